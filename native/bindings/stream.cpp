@@ -1,0 +1,203 @@
+// The state of one stream, and one native call per frame.
+#include "mquans/stream.h"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+#include <optional>
+#include <tuple>
+
+#include "bindings/bind.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace mquans;
+
+namespace {
+
+using Values = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Writable = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+
+void expect(int64_t found, int64_t size, const char* what) {
+    if (found != size) throw std::invalid_argument(std::string(what) + " has the wrong size");
+}
+
+template <class T>
+nb::ndarray<nb::numpy, T> to_numpy(const T* data, std::vector<size_t> shape) {
+    size_t size = 1;
+    for (size_t n : shape) size *= n;
+    T* copy = new T[size];
+    std::memcpy(copy, data, size * sizeof(T));
+    nb::capsule owner(copy, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    return {copy, shape.size(), shape.data(), owner};
+}
+
+void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held) {
+    // Streams come from Program.stream(), which keeps the program alive and is not const.
+    const_cast<Program&>(stream.program()).run(stream, first, last, snap, keep_held);
+}
+
+void fetch(const Stream& stream, const std::vector<Writable>& outputs) {
+    const auto& ports = stream.program().outputs;
+    expect(int64_t(outputs.size()), int64_t(ports.size()), "the list of outputs");
+    for (size_t i = 0; i < ports.size(); ++i) {
+        expect(int64_t(outputs[i].size()), ports[i].size, "an output");
+        stream.fetch(ports[i], outputs[i].data());
+    }
+}
+
+}  // namespace
+
+void bind_stream(nb::module_& m) {
+    nb::class_<Violation>(m, "Violation")
+        .def_ro("layer", &Violation::layer)
+        .def_ro("pixel", &Violation::pixel)
+        .def_ro("output", &Violation::output)
+        .def_ro("expected", &Violation::expected)
+        .def_ro("found", &Violation::found);
+
+    nb::class_<Stream>(m, "Stream", "Held values, accumulators and activations of one stream.")
+        .def(
+            "__init__", [](Stream* self, const Program& program) { new (self) Stream(program); },
+            "program"_a, nb::keep_alive<1, 2>())
+        .def(
+            "clone", [](const Stream& self) { return new Stream(self); }, nb::keep_alive<0, 1>())
+        .def("reset", &Stream::reset)
+        .def(
+            "feed",
+            [](Stream& self, int32_t index, Values values) {
+                const Port& port = self.program().inputs.at(index);
+                expect(int64_t(values.size()), port.size, "an input");
+                self.feed(port, values.data());
+            },
+            "index"_a, "values"_a.noconvert())
+        .def(
+            "step",
+            [](Stream& self, const std::vector<Values>& inputs, const std::vector<Writable>& outputs,
+               bool snap) {
+                const auto& ports = self.program().inputs;
+                expect(int64_t(inputs.size()), int64_t(ports.size()), "the list of inputs");
+                for (size_t i = 0; i < ports.size(); ++i) {
+                    expect(int64_t(inputs[i].size()), ports[i].size, "an input");
+                    if (!Stream::finite(inputs[i].data(), ports[i].size)) return false;
+                }
+                nb::gil_scoped_release release;
+                for (size_t i = 0; i < ports.size(); ++i) self.feed(ports[i], inputs[i].data());
+                run(self, 0, int32_t(self.program().step_names.size()), snap, false);
+                fetch(self, outputs);
+                return true;
+            },
+            "inputs"_a, "outputs"_a, "snap"_a,
+            "One frame in one call. False, with nothing changed, when an input is not finite.")
+        .def(
+            "run",
+            [](Stream& self, int32_t first, int32_t last, bool snap, bool keep_held) {
+                nb::gil_scoped_release release;
+                run(self, first, last, snap, keep_held);
+            },
+            "first"_a, "last"_a, "snap"_a, "keep_held"_a,
+            "Steps [first, last) only, for programs with islands and for refresh.")
+        .def("fetch", &fetch, "outputs"_a)
+        .def(
+            "read",
+            [](const Stream& self, TensorId id) {
+                const TensorView t = self.tensor(id);
+                std::vector<float> values;
+                values.reserve(t.pixels() * t.channels);
+                for (int64_t p = 0; p < t.pixels(); ++p)
+                    values.insert(values.end(), t.pixel(p), t.pixel(p) + t.channels);
+                return to_numpy(values.data(), {size_t(t.rows), size_t(t.width), size_t(t.channels)});
+            },
+            "tensor"_a)
+        .def(
+            "mask_any", [](const Stream& self, TensorId id) { return self.mask(id).any(); }, "tensor"_a)
+        .def(
+            "clear_mask", [](Stream& self, TensorId id) { self.mask(id).clear(); }, "tensor"_a)
+        .def(
+            "write",
+            [](Stream& self, TensorId id, Values values) {
+                const TensorView t = self.tensor(id);
+                expect(int64_t(values.size()), t.pixels() * t.channels, "a tensor");
+                std::vector<int64_t> rows(t.rows);
+                for (int32_t r = 0; r < t.rows; ++r) rows[r] = int64_t(r) * t.width * t.channels;
+                self.feed({id, rows, t.channels, 1, int64_t(values.size())}, values.data());
+            },
+            "tensor"_a, "values"_a.noconvert(),
+            "Brings an island's output in, [rows][width][channels]; pixels that differ are marked.")
+        .def_prop_ro("bytes", &Stream::bytes)
+        .def_prop_ro("held",
+                     [](const Stream& self) {
+                         return to_numpy(self.held_data(), {size_t(self.program().held_size)});
+                     })
+        .def("set_held",
+             [](Stream& self, nb::ndarray<const int16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> held) {
+                 expect(int64_t(held.size()), self.program().held_size, "held values");
+                 std::memcpy(self.held_data(), held.data(), self.held_bytes());
+             },
+             "held"_a.noconvert())
+        .def(
+            "layer_held",
+            [](const Stream& self, int32_t layer) {
+                const auto& q = self.program().quantized.at(self.program().layers.at(layer).input);
+                return to_numpy(self.held(q), {size_t(q.rows), size_t(q.width), size_t(q.channels)});
+            },
+            "layer"_a)
+        .def(
+            "layer_accumulators",
+            [](const Stream& self, int32_t index) {
+                const LayerSpec& layer = self.program().layers.at(index);
+                const LayerShape& s = layer.shape;
+                const Accumulators acc = self.accumulators(layer);
+                const int32_t groups = layer.pixel_stride / layer.group_stride;
+                const int32_t per_group = s.out_channels / groups;
+                const int64_t pixels = int64_t(s.out_rows) * s.out_width;
+                std::vector<int32_t> values;
+                values.reserve(pixels * s.out_channels);
+                for (int64_t p = 0; p < pixels; ++p)
+                    for (int32_t g = 0; g < groups; ++g) {
+                        const int32_t* from = acc.data + p * acc.pixel_stride + g * acc.group_stride;
+                        values.insert(values.end(), from, from + per_group);
+                    }
+                return to_numpy(values.data(),
+                                {size_t(s.out_rows), size_t(s.out_width), size_t(s.out_channels)});
+            },
+            "layer"_a)
+        .def(
+            "layer_changes",
+            [](const Stream& self, int32_t layer) {
+                const auto& q = self.program().quantized.at(self.program().layers.at(layer).input);
+                return to_numpy(self.counts(q), {size_t(q.rows), size_t(q.width), size_t(q.groups)});
+            },
+            "layer"_a, "Changed inputs of the last frame, [rows][width][groups].")
+        .def(
+            "flip_bit",
+            [](Stream& self, int32_t layer, int64_t index, int32_t bit) {
+                const LayerSpec& spec = self.program().layers.at(layer);
+                if (index < 0 || index >= spec.acc_size() || bit < 0 || bit > 31)
+                    throw std::invalid_argument("no such bit");
+                self.accumulators(spec).data[index] ^= int32_t(uint32_t(1) << bit);
+            },
+            "layer"_a, "index"_a, "bit"_a, "Plants a fault in an accumulator, to test `verify`.")
+        .def_rw("profile", &Stream::profile)
+        .def_prop_ro("step_ns", [](const Stream& self) { return self.step_ns; })
+        .def_prop_ro("reports",
+                     [](const Stream& self) {
+                         std::vector<std::tuple<int64_t, int64_t, int32_t, int32_t>> rows;
+                         for (const auto& r : self.reports)
+                             rows.emplace_back(r.changed, r.macs_done, r.delta_rows, r.dense_rows);
+                         return rows;
+                     },
+                     "(changed inputs, MACs done, rows by change, rows afresh) of each layer.")
+        .def("check", [](const Stream& self) -> std::optional<Violation> {
+            const Violation found = [&] {
+                nb::gil_scoped_release release;
+                return self.program().check(self);
+            }();
+            if (found.layer < 0) return std::nullopt;
+            return found;
+        });
+}

@@ -1,0 +1,157 @@
+// The table of kernels that one instruction set provides. Everything here is plain data: kernels own
+// no memory and no threads; a call works on the rows [row_begin, row_end) it is given.
+//
+// C = input channels, O = output channels, g = group, P = pixels (row-major).
+#pragma once
+
+#include <cstdint>
+
+#include "mquans/mask.h"
+#include "mquans/tensor.h"
+
+namespace mquans {
+
+// One tap of a convolution along one axis: index into the kernel, index into the input.
+struct Tap {
+    int32_t tap;
+    int32_t input;
+};
+
+// For every output index along an axis the taps that fall inside the input, and the reverse: for
+// every input index the outputs it reaches. Covers stride, padding, dilation, transposition, batches.
+struct AxisTaps {
+    const int32_t* begin;        // [outputs + 1] into taps
+    const Tap* taps;             // ascending kernel index per output
+    const int32_t* reach_begin;  // [inputs + 1] into reach
+    const int32_t* reach;        // output indices
+    const int32_t* grid;         // [outputs][taps] input index, or -1 on padding
+};
+
+// Shape of a reuse layer. A linear layer is a 1x1 convolution over its rows.
+struct LayerShape {
+    int32_t in_rows, in_width, in_channels;
+    int32_t out_rows, out_width, out_channels;
+    int32_t groups;
+    int32_t row_taps, col_taps;  // kernel extent: flattened outer axes, innermost axis
+    AxisTaps rows, cols;
+    MQ_INLINE int32_t group_in() const { return in_channels / groups; }
+    MQ_INLINE int32_t group_out() const { return out_channels / groups; }
+};
+
+// Packed integer weights [group][row_tap][col_tap][input row][row_stride]: one row of group_out outputs
+// per input of the group, padded to 16, permuted inside as the instruction set's kernels want them.
+// input rows are padded to even with a zero row, so that inputs can be taken in pairs.
+struct Weights {
+    const void* data;
+    int32_t bits;        // 8 or 16
+    int32_t row_stride;  // elements
+    int32_t tap_rows;    // rows per tap
+};
+
+// Accumulators [out pixel][group][group_stride] in natural order; group_stride = group_out padded to 16.
+struct Accumulators {
+    int32_t* data;
+    int32_t pixel_stride;
+    int32_t group_stride;
+};
+
+// Changed inputs of one frame. Segment s = pixel * groups + g holds count[s] changes, stored from
+// begin[s] on as two arrays and padded to an even number with a zero delta.
+struct ChangeList {
+    uint32_t* begin;    // [P * groups]
+    uint16_t* count;    // [P * groups], without padding
+    uint16_t* channel;  // inside the group
+    int16_t* delta;
+    MaskView pixels;    // pixels with any change
+};
+
+struct QuantizeArgs {
+    TensorView x;
+    MaskView dirty;            // pixels of x that may have moved
+    int16_t* held;             // [P][C]
+    const float* inverse_delta;  // [C padded to 32] grid units per unit of x
+    float limit;               // grid values are clipped to [-limit, limit]
+    const int16_t* offset;     // [C padded to 32] the rule: q = (g + offset) & mask,
+    const int16_t* mask;       //   changed when |q - held| > threshold
+    const int16_t* threshold;
+    int32_t groups;
+    bool list;                 // false: bring held and changes.pixels up to date, list nothing
+    ChangeList changes;
+    int64_t row_capacity;      // list elements reserved per row
+    int32_t row_begin, row_end;
+    int64_t* row_changed;      // [rows] number of changed inputs
+};
+
+struct DeltaArgs {
+    const LayerShape* shape;
+    Weights weights;
+    const ChangeList* changes;
+    MaskView touched;          // output pixels to update
+    Accumulators acc;
+    int32_t row_begin, row_end;
+};
+
+struct DenseArgs {
+    const LayerShape* shape;
+    Weights weights;
+    const int16_t* held;       // [in pixels][C]
+    const int16_t* zeros;      // [C + 64] stands in for padding
+    MaskView touched;          // output pixels to compute afresh
+    Accumulators acc;
+    int32_t row_begin, row_end;
+};
+
+// Elementwise functions, in the order of graph/operators.py (UnaryKind). Parameters a, b as there.
+enum class UnaryKind : int32_t {
+    relu, leaky_relu, clip, sigmoid, silu, hard_sigmoid, hard_swish, tanh, elu, selu, gelu, gelu_tanh,
+    softplus, mish, exp, log, sqrt, abs, neg, reciprocal, erf, floor, ceil, round, sign, softsign, sin,
+    cos,
+};
+
+struct EpilogueArgs {
+    Accumulators acc;
+    int32_t groups;
+    int32_t group_out;
+    const float* scale;        // [group][group_stride]
+    const float* bias;
+    bool activated;
+    UnaryKind activation;
+    float a, b;                // its parameters
+    MaskView touched;
+    TensorView y;
+    int32_t row_begin, row_end;
+};
+
+struct UnaryArgs {
+    UnaryKind kind;
+    float a, b;
+    const float* x;
+    float* y;  // may be x
+    int64_t n;
+};
+
+struct OpLoops;
+
+// All functions of one instruction set. The scalar table is the oracle: plain loops, compiled without
+// vectorisation; every other table must give the same bits.
+struct KernelTable {
+    const char* name;
+    // Brings one weight row of `outputs` values, padded to 16, into the order the kernels want.
+    void (*permute_row8)(const int8_t* natural, int8_t* packed, int32_t outputs);
+    void (*permute_row16)(const int16_t* natural, int16_t* packed, int32_t outputs);
+    void (*quantize)(const QuantizeArgs&);
+    void (*delta_conv)(const DeltaArgs&);
+    void (*dense_conv)(const DenseArgs&);
+    // Depthwise (group_in = group_out = 1): weights int16 [tap][C padded to 32] in natural order,
+    // accumulators as of one group.
+    void (*depthwise)(const DenseArgs&);
+    void (*epilogue)(const EpilogueArgs&);
+    void (*unary)(const UnaryArgs&);
+    const OpLoops* ops;
+};
+
+const KernelTable& kernels_scalar();
+const KernelTable& kernels_avx2();
+const KernelTable& kernels_avx512();
+
+}  // namespace mquans

@@ -1,0 +1,90 @@
+// The inner loops of the float operators that one instruction set provides. Plain data, so that files
+// compiled for a newer instruction set than the machine's pull in no shared inline code.
+#pragma once
+
+#include <cstdint>
+
+#include "mquans/kernels.h"
+
+namespace mquans {
+
+enum class BinaryKind : int32_t { add, sub, mul, div, max, min, pow, prelu };
+enum class ReduceKind : int32_t { mean, sum, max, min, prod, l1, l2, sum_square };
+
+// Elements of consecutive pixels of two operands and the result. step: floats between pixels (0 repeats
+// one pixel); a scalar operand gives one value for all channels of a pixel.
+struct BinaryArgs {
+    BinaryKind kind;
+    const float *a, *b;
+    float* y;
+    int64_t a_step, b_step, y_step;
+    bool a_scalar, b_scalar;
+    int32_t pixels, channels;
+};
+
+// y[c] over a window of pixels x[i][c].
+struct WindowArgs {
+    const float* const* x;  // [count]
+    const float* weight;    // [count] for weigh
+    int32_t count;
+    float divisor;          // for average
+    float* y;
+    int32_t channels;
+};
+
+// Reduction to a scalar of n contiguous values, and of pixels into per-channel values. Means, l1 and
+// sum_square reduce like sum; l2 like sum_square; the caller finishes them.
+struct ReduceArgs {
+    ReduceKind kind;
+    const float* x;
+    int64_t step;  // floats between pixels
+    int32_t pixels, channels;
+    float* y;      // [channels], updated in place
+};
+
+struct SoftmaxArgs {
+    const float* x;
+    float* y;
+    int64_t x_step, y_step;
+    int32_t count, channels;  // count pixels of the normalised axis when it is not the last
+    float* scratch;           // [2 * channels]
+    bool log;
+};
+
+struct NormArgs {
+    const float* x;
+    float* y;
+    int64_t x_step, y_step;
+    int32_t pixels, channels;    // pixels that are normalised together
+    const float *scale, *bias;   // [pixels * channels]
+    float epsilon;
+};
+
+// y[m][n] = sum over k, ascending, of a[m][k] * b[k][n], fused.
+struct MatMulArgs {
+    const float *a, *b;
+    float* y;
+    int64_t a_step, b_step, y_step;
+    int32_t m, k, n;
+};
+
+// Inner loops of one instruction set. All sets give the same bits.
+struct OpLoops {
+    void (*unary)(const UnaryArgs&);
+    void (*binary)(const BinaryArgs&);
+    void (*window_max)(const WindowArgs&);
+    void (*window_average)(const WindowArgs&);
+    void (*window_weigh)(const WindowArgs&);
+    float (*reduce_values)(ReduceKind kind, const float* x, int64_t n);
+    void (*reduce_pixels)(const ReduceArgs&);
+    void (*softmax_values)(const SoftmaxArgs&);  // over the channels of one pixel
+    void (*softmax_pixels)(const SoftmaxArgs&);  // over pixels, channel by channel
+    void (*layer_norm)(const NormArgs&);
+    void (*matmul)(const MatMulArgs&);
+};
+
+const OpLoops& op_loops_scalar();
+const OpLoops& op_loops_avx2();
+const OpLoops& op_loops_avx512();
+
+}  // namespace mquans

@@ -1,0 +1,200 @@
+// A network compiled for the engine: tensors, and steps that bring them up to date with a new frame.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "mquans/kernels.h"
+#include "mquans/threads.h"
+
+namespace mquans {
+
+class Stream;
+
+using TensorId = int32_t;
+using QuantizedId = int32_t;
+
+// Where a float tensor lives in a stream's memory.
+struct TensorSpec {
+    int32_t rows, width, channels, stride;
+    int64_t offset;       // floats
+    int64_t mask_offset;  // 64-bit words
+};
+
+// What one step may use while it runs.
+struct Context {
+    Stream& stream;
+    ThreadPool& pool;
+    const KernelTable& kernels;
+    bool snap;       // recompute everything, whatever the masks say
+    bool keep_held;  // with snap: from the held values as they are (refresh)
+    uint16_t* list_channel;  // room for change lists, shared by the streams of a session
+    int16_t* list_delta;
+
+    TensorView tensor(TensorId id) const;
+    MaskView mask(TensorId id) const;
+};
+
+// Brings its output tensors up to date. On entry the masks of the inputs tell which of their pixels
+// may differ from the last frame; on return the masks of the outputs do the same, and every output
+// value equals what a full recomputation would give, bit for bit. Masks of outputs hold garbage on
+// entry. Shapes are fixed at construction; run() allocates nothing large and is deterministic for
+// any number of threads.
+class Step {
+public:
+    virtual ~Step() = default;
+    virtual void run(Context& context) const = 0;
+};
+
+// A float tensor brought onto the grid under the reuse rule, for one or more layers.
+struct QuantizedSpec {
+    TensorId x;
+    int32_t rows, width, channels, groups;
+    float limit;
+    std::vector<float> inverse_delta;                       // [channels padded to 32]
+    std::vector<int16_t> offset, mask, threshold, zero_threshold;  // [channels padded to 32]
+    bool list;             // some reader needs the changes one by one
+    int64_t row_capacity;  // list elements per row
+    int64_t held_offset;   // int16, into the stream's held values
+    int64_t segment_offset;
+    int64_t pixel_mask_offset;
+    int64_t row_offset;
+    int64_t list_offset;
+    int32_t step;          // that produces it
+    int64_t held_size() const { return int64_t(rows) * width * channels; }
+};
+
+// Owner of the tables behind a LayerShape.
+struct Axis {
+    std::vector<int32_t> begin, reach_begin, reach, grid;
+    std::vector<Tap> taps;
+    // grid: [outputs][taps], input index or -1.
+    Axis(const std::vector<int32_t>& grid, int32_t taps, int32_t inputs);
+    Axis() = default;
+    AxisTaps view() const;
+};
+
+// A reuse layer: integer weights, and what follows the accumulators.
+struct LayerSpec {
+    std::string name;
+    QuantizedId input;
+    TensorId y;
+    LayerShape shape;
+    Axis rows, cols;
+    bool depthwise;
+    int32_t weight_bits;
+    std::vector<int8_t> weights8;    // packed
+    std::vector<int16_t> weights16;  // packed; depthwise always
+    int32_t row_stride, tap_rows;
+    std::vector<float> scale, bias;  // [group][group_stride]
+    bool activated;
+    UnaryKind activation;
+    float a, b;
+    int64_t acc_offset;
+    int32_t group_stride, pixel_stride;
+    int64_t macs;  // of one dense evaluation, taps on padding not counted
+    int32_t step;
+
+    Weights weights() const {
+        const void* data = weights16.empty() ? static_cast<const void*>(weights8.data())
+                                             : static_cast<const void*>(weights16.data());
+        return {data, weights16.empty() ? 8 : 16, row_stride, tap_rows};
+    }
+    int64_t acc_size() const { return int64_t(shape.out_rows) * shape.out_width * pixel_stride; }
+    // Weights [group][tap][tap_rows][row_stride] with the outputs in natural order.
+    std::vector<int16_t> natural_weights(const KernelTable& kernels) const;
+};
+
+// What a layer did in the last frame.
+struct LayerReport {
+    int64_t changed = 0;     // inputs whose held value moved
+    int64_t macs_done = 0;
+    int32_t delta_rows = 0;  // output rows brought up to date change by change
+    int32_t dense_rows = 0;  // output rows computed afresh
+};
+
+// A graph input or output: element (r, x, c) of the tensor is value[row_offset[r] + x * x_step + c * c_step].
+struct Port {
+    TensorId tensor;
+    std::vector<int64_t> row_offset;
+    int64_t x_step, c_step;
+    int64_t size;
+};
+
+enum class Mode : int32_t { automatic, delta, dense };
+
+// The first accumulator that is not the product of weights and held values.
+struct Violation {
+    int32_t layer = -1;  // -1: none
+    int64_t pixel = 0;
+    int32_t output = 0;
+    int32_t expected = 0, found = 0;
+};
+
+class Program {
+public:
+    Program(const KernelTable& kernels, int threads, Mode mode, float break_even);
+
+    // Building, in the order of the data. Tensors named by steps must exist.
+    TensorId add_tensor(int32_t rows, int32_t width, int32_t channels);
+    TensorId add_view(TensorId base, int32_t first_channel, int32_t channels);
+    TensorId add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels);
+    TensorId add_constant(int32_t rows, int32_t width, int32_t channels, const float* values);
+    QuantizedId add_quantized(QuantizedSpec spec);
+    int32_t add_layer(LayerSpec spec, const int16_t* weights);
+    void add_step(std::string name, std::unique_ptr<Step> step);
+    int32_t add_input(Port port);
+    int32_t add_output(Port port);
+    void finish();
+
+    // Runs steps [first, last) of one frame. The caller has set the masks of the inputs.
+    void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held);
+    Violation check(const Stream& stream) const;
+
+    const KernelTable& kernels() const { return kernels_; }
+    ThreadPool& pool() { return pool_; }
+    Mode mode() const { return mode_; }
+    // Below this share of the dense work a row is brought up to date change by change.
+    float break_even() const { return break_even_; }
+    int64_t weights_bytes() const;
+
+    std::vector<TensorSpec> tensors;
+    std::vector<QuantizedSpec> quantized;
+    std::vector<LayerSpec> layers;
+    std::vector<std::string> step_names;
+    std::vector<Port> inputs, outputs;
+    struct Constant {
+        int64_t offset;
+        std::vector<float> values;
+    };
+    std::vector<Constant> constants;
+
+    int64_t floats_size = 0, mask_words = 0, held_size = 0, acc_size = 0;
+    int64_t segments = 0, quantized_rows = 0;
+    int32_t zeros_size = 64;
+
+private:
+    // Room for change lists, taken by a stream while it runs a frame.
+    struct Lists {
+        std::vector<uint16_t> channel;
+        std::vector<int16_t> delta;
+    };
+    std::unique_ptr<Lists> take_lists();
+    void give_back(std::unique_ptr<Lists> lists);
+
+    const KernelTable& kernels_;
+    ThreadPool pool_;
+    Mode mode_;
+    float break_even_;
+    std::vector<std::unique_ptr<Step>> steps_;
+    int64_t lists_size_ = 0;
+    std::mutex lists_mutex_;
+    std::vector<std::unique_ptr<Lists>> free_lists_;
+    std::mutex pool_mutex_;
+};
+
+}  // namespace mquans

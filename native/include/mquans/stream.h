@@ -1,0 +1,77 @@
+// The state of one camera or microphone, and what its last frame cost.
+#pragma once
+
+#include <cstdint>
+#include <new>
+#include <memory>
+#include <vector>
+
+#include "mquans/program.h"
+
+namespace mquans {
+
+// Memory aligned to cache lines, with slack behind it so that vectors may be read past the end.
+template <class T>
+class Buffer {
+public:
+    explicit Buffer(int64_t size = 0);
+    Buffer(const Buffer& other);
+    Buffer& operator=(const Buffer& other);
+    T* data() { return data_.get(); }
+    const T* data() const { return data_.get(); }
+    int64_t size() const { return size_; }
+    int64_t bytes() const { return size_ * int64_t(sizeof(T)); }
+
+private:
+    struct Free {
+        void operator()(T* p) const { ::operator delete[](p, std::align_val_t(64)); }
+    };
+    static T* allocate(int64_t size);
+    int64_t size_;
+    std::unique_ptr<T[], Free> data_;
+};
+
+class Stream {
+public:
+    explicit Stream(const Program& program);
+
+    TensorView tensor(TensorId id) const;
+    MaskView mask(TensorId id) const;
+    int16_t* held(const QuantizedSpec& q) { return held_.data() + q.held_offset; }
+    const int16_t* held(const QuantizedSpec& q) const { return held_.data() + q.held_offset; }
+    Accumulators accumulators(const LayerSpec& layer) const;
+    // List pointers are the context's; they are valid while the frame runs.
+    ChangeList changes(const QuantizedSpec& q) const;
+    int64_t* row_changed(const QuantizedSpec& q) { return row_changed_.data() + q.row_offset; }
+    const uint16_t* counts(const QuantizedSpec& q) const { return count_.data() + q.segment_offset; }
+
+    // Reads a frame into a graph input and marks the pixels that differ from the last one. False, with
+    // nothing changed, when a value is not finite.
+    static bool finite(const float* values, int64_t n);
+    void feed(const Port& port, const float* values);
+    void fetch(const Port& port, float* values) const;
+
+    int64_t bytes() const;
+    int64_t held_bytes() const { return held_.bytes(); }
+    const int16_t* held_data() const { return held_.data(); }
+    int16_t* held_data() { return held_.data(); }
+    void reset();
+
+    std::vector<LayerReport> reports;  // one per layer
+    std::vector<int64_t> step_ns;      // filled when `profile`
+    bool profile = false;
+
+    const Program& program() const { return *program_; }
+
+private:
+    const Program* program_;
+    mutable Buffer<float> floats_;
+    mutable Buffer<uint64_t> masks_;
+    Buffer<int16_t> held_;
+    mutable Buffer<int32_t> acc_;
+    mutable Buffer<uint32_t> begin_;
+    mutable Buffer<uint16_t> count_;
+    Buffer<int64_t> row_changed_;
+};
+
+}  // namespace mquans

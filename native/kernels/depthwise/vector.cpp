@@ -1,0 +1,106 @@
+// Depthwise convolution: every touched pixel afresh from the held values, which costs about what
+// applying the changes would, and needs no lists. Taps are taken in pairs, channels in vectors.
+#include "kernels/kernels_isa.h"
+#include "kernels/simd/lanes.h"
+
+namespace mquans::MQ_ISA {
+namespace {
+
+constexpr int tile_pixels = 4;
+constexpr int32_t step = 2 * lanes;   // channels at once
+constexpr int32_t max_taps = 128;     // of one tile; larger kernels are taken in parts
+
+// The held values under the taps of a tile, in pairs of taps. Taps outside the input read zeros.
+template <int PIXELS>
+struct Window {
+    const int16_t* held[max_taps][PIXELS];
+    const int16_t* weights[max_taps];
+    int32_t taps = 0;
+};
+
+template <int PIXELS>
+MQ_FORCE void accumulate(const Window<PIXELS>& window, int32_t c, I32 (&acc)[PIXELS][2]) {
+    for (int32_t t = 0; t < window.taps; t += 2) {
+        const I16 w0 = load_full(window.weights[t] + c), w1 = load_full(window.weights[t + 1] + c);
+        const I16 lo = low(w0, w1), hi = high(w0, w1);
+        for (int j = 0; j < PIXELS; ++j) {
+            const I16 q0 = load_full(window.held[t][j] + c), q1 = load_full(window.held[t + 1][j] + c);
+            acc[j][0] = dot(acc[j][0], low(q0, q1), lo);
+            acc[j][1] = dot(acc[j][1], high(q0, q1), hi);
+        }
+    }
+}
+
+// Adds the window's taps to all channels of the tile's outputs; `first` starts them from zero.
+template <int PIXELS>
+void apply(const DenseArgs& a, Window<PIXELS>& window, int32_t r, const int32_t* xs, bool first) {
+    if (window.taps & 1) {
+        window.weights[window.taps] = window.weights[window.taps - 1];
+        for (int j = 0; j < PIXELS; ++j) window.held[window.taps][j] = a.zeros;
+        ++window.taps;
+    }
+    int32_t* out[PIXELS];
+    for (int j = 0; j < PIXELS; ++j)
+        out[j] = a.acc.data + (int64_t(r) * a.shape->out_width + xs[j]) * a.acc.pixel_stride;
+    for (int32_t c = 0; c < a.shape->in_channels; c += step) {
+        // Accumulators are padded to 16 channels; with wider steps the upper half may lie beyond.
+        const bool upper = c + lanes < a.acc.pixel_stride;
+        I32 acc[PIXELS][2];
+        for (int j = 0; j < PIXELS; ++j) acc[j][0] = acc[j][1] = zero32();
+        accumulate(window, c, acc);
+        for (int j = 0; j < PIXELS; ++j) {
+            natural(acc[j][0], acc[j][1]);
+            if (!first) {
+                acc[j][0] = add32(acc[j][0], load32(out[j] + c));
+                if (upper) acc[j][1] = add32(acc[j][1], load32(out[j] + c + lanes));
+            }
+            store32(out[j] + c, acc[j][0]);
+            if (upper) store32(out[j] + c + lanes, acc[j][1]);
+        }
+    }
+    window.taps = 0;
+}
+
+template <int PIXELS>
+void tile(const DenseArgs& a, int32_t r, const int32_t* xs) {
+    const LayerShape& s = *a.shape;
+    const int16_t* weights = static_cast<const int16_t*>(a.weights.data);
+    Window<PIXELS> window;
+    bool first = true;
+    for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i) {
+        const Tap rt = s.rows.taps[i];
+        const int16_t* line = a.held + int64_t(rt.input) * s.in_width * s.in_channels;
+        for (int32_t ct = 0; ct < s.col_taps; ++ct) {
+            if (window.taps == max_taps - 2) {
+                apply(a, window, r, xs, first);
+                first = false;
+            }
+            const int32_t t = window.taps++;
+            window.weights[t] = weights + (int64_t(rt.tap) * s.col_taps + ct) * a.weights.row_stride;
+            for (int j = 0; j < PIXELS; ++j) {
+                const int32_t col = s.cols.grid[int64_t(xs[j]) * s.col_taps + ct];
+                window.held[t][j] = col < 0 ? a.zeros : line + int64_t(col) * s.in_channels;
+            }
+        }
+    }
+    apply(a, window, r, xs, first);
+}
+
+}  // namespace
+
+void depthwise(const DenseArgs& a) {
+    for (int32_t r = a.row_begin; r < a.row_end; ++r) {
+        int32_t xs[tile_pixels];
+        int n = 0;
+        for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
+            xs[n++] = x;
+            if (n == tile_pixels) {
+                tile<tile_pixels>(a, r, xs);
+                n = 0;
+            }
+        });
+        for (int j = 0; j < n; ++j) tile<1>(a, r, xs + j);
+    }
+}
+
+}  // namespace mquans::MQ_ISA

@@ -1,0 +1,20 @@
+// The loops of the instruction set this file is compiled for (MQ_ISA is set by the build).
+#pragma once
+
+#include "mquans/op_loops.h"
+
+namespace mquans::MQ_ISA {
+
+void unary(const UnaryArgs&);
+void binary(const BinaryArgs&);
+void window_max(const WindowArgs&);
+void window_average(const WindowArgs&);
+void window_weigh(const WindowArgs&);
+float reduce_values(ReduceKind kind, const float* x, int64_t n);
+void reduce_pixels(const ReduceArgs&);
+void softmax_values(const SoftmaxArgs&);
+void softmax_pixels(const SoftmaxArgs&);
+void layer_norm(const NormArgs&);
+void matmul(const MatMulArgs&);
+
+}  // namespace mquans::MQ_ISA

@@ -1,0 +1,87 @@
+#include "ops/loops/lanes.h"
+#include "ops/loops/loops.h"
+#include "ops/loops/math.h"
+
+namespace mquans::MQ_ISA {
+namespace {
+
+inline float add(float a, float b) { return a + b; }
+
+}  // namespace
+
+void softmax_values(const SoftmaxArgs& args) {
+    const int32_t n = args.channels;
+    const float* x = args.x;
+    float* y = args.y;
+    float* e = args.scratch;
+    const float top = fold_lanes(x, n, -infinity, larger, larger);
+    for (int32_t c = 0; c < n; ++c) e[c] = exp(x[c] - top);
+    const float sum = fold_lanes(e, n, 0.0f, add, add);
+    if (args.log) {
+        const float log_sum = log(sum);
+#pragma GCC ivdep
+        for (int32_t c = 0; c < n; ++c) y[c] = (x[c] - top) - log_sum;
+    } else {
+        for (int32_t c = 0; c < n; ++c) y[c] = e[c] / sum;
+    }
+}
+
+void softmax_pixels(const SoftmaxArgs& args) {
+    const int32_t n = args.channels;
+    float* top = args.scratch;
+    float* sum = args.scratch + n;
+    for (int32_t c = 0; c < n; ++c) {
+        top[c] = -infinity;
+        sum[c] = 0.0f;
+    }
+    for (int32_t p = 0; p < args.count; ++p) {
+        const float* x = args.x + p * args.x_step;
+#pragma GCC ivdep
+        for (int32_t c = 0; c < n; ++c) top[c] = larger(top[c], x[c]);
+    }
+    for (int32_t p = 0; p < args.count; ++p) {
+        const float* x = args.x + p * args.x_step;
+#pragma GCC ivdep
+        for (int32_t c = 0; c < n; ++c) sum[c] += exp(x[c] - top[c]);
+    }
+    if (args.log) {
+        for (int32_t c = 0; c < n; ++c) sum[c] = log(sum[c]);
+        for (int32_t p = 0; p < args.count; ++p) {
+            const float* x = args.x + p * args.x_step;
+            float* y = args.y + p * args.y_step;
+#pragma GCC ivdep
+            for (int32_t c = 0; c < n; ++c) y[c] = (x[c] - top[c]) - sum[c];
+        }
+    } else {
+        for (int32_t p = 0; p < args.count; ++p) {
+            const float* x = args.x + p * args.x_step;
+            float* y = args.y + p * args.y_step;
+#pragma GCC ivdep
+            for (int32_t c = 0; c < n; ++c) y[c] = exp(x[c] - top[c]) / sum[c];
+        }
+    }
+}
+
+void layer_norm(const NormArgs& args) {
+    const int32_t n = args.channels;
+    const float count = float(int64_t(args.pixels) * n);
+    float total = 0.0f;
+    for (int32_t p = 0; p < args.pixels; ++p)
+        total += fold_lanes(args.x + p * args.x_step, n, 0.0f, add, add);
+    const float mean = total / count;
+    auto add_square = [mean](float acc, float x) { return fma(x - mean, x - mean, acc); };
+    float squares = 0.0f;
+    for (int32_t p = 0; p < args.pixels; ++p)
+        squares += fold_lanes(args.x + p * args.x_step, n, 0.0f, add_square, add);
+    const float inverse = 1.0f / __builtin_sqrtf(squares / count + args.epsilon);
+    for (int32_t p = 0; p < args.pixels; ++p) {
+        const float* x = args.x + p * args.x_step;
+        const float* scale = args.scale + int64_t(p) * n;
+        const float* bias = args.bias + int64_t(p) * n;
+        float* y = args.y + p * args.y_step;
+#pragma GCC ivdep
+        for (int32_t c = 0; c < n; ++c) y[c] = fma((x[c] - mean) * inverse, scale[c], bias[c]);
+    }
+}
+
+}  // namespace mquans::MQ_ISA

@@ -1,0 +1,64 @@
+#include "ops/loops/lanes.h"
+#include "ops/loops/loops.h"
+#include "ops/loops/math.h"
+
+namespace mquans::MQ_ISA {
+namespace {
+
+template <class F>
+inline void pixels(const ReduceArgs& args, F f) {
+    float* y = args.y;
+    for (int32_t p = 0; p < args.pixels; ++p) {
+        const float* x = args.x + p * args.step;
+#pragma GCC ivdep
+        for (int32_t c = 0; c < args.channels; ++c) y[c] = f(y[c], x[c]);
+    }
+}
+
+inline float add(float a, float b) { return a + b; }
+inline float multiply(float a, float b) { return a * b; }
+inline float add_magnitude(float a, float b) { return a + magnitude(b); }
+inline float add_square(float a, float b) { return fma(b, b, a); }
+
+}  // namespace
+
+float reduce_values(ReduceKind kind, const float* x, int64_t n) {
+    switch (kind) {
+        case ReduceKind::max:
+            return fold_lanes(x, n, -infinity, larger, larger);
+        case ReduceKind::min:
+            return fold_lanes(x, n, infinity, smaller, smaller);
+        case ReduceKind::prod:
+            return fold_lanes(x, n, 1.0f, multiply, multiply);
+        case ReduceKind::l1:
+            return fold_lanes(x, n, 0.0f, add_magnitude, add);
+        case ReduceKind::l2:
+        case ReduceKind::sum_square:
+            return fold_lanes(x, n, 0.0f, add_square, add);
+        case ReduceKind::mean:
+        case ReduceKind::sum:
+            break;
+    }
+    return fold_lanes(x, n, 0.0f, add, add);
+}
+
+void reduce_pixels(const ReduceArgs& args) {
+    switch (args.kind) {
+        case ReduceKind::max:
+            return pixels(args, larger);
+        case ReduceKind::min:
+            return pixels(args, smaller);
+        case ReduceKind::prod:
+            return pixels(args, multiply);
+        case ReduceKind::l1:
+            return pixels(args, add_magnitude);
+        case ReduceKind::l2:
+        case ReduceKind::sum_square:
+            return pixels(args, add_square);
+        case ReduceKind::mean:
+        case ReduceKind::sum:
+            return pixels(args, add);
+    }
+}
+
+}  // namespace mquans::MQ_ISA

@@ -1,0 +1,17 @@
+#include "ops/loops/loops.h"
+
+#define MQ_JOIN(a, b) a##b
+#define MQ_TABLE(isa) MQ_JOIN(op_loops_, isa)
+
+namespace mquans {
+
+const OpLoops& MQ_TABLE(MQ_ISA)() {
+    using namespace MQ_ISA;
+    static constexpr OpLoops table = {
+        unary,         binary,        window_max,     window_average, window_weigh, reduce_values,
+        reduce_pixels, softmax_values, softmax_pixels, layer_norm,     matmul,
+    };
+    return table;
+}
+
+}  // namespace mquans

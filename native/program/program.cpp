@@ -1,0 +1,309 @@
+#include "mquans/program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <stdexcept>
+
+#include "mquans/stream.h"
+#include "program/steps.h"
+
+namespace mquans {
+namespace {
+
+template <class T>
+T padded(T value, T to) {
+    return (value + to - 1) / to * to;
+}
+
+}  // namespace
+
+Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t inputs) : grid(grid_in) {
+    const int32_t outputs = int32_t(grid.size()) / tap_count;
+    std::vector<std::vector<int32_t>> reached(inputs);
+    begin.push_back(0);
+    for (int32_t o = 0; o < outputs; ++o) {
+        for (int32_t t = 0; t < tap_count; ++t) {
+            const int32_t i = grid[int64_t(o) * tap_count + t];
+            if (i < 0) continue;
+            if (i >= inputs) throw std::invalid_argument("tap outside the input");
+            taps.push_back({t, i});
+            reached[i].push_back(o);
+        }
+        begin.push_back(int32_t(taps.size()));
+    }
+    reach_begin.push_back(0);
+    for (const auto& outputs_of : reached) {
+        reach.insert(reach.end(), outputs_of.begin(), outputs_of.end());
+        reach_begin.push_back(int32_t(reach.size()));
+    }
+}
+
+AxisTaps Axis::view() const {
+    return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data()};
+}
+
+Program::Program(const KernelTable& kernels, int threads, Mode mode, float break_even)
+    : kernels_(kernels), pool_(threads), mode_(mode), break_even_(break_even) {}
+
+TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels) {
+    tensors.push_back({rows, width, channels, channels, floats_size, mask_words});
+    floats_size += padded<int64_t>(int64_t(rows) * width * channels, 16);
+    mask_words += int64_t(rows) * MaskView::words_for(width);
+    return TensorId(tensors.size()) - 1;
+}
+
+TensorId Program::add_view(TensorId base, int32_t first_channel, int32_t channels) {
+    TensorSpec view = tensors.at(base);
+    if (first_channel < 0 || first_channel + channels > view.channels)
+        throw std::invalid_argument("view outside its tensor");
+    view.offset += first_channel;
+    view.channels = channels;
+    view.mask_offset = mask_words;
+    mask_words += int64_t(view.rows) * MaskView::words_for(view.width);
+    tensors.push_back(view);
+    return TensorId(tensors.size()) - 1;
+}
+
+TensorId Program::add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels) {
+    const TensorSpec& from = tensors.at(base);
+    if (from.stride != from.channels ||
+        int64_t(rows) * width * channels != int64_t(from.rows) * from.width * from.channels)
+        throw std::invalid_argument("reshaped tensors must be compact and of equal size");
+    const TensorSpec view{rows, width, channels, channels, from.offset, mask_words};
+    mask_words += int64_t(rows) * MaskView::words_for(width);
+    tensors.push_back(view);
+    return TensorId(tensors.size()) - 1;
+}
+
+TensorId Program::add_constant(int32_t rows, int32_t width, int32_t channels, const float* values) {
+    const TensorId id = add_tensor(rows, width, channels);
+    constants.push_back({tensors[id].offset, {values, values + int64_t(rows) * width * channels}});
+    return id;
+}
+
+QuantizedId Program::add_quantized(QuantizedSpec q) {
+    const int64_t pixels = int64_t(q.rows) * q.width;
+    const int32_t padded_channels = padded(q.channels, 32) + 32;
+    q.inverse_delta.resize(padded_channels);
+    q.offset.resize(padded_channels);
+    q.mask.resize(padded_channels);
+    q.threshold.resize(padded_channels);
+    q.zero_threshold.assign(padded_channels, 0);
+    q.list = false;
+    // Whole vectors are stored at the end of a list: the surplus must not reach the next row's.
+    q.row_capacity = int64_t(q.width) * q.groups * padded(q.channels / q.groups, 2) + 32;
+    if (q.row_capacity * q.rows > INT32_MAX) throw std::invalid_argument("tensor too large");
+    q.held_offset = held_size;
+    held_size += padded<int64_t>(q.held_size(), 32);
+    q.segment_offset = segments;
+    segments += pixels * q.groups;
+    q.pixel_mask_offset = mask_words;
+    mask_words += int64_t(q.rows) * MaskView::words_for(q.width);
+    q.row_offset = quantized_rows;
+    quantized_rows += q.rows;
+    quantized.push_back(std::move(q));
+    const QuantizedId id = QuantizedId(quantized.size()) - 1;
+    quantized[id].step = int32_t(steps_.size());
+    add_step("quantize", std::make_unique<QuantizeStep>(*this, id));
+    return id;
+}
+
+int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
+    LayerShape& s = layer.shape;
+    QuantizedSpec& input = quantized.at(layer.input);
+    const int32_t taps = s.row_taps * s.col_taps;
+    if (layer.depthwise) {
+        layer.row_stride = padded(s.in_channels, 32) + 32;
+        layer.tap_rows = 1;
+        layer.weights16.assign(int64_t(taps) * layer.row_stride + 64, 0);
+        for (int32_t t = 0; t < taps; ++t)
+            for (int32_t c = 0; c < s.in_channels; ++c)
+                layer.weights16[int64_t(t) * layer.row_stride + c] = weights[int64_t(c) * taps + t];
+        layer.group_stride = layer.pixel_stride = padded(s.out_channels, 16);
+    } else {
+        if (input.groups != s.groups) throw std::invalid_argument("groups of input and layer differ");
+        input.list = true;
+        const int32_t outputs = s.group_out(), inputs = s.group_in();
+        layer.row_stride = padded(outputs, 16);
+        layer.tap_rows = padded(inputs, 2);
+        layer.group_stride = layer.row_stride;
+        layer.pixel_stride = layer.group_stride * s.groups;
+        const int64_t size = int64_t(s.groups) * taps * layer.tap_rows * layer.row_stride;
+        if (layer.weight_bits == 8)
+            layer.weights8.assign(size + 64, 0);
+        else
+            layer.weights16.assign(size + 64, 0);
+        std::vector<int16_t> row16(layer.row_stride);
+        std::vector<int8_t> row8(layer.row_stride);
+        for (int32_t g = 0; g < s.groups; ++g)
+            for (int32_t t = 0; t < taps; ++t)
+                for (int32_t c = 0; c < inputs; ++c) {
+                    for (int32_t o = 0; o < outputs; ++o)
+                        row16[o] = weights[((int64_t(g) * outputs + o) * inputs + c) * taps + t];
+                    const int64_t at =
+                        ((int64_t(g) * taps + t) * layer.tap_rows + c) * layer.row_stride;
+                    if (layer.weight_bits == 8) {
+                        for (int32_t o = 0; o < outputs; ++o) row8[o] = int8_t(row16[o]);
+                        kernels_.permute_row8(row8.data(), layer.weights8.data() + at, outputs);
+                    } else {
+                        kernels_.permute_row16(row16.data(), layer.weights16.data() + at, outputs);
+                    }
+                }
+    }
+    auto spread = [&](std::vector<float>& values) {
+        const int32_t groups = layer.pixel_stride / layer.group_stride;
+        const int32_t per_group = s.out_channels / groups;
+        std::vector<float> out(layer.pixel_stride + 16);
+        for (int32_t o = 0; o < s.out_channels; ++o)
+            out[o / per_group * layer.group_stride + o % per_group] = values[o];
+        values = std::move(out);
+    };
+    spread(layer.scale);
+    spread(layer.bias);
+    layer.acc_offset = acc_size;
+    acc_size += layer.acc_size();
+    const int64_t row_taps = layer.rows.begin.back(), col_taps = layer.cols.begin.back();
+    layer.macs = row_taps * col_taps * s.group_in() * s.out_channels;
+    layers.push_back(std::move(layer));
+    LayerSpec& kept = layers.back();
+    const int32_t id = int32_t(layers.size()) - 1;
+    kept.shape.rows = kept.rows.view();
+    kept.shape.cols = kept.cols.view();
+    kept.step = int32_t(steps_.size());
+    add_step(kept.name, std::make_unique<ReuseStep>(*this, id));
+    return id;
+}
+
+std::vector<int16_t> LayerSpec::natural_weights(const KernelTable& kernels) const {
+    if (depthwise) return weights16;
+    // Where the kernels keep each output is read off a row of indices.
+    std::vector<int16_t> index(row_stride), place(row_stride, -1);
+    for (int32_t o = 0; o < row_stride; ++o) index[o] = int16_t(o);
+    kernels.permute_row16(index.data(), place.data(), shape.group_out());
+    const int64_t size = int64_t(shape.groups) * shape.row_taps * shape.col_taps * tap_rows * row_stride;
+    std::vector<int16_t> natural(size);
+    for (int64_t row = 0; row < size; row += row_stride)
+        for (int32_t i = 0; i < row_stride; ++i)
+            if (place[i] >= 0)
+                natural[row + place[i]] = weights16.empty() ? weights8[row + i] : weights16[row + i];
+    return natural;
+}
+
+void Program::add_step(std::string name, std::unique_ptr<Step> step) {
+    steps_.push_back(std::move(step));
+    step_names.push_back(std::move(name));
+}
+
+int32_t Program::add_input(Port port) {
+    inputs.push_back(std::move(port));
+    return int32_t(inputs.size()) - 1;
+}
+
+int32_t Program::add_output(Port port) {
+    outputs.push_back(std::move(port));
+    return int32_t(outputs.size()) - 1;
+}
+
+// Lays the change lists out so that those alive at the same time do not overlap.
+void Program::finish() {
+    struct Span {
+        int64_t first_step, last_step, offset, size;
+    };
+    std::vector<Span> placed;
+    for (size_t id = 0; id < quantized.size(); ++id) {
+        QuantizedSpec& q = quantized[id];
+        Span span{q.step, q.step, 0, q.list ? q.row_capacity * q.rows : 0};
+        for (const auto& layer : layers)
+            if (layer.input == QuantizedId(id)) span.last_step = std::max<int64_t>(span.last_step, layer.step);
+        std::vector<Span> alive;
+        for (const Span& other : placed)
+            if (other.last_step >= span.first_step && other.first_step <= span.last_step)
+                alive.push_back(other);
+        std::sort(alive.begin(), alive.end(),
+                  [](const Span& a, const Span& b) { return a.offset < b.offset; });
+        for (const Span& other : alive)
+            if (span.offset < other.offset + other.size && other.offset < span.offset + span.size)
+                span.offset = other.offset + other.size;
+        q.list_offset = span.offset;
+        lists_size_ = std::max(lists_size_, span.offset + span.size);
+        placed.push_back(span);
+    }
+}
+
+std::unique_ptr<Program::Lists> Program::take_lists() {
+    std::lock_guard<std::mutex> lock(lists_mutex_);
+    if (free_lists_.empty()) {
+        auto lists = std::make_unique<Lists>();
+        lists->channel.resize(lists_size_ + 64);
+        lists->delta.resize(lists_size_ + 64);
+        return lists;
+    }
+    auto lists = std::move(free_lists_.back());
+    free_lists_.pop_back();
+    return lists;
+}
+
+void Program::give_back(std::unique_ptr<Lists> lists) {
+    std::lock_guard<std::mutex> lock(lists_mutex_);
+    free_lists_.push_back(std::move(lists));
+}
+
+void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held) {
+    std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
+    if (pool_.threads() > 1) pool_lock.lock();
+    auto lists = take_lists();
+    Context context{stream, pool_, kernels_, snap, keep_held, lists->channel.data(), lists->delta.data()};
+    if (snap)
+        for (const Port& port : inputs) stream.mask(port.tensor).fill();
+    for (int32_t i = first; i < last; ++i) {
+        if (!stream.profile) {
+            steps_[i]->run(context);
+            continue;
+        }
+        const auto start = std::chrono::steady_clock::now();
+        steps_[i]->run(context);
+        const auto spent = std::chrono::steady_clock::now() - start;
+        stream.step_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
+    }
+    give_back(std::move(lists));
+}
+
+Violation Program::check(const Stream& stream) const {
+    const KernelTable& oracle = kernels_scalar();
+    for (size_t i = 0; i < layers.size(); ++i) {
+        const LayerSpec& layer = layers[i];
+        const QuantizedSpec& input = quantized[layer.input];
+        const LayerShape& s = layer.shape;
+        const std::vector<int16_t> natural = layer.natural_weights(kernels_);
+        const std::vector<int16_t> zeros(s.in_channels + 64);
+        std::vector<int32_t> expected(layer.acc_size());
+        const int32_t words = MaskView::words_for(s.out_width);
+        std::vector<uint64_t> bits(int64_t(s.out_rows) * words);
+        const MaskView all{bits.data(), s.out_rows, s.out_width};
+        all.fill();
+        DenseArgs args{&s,  {natural.data(), 16, layer.row_stride, layer.tap_rows},
+                       stream.held(input), zeros.data(), all,
+                       {expected.data(), layer.pixel_stride, layer.group_stride}, 0, s.out_rows};
+        (layer.depthwise ? oracle.depthwise : oracle.dense_conv)(args);
+        const Accumulators acc = stream.accumulators(layer);
+        const int32_t groups = layer.pixel_stride / layer.group_stride;
+        const int32_t per_group = s.out_channels / groups;
+        for (int64_t p = 0; p < int64_t(s.out_rows) * s.out_width; ++p)
+            for (int32_t o = 0; o < s.out_channels; ++o) {
+                const int64_t at = p * layer.pixel_stride + o / per_group * layer.group_stride + o % per_group;
+                if (acc.data[at] != expected[at])
+                    return {int32_t(i), p, o, expected[at], acc.data[at]};
+            }
+    }
+    return {};
+}
+
+int64_t Program::weights_bytes() const {
+    int64_t total = 0;
+    for (const auto& layer : layers)
+        total += int64_t(layer.weights8.size()) + 2 * int64_t(layer.weights16.size());
+    return total;
+}
+
+}  // namespace mquans

@@ -1,0 +1,28 @@
+// The two steps of a reuse layer: bring its input onto the grid, then bring its outputs up to date.
+#pragma once
+
+#include "mquans/program.h"
+
+namespace mquans {
+
+class QuantizeStep : public Step {
+public:
+    QuantizeStep(const Program& program, QuantizedId id) : program_(program), id_(id) {}
+    void run(Context& context) const override;
+
+private:
+    const Program& program_;
+    QuantizedId id_;
+};
+
+class ReuseStep : public Step {
+public:
+    ReuseStep(const Program& program, int32_t layer) : program_(program), layer_(layer) {}
+    void run(Context& context) const override;
+
+private:
+    const Program& program_;
+    int32_t layer_;
+};
+
+}  // namespace mquans

@@ -1,0 +1,143 @@
+#include "mquans/stream.h"
+
+#include <cstring>
+
+namespace mquans {
+namespace {
+
+constexpr int64_t slack = 128;  // elements that a vector load may read past the end
+
+}  // namespace
+
+template <class T>
+T* Buffer<T>::allocate(int64_t size) {
+    T* p = static_cast<T*>(::operator new[]((size + slack) * sizeof(T), std::align_val_t(64)));
+    std::memset(p, 0, (size + slack) * sizeof(T));
+    return p;
+}
+
+template <class T>
+Buffer<T>::Buffer(int64_t size) : size_(size), data_(allocate(size)) {}
+
+template <class T>
+Buffer<T>::Buffer(const Buffer& other) : Buffer(other.size_) {
+    std::memcpy(data(), other.data(), bytes());
+}
+
+template <class T>
+Buffer<T>& Buffer<T>::operator=(const Buffer& other) {
+    if (this != &other) {
+        size_ = other.size_;
+        data_.reset(allocate(size_));
+        std::memcpy(data(), other.data(), bytes());
+    }
+    return *this;
+}
+
+template class Buffer<float>;
+template class Buffer<uint64_t>;
+template class Buffer<int16_t>;
+template class Buffer<int32_t>;
+template class Buffer<uint32_t>;
+template class Buffer<uint16_t>;
+template class Buffer<int64_t>;
+
+Stream::Stream(const Program& program)
+    : reports(program.layers.size()),
+      step_ns(program.step_names.size()),
+      program_(&program),
+      floats_(program.floats_size),
+      masks_(program.mask_words),
+      held_(program.held_size),
+      acc_(program.acc_size),
+      begin_(program.segments),
+      count_(program.segments),
+      row_changed_(program.quantized_rows) {
+    reset();
+}
+
+void Stream::reset() {
+    std::memset(floats_.data(), 0, floats_.bytes());
+    std::memset(masks_.data(), 0, masks_.bytes());
+    std::memset(held_.data(), 0, held_.bytes());
+    std::memset(acc_.data(), 0, acc_.bytes());
+    std::memset(count_.data(), 0, count_.bytes());
+    for (const auto& constant : program_->constants)
+        std::memcpy(floats_.data() + constant.offset, constant.values.data(),
+                    constant.values.size() * sizeof(float));
+    reports.assign(program_->layers.size(), {});
+}
+
+TensorView Stream::tensor(TensorId id) const {
+    const TensorSpec& t = program_->tensors[id];
+    return {floats_.data() + t.offset, t.rows, t.width, t.channels, t.stride};
+}
+
+MaskView Stream::mask(TensorId id) const {
+    const TensorSpec& t = program_->tensors[id];
+    return {masks_.data() + t.mask_offset, t.rows, t.width};
+}
+
+Accumulators Stream::accumulators(const LayerSpec& layer) const {
+    return {acc_.data() + layer.acc_offset, layer.pixel_stride, layer.group_stride};
+}
+
+ChangeList Stream::changes(const QuantizedSpec& q) const {
+    return {begin_.data() + q.segment_offset, count_.data() + q.segment_offset, nullptr, nullptr,
+            MaskView{masks_.data() + q.pixel_mask_offset, q.rows, q.width}};
+}
+
+bool Stream::finite(const float* values, int64_t n) {
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, values + i, 4);
+        bad |= uint32_t((bits & 0x7f800000u) == 0x7f800000u);
+    }
+    return !bad;
+}
+
+void Stream::feed(const Port& port, const float* values) {
+    const TensorView t = tensor(port.tensor);
+    const MaskView moved = mask(port.tensor);
+    for (int32_t r = 0; r < t.rows; ++r) {
+        moved.clear_row(r);
+        uint64_t* bits = moved.row(r);
+        const float* row = values + port.row_offset[r];
+        for (int32_t x = 0; x < t.width; ++x) {
+            float* pixel = t.pixel(r, x);
+            const float* in = row + x * port.x_step;
+            uint32_t differs = 0;
+            for (int32_t c = 0; c < t.channels; ++c) {
+                uint32_t was, is;
+                std::memcpy(&was, pixel + c, 4);
+                std::memcpy(&is, in + c * port.c_step, 4);
+                differs |= was ^ is;
+                pixel[c] = in[c * port.c_step];
+            }
+            bits[x >> 6] |= uint64_t(differs != 0) << (x & 63);
+        }
+    }
+}
+
+void Stream::fetch(const Port& port, float* values) const {
+    const TensorView t = tensor(port.tensor);
+    for (int32_t r = 0; r < t.rows; ++r) {
+        float* row = values + port.row_offset[r];
+        for (int32_t x = 0; x < t.width; ++x) {
+            const float* pixel = t.pixel(r, x);
+            float* out = row + x * port.x_step;
+            for (int32_t c = 0; c < t.channels; ++c) out[c * port.c_step] = pixel[c];
+        }
+    }
+}
+
+int64_t Stream::bytes() const {
+    return floats_.bytes() + masks_.bytes() + held_.bytes() + acc_.bytes() + begin_.bytes() +
+           count_.bytes() + row_changed_.bytes();
+}
+
+TensorView Context::tensor(TensorId id) const { return stream.tensor(id); }
+MaskView Context::mask(TensorId id) const { return stream.mask(id); }
+
+}  // namespace mquans

@@ -1,0 +1,163 @@
+"""Static int8 quantization by onnxruntime, kept in a cache because it takes minutes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mquans.baselines.engines import Arrays
+from mquans.baselines.ort_engine import first_line, open_session
+from mquans.errors import ModelError, MquansError
+from mquans.files import atomic_write
+
+PER_CHANNEL_OPSET = 13
+"""The first ONNX opset in which DequantizeLinear has one scale per channel."""
+
+SCHEME = "static QDQ, uint8 activations (min-max), int8 weights per channel"
+
+
+def quantize(data: bytes, calibration: Sequence[Arrays], *, model_name: str = "model") -> bytes:
+    """The model in int8, as bytes of an ONNX file with QuantizeLinear/DequantizeLinear pairs.
+
+    The result is cached under `$XDG_CACHE_HOME/mquans` (or `~/.cache/mquans`) by a hash of model,
+    calibration frames, onnxruntime's version and options.
+
+    Args:
+        data: a model with fixed shapes and its weights inside.
+        calibration: feeds whose activations give the ranges.
+
+    Raises:
+        MquansError: no calibration frames.
+        ModelError: onnxruntime cannot quantize the model.
+    """
+    if not calibration:
+        raise MquansError(
+            "an int8 engine takes its ranges from calibration frames, and there are none.",
+            hint="Give frames of the stream, or compare with fp32 engines only.",
+        )
+    reduce_range = not _has_vnni()
+    key = _key(data, calibration, reduce_range)
+    cached = _cache_folder() / f"int8-{key}.onnx"
+    with contextlib.suppress(OSError, ModelError):
+        stored = cached.read_bytes()
+        open_session(stored, model_name=model_name)  # a damaged entry is made anew
+        return stored
+    quantized = _quantize(data, calibration, reduce_range, model_name)
+    with contextlib.suppress(
+        OSError, MquansError
+    ):  # a cache that cannot be written only costs time
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(cached, quantized)
+    return quantized
+
+
+def _quantize(
+    data: bytes, calibration: Sequence[Arrays], reduce_range: bool, model_name: str
+) -> bytes:
+    import onnxruntime as ort
+    from onnxruntime import quantization
+
+    with tempfile.TemporaryDirectory(prefix="mquans-") as folder, _quiet():
+        fused, result = Path(folder, "fused.onnx"), Path(folder, "int8.onnx")
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        # Folds batch norms and constants, so that ranges are taken where the int8 kernels round.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(fused)
+        try:
+            current = _with_opset(data, PER_CHANNEL_OPSET)
+            ort.InferenceSession(current, options, providers=["CPUExecutionProvider"])
+            quantization.quantize_static(
+                str(fused),
+                str(result),
+                _Reader(calibration),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=reduce_range,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+            )
+            return result.read_bytes()
+        except Exception as error:  # onnxruntime's own classes share no public base
+            raise ModelError(
+                f"onnxruntime cannot quantize it: {first_line(error)}",
+                where=f"model {model_name!r}",
+            ) from error
+
+
+def _with_opset(data: bytes, least: int) -> bytes:
+    """The model in at least this version of the standard operator set."""
+    import onnx
+    from onnx import version_converter
+
+    model = onnx.load_model_from_string(data)
+    opset = max((entry.version for entry in model.opset_import if not entry.domain), default=1)
+    if opset >= least:
+        return data
+    converted: bytes = version_converter.convert_version(model, least).SerializeToString()
+    return converted
+
+
+class _Reader:
+    """The calibration frames in the form onnxruntime asks for: one call each, then None."""
+
+    def __init__(self, calibration: Sequence[Arrays]) -> None:
+        self._frames = calibration
+        self.rewind()
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._remaining, None)
+
+    def rewind(self) -> None:
+        self._remaining: Iterator[dict[str, Any]] = (dict(feeds) for feeds in self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+
+def _key(data: bytes, calibration: Sequence[Arrays], reduce_range: bool) -> str:
+    import onnxruntime as ort
+
+    digest = hashlib.sha256(f"{ort.__version__}|{SCHEME}|{reduce_range}|".encode())
+    digest.update(hashlib.sha256(data).digest())
+    for feeds in calibration:
+        for name, array in sorted(feeds.items()):
+            digest.update(f"{name}|{array.dtype}|{array.shape}|".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:32]
+
+
+def _cache_folder() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # Relative paths are to be ignored, says the XDG specification.
+    return (base if base.is_absolute() else Path.home() / ".cache") / "mquans"
+
+
+def _has_vnni() -> bool:
+    """Without VNNI, products of 8-bit activations and weights are summed in 16 bits and saturate,
+    unless weights are kept to 7 bits."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return "avx512_vnni" in flags or "avx_vnni" in flags
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """onnxruntime's quantizer writes advice on the root logger; it concerns us, not the user."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,266 @@
+"""Graph + plan -> native program: where every value lies, and the steps of one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans import _native
+from mquans.engine import layout
+from mquans.engine.geometry import layer_grids
+from mquans.engine.layout import Dims, Placed
+from mquans.engine.operators import activation_code, add_operator
+from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
+from mquans.errors import ModelError
+from mquans.graph import Conv, ConvTranspose, Graph, Island, Linear, Node, Transpose
+from mquans.plan import LayerPlan, Plan
+
+@dataclass(slots=True)
+class IslandCall:
+    """An island in a program: after `step` native steps, onnxruntime runs `node`."""
+
+    step: int
+    node: Node
+    inputs: tuple[Placed, ...]
+    outputs: tuple[Placed, ...]
+
+
+@dataclass(slots=True)
+class Lowered:
+    """A native program and what Python must know to feed it.
+
+    Attributes:
+        program: packed weights and steps.
+        islands: in order.
+        layers: index of every reuse layer by name.
+        input_tensors: native tensor of every graph input.
+    """
+
+    program: Any
+    islands: list[IslandCall]
+    layers: dict[str, int]
+    input_tensors: dict[str, int]
+
+
+@dataclass(slots=True)
+class Lowering:
+    """The state of one lowering. Operators use `place`, `in_order`, `new`."""
+
+    graph: Graph
+    plan: Plan
+    program: Any
+    placed: dict[str, Placed] = field(default_factory=dict)
+    reordered: dict[tuple[str, Dims], Placed] = field(default_factory=dict)
+    quantized: dict[tuple[int, int, bytes, bytes], int] = field(default_factory=dict)
+    sliced: set[int] = field(default_factory=set)
+    islands: list[IslandCall] = field(default_factory=list)
+    layers: dict[str, int] = field(default_factory=dict)
+
+    def new(self, value: str, order: Dims) -> Placed:
+        """A fresh tensor for a value, stored in an order."""
+        dims = layout.apply(order, self.graph.shape(value))
+        result = Placed(self.program.add_tensor(*layout.pixels(dims)), order, dims)
+        self.placed[value] = result
+        return result
+
+    def constant(self, value: str, order: Dims) -> Placed:
+        """A constant of the graph, stored in an order."""
+        key = (value, order)
+        if key not in self.reordered:
+            dims = layout.apply(order, self.graph.shape(value))
+            array = np.ascontiguousarray(self.graph.constants[value].transpose(order), np.float32)
+            tensor = self.program.add_constant(*layout.pixels(dims), array.reshape(-1))
+            self.reordered[key] = Placed(tensor, order, dims)
+        return self.reordered[key]
+
+    def is_constant(self, value: str) -> bool:
+        return value in self.graph.constants
+
+    def order_of(self, value: str) -> Dims:
+        """Order in which a value lies now; row-major for constants, which may lie anyhow."""
+        if self.is_constant(value):
+            return layout.identity(len(self.graph.shape(value)))
+        return self.placed[value].order
+
+    def in_order(self, value: str, order: Dims) -> Placed:
+        """A value in a wanted order: as it is, read differently, or copied by a step."""
+        if self.is_constant(value):
+            return self.constant(value, order)
+        placed = self.placed[value]
+        if placed.order == order:
+            return placed
+        key = (value, order)
+        if key not in self.reordered:
+            self.reordered[key] = self._reorder(value, placed, order)
+        return self.reordered[key]
+
+    def _reorder(self, value: str, placed: Placed, order: Dims) -> Placed:
+        shape = self.graph.shape(value)
+        dims = layout.apply(order, shape)
+        if layout.same_memory(placed.order, order, shape):
+            return self.reread(value, placed, order, dims)
+        tensor = self.program.add_tensor(*layout.pixels(dims))
+        perm = tuple(placed.order.index(axis) for axis in order)
+        _native.add_permute(self.program, f"{value} permuted", placed.tensor, placed.dims, perm, tensor, dims)
+        return Placed(tensor, order, dims)
+
+    def compact(self, value: str, placed: Placed) -> Placed:
+        """A copy without gaps where the value is a channel slice of a wider tensor."""
+        if placed.tensor not in self.sliced:
+            return placed
+        tensor = self.program.add_tensor(*layout.pixels(placed.dims))
+        _native.add_copy(self.program, f"{value} compacted", placed.tensor, tensor)
+        return Placed(tensor, placed.order, placed.dims)
+
+    def reread(self, value: str, placed: Placed, order: Dims, dims: Dims) -> Placed:
+        """The same memory, cut into other rows, pixels and channels."""
+        if layout.pixels(dims) == layout.pixels(placed.dims):
+            return Placed(placed.tensor, order, dims)
+        placed = self.compact(value, placed)
+        tensor = self.program.add_reshaped(placed.tensor, *layout.pixels(dims))
+        _native.add_alias(self.program, f"{value} reread", placed.tensor, placed.dims, tensor, dims)
+        return Placed(tensor, order, dims)
+
+    def reuse_layer(self, node: Node) -> None:
+        """A Conv, ConvTranspose or Linear: its input on the grid, then the layer."""
+        op = node.op
+        assert isinstance(op, Conv | ConvTranspose | Linear)
+        layer = self.plan.layer(node.name)
+        shape, out_shape = self.graph.shape(node.inputs[0]), self.graph.shape(node.outputs[0])
+        weight = np.asarray(self.graph.constants[node.inputs[1]], np.float64)
+        if isinstance(op, Linear):
+            order = layout.identity(len(shape))
+            groups = 1
+            rows_cols = _pointwise_grids(shape)
+            weight = weight.T
+        else:
+            order = layout.channels_last(len(shape))
+            groups = op.groups
+            rows_cols = layer_grids(op, shape, out_shape)
+            if isinstance(op, ConvTranspose):
+                weight = _transposed_weight(weight, groups)
+        x = self.in_order(node.inputs[0], order)
+        inputs, outputs = self.graph.neurons(node), weight.shape[0]
+        depthwise = groups > 1 and groups == inputs == outputs
+        quantized = self._quantized(x, layer, inputs, 1 if depthwise else groups)
+        # A grid unit of neuron c is worth delta[c]: the integer weights carry it.
+        delta = deltas(layer, inputs).reshape(groups, 1, inputs // groups, *[1] * (weight.ndim - 2))
+        weight = (weight.reshape(groups, -1, *weight.shape[1:]) * delta).reshape(weight.shape)
+        integers = quantize_weights(weight, bits=layer.weight_bits, grid_bits=self.plan.grid_bits)
+        has_bias = len(node.inputs) > 2 and node.inputs[2] != ""
+        bias = self.graph.constants[node.inputs[2]] if has_bias else np.zeros(outputs)
+        kind, a, b = activation_code(op.activation)
+        (rows, cols) = rows_cols
+        self.layers[node.name] = self.program.add_layer(
+            name=node.name,
+            input=quantized,
+            y=self.new(node.outputs[0], order).tensor,
+            groups=groups,
+            depthwise=depthwise,
+            row_grid=rows.reshape(-1),
+            row_taps=rows.shape[1],
+            col_grid=cols.reshape(-1),
+            col_taps=cols.shape[1],
+            weights=np.ascontiguousarray(integers.values).reshape(-1),
+            weight_bits=layer.weight_bits,
+            scale=np.ascontiguousarray(integers.scale, np.float32),
+            bias=np.ascontiguousarray(bias, np.float32).reshape(-1),
+            activation=kind,
+            a=a,
+            b=b,
+        )
+
+    def _quantized(self, x: Placed, layer: LayerPlan, neurons: int, groups: int) -> int:
+        """Layers that read the same tensor with the same precision share one held copy."""
+        step, delta = steps(layer, self.plan.grid_bits, neurons), deltas(layer, neurons)
+        key = (x.tensor, groups, delta.tobytes(), step.tobytes())
+        if key not in self.quantized:
+            tables = rule_tables(self.plan.rule, step)
+            self.quantized[key] = self.program.add_quantized(
+                x=x.tensor,
+                limit=float(grid_limit(self.plan.grid_bits)),
+                groups=groups,
+                inverse_delta=(1.0 / delta).astype(np.float32),
+                offset=tables.offset,
+                mask=tables.mask,
+                threshold=tables.threshold,
+            )
+        return self.quantized[key]
+
+    def island(self, node: Node) -> None:
+        """onnxruntime runs the node between two native runs."""
+        inputs = []
+        for value in node.inputs:
+            if self.graph.types[value].dtype != "float32":
+                raise ModelError("islands exchange only float32 values with the engine.", where=node.name)
+            inputs.append(self.in_order(value, layout.identity(len(self.graph.shape(value)))))
+        step = len(self.program.steps)
+        outputs = tuple(
+            self.new(value, layout.identity(len(self.graph.shape(value)))) for value in node.outputs
+        )
+        self.islands.append(IslandCall(step, node, tuple(inputs), outputs))
+
+    def port(self, value: str) -> tuple[int, npt.NDArray[np.int64], int, int]:
+        """Arguments of add_input and add_output for a value."""
+        placed = self.placed[value]
+        offsets, x_step, c_step = layout.row_offsets(placed)
+        return placed.tensor, np.asarray(offsets, np.int64), x_step, c_step
+
+
+def _pointwise_grids(shape: Dims) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    rows, width, _ = layout.pixels(shape)
+    return (
+        np.arange(rows, dtype=np.int32)[:, None],
+        np.arange(width, dtype=np.int32)[:, None],
+    )
+
+
+def _transposed_weight(weight: npt.NDArray[np.float64], groups: int) -> npt.NDArray[np.float64]:
+    """[C, O/groups, kernel...] -> [O, C/groups, kernel...]."""
+    channels, per_group, *kernel = weight.shape
+    split = weight.reshape(groups, channels // groups, per_group, *kernel)
+    return split.swapaxes(1, 2).reshape(groups * per_group, channels // groups, *kernel)
+
+
+def _input_order(graph: Graph, value: str) -> Dims:
+    """Channels last, unless the network itself begins by transposing."""
+    readers = graph.consumers().get(value, [])
+    rank = len(graph.shape(value))
+    convolves = any(isinstance(node.op, Conv | ConvTranspose) for node in graph.nodes)
+    if not convolves or any(isinstance(node.op, Transpose) for node in readers):
+        return layout.identity(rank)
+    return layout.channels_last(rank)
+
+
+def lower(
+    graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str, break_even: float
+) -> Lowered:
+    """Builds the native program of a network under a plan.
+
+    Raises:
+        ModelError: the graph holds something that the engine cannot place.
+    """
+    program = _native.Program(isa, threads, mode, break_even)
+    lowering = Lowering(graph, plan, program)
+    inputs = {}
+    for value in graph.inputs:
+        inputs[value] = lowering.new(value, _input_order(graph, value)).tensor
+        program.add_input(*lowering.port(value))
+    for node in graph.nodes:
+        if node.is_reuse:
+            lowering.reuse_layer(node)
+        elif isinstance(node.op, Island):
+            lowering.island(node)
+        else:
+            add_operator(lowering, node)
+    for value in graph.outputs:
+        if lowering.is_constant(value):
+            lowering.placed[value] = lowering.constant(
+                value, layout.identity(len(graph.shape(value)))
+            )
+        program.add_output(*lowering.port(value))
+    program.finish()
+    return Lowered(program, lowering.islands, lowering.layers, inputs)

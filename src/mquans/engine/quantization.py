@@ -1,0 +1,91 @@
+"""From a plan's numbers to the engine's integers: weights, grids and the reuse rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.plan import LayerPlan, Rule
+
+ACCUMULATOR_MAX = 2**31 - 1
+
+
+def grid_limit(grid_bits: int) -> int:
+    """Largest grid value: twice the calibrated range, so that nothing observed clips."""
+    return int(2 ** (grid_bits + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerWeights:
+    """Weights of a layer on integer scales, one scale per output channel.
+
+    Attributes:
+        values: [O, inputs...] int16, `weight ~ values * scale[o]`.
+        scale: [O] float64, greater than 0.
+    """
+
+    values: npt.NDArray[np.int16]
+    scale: npt.NDArray[np.float64]
+
+
+def quantize_weights(
+    weight: npt.NDArray[np.floating], *, bits: int, grid_bits: int
+) -> IntegerWeights:
+    """Rounds weights [O, inputs...] to the widest integers that cannot overflow an accumulator.
+
+    The scale of an output channel is the smallest with `max|W| <= 2**(bits-1) - 1` and
+    `sum|W| * grid_limit < 2**31` (design, section 3, step 4), so overflow is impossible by
+    construction.
+    """
+    flat = weight.reshape(weight.shape[0], -1).astype(np.float64)
+    largest = 2 ** (bits - 1) - 1
+    room = ACCUMULATOR_MAX // grid_limit(grid_bits)
+    magnitude = np.abs(flat)
+    peak = magnitude.max(axis=1, initial=0.0)
+    # Rounding adds at most one half per weight to the sum.
+    spare = max(room - flat.shape[1] / 2, room / 2)
+    scale = np.maximum(peak / largest, magnitude.sum(axis=1) / spare)
+    scale[scale == 0] = 1.0
+    values = np.rint(flat / scale[:, None])
+    while True:
+        total = np.abs(values).sum(axis=1)
+        over = total > room
+        if not over.any():
+            break
+        scale[over] *= 1.0 + 1.0 / 64
+        values[over] = np.rint(flat[over] / scale[over, None])
+    return IntegerWeights(values.astype(np.int16).reshape(weight.shape), scale)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTables:
+    """The reuse rule of every neuron as the kernels read it: a grid value g becomes
+    `q = (g + offset) & mask` and the held value moves to q when `|q - held| > threshold`."""
+
+    offset: npt.NDArray[np.int16]
+    mask: npt.NDArray[np.int16]
+    threshold: npt.NDArray[np.int16]
+
+
+def steps(layer: LayerPlan, grid_bits: int, neurons: int) -> npt.NDArray[np.int64]:
+    """Step of every neuron in grid units: `2 ** (grid_bits - bits)`, shape [neurons]."""
+    bits = np.broadcast_to(np.asarray(layer.bits, dtype=np.int64), (neurons,))
+    return np.left_shift(np.int64(1), grid_bits - bits)
+
+
+def rule_tables(rule: Rule, step: npt.NDArray[np.int64]) -> RuleTables:
+    """Tables of `hold` (dead band of half a step) or `nearest` (multiples of a step)."""
+    half = step // 2
+    zero = np.zeros_like(step)
+    if rule == "hold":
+        columns = (zero, zero - 1, half)
+    else:
+        columns = (half, -step, zero)
+    return RuleTables(*(column.astype(np.int16) for column in columns))
+
+
+def deltas(layer: LayerPlan, neurons: int) -> npt.NDArray[np.float64]:
+    """Grid unit of every neuron in units of the layer's input, shape [neurons]."""
+    return np.broadcast_to(np.asarray(layer.delta, dtype=np.float64), (neurons,))

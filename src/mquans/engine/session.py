@@ -1,0 +1,231 @@
+"""A network and its plan, weights packed once and shared by all streams."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans import _native
+from mquans.engine.lowering import lower
+from mquans.engine.stream import Frame, Stream
+from mquans.errors import FrameError, MquansError
+from mquans.graph import Island, Node
+from mquans.importers import ModelFile, import_model, read_model
+from mquans.plan import Plan, check_plan, plan_fingerprint, read_plan
+
+if TYPE_CHECKING:
+    import onnx
+
+Mode = Literal["auto", "delta", "dense"]
+
+BREAK_EVEN = 0.45
+"""Share of the dense work from which on computing afresh is cheaper than change by change."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeArg:
+    """What `get_inputs` and `get_outputs` return, as onnxruntime's: name, shape, type."""
+
+    name: str
+    shape: list[int]
+    type: str = "tensor(float)"
+
+
+def available_isas() -> list[str]:
+    """Instruction sets that this CPU has, slowest first."""
+    return list(_native.available_isas())
+
+
+def choose_isa(wanted: str | None) -> str:
+    """The wanted instruction set, else MQUANS_ISA, else the fastest of this CPU.
+
+    Raises:
+        MquansError: this CPU lacks it.
+    """
+    available = available_isas()
+    isa = wanted or os.environ.get("MQUANS_ISA") or available[-1]
+    if isa not in available:
+        raise MquansError(
+            f"this CPU cannot run the instruction set {isa!r}.",
+            hint=f"Choose one of: {', '.join(available)}.",
+        )
+    return isa
+
+
+class Session:
+    """Weights and program of one network under one plan; read-only once made.
+
+    Args:
+        model: ONNX file, its bytes, a ModelProto, or a torch module.
+        plan: a Plan, or the path of one.
+        threads: cores that one frame may use.
+        mode: `auto` picks change by change or afresh from the measured density; the others force
+            one, for measurements.
+        isa: instruction set; default MQUANS_ISA, else the fastest of this CPU.
+
+    Raises:
+        ModelError: the model cannot be read or run.
+        PlanError: the plan is malformed or was made for another model.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | bytes | onnx.ModelProto | ModelFile | Any,
+        plan: Plan | str | Path,
+        *,
+        threads: int = 1,
+        mode: Mode = "auto",
+        isa: str | None = None,
+    ) -> None:
+        if threads < 1:
+            raise MquansError(f"a session needs at least one thread, not {threads}.")
+        if mode not in get_args(Mode):
+            raise MquansError(f"there is no mode {mode!r}.", hint="Choose auto, delta or dense.")
+        file = model if isinstance(model, ModelFile) else read_model(model)
+        self.plan = plan if isinstance(plan, Plan) else read_plan(plan)
+        self.isa = choose_isa(isa)
+        self.threads = threads
+        self.model_sha256 = file.sha256
+        self.plan_fingerprint = plan_fingerprint(self.plan)
+        self.graph = import_model(file, input_shapes=self.plan.input_shapes)
+        check_plan(self.plan, self.graph, model_sha256=file.sha256)
+        self.lowered = lower(
+            self.graph, self.plan, isa=self.isa, threads=threads, mode=mode, break_even=BREAK_EVEN
+        )
+        program = self.lowered.program
+        self.step_labels: list[str] = _unique(program.steps)
+        self.layer_macs: list[int] = program.layer_macs
+        self.layer_inputs: list[int] = program.layer_inputs
+        self._islands: dict[str, Any] = {}
+        self._default: Stream | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def weights_bytes(self) -> int:
+        """Memory of the packed weights, shared by all streams."""
+        return int(self.lowered.program.weights_bytes)
+
+    @property
+    def input_tensors(self) -> dict[str, int]:
+        """Native tensor of every graph input."""
+        return self.lowered.input_tensors
+
+    def stream(self) -> Stream:
+        """A new stream: the state of one camera or microphone."""
+        return Stream(self)
+
+    def restore(self, state: bytes | str | Path) -> Stream:
+        """A stream that continues from a saved state, with bit-equal outputs.
+
+        Raises:
+            StateError: damaged, or saved under another model or plan.
+        """
+        stream = self.stream()
+        stream.load(state)
+        return stream
+
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, npt.NDArray[np.float32]],
+        run_options: object = None,
+    ) -> list[npt.NDArray[np.float32]]:
+        """Drop-in for `onnxruntime.InferenceSession.run`: consecutive calls are one stream.
+
+        Raises:
+            FrameError: as `Stream.step`; or an unknown output name.
+        """
+        names = list(output_names) if output_names else list(self.graph.outputs)
+        unknown = [name for name in names if name not in self.graph.outputs]
+        if unknown:
+            raise FrameError(
+                f"the network has no output {unknown[0]!r}.",
+                hint=f"Its outputs are: {', '.join(self.graph.outputs)}.",
+            )
+        with self._lock:
+            if self._default is None:
+                self._default = self.stream()
+            outputs = self._default.step(input_feed)
+        return [outputs[name] for name in names]
+
+    def get_inputs(self) -> list[NodeArg]:
+        """Inputs of the network, as onnxruntime lists them."""
+        return [NodeArg(name, list(self.graph.shape(name))) for name in self.graph.inputs]
+
+    def get_outputs(self) -> list[NodeArg]:
+        """Outputs of the network, as onnxruntime lists them."""
+        return [NodeArg(name, list(self.graph.shape(name))) for name in self.graph.outputs]
+
+    def get_providers(self) -> list[str]:
+        """Where the session runs, as onnxruntime lists it."""
+        return ["CPUExecutionProvider"]
+
+    def frame_arrays(self, frame: Frame) -> list[npt.NDArray[np.float32]]:
+        """A frame as the native code takes it: contiguous float32 arrays in the order of the inputs.
+
+        Raises:
+            FrameError: an input is missing, unknown, or has the wrong shape or dtype.
+        """
+        names = self.graph.inputs
+        if not isinstance(frame, Mapping):
+            if len(names) != 1:
+                raise FrameError(f"the network has {len(names)} inputs: pass arrays by name.")
+            frame = {names[0]: frame}
+        missing = [name for name in names if name not in frame]
+        unknown = [name for name in frame if name not in names]
+        if missing or unknown:
+            raise FrameError(
+                f"no value for input {missing[0]!r}." if missing else f"no input {unknown[0]!r}.",
+                hint=f"The network's inputs are: {', '.join(names)}.",
+            )
+        return [self._checked(name, frame[name]) for name in names]
+
+    def _checked(self, name: str, value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        array = np.asarray(value)
+        expected = self.graph.shape(name)
+        if array.shape != expected:
+            raise FrameError(f"expected shape {list(expected)}, got {list(array.shape)}.", where=name)
+        if array.dtype != np.float32:
+            raise FrameError(
+                f"expected float32 values, got {array.dtype}.",
+                where=name,
+                hint="Convert with .astype(numpy.float32).",
+            )
+        return np.ascontiguousarray(array)
+
+    def empty_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Uninitialised arrays for the outputs, by name."""
+        return {name: np.empty(self.graph.shape(name), np.float32) for name in self.graph.outputs}
+
+    def run_island(
+        self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]
+    ) -> list[npt.NDArray[np.float32]]:
+        """One island on onnxruntime; its session is made at first use."""
+        import onnxruntime
+
+        assert isinstance(node.op, Island)
+        if node.name not in self._islands:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self.threads
+            options.log_severity_level = 3
+            self._islands[node.name] = onnxruntime.InferenceSession(
+                node.op.model, options, providers=["CPUExecutionProvider"]
+            )
+        return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names with a counter behind repeated ones."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
+    return result

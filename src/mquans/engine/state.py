@@ -1,0 +1,99 @@
+"""Saved streams. By the law the accumulators follow from the held values, so these, the last input
+and the number of frames are all there is to save.
+
+Layout: MAGIC, version (u32), header length (u32), header (JSON), held values (int16), inputs (float32);
+all little-endian.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from mquans.errors import StateError
+
+MAGIC = b"mquans-state\n\0\0\0"
+VERSION = 1
+_PREFIX = struct.Struct("<16sII")
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    model_sha256: str
+    plan_fingerprint: str
+    frames: int
+    held: int
+    inputs: dict[str, int]
+    payload_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """The state of one stream.
+
+    Attributes:
+        model_sha256, plan_fingerprint: what it belongs to.
+        frames: steps done so far.
+        held: the held values of all layers, int16 [n].
+        inputs: the last frame by input name, float32 [n].
+    """
+
+    model_sha256: str
+    plan_fingerprint: str
+    frames: int
+    held: npt.NDArray[np.int16]
+    inputs: dict[str, npt.NDArray[np.float32]]
+
+    def encode(self) -> bytes:
+        """The saved form."""
+        arrays = [self.held.astype("<i2").tobytes()]
+        arrays += [value.astype("<f4").tobytes() for value in self.inputs.values()]
+        payload = b"".join(arrays)
+        header = msgspec.json.encode(
+            _Header(
+                model_sha256=self.model_sha256,
+                plan_fingerprint=self.plan_fingerprint,
+                frames=self.frames,
+                held=self.held.size,
+                inputs={name: value.size for name, value in self.inputs.items()},
+                payload_sha256=hashlib.sha256(payload).hexdigest(),
+            )
+        )
+        return _PREFIX.pack(MAGIC, VERSION, len(header)) + header + payload
+
+
+def decode(data: bytes) -> SavedState:
+    """Reads a saved state.
+
+    Raises:
+        StateError: not a state, damaged, or from a newer version.
+    """
+    if len(data) < _PREFIX.size or not data.startswith(MAGIC):
+        raise StateError("this is not a saved mquans stream.")
+    _, version, header_size = _PREFIX.unpack_from(data)
+    if version != VERSION:
+        raise StateError(
+            f"the stream was saved in format {version}; this mquans reads {VERSION}.",
+            hint="Restore it with the version that saved it, or start a new stream.",
+        )
+    body = memoryview(data)[_PREFIX.size :]
+    try:
+        header = msgspec.json.decode(body[:header_size], type=_Header)
+    except msgspec.MsgspecError as error:
+        raise StateError("the saved stream is damaged: its header cannot be read.") from error
+    payload = body[header_size:]
+    sizes = [2 * header.held, *(4 * size for size in header.inputs.values())]
+    if min(sizes) < 0 or header.frames < 0 or sum(sizes) != len(payload):
+        raise StateError("the saved stream is truncated or has bytes too many.")
+    if hashlib.sha256(payload).hexdigest() != header.payload_sha256:
+        raise StateError("the saved stream is damaged: its checksum does not match.")
+    held = np.frombuffer(payload[: sizes[0]], "<i2").astype(np.int16)
+    inputs, at = {}, sizes[0]
+    for name, size in header.inputs.items():
+        inputs[name] = np.frombuffer(payload[at : at + 4 * size], "<f4").astype(np.float32)
+        at += 4 * size
+    return SavedState(header.model_sha256, header.plan_fingerprint, header.frames, held, inputs)

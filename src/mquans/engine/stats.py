@@ -1,0 +1,73 @@
+"""What one frame cost: changed inputs, MACs done and skipped, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+LayerMode = Literal["idle", "delta", "dense", "mixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStats:
+    """One reuse layer in one frame.
+
+    Attributes:
+        name: of the layer.
+        inputs: number of input values.
+        changed: inputs whose held value moved.
+        macs: of one dense evaluation; taps on padding are not counted.
+        macs_done: multiplications really issued, dense mode included.
+        mode: idle (nothing changed), delta (change by change), dense (touched outputs afresh), or
+            mixed (some rows of each).
+    """
+
+    name: str
+    inputs: int
+    changed: int
+    macs: int
+    macs_done: int
+    mode: LayerMode
+
+    @property
+    def similarity(self) -> float:
+        """Fraction of inputs whose held value did not change."""
+        return 1.0 - self.changed / self.inputs if self.inputs else 1.0
+
+
+@dataclass(frozen=True)
+class StreamStats:
+    """All reuse layers in one frame, in the network's order."""
+
+    layers: tuple[LayerStats, ...]
+
+    @cached_property
+    def macs_total(self) -> int:
+        """MACs of the dense network."""
+        return sum(layer.macs for layer in self.layers)
+
+    @cached_property
+    def macs_done(self) -> int:
+        """MACs of this frame."""
+        return sum(layer.macs_done for layer in self.layers)
+
+    @property
+    def computation_reuse(self) -> float:
+        """1 - MACs done / MACs of the dense network."""
+        return 1.0 - self.macs_done / self.macs_total if self.macs_total else 0.0
+
+    @property
+    def similarity(self) -> float:
+        """Fraction of the inputs of all reuse layers whose held value did not change."""
+        inputs = sum(layer.inputs for layer in self.layers)
+        return 1.0 - sum(layer.changed for layer in self.layers) / inputs if inputs else 1.0
+
+
+def layer_mode(delta_rows: int, dense_rows: int) -> LayerMode:
+    """How a layer was brought up to date, from the number of output rows done each way."""
+    if not delta_rows and not dense_rows:
+        return "idle"
+    if not dense_rows:
+        return "delta"
+    return "mixed" if delta_rows else "dense"

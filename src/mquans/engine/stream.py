@@ -1,0 +1,287 @@
+"""The state of one camera or microphone, brought up to date frame by frame."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans import _native
+from mquans.engine.lowering import IslandCall
+from mquans.engine.quantization import grid_limit
+from mquans.engine.state import SavedState, decode
+from mquans.engine.stats import LayerStats, StreamStats, layer_mode
+from mquans.errors import FrameError, MquansError, StateError
+from mquans.files import atomic_write
+
+if TYPE_CHECKING:
+    from mquans.engine.session import Session
+
+Frame = npt.NDArray[np.float32] | Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The first accumulator that is not the product of weights and held values.
+
+    Attributes:
+        layer: its name.
+        position: (row, column, output channel).
+        expected, found: the exact product, and what the stream holds.
+    """
+
+    layer: str
+    position: tuple[int, int, int]
+    expected: int
+    found: int
+
+
+class Stream:
+    """Held values, accumulators and activations of one stream of a session.
+
+    Not for two threads at once; different streams of a session may run in different threads.
+    """
+
+    def __init__(self, session: Session, native: Any = None, frames: int = 0) -> None:
+        self._session = session
+        self._native = _native.Stream(session.lowered.program) if native is None else native
+        self._frames = frames
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the memory of the stream; it cannot be used afterwards."""
+        self._native = None
+
+    @property
+    def frames(self) -> int:
+        """Frames since the start or the last reset."""
+        return self._frames
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory of this stream: held values, accumulators, activations, bookkeeping."""
+        return int(self._open().bytes)
+
+    def step(self, frame: Frame, *, snap: bool = False) -> dict[str, npt.NDArray[np.float32]]:
+        """Brings the stream up to date with a frame and returns the network's outputs.
+
+        Args:
+            frame: float32 array of the input's shape, or arrays by input name.
+            snap: end all staleness: held values take the grid values everywhere, as on the first
+                frame. Costs one dense frame.
+
+        Returns:
+            Arrays by output name, newly allocated, in the shapes of the model.
+
+        Raises:
+            FrameError: wrong shape or dtype, NaN or infinity; the stream is as it was.
+        """
+        arrays = self._session.frame_arrays(frame)
+        outputs = self._session.empty_outputs()
+        snap = snap or self._frames == 0
+        with self._lock:
+            native = self._open()
+            if not self._session.lowered.islands:
+                ok = native.step(arrays, list(outputs.values()), snap)
+            else:
+                ok = all(np.isfinite(array).all() for array in arrays)
+                if ok:
+                    for index, array in enumerate(arrays):
+                        native.feed(index, array)
+                    self._run(snap=snap, keep_held=False)
+                    native.fetch(list(outputs.values()))
+            if not ok:
+                raise FrameError(
+                    "the frame holds NaN or infinite values and was refused.",
+                    hint="The stream is unchanged; pass the next frame.",
+                )
+            self._frames += 1
+        return outputs
+
+    def outputs(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The outputs of the last step once more."""
+        outputs = self._session.empty_outputs()
+        self._open().fetch(list(outputs.values()))
+        return outputs
+
+    def refresh(self) -> None:
+        """Recomputes every layer densely from its held values. Changes no output (the law)."""
+        with self._lock:
+            self._open()
+            if self._frames:
+                self._run(snap=True, keep_held=True)
+
+    def reset(self) -> None:
+        """Forgets everything; the next frame is a first frame."""
+        with self._lock:
+            self._open().reset()
+            self._frames = 0
+
+    def clone(self) -> Stream:
+        """An independent stream in the same state."""
+        with self._lock:
+            return Stream(self._session, self._open().clone(), self._frames)
+
+    def save(self, path: str | Path | None = None) -> bytes:
+        """The state as bytes, also written to a file when a path is given.
+
+        `Session.restore` continues from it with bit-equal outputs, on any machine.
+
+        Raises:
+            MquansError: the file cannot be written; nothing is left behind.
+        """
+        with self._lock:
+            native = self._open()
+            names = self._session.graph.inputs
+            inputs = {
+                name: native.read(self._session.input_tensors[name]).reshape(-1) for name in names
+            }
+            state = SavedState(
+                self._session.model_sha256,
+                self._session.plan_fingerprint,
+                self._frames,
+                native.held,
+                inputs,
+            ).encode()
+        if path is not None:
+            atomic_write(path, state)
+        return state
+
+    def load(self, state: bytes | str | Path) -> None:
+        """Replaces the state by a saved one; on error the stream is as it was.
+
+        Raises:
+            StateError: damaged, or saved under another model or plan.
+        """
+        saved = decode(_state_bytes(state))
+        session = self._session
+        if saved.model_sha256 != session.model_sha256:
+            raise StateError("the stream was saved under another model.")
+        if saved.plan_fingerprint != session.plan_fingerprint:
+            raise StateError("the stream was saved under another plan.")
+        with self._lock:
+            native = self._open()
+            sizes = {name: session.graph.types[name].size for name in session.graph.inputs}
+            if (
+                saved.held.size != native.held.size
+                or {name: value.size for name, value in saved.inputs.items()} != sizes
+                or np.abs(saved.held.astype(np.int32)).max(initial=0)
+                > grid_limit(session.plan.grid_bits)
+                or not all(np.isfinite(value).all() for value in saved.inputs.values())
+            ):
+                raise StateError("the saved stream does not fit this session's network.")
+            native.reset()
+            self._frames = saved.frames
+            if not saved.frames:
+                return
+            native.set_held(saved.held)
+            for name, value in saved.inputs.items():
+                native.write(session.input_tensors[name], value)
+            self._run(snap=True, keep_held=True)
+
+    @property
+    def stats(self) -> StreamStats:
+        """What the last step cost."""
+        session = self._session
+        layers = [
+            LayerStats(name, inputs, changed, macs, done, layer_mode(delta_rows, dense_rows))
+            for name, inputs, macs, (changed, done, delta_rows, dense_rows) in zip(
+                session.lowered.layers,
+                session.layer_inputs,
+                session.layer_macs,
+                self._open().reports,
+                strict=True,
+            )
+        ]
+        return StreamStats(tuple(layers))
+
+    def change_map(self, layer: str) -> npt.NDArray[np.uint16]:
+        """Changed inputs per pixel of a layer's input in the last frame: [rows, width]."""
+        counts = self._open().layer_changes(self._layer(layer))
+        return np.asarray(counts.sum(axis=2), np.uint16)
+
+    def layer_state(self, layer: str) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
+        """(held values [rows, width, C], accumulators [rows, width, O]) of a layer."""
+        native, index = self._open(), self._layer(layer)
+        return native.layer_held(index), native.layer_accumulators(index)
+
+    def check(self) -> Violation | None:
+        """Tests the law: every accumulator against the scalar product of weights and held values."""
+        found = self._open().check()
+        if found is None:
+            return None
+        name = list(self._session.lowered.layers)[found.layer]
+        width = self._open().layer_accumulators(found.layer).shape[1]
+        position = (found.pixel // width, found.pixel % width, found.output)
+        return Violation(name, position, found.expected, found.found)
+
+    @property
+    def profile(self) -> dict[str, float] | None:
+        """Milliseconds spent in every step since profiling was turned on, or None when it is off."""
+        native = self._open()
+        if not native.profile:
+            return None
+        return {
+            name: ns / 1e6
+            for name, ns in zip(self._session.step_labels, native.step_ns, strict=True)
+        }
+
+    @profile.setter
+    def profile(self, on: bool) -> None:
+        self._open().profile = on
+
+    def flip_bit(self, layer: str, index: int, bit: int) -> None:
+        """Plants a fault in one accumulator, to see that `check` finds it."""
+        self._open().flip_bit(self._layer(layer), index, bit)
+
+    def _open(self) -> Any:
+        if self._native is None:
+            raise MquansError("the stream is closed.", hint="Open a new one with session.stream().")
+        return self._native
+
+    def _layer(self, name: str) -> int:
+        try:
+            return self._session.lowered.layers[name]
+        except KeyError:
+            raise MquansError(f"there is no reuse layer named {name!r}.") from None
+
+    def _run(self, *, snap: bool, keep_held: bool) -> None:
+        first = 0
+        for call in self._session.lowered.islands:
+            self._native.run(first, call.step, snap, keep_held)
+            self._island(call, snap)
+            first = call.step
+        self._native.run(first, len(self._session.step_labels), snap, keep_held)
+
+    def _island(self, call: IslandCall, snap: bool) -> None:
+        if not snap and not any(self._native.mask_any(x.tensor) for x in call.inputs):
+            for y in call.outputs:
+                self._native.clear_mask(y.tensor)
+            return
+        feeds = {
+            name: self._native.read(x.tensor).reshape(x.dims)
+            for name, x in zip(call.node.inputs, call.inputs, strict=True)
+        }
+        results = self._session.run_island(call.node, feeds)
+        for y, result in zip(call.outputs, results, strict=True):
+            self._native.write(y.tensor, np.ascontiguousarray(result, np.float32).reshape(-1))
+
+
+def _state_bytes(state: bytes | str | Path) -> bytes:
+    if isinstance(state, bytes):
+        return state
+    try:
+        return Path(state).read_bytes()
+    except OSError as error:
+        raise StateError(f"cannot read the saved stream: {error.strerror}.", where=str(state)) from error

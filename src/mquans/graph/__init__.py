@@ -1,0 +1,81 @@
+"""What a network is: named values, nodes of a closed operator set, and rewrites that keep it equal.
+
+Nothing here knows a file format.
+"""
+
+from __future__ import annotations
+
+from mquans.graph.edits import Editor, free_name
+from mquans.graph.graph import Graph, Node, ValueType
+from mquans.graph.operators import (
+    Array,
+    Binary,
+    BinaryKind,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Expand,
+    Gather,
+    Island,
+    LayerNorm,
+    Linear,
+    MatMul,
+    Operator,
+    Pad,
+    Pool,
+    Reduce,
+    ReduceKind,
+    Reshape,
+    Resize,
+    ReuseOperator,
+    Slice,
+    Softmax,
+    Transpose,
+    Unary,
+    UnaryKind,
+)
+from mquans.graph.resampling import axis_taps, source_positions
+from mquans.graph.rewrites import rewrite
+from mquans.graph.rewrites.channel_selection import slices
+from mquans.graph.shapes import broadcast, infer, infer_node, window_span
+
+__all__ = [
+    "Array",
+    "Binary",
+    "BinaryKind",
+    "Concat",
+    "Conv",
+    "ConvTranspose",
+    "Editor",
+    "Expand",
+    "Gather",
+    "Graph",
+    "Island",
+    "LayerNorm",
+    "Linear",
+    "MatMul",
+    "Node",
+    "Operator",
+    "Pad",
+    "Pool",
+    "Reduce",
+    "ReduceKind",
+    "Reshape",
+    "Resize",
+    "ReuseOperator",
+    "Slice",
+    "Softmax",
+    "Transpose",
+    "Unary",
+    "UnaryKind",
+    "ValueType",
+    "axis_taps",
+    "broadcast",
+    "free_name",
+    "infer",
+    "infer_node",
+    "rewrite",
+    "slices",
+    "source_positions",
+    "window_span",
+]

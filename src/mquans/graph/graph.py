@@ -1,0 +1,112 @@
+"""What a network is, with no file format in it: named values, nodes in order, constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.graph.operators import Conv, ConvTranspose, Linear, MatMul, Operator
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """Shape and dtype of a value.
+
+    All shapes are static and all values float32, except for values that only islands touch: these
+    may have any numpy dtype, and -1 for sizes that depend on the data.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator applied to named values. An absent optional input is the empty string.
+
+    `name` is unique in the graph and stable for a given model file: it is what plans, tables and
+    error messages refer to.
+    """
+
+    name: str
+    op: Operator
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def is_reuse(self) -> bool:
+        """True for layers with constant weights that the engine can recompute incrementally."""
+        return isinstance(self.op, Conv | ConvTranspose | Linear)
+
+
+@dataclass(slots=True)
+class Graph:
+    """A network: nodes in topological order over named values.
+
+    Attributes:
+        name: of the model, for messages.
+        inputs: names of the values fed per frame, in the model's order.
+        outputs: names of the values returned, in the model's order.
+        nodes: in topological order.
+        constants: weights and other fixed arrays by value name.
+        types: shape and dtype of every input, constant and node output.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: list[Node]
+    constants: dict[str, npt.NDArray[np.generic]]
+    types: dict[str, ValueType] = field(default_factory=dict)
+
+    def shape(self, value: str) -> tuple[int, ...]:
+        """Static shape of a value."""
+        return self.types[value].shape
+
+    def reuse_layers(self) -> Iterator[Node]:
+        """The layers that a plan speaks about, in order."""
+        return (node for node in self.nodes if node.is_reuse)
+
+    def producers(self) -> dict[str, Node]:
+        """Node that computes each value (inputs and constants are absent)."""
+        return {output: node for node in self.nodes for output in node.outputs}
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """Nodes that read each value, in order."""
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for value in dict.fromkeys(node.inputs):
+                if value:
+                    readers.setdefault(value, []).append(node)
+        return readers
+
+    def macs(self, node: Node) -> int:
+        """Multiplications of one dense evaluation of a reuse layer or MatMul; 0 for other nodes.
+
+        Taps that fall on padding are counted, as is usual in the field.
+        """
+        if not node.is_reuse and not isinstance(node.op, MatMul):
+            return 0
+        out = self.types[node.outputs[0]]
+        match node.op:
+            case Conv():
+                return out.size * int(np.prod(self.shape(node.inputs[1])[1:], dtype=np.int64))
+            case ConvTranspose():
+                weight = self.shape(node.inputs[1])
+                taps = int(np.prod(weight[1:], dtype=np.int64))
+                return self.types[node.inputs[0]].size * taps
+            case _:
+                return out.size * self.shape(node.inputs[0])[-1]
+
+    def neurons(self, node: Node) -> int:
+        """Number of units of a reuse layer that get their own precision: the input channels of a
+        convolution, the input features of a linear layer."""
+        shape = self.shape(node.inputs[0])
+        return shape[-1] if isinstance(node.op, Linear) else shape[1]

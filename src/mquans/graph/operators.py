@@ -1,0 +1,207 @@
+"""The closed operator set: what a network may be made of once it is imported.
+
+Every operator is a frozen dataclass of its attributes. Tensors are float32 in the logical axis
+order of ONNX (batch, channels, space...); `B` = batch, `C` = channels, `K`/`N` = features in/out.
+All attributes are resolved: no auto_pad, no negative axes, no dynamic sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+UnaryKind = Literal[
+    "relu", "leaky_relu", "clip", "sigmoid", "silu", "hard_sigmoid", "hard_swish", "tanh", "elu",
+    "selu", "gelu", "gelu_tanh", "softplus", "mish", "exp", "log", "sqrt", "abs", "neg",
+    "reciprocal", "erf", "floor", "ceil", "round", "sign", "softsign", "sin", "cos",
+]  # fmt: skip
+BinaryKind = Literal["add", "sub", "mul", "div", "max", "min", "pow", "prelu"]
+ReduceKind = Literal["mean", "sum", "max", "min", "prod", "l1", "l2", "sum_square"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`y = f(x)` elementwise; also the activation fused behind a reuse layer.
+
+    params: leaky_relu, elu (alpha); clip (low, high; +-inf when open); hard_sigmoid (alpha, beta);
+    selu (alpha, gamma); none for the others.
+    """
+
+    kind: UnaryKind
+    params: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """Convolution over 1 to 3 axes. Inputs: x [B, C, space...], weight [O, C/groups, kernel...],
+    optional bias [O]; weight and bias are constants. pads: all begins, then all ends."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    groups: int = 1
+    activation: Unary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvTranspose:
+    """Transposed convolution. Inputs: x [B, C, space...], weight [C, O/groups, kernel...], optional
+    bias [O]; weight and bias are constants. pads: all begins, then all ends."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    groups: int = 1
+    activation: Unary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """`y = x @ weight + bias`. Inputs: x [..., K], weight [K, N], optional bias [N]; the latter two
+    are constants. Gemm and MatMul with a constant become this."""
+
+    activation: Unary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`y = f(a, b)` elementwise with numpy broadcasting. prelu: a >= 0 ? a : a * b."""
+
+    kind: BinaryKind
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """`x[starts:stops:steps]`, one entry per axis. With a negative step, stop -1 stands for
+    'through index 0'."""
+
+    starts: tuple[int, ...]
+    stops: tuple[int, ...]
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """`numpy.take(x, indices, axis)` with constant 1-D indices (>= 0); rank is kept."""
+
+    axis: int
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pad:
+    """pads: all begins, then all ends, >= 0 (negative pads become Slice)."""
+
+    pads: tuple[int, ...]
+    mode: Literal["constant", "reflect", "edge"] = "constant"
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Windowed max or average over the spatial axes of [B, C, space...]. ceil_mode is resolved into
+    the output shape; windows are clipped to the padded input as ONNX defines."""
+
+    kind: Literal["max", "average"]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    ceil_mode: bool = False
+    count_include_pad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    kind: ReduceKind
+    axes: tuple[int, ...]
+    keepdims: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Resampling as ONNX Resize defines it; scales has one entry per axis, as ONNX would use them
+    in coordinate transforms (for given sizes: output / input)."""
+
+    mode: Literal["nearest", "linear", "cubic"]
+    coordinates: Literal[
+        "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"
+    ]
+    rounding: Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+    scales: tuple[float, ...]
+    sizes: tuple[int, ...]
+    cubic_coeff: float = -0.75
+    exclude_outside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """Also Flatten, Squeeze, Unsqueeze. Row-major, no copies or -1 left."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose:
+    perm: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    axis: int
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """Normalise over axes >= axis. Inputs: x, scale, optional bias; the latter two are constants of
+    x.shape[axis:]."""
+
+    axis: int
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class MatMul:
+    """Batched product, numpy.matmul semantics, both operands of rank >= 2. At least one is computed;
+    a constant one has leading axes of its own, or it would be a Linear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Island:
+    """Nodes that only onnxruntime can run, as one self-contained model whose inputs and outputs
+    carry the names of the graph's values, in order. `reason` says why, for `mquans inspect`.
+
+    Only islands read and make values of other types than float32, or with sizes that depend on the
+    data (-1 in their shape): graph inputs and outputs, and values between two islands."""
+
+    model: bytes
+    op_types: tuple[str, ...]
+    reason: str
+
+
+Operator = (
+    Conv | ConvTranspose | Linear | Unary | Binary | Concat | Slice | Gather | Pad | Pool | Reduce
+    | Resize | Reshape | Transpose | Expand | Softmax | LayerNorm | MatMul | Island
+)  # fmt: skip
+
+ReuseOperator = Conv | ConvTranspose | Linear
+"""Layers whose work is proportional to changed inputs."""
+
+Array = npt.NDArray[np.generic]

@@ -1,0 +1,53 @@
+"""Rewrites: each turns a graph into an equal one that the engine runs better.
+
+Every rewrite is a function of an `Editor` that applies itself wherever it fits and says whether it
+changed anything. `rewrite` runs them in a fixed order until nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mquans.graph.edits import Editor
+from mquans.graph.graph import Graph
+from mquans.graph.rewrites.cancel_transposes import cancel_transposes
+from mquans.graph.rewrites.channel_selection import select_channels
+from mquans.graph.rewrites.dead_nodes import remove_dead_nodes
+from mquans.graph.rewrites.fold_affine import fold_affine
+from mquans.graph.rewrites.fold_pad import fold_pad
+from mquans.graph.rewrites.fuse_activation import fuse_activations
+from mquans.graph.rewrites.identities import remove_identities
+from mquans.graph.rewrites.layer_norm import find_layer_norms
+from mquans.graph.rewrites.layout import merge_layout
+from mquans.graph.rewrites.product_activations import find_product_activations
+
+Rewrite = Callable[[Editor], bool]
+
+PIPELINE: tuple[Rewrite, ...] = (
+    remove_identities,
+    remove_dead_nodes,
+    find_layer_norms,
+    find_product_activations,
+    fold_pad,
+    fold_affine,
+    fuse_activations,
+    select_channels,
+    cancel_transposes,
+    merge_layout,
+)
+"""In the order they run. Patterns of many nodes come before the folds that would take them apart:
+the `x + 3` of a hard swish must not disappear into the bias of a convolution."""
+
+
+def rewrite(graph: Graph) -> Graph:
+    """Apply all rewrites until none of them finds anything; edits the graph in place.
+
+    Every rewrite removes nodes, or replaces one by a simpler kind, so this ends.
+    """
+    editor = Editor(graph)
+    changed = True
+    while changed:
+        changed = False
+        for rule in PIPELINE:
+            changed |= rule(editor)
+    return graph

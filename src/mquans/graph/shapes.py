@@ -1,0 +1,201 @@
+"""Shape inference: the output types of every operator from the types of its inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mquans.errors import ModelError
+from mquans.graph.graph import Graph, Node, ValueType
+from mquans.graph.operators import (
+    Binary,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Expand,
+    Gather,
+    Island,
+    LayerNorm,
+    Linear,
+    MatMul,
+    Operator,
+    Pad,
+    Pool,
+    Reduce,
+    Reshape,
+    Resize,
+    Slice,
+    Softmax,
+    Transpose,
+    Unary,
+)
+
+Shape = tuple[int, ...]
+
+
+def infer(graph: Graph) -> dict[str, ValueType]:
+    """Types of all values of a graph whose input types are known.
+
+    Islands keep the types that the importer found for their outputs.
+
+    Returns:
+        name to type, for inputs, constants and every node output.
+
+    Raises:
+        ModelError: operands do not fit together; names the node.
+    """
+    types = {name: graph.types[name] for name in graph.inputs}
+    for name, array in graph.constants.items():
+        types[name] = ValueType(tuple(array.shape), str(array.dtype))
+    for node in graph.nodes:
+        if isinstance(node.op, Island):
+            types.update((output, graph.types[output]) for output in node.outputs)
+            continue
+        shape = infer_node(node, [types[value].shape for value in node.inputs if value])
+        types[node.outputs[0]] = ValueType(shape)
+    return types
+
+
+def infer_node(node: Node, inputs: Sequence[Shape]) -> Shape:
+    """Shape of the only output of a node that is not an island.
+
+    Args:
+        node: for its operator, and its name in errors.
+        inputs: shapes of the inputs that are present, in order.
+
+    Raises:
+        ModelError: operands do not fit together; names the node.
+    """
+    try:
+        shape = _infer(node.op, inputs)
+    except (ValueError, IndexError) as error:
+        shapes = ", ".join(str(list(shape)) for shape in inputs)
+        raise ModelError(
+            f"{type(node.op).__name__} cannot work on inputs of shape {shapes}: {error}.",
+            where=f"node {node.name!r}",
+            hint="If you changed the input shape, the model may only allow the declared one.",
+        ) from None
+    return shape
+
+
+def _infer(op: Operator, inputs: Sequence[Shape]) -> Shape:
+    x = inputs[0]
+    match op:
+        case Unary() | Softmax() | LayerNorm():
+            return x
+        case Binary():
+            return broadcast(x, inputs[1])
+        case Conv():
+            return _conv(op, x, inputs[1])
+        case ConvTranspose():
+            return _conv_transpose(op, x, inputs[1])
+        case Linear():
+            _need(x[-1] == inputs[1][0], f"{x[-1]} features meet {inputs[1][0]} weight rows")
+            return (*x[:-1], inputs[1][1])
+        case MatMul():
+            other = inputs[1]
+            _need(len(x) >= 2 and len(other) >= 2, "both need two or more axes")
+            _need(x[-1] == other[-2], f"{x[-1]} columns meet {other[-2]} rows")
+            return (*broadcast(x[:-2], other[:-2]), x[-2], other[-1])
+        case Pool():
+            return _pool(op, x)
+        case Concat(axis):
+            for other in inputs[1:]:
+                fits = len(other) == len(x) and all(
+                    a == b for i, (a, b) in enumerate(zip(x, other, strict=True)) if i != axis
+                )
+                _need(fits, f"only axis {axis} may differ")
+            return (*x[:axis], sum(shape[axis] for shape in inputs), *x[axis + 1 :])
+        case Slice(starts, stops, steps):
+            parts = zip(starts, stops, steps, strict=True)
+            return tuple(len(range(start, stop, step)) for start, stop, step in parts)
+        case Gather(axis, indices):
+            _need(all(0 <= i < x[axis] for i in indices), f"an index lies outside {x[axis]}")
+            return (*x[:axis], len(indices), *x[axis + 1 :])
+        case Pad(pads):
+            rank = len(x)
+            return tuple(pads[i] + size + pads[rank + i] for i, size in enumerate(x))
+        case Reduce(_, axes, keepdims):
+            if keepdims:
+                return tuple(1 if i in axes else size for i, size in enumerate(x))
+            return tuple(size for i, size in enumerate(x) if i not in axes)
+        case Resize():
+            return op.sizes
+        case Reshape(shape):
+            _need(math.prod(shape) == math.prod(x), f"{list(shape)} holds another number of values")
+            return shape
+        case Transpose(perm):
+            _need(len(perm) == len(x), f"the permutation {list(perm)} has another rank")
+            return tuple(x[i] for i in perm)
+        case Expand(shape):
+            _need(broadcast(x, shape) == shape, f"it cannot be expanded to {list(shape)}")
+            return shape
+        case Island():
+            raise ValueError("islands carry their own types")
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """Common shape of operands under numpy's rules.
+
+    Raises:
+        ValueError: the shapes do not broadcast.
+    """
+    rank = max(map(len, shapes))
+    result = []
+    for axis in range(-rank, 0):
+        sizes = {shape[axis] for shape in shapes if -axis <= len(shape)} - {1}
+        _need(len(sizes) <= 1, f"sizes {sorted(sizes)} on axis {axis} do not broadcast")
+        result.append(sizes.pop() if sizes else 1)
+    return tuple(result)
+
+
+def window_span(kernel: int, dilation: int) -> int:
+    """Input positions that one window of a kernel reaches over."""
+    return (kernel - 1) * dilation + 1
+
+
+def _need(condition: bool, complaint: str) -> None:
+    if not condition:
+        raise ValueError(complaint)
+
+
+def _conv(op: Conv, x: Shape, weight: Shape) -> Shape:
+    axes = len(op.kernel)
+    _need(len(x) == axes + 2, f"a {axes}-D convolution needs {axes + 2} axes")
+    _need(x[1] == weight[1] * op.groups, f"{x[1]} channels meet {weight[1] * op.groups} in weights")
+    _need(weight[0] % op.groups == 0, f"{weight[0]} filters do not divide into {op.groups} groups")
+    space = []
+    for i, size in enumerate(x[2:]):
+        room = size + op.pads[i] + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
+        _need(room >= 0, "the input is smaller than the kernel")
+        space.append(room // op.strides[i] + 1)
+    return (x[0], weight[0], *space)
+
+
+def _conv_transpose(op: ConvTranspose, x: Shape, weight: Shape) -> Shape:
+    axes = len(op.kernel)
+    _need(len(x) == axes + 2, f"a {axes}-D convolution needs {axes + 2} axes")
+    _need(x[1] == weight[0], f"{x[1]} channels meet {weight[0]} in weights")
+    _need(x[1] % op.groups == 0, f"{x[1]} channels do not divide into {op.groups} groups")
+    space = []
+    for i, size in enumerate(x[2:]):
+        full = (size - 1) * op.strides[i] + window_span(op.kernel[i], op.dilations[i])
+        space.append(full + op.output_padding[i] - op.pads[i] - op.pads[axes + i])
+    _need(min(space) > 0, "nothing is left after cropping the padding")
+    return (x[0], weight[1] * op.groups, *space)
+
+
+def _pool(op: Pool, x: Shape) -> Shape:
+    axes = len(op.kernel)
+    _need(len(x) == axes + 2, f"a {axes}-D pool needs {axes + 2} axes")
+    space = []
+    for i, size in enumerate(x[2:]):
+        stride, begin = op.strides[i], op.pads[i]
+        room = size + begin + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
+        _need(room >= 0, "the input is smaller than the window")
+        count = (-(-room // stride) if op.ceil_mode else room // stride) + 1
+        # A last window that would begin in the end padding is left out, as ONNX defines.
+        if op.ceil_mode and (count - 1) * stride >= size + begin:
+            count -= 1
+        space.append(count)
+    return (x[0], x[1], *space)

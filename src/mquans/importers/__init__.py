@@ -1,0 +1,16 @@
+"""The only readers of ONNX and torch: a model file becomes a `Graph`, and back."""
+
+from __future__ import annotations
+
+from mquans.importers.model_file import ModelFile, declared_inputs, declared_outputs, read_model
+from mquans.importers.onnx_model import import_model
+from mquans.importers.onnx_writer import to_onnx
+
+__all__ = [
+    "ModelFile",
+    "declared_inputs",
+    "declared_outputs",
+    "import_model",
+    "read_model",
+    "to_onnx",
+]

@@ -1,0 +1,83 @@
+"""Inlining the branch of an `If` whose condition is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+
+def inline_branch(
+    branch: onnx.GraphProto, outputs: list[str], new_value: Callable[[str], str]
+) -> tuple[dict[str, npt.NDArray[np.generic]], list[onnx.NodeProto]]:
+    """The body of a branch as nodes of the graph around it.
+
+    Args:
+        branch: has no inputs; it reads values of the graph around it by name.
+        outputs: names of the If node's outputs, which the branch must compute.
+        new_value: makes a name that is not taken yet.
+
+    Returns:
+        (constants by name, nodes in order). Names inside are changed where they were taken.
+    """
+    renamed: dict[str, str] = {}
+    computed = {value for node in branch.node for value in node.output}
+    for value, output in zip(branch.output, outputs, strict=True):
+        if value.name in computed and value.name not in renamed:
+            renamed[value.name] = output
+    for name in [t.name for t in branch.initializer] + sorted(computed):
+        if name and name not in renamed:
+            renamed[name] = new_value(name)
+    constants = {renamed[t.name]: numpy_helper.to_array(t) for t in branch.initializer}
+    nodes = [_renamed(node, renamed) for node in branch.node]
+    for value, output in zip(branch.output, outputs, strict=True):
+        source = renamed.get(value.name, value.name)
+        if output and source != output:
+            nodes.append(onnx.helper.make_node("Identity", [source], [output]))
+    return constants, nodes
+
+
+def captured(node: onnx.NodeProto) -> list[str]:
+    """Values of the graph around it that the subgraphs of a node read, in order, once each."""
+    found: dict[str, None] = {}
+    for graph in _subgraphs(node):
+        known = {t.name for t in graph.initializer} | {v.name for v in graph.input}
+        for inner in graph.node:
+            for value in [*inner.input, *captured(inner)]:
+                if value and value not in known:
+                    found[value] = None
+            known.update(inner.output)
+        for output in graph.output:
+            if output.name not in known:
+                found[output.name] = None
+    return list(found)
+
+
+def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    graphs = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return graphs + [graph for attribute in node.attribute for graph in attribute.graphs]
+
+
+def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
+    """A copy of a node with its values renamed, in its subgraphs as well."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    rename(copy, names)
+    return copy
+
+
+def rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
+    """Rename values that a node and its subgraphs read or write, in place."""
+    node.input[:] = [names.get(value, value) for value in node.input]
+    node.output[:] = [names.get(value, value) for value in node.output]
+    for graph in _subgraphs(node):
+        own = {t.name for t in graph.initializer} | {v.name for v in graph.input}
+        own |= {value for inner in graph.node for value in inner.output}
+        visible = {old: new for old, new in names.items() if old not in own}
+        for inner in graph.node:
+            rename(inner, visible)
+        for output in graph.output:
+            output.name = visible.get(output.name, output.name)

@@ -1,0 +1,17 @@
+"""The plan: schema, file, checks. The only thing passed from calibration to the engine."""
+
+from mquans.plan.checks import check_plan
+from mquans.plan.file import plan_fingerprint, read_plan, write_plan
+from mquans.plan.schema import InputFormat, LayerPlan, Plan, Provenance, Rule
+
+__all__ = [
+    "InputFormat",
+    "LayerPlan",
+    "Plan",
+    "Provenance",
+    "Rule",
+    "check_plan",
+    "plan_fingerprint",
+    "read_plan",
+    "write_plan",
+]

@@ -1,0 +1,200 @@
+"""What a plan must fulfil beyond its types: in itself, and for the network it is used with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+
+from mquans.errors import PlanError
+from mquans.files import printable
+from mquans.graph.graph import Graph
+from mquans.plan.schema import FORMAT, VERSION, InputFormat, LayerPlan, Plan
+
+MIN_DELTA = 2.0**-100
+MAX_DELTA = 2.0**100
+"""Grid units whose reciprocal, and whose product with any grid value, are normal float32 numbers.
+"""
+
+MAX_ELEMENTS = 2**28
+"""Of one network input; 1 GiB as float32. More is an accident or an attack."""
+
+COLOR_CHANNELS = {"rgb": 3, "bgr": 3, "yuv": 3, "gray": 1}
+
+
+def check_version(version: int) -> None:
+    """Refuse plans that this version of mquans cannot know the meaning of.
+
+    Raises:
+        PlanError
+    """
+    if version > VERSION:
+        raise PlanError(
+            f"the plan has format version {version}, made by a newer mquans; this one reads up to "
+            f"{VERSION}.",
+            hint="Upgrade mquans, or calibrate again with this one.",
+        )
+    if version != VERSION:
+        raise PlanError(f"there is no plan format version {version}.")
+
+
+def check_values(plan: Plan) -> None:
+    """Check everything that can be said of a plan without its network.
+
+    Types and ranges are checked again, since plans are also built in Python, where msgspec does
+    not look at them.
+
+    Raises:
+        PlanError: names the field.
+    """
+    try:
+        msgspec.convert(msgspec.to_builtins(plan, enc_hook=plain_number), Plan)
+    except (msgspec.ValidationError, TypeError, NotImplementedError) as error:
+        raise PlanError(f"not a valid plan: {describe(error)}.") from error
+    if plan.format != FORMAT:
+        raise PlanError(f"not a plan: its format is {printable(plan.format)!r}.")
+    check_version(plan.version)
+    for name, shape in plan.input_shapes.items():
+        if math.prod(shape) > MAX_ELEMENTS:
+            raise PlanError(
+                f"input {printable(name)!r} would have {math.prod(shape)} elements; at most "
+                f"{MAX_ELEMENTS} are allowed.",
+                where="input_shapes",
+            )
+    if plan.input is not None and (problem := problem_with(plan.input)):
+        raise PlanError(problem, where="input")
+    seen: set[str] = set()
+    for index, layer in enumerate(plan.layers):
+        where = f"layers[{index}] {printable(layer.name)!r}"
+        if layer.name in seen:
+            raise PlanError("the layer appears twice.", where=where)
+        seen.add(layer.name)
+        for problem in _layer_problems(layer, plan.grid_bits):
+            raise PlanError(problem, where=where)
+
+
+def check_plan(plan: Plan, graph: Graph, *, model_sha256: str) -> None:
+    """Check that a plan was made for this network.
+
+    Args:
+        graph: the network, imported with `plan.input_shapes`.
+        model_sha256: of the model file the graph comes from.
+
+    Raises:
+        PlanError: the model changed, or input shapes, layers or numbers of neurons differ.
+    """
+    check_values(plan)
+    again = "Calibrate again with this model."
+    if plan.model_sha256 != model_sha256:
+        raise PlanError(
+            f"the plan was made for another model: {printable(plan.model)!r} with hash "
+            f"{plan.model_sha256[:12]}, not {model_sha256[:12]}.",
+            hint="Use the model that the plan was made with, or calibrate again.",
+        )
+    if set(plan.input_shapes) != set(graph.inputs):
+        raise PlanError(
+            f"the plan gives shapes for inputs {_names(plan.input_shapes)}, but the model has "
+            f"{_names(graph.inputs)}.",
+            hint=again,
+        )
+    for name, planned in plan.input_shapes.items():
+        if planned != graph.shape(name):
+            raise PlanError(
+                f"the plan was made for input shape {list(planned)}, but the model runs with "
+                f"{list(graph.shape(name))}.",
+                where=printable(name),
+                hint=again,
+            )
+    if plan.input is not None:
+        _check_picture_input(plan.input, plan.input_shapes)
+    neurons = {node.name: graph.neurons(node) for node in graph.reuse_layers()}
+    planned_names = {layer.name for layer in plan.layers}
+    if missing := neurons.keys() - planned_names:
+        raise PlanError(f"the plan lacks layers of the model: {_names(missing)}.", hint=again)
+    if extra := planned_names - neurons.keys():
+        raise PlanError(f"the plan has layers that the model lacks: {_names(extra)}.", hint=again)
+    for layer in plan.layers:
+        for field in ("delta", "bits"):
+            values = getattr(layer, field)
+            if isinstance(values, tuple) and len(values) != neurons[layer.name]:
+                raise PlanError(
+                    f"the plan has {field} for {len(values)} neurons, but the layer has "
+                    f"{neurons[layer.name]}.",
+                    where=printable(layer.name),
+                    hint=again,
+                )
+
+
+def problem_with(format: InputFormat) -> str | None:
+    """One sentence on what makes a picture format unusable; None when it is sound."""
+    channels = COLOR_CHANNELS[format.color]
+    if format.width * format.height * channels > MAX_ELEMENTS:
+        return f"pictures of {format.width}x{format.height} are larger than can be prepared."
+    if not math.isfinite(format.scale):
+        return f"scale must be finite, not {format.scale}."
+    for name in ("mean", "std"):
+        values: tuple[float, ...] = getattr(format, name)
+        if len(values) not in (1, channels):
+            allowed = "1 value" if channels == 1 else f"1 or {channels} values"
+            return f"{name} has {len(values)} values; {format.color} needs {allowed}."
+        if not all(math.isfinite(value) for value in values):
+            return f"{name} must be finite, not {list(values)}."
+    if not all(format.std):
+        return "std must not be 0."
+    return None
+
+
+def describe(error: Exception) -> str:
+    """The message of a decoding error with its JSON path, safe to print, without a full stop."""
+    message, _, path = printable(str(error), 300).partition(" - at ")
+    message = message.replace("`", "'").rstrip(".")
+    return f"{message} at {path.strip('`')}" if path else message
+
+
+def plain_number(value: object) -> object:
+    """numpy scalars as Python numbers, for msgspec."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"Values of type {type(value).__name__} are not allowed")
+
+
+def _layer_problems(layer: LayerPlan, grid_bits: int) -> Iterator[str]:
+    deltas = layer.delta if isinstance(layer.delta, tuple) else (layer.delta,)
+    for delta in deltas:
+        if not MIN_DELTA <= delta <= MAX_DELTA:
+            yield f"delta {delta:g} is outside {MIN_DELTA:g} to {MAX_DELTA:g}."
+            break
+    if not deltas:
+        yield "delta is empty."
+    bits = layer.bits if isinstance(layer.bits, tuple) else (layer.bits,)
+    if not bits:
+        yield "bits is empty."
+    elif max(bits) > grid_bits:
+        yield f"bits {max(bits)} is finer than the grid, which has {grid_bits} bits."
+
+
+def _check_picture_input(format: InputFormat, shapes: dict[str, tuple[int, ...]]) -> None:
+    if format.name not in shapes:
+        raise PlanError(
+            f"pictures are fed to {printable(format.name)!r}, which is not an input of the model.",
+            where="input",
+        )
+    channels = COLOR_CHANNELS[format.color]
+    space = (format.height, format.width)
+    made = (1, channels, *space) if format.layout == "nchw" else (1, *space, channels)
+    if made != shapes[format.name]:
+        raise PlanError(
+            f"prepared pictures have shape {list(made)}, but the model takes "
+            f"{list(shapes[format.name])}.",
+            where="input",
+        )
+
+
+def _names(names: object, limit: int = 5) -> str:
+    """A few of the names, quoted and in order."""
+    assert isinstance(names, set | dict | tuple)
+    listed = [repr(printable(name)) for name in sorted(names)]
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more if listed else "none"

@@ -1,0 +1,124 @@
+"""The plan: everything calibration decides, and the only thing the engine is told.
+
+A plan is small readable JSON beside the untouched model. Unknown fields, wrong types and values
+out of range are refused when it is read (`plan.file`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from mquans.files import PathLike
+
+FORMAT: Final = "mquans-plan"
+VERSION: Final = 1
+
+Rule = Literal["hold", "nearest"]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+
+
+class InputFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a picture becomes the network's input: resize, colour order, layout and
+    `(pixel * scale - mean) / std` with pixels from 0 to 255. A source of ready tensors bypasses it.
+
+    Attributes:
+        name: the graph input that is fed.
+        width, height: pixels after resizing.
+        resize: stretch to size, or letterbox (keep the aspect, pad with `fill`, centred).
+        color: channel order handed to the network. yuv is full-range analogue Y'UV with U and V
+            around 128, as OpenCV's COLOR_RGB2YUV; gray is its Y.
+        layout: axis order of the network's input.
+        scale, mean, std: per channel or one value for all, in the order of `color`.
+        fill: pixel value (0 to 255) of letterbox borders.
+    """
+
+    name: str
+    width: Size
+    height: Size
+    resize: Literal["stretch", "letterbox"] = "stretch"
+    color: Literal["rgb", "bgr", "gray", "yuv"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    fill: Annotated[float, msgspec.Meta(ge=0, le=255)] = 114.0
+
+
+class LayerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Precision of one reuse layer.
+
+    Attributes:
+        name: the node's name in the imported graph.
+        delta: size of one grid unit in units of the layer's input: one number for every neuron, or
+            one per neuron.
+        bits: one number for every neuron, or one per neuron; 1 to grid_bits.
+        weight_bits: width of the integer weights.
+    """
+
+    name: str
+    delta: Positive | tuple[Positive, ...]
+    bits: (
+        Annotated[int, msgspec.Meta(ge=1, le=12)]
+        | tuple[Annotated[int, msgspec.Meta(ge=1, le=12)], ...]
+    )
+    weight_bits: Literal[8, 16] = 8
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a plan comes from, for people; nothing is computed from it."""
+
+    mquans: str
+    sources: tuple[str, ...]
+    frames: int
+    created: str
+    """UTC, ISO 8601."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The result of calibration.
+
+    Attributes:
+        model_sha256: of the model file's bytes; a plan is refused for any other model.
+        input_shapes: fixed shape of every graph input.
+        input: picture preparation, or None when the stream is ready tensors.
+        rule: when a held value is updated (design, section 3).
+        grid_bits: observed range of every layer input in grid units, log2; the grid itself reaches
+            twice as far (head room).
+        layers: one entry for each reuse layer of the graph.
+    """
+
+    format: Literal["mquans-plan"] = FORMAT
+    version: int = VERSION
+    model: str
+    model_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    input_shapes: dict[str, tuple[Annotated[int, msgspec.Meta(ge=0)], ...]]
+    input: InputFormat | None = None
+    rule: Rule = "hold"
+    grid_bits: Annotated[int, msgspec.Meta(ge=4, le=12)] = 12
+    layers: tuple[LayerPlan, ...]
+    provenance: Provenance
+
+    def layer(self, name: str) -> LayerPlan:
+        """The entry of one reuse layer.
+
+        Raises:
+            KeyError: the plan has no such layer.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(name)
+
+    def save(self, path: PathLike) -> None:
+        """Write the plan to a file, whole or not at all.
+
+        Raises:
+            PlanError: the plan is not valid, or the file cannot be written.
+        """
+        from mquans.plan.file import write_plan
+
+        write_plan(self, path)

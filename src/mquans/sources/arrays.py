@@ -1,0 +1,103 @@
+"""Arrays as frames: .npy and .npz files, and anything Python can iterate over."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.errors import SourceError
+from mquans.files import printable, reason
+from mquans.sources.selection import Selection
+
+Item = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
+
+
+class ArrayReader:
+    """Frames that lie along the first axis of an array, or of several arrays by input name."""
+
+    def __init__(
+        self, arrays: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]], *, name: str
+    ) -> None:
+        self.name = name
+        self._arrays = arrays
+        named = {"": arrays} if isinstance(arrays, np.ndarray) else dict(arrays)
+        for key, array in named.items():
+            if array.ndim == 0:
+                raise SourceError(
+                    "a single number is no sequence of frames.", where=f"{name} {key}".strip()
+                )
+        lengths = {key: len(array) for key, array in named.items()}
+        if len(set(lengths.values())) != 1:
+            raise SourceError(
+                f"the arrays hold different numbers of frames: {lengths}."
+                if lengths
+                else "there is no array in it.",
+                where=name,
+            )
+        self.total = next(iter(lengths.values()))
+
+    def frames(self, selection: Selection) -> Iterator[Item]:
+        for index in selection.indices(self.total):
+            if isinstance(self._arrays, np.ndarray):
+                yield self._arrays[index]
+            else:
+                yield {name: array[index] for name, array in self._arrays.items()}
+
+    def close(self) -> None:
+        self._arrays = {}
+
+
+class IterableReader:
+    """Frames from any iterable: pictures, ready tensors, or dicts of tensors by input name."""
+
+    name = "frames"
+
+    def __init__(self, items: Iterable[object]) -> None:
+        self.total = len(items) if isinstance(items, Sized) else None
+        self._items = items
+
+    def frames(self, selection: Selection) -> Iterator[Item]:
+        for item in selection.apply(self._items):
+            if isinstance(item, Mapping):
+                yield {str(name): np.asarray(value) for name, value in item.items()}
+            else:
+                yield np.asarray(item)
+
+    def close(self) -> None:
+        self._items = ()
+
+
+def read_array_file(path: Path) -> ArrayReader:
+    """A reader of an .npy or .npz file.
+
+    An .npy file is mapped, not loaded, so it may be larger than memory. An .npz file holds one
+    array, or one per network input, named like it.
+
+    Raises:
+        SourceError: unreadable, damaged, or holding Python objects (never unpickled).
+    """
+    name = printable(str(path))
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return ArrayReader(loaded, name=name)
+        with loaded:
+            arrays = {key: loaded[key] for key in loaded.files}
+    except MemoryError as error:
+        raise SourceError("holds more than fits into memory.", where=name) from error
+    except OSError as error:
+        why = reason(error) if error.errno else f"{printable(str(error))}."
+        raise SourceError(f"cannot be read: {why}", where=name) from error
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise SourceError(
+            f"is not a sound array file: {printable(str(error)).rstrip('.')}.", where=name
+        ) from error
+    return ArrayReader(
+        next(iter(arrays.values())) if len(arrays) == 1 else arrays,
+        name=name,
+    )

@@ -1,0 +1,75 @@
+"""Keeping up with a camera: only the newest frame is worth computing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Newest(Generic[T]):
+    """Reads `items` on a thread of its own and hands over the newest whenever one is asked for.
+
+        camera     0 1 2 3 4 5 6 7 8
+        consumer   0------3----5----8     a frame that is not taken in time is dropped
+
+    Without this, frames that come faster than they are computed queue up in the network, and what
+    is shown lags further and further behind. Ends, and errors of `items`, are passed on after the
+    last frame has been taken.
+
+    Attributes:
+        dropped: number of frames that came but were not handed over.
+    """
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.dropped = 0
+        self._items = items
+        self._changed = threading.Condition()
+        self._waiting: list[T] = []
+        self._error: BaseException | None = None
+        self._ended = False
+        # A daemon, since a camera that has fallen silent may hold it up for its whole timeout.
+        self._thread = threading.Thread(target=self._read, name="mquans-camera", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._ended)
+                if not self._waiting:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                item = self._waiting.pop()
+            yield item
+
+    def close(self, timeout_s: float) -> bool:
+        """Stop reading; waits at most `timeout_s` for the frame that is being read.
+
+        Returns:
+            whether reading has stopped, so that what is read from may be closed.
+        """
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _read(self) -> None:
+        error: BaseException | None = None
+        try:
+            for item in self._items:
+                with self._changed:
+                    if self._ended:
+                        return
+                    self.dropped += len(self._waiting)
+                    self._waiting[:] = [item]
+                    self._changed.notify_all()
+        except Exception as caught:
+            error = caught
+        with self._changed:
+            self._error = error
+            self._ended = True
+            self._changed.notify_all()

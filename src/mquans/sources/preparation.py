@@ -1,0 +1,303 @@
+"""Pictures into network inputs: resize, colour order, normalisation, layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from mquans.errors import SourceError
+from mquans.plan.checks import COLOR_CHANNELS, problem_with
+from mquans.plan.schema import InputFormat
+
+if TYPE_CHECKING:
+    import av
+
+Picture = npt.NDArray[np.uint8]
+Tensor = npt.NDArray[np.float32]
+
+_LUMA = (0.299, 0.587, 0.114)
+# Rows give Y, U, V of RGB; U = 0.492 (B - Y), V = 0.877 (R - Y), as OpenCV rounds the factors.
+_YUV = np.array(
+    [
+        _LUMA,
+        [-0.492 * 0.299, -0.492 * 0.587, 0.492 * (1 - 0.114)],
+        [0.877 * (1 - 0.299), -0.877 * 0.587, -0.877 * 0.114],
+    ],
+    dtype=np.float32,
+)
+_YUV_CENTRE = np.array([0.0, 128.0, 128.0], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a resized picture lies in the network's input, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def placement(format: InputFormat, width: int, height: int) -> Placement:
+    """Where a picture of `width` x `height` pixels ends up in the network's input.
+
+    `stretch` fills it; `letterbox` keeps the aspect and centres, the odd pixel of border going to
+    the right and to the bottom. The inverse maps detections back onto the picture.
+    """
+    if format.resize == "stretch":
+        return Placement(0, 0, format.width, format.height)
+    ratio = min(format.width / width, format.height / height)
+    inner_width = max(1, min(format.width, round(width * ratio)))
+    inner_height = max(1, min(format.height, round(height * ratio)))
+    left = (format.width - inner_width) // 2
+    top = (format.height - inner_height) // 2
+    return Placement(left, top, inner_width, inner_height)
+
+
+class Preparation:
+    """A picture format made ready to be applied to many pictures.
+
+    Resizing averages over areas when it shrinks a picture (no aliasing, and camera noise is
+    averaged away with it) and interpolates linearly when it enlarges one. Pictures in YUV, as video
+    is, are resized and converted to RGB in one step; pictures in RGB are resized plane by plane, so
+    that a picture which has the right size already keeps its exact values.
+
+    Holds resampler state: use one instance per thread.
+    """
+
+    def __init__(self, format: InputFormat) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        if problem := problem_with(format):
+            raise SourceError(problem, where="input preparation")
+        self.format = format
+        self._reformatter = VideoReformatter()
+        self._plane_reformatter = VideoReformatter()
+        channels = COLOR_CHANNELS[format.color]
+        mean = np.broadcast_to(np.asarray(format.mean, dtype=np.float64), channels)
+        std = np.broadcast_to(np.asarray(format.std, dtype=np.float64), channels)
+        self._factor = (format.scale / std).astype(np.float32)
+        self._offset = (-mean / std).astype(np.float32)
+        space = (format.height, format.width)
+        self._shape = (1, channels, *space) if format.layout == "nchw" else (1, *space, channels)
+
+    def picture(self, picture: Picture) -> Tensor:
+        """Prepare uint8 [H, W, 3] in RGB, or [H, W] in gray.
+
+        Returns:
+            float32 [1, C, H', W'] or [1, H', W', C], newly allocated.
+
+        Raises:
+            SourceError: not a picture.
+        """
+        check_picture(picture)
+        height, width = picture.shape[:2]
+        place = placement(self.format, width, height)
+        if (width, height) == (place.width, place.height):
+            planes = [picture] * 3 if picture.ndim == 2 else [picture[..., c] for c in range(3)]
+        elif picture.ndim == 2:
+            planes = [self._resize_plane(picture, place)] * 3
+        else:
+            planes = [self._resize_plane(picture[..., c], place) for c in range(3)]
+        return self._normalise(planes, place)
+
+    def frame(self, frame: av.VideoFrame) -> Tensor:
+        """Prepare a decoded frame; as `picture`, without the detour over RGB at full size."""
+        if frame.format.is_rgb or len(frame.format.components) < 3 or frame.rotation % 360:
+            return self.picture(frame_to_rgb(frame, self._reformatter))
+        from av.video.reformatter import Interpolation
+
+        place = placement(self.format, frame.width, frame.height)
+        resized = self._reformatter.reformat(
+            frame,
+            width=place.width,
+            height=place.height,
+            format="gbrp",
+            # Without accurate rounding, colours come out one level too dark on average.
+            interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND,
+            dst_color_range="JPEG",
+            threads=1,
+        )
+        green, blue, red = (_pixels(plane, place) for plane in resized.planes)
+        return self._normalise([red, green, blue], place)
+
+    def _resize_plane(self, plane: Picture, place: Placement) -> Picture:
+        import av
+
+        source = av.VideoFrame.from_ndarray(np.ascontiguousarray(plane), format="gray")
+        resized = self._plane_reformatter.reformat(
+            source, width=place.width, height=place.height, interpolation="AREA", threads=1
+        )
+        # The plane's memory is the next call's to reuse.
+        return _pixels(resized.planes[0], place).copy()
+
+    def _normalise(self, rgb: Sequence[Picture], place: Placement) -> Tensor:
+        """Planes [h, w] in R, G, B order -> the network's input."""
+        format = self.format
+        planes: Sequence[npt.NDArray[Any]]
+        match format.color:
+            case "rgb":
+                planes = rgb
+            case "bgr":
+                planes = rgb[::-1]
+            case "gray":
+                planes = [np.rint(_mix(rgb, _LUMA))]
+            case "yuv":
+                planes = [
+                    np.clip(np.rint(_mix(rgb, row) + centre), 0, 255)
+                    for row, centre in zip(_YUV, _YUV_CENTRE, strict=True)
+                ]
+        output = np.empty(self._shape, np.float32)
+        channels = output[0] if format.layout == "nchw" else output[0].transpose(2, 0, 1)
+        covered = (place.width, place.height) == (format.width, format.height)
+        rows = slice(place.top, place.top + place.height)
+        columns = slice(place.left, place.left + place.width)
+        for channel, plane, factor, offset in zip(
+            channels, planes, self._factor, self._offset, strict=True
+        ):
+            if not covered:
+                channel[...] = np.float32(format.fill) * factor + offset
+            target = channel[rows, columns]
+            if factor == 1:
+                np.copyto(target, plane)
+            else:
+                np.multiply(plane, factor, out=target)
+            if offset:
+                np.add(target, offset, out=target)
+        return output
+
+
+def prepare(picture: Picture, format: InputFormat) -> Tensor:
+    """A picture as the network's input.
+
+    Args:
+        picture: uint8 [H, W, 3] in RGB, or [H, W] in gray.
+
+    Returns:
+        float32 [1, C, H', W'] (nchw) or [1, H', W', C] (nhwc).
+
+    Raises:
+        SourceError: not a picture, or a format that cannot be applied.
+
+    >>> format = InputFormat(name="x", width=4, height=2, scale=1 / 255)
+    >>> prepare(np.full((20, 40, 3), 255, np.uint8), format).shape
+    (1, 3, 2, 4)
+    """
+    return Preparation(format).picture(picture)
+
+
+def frame_to_rgb(frame: av.VideoFrame, reformatter: Any) -> Picture:
+    """A decoded frame as uint8 [H, W, 3] in RGB, upright if the file says how it was held."""
+    from av.video.reformatter import Interpolation
+
+    converted = reformatter.reformat(
+        frame,
+        format="rgb24",
+        interpolation=Interpolation.BILINEAR
+        | Interpolation.ACCURATE_RND
+        | Interpolation.FULL_CHR_H_INT,
+        dst_color_range="JPEG",
+        threads=1,
+    )
+    picture: Picture = converted.to_ndarray()
+    # The display matrix counts counter-clockwise, as rot90 does.
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def check_picture(picture: npt.NDArray[Any]) -> None:
+    """Refuse arrays that are not uint8 [H, W, 3] or [H, W] with at least one pixel.
+
+    Raises:
+        SourceError
+    """
+    shape = picture.shape
+    proper = picture.ndim == 2 or (picture.ndim == 3 and shape[2] == 3)
+    if picture.dtype != np.uint8 or not proper or picture.size == 0:
+        raise SourceError(
+            f"a picture must be uint8 [height, width, 3] in RGB or [height, width] in gray, not "
+            f"{picture.dtype} {list(shape)}.",
+            hint="Ready network inputs are float32 arrays.",
+        )
+
+
+def guess_format(input_name: str, shape: Sequence[int | None], **overrides: Any) -> InputFormat:
+    """The picture format that suits a network input, as far as its shape tells.
+
+    Layout and size come from the shape; gray for one channel, else RGB; values stay 0 to 255.
+    What the shape cannot tell (colour order, scale, mean, std) comes from whoever exported the
+    network and is given by `overrides`, fields of `InputFormat`; None values are ignored.
+
+    Raises:
+        SourceError: the input does not look like a picture, or an override does not fit it.
+
+    >>> guess_format("x", [1, 3, 240, 320]).width
+    320
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    channels_of = {"nchw": 1, "nhwc": 3}
+    if len(shape) != 4:
+        raise SourceError(
+            f"input {input_name!r} of shape {_shown(shape)} does not take pictures.",
+            hint="Give ready tensors (.npy, .npz) as the source.",
+        )
+    layouts = [name for name in channels_of if given.get("layout", name) == name]
+    if not layouts:
+        raise SourceError(f"there is no layout {given['layout']!r}.", hint="Use nchw or nhwc.")
+    layout = next((name for name in layouts if shape[channels_of[name]] in (1, 3)), None)
+    if layout is None:
+        raise SourceError(
+            f"input {input_name!r} of shape {_shown(shape)} has no axis of 1 or 3 colour channels"
+            f"{' where the layout puts it' if 'layout' in given else ''}.",
+            hint="Give the layout with --layout, or ready tensors as the source.",
+        )
+    channels = shape[channels_of[layout]]
+    height, width = (shape[2], shape[3]) if layout == "nchw" else (shape[1], shape[2])
+    fields: dict[str, Any] = {
+        "width": width,
+        "height": height,
+        "layout": layout,
+        "color": "gray" if channels == 1 else "rgb",
+        **given,
+    }
+    if fields["width"] is None or fields["height"] is None:
+        raise SourceError(
+            f"the picture size is open: input {input_name!r} has shape {_shown(shape)}.",
+            hint="Give it with --size WxH.",
+        )
+    try:
+        format = msgspec.convert({"name": input_name, **fields}, InputFormat)
+    except msgspec.ValidationError as error:
+        raise SourceError(f"{error}.", where="input preparation") from error
+    if COLOR_CHANNELS[format.color] != channels:
+        raise SourceError(
+            f"input {input_name!r} takes {channels} channels, but {format.color} pictures have "
+            f"{COLOR_CHANNELS[format.color]}.",
+            hint="Choose another --color.",
+        )
+    if problem := problem_with(format):
+        raise SourceError(problem, where="input preparation")
+    return format
+
+
+def _pixels(plane: Any, place: Placement) -> Picture:
+    """View of an 8-bit plane of a decoded frame without the padding behind its rows."""
+    rows: Picture = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[: place.height, : place.width]
+
+
+def _mix(rgb: Sequence[Picture], weights: Sequence[float] | npt.NDArray[np.float32]) -> Tensor:
+    """Weighted sum of three planes, float32 [h, w]."""
+    total = rgb[0] * np.float32(weights[0])
+    for plane, weight in zip(rgb[1:], weights[1:], strict=True):
+        total += plane * np.float32(weight)
+    return total
+
+
+def _shown(shape: Sequence[int | None]) -> str:
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

@@ -1,0 +1,163 @@
+"""A source of frames, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.errors import SourceError
+from mquans.plan.schema import InputFormat
+from mquans.sources.preparation import Picture, Preparation, Tensor, check_picture, frame_to_rgb
+from mquans.sources.selection import Selection
+
+if TYPE_CHECKING:
+    import av
+
+Feed = Tensor | dict[str, Tensor]
+"""One network input, or several by name."""
+
+
+class Reader(Protocol):
+    """Where items come from: decoded video frames, arrays, or arrays by input name."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def total(self) -> int | None:
+        """Frames before selection, if known."""
+
+    def frames(
+        self, selection: Selection
+    ) -> Iterator[av.VideoFrame | npt.NDArray[Any] | dict[str, npt.NDArray[Any]]]: ...
+
+    def close(self) -> None: ...
+
+
+class Source:
+    """An iterator of network inputs, float32 with a batch axis; also a context manager.
+
+    Pictures are prepared by the format; ready tensors pass through (see `open_source`). Iterating
+    consumes the source; open it again for another pass.
+
+    Attributes:
+        name: for messages and provenance, without passwords.
+        length: frames that will come, if known; for video as its container declares it.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        selection: Selection,
+        format: InputFormat | None,
+        input_shapes: Mapping[str, Sequence[int]] | None,
+    ) -> None:
+        self.name = reader.name
+        self.length = _selected(reader.total, selection)
+        self._reader = reader
+        self._items = reader.frames(selection)
+        self._preparation = Preparation(format) if format is not None else None
+        self._ranks = {name: len(shape) for name, shape in (input_shapes or {}).items()}
+        self._frames = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Feed:
+        item = self._next_item()
+        if isinstance(item, dict):
+            return {
+                name: self._tensor(value, self._ranks.get(name)) for name, value in item.items()
+            }
+        if not isinstance(item, np.ndarray):
+            return self._format().frame(item)
+        if item.dtype == np.uint8:
+            check_picture(item)
+            return self._format().picture(item)
+        return self._tensor(item, self._only_rank())
+
+    def pictures(self) -> Iterator[tuple[Picture, Tensor]]:
+        """Pairs of a picture, uint8 [H, W, 3] in RGB at its own size, and the tensor made of it.
+
+        Raises:
+            SourceError: the source holds ready tensors, which cannot be shown.
+        """
+        from av.video.reformatter import VideoReformatter
+
+        reformatter = VideoReformatter()
+        preparation = self._format()
+        while True:
+            try:
+                item = self._next_item()
+            except StopIteration:
+                return
+            if isinstance(item, dict) or (isinstance(item, np.ndarray) and item.dtype != np.uint8):
+                raise SourceError("holds ready tensors, not pictures.", where=self.name)
+            if isinstance(item, np.ndarray):
+                tensor = preparation.picture(item)
+                picture = item if item.ndim == 3 else np.repeat(item[..., None], 3, axis=2)
+                yield picture, tensor
+            else:
+                yield frame_to_rgb(item, reformatter), preparation.frame(item)
+
+    def close(self) -> None:
+        """Release files and devices; the source ends here."""
+        self._items = iter(())
+        self._frames = max(self._frames, 1)
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _next_item(self) -> Any:
+        try:
+            item = next(self._items)
+        except StopIteration:
+            if self._frames == 0:
+                raise SourceError("gave no frame.", where=self.name) from None
+            raise
+        self._frames += 1
+        return item
+
+    def _format(self) -> Preparation:
+        if self._preparation is None:
+            raise SourceError(
+                "holds pictures, but nothing says how they become the network's input.",
+                where=self.name,
+                hint="Give an input format (mquans.sources.guess_format).",
+            )
+        return self._preparation
+
+    def _only_rank(self) -> int | None:
+        """Rank of the input that unnamed tensors are for; None when it is not known."""
+        if self._preparation is not None:
+            return 4
+        return next(iter(self._ranks.values())) if len(self._ranks) == 1 else None
+
+    def _tensor(self, array: npt.NDArray[Any], rank: int | None) -> Tensor:
+        if array.dtype.kind != "f":
+            raise SourceError(
+                f"a frame must be float (a ready tensor) or uint8 (a picture), not {array.dtype} "
+                f"{list(array.shape)}.",
+                where=f"{self.name}, frame {self._frames - 1}",
+            )
+        # Without the network's rank, a leading axis of length 1 is taken for the batch.
+        batched = array.ndim == rank if rank is not None else array.ndim > 1 and len(array) == 1
+        with np.errstate(over="ignore"):  # too large for float32 becomes inf, which streams refuse
+            return np.ascontiguousarray(array if batched else array[np.newaxis], dtype=np.float32)
+
+
+def _selected(total: int | None, selection: Selection) -> int | None:
+    return None if total is None else len(selection.indices(total))

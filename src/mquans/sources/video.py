@@ -1,0 +1,218 @@
+"""Video files, network cameras and local cameras, decoded by FFmpeg through PyAV."""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mquans.errors import SourceError
+from mquans.files import printable
+from mquans.sources.live import Newest
+from mquans.sources.selection import Selection
+
+if TYPE_CHECKING:
+    import av
+    from av.video.stream import VideoStream
+
+NETWORK_TIMEOUT_S = 5.0
+"""How long a camera in the network may take to answer, and to send the next data."""
+
+# What FFmpeg would open but no user means: lists of other addresses, which a stranger's file could
+# point anywhere or let wait for minutes, and text, which it draws as a terminal would.
+_REFUSED_FORMATS = frozenset(
+    ("hls", "applehttp", "dash", "webm_dash_manifest", "concat", "imf", "sdp", "rtsp", "rtp", "sap",
+     "tty", "lavfi")
+)  # fmt: skip
+
+
+class SourceWarning(UserWarning):
+    """A source was damaged or broke off; the frames before and after were used."""
+
+
+class VideoReader:
+    """The first video stream of a container, decoded on one thread.
+
+    One thread, because the network runs on the others: decoding in the background would falsify
+    every measurement beside it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        live: bool,
+        format: str | None = None,
+        options: dict[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        import av
+
+        self.name = name
+        self.live = live
+        self._timeout_s = timeout_s
+        self._newest: Newest[av.VideoFrame] | None = None
+        started_s = time.monotonic()
+        try:
+            self._container = av.open(url, format=format, options=options or {}, timeout=timeout_s)
+        except (av.FFmpegError, ValueError) as error:
+            # The RTSP reader reports its own interruption as damaged data.
+            if timeout_s is not None and time.monotonic() - started_s >= timeout_s:
+                message = f"nothing answered within {timeout_s:g} s."
+                raise SourceError(message, where=name) from error
+            raise SourceError(f"cannot be opened: {_why(error)}", where=name) from error
+        stream = next(iter(self._container.streams.video), None)
+        if stream is None:
+            self._container.close()
+            raise SourceError("holds no video.", where=name)
+        self._stream: VideoStream = stream
+        stream.codec_context.thread_count = 1
+        self.total = None if live else self._declared_frames()
+
+    def frames(self, selection: Selection) -> Iterator[av.VideoFrame]:
+        """Decoded frames in the order they are shown.
+
+        A damaged part is left out; at the end of the clip a `SourceWarning` tells of it. Of a live
+        stream, frames that are not taken in time are dropped.
+
+        Raises:
+            SourceError: a live stream breaks off.
+        """
+        if not self.live:
+            return selection.apply(self._decode())
+        self._newest = Newest(self._decode())
+        return selection.apply(self._newest)
+
+    def close(self) -> None:
+        # Closing under a thread that still waits for data would crash; it ends with the program.
+        if self._newest is None or self._newest.close(self._timeout_s or 0.0):
+            self._container.close()
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        import av
+
+        decoded = damaged = 0
+        reached_s = 0.0
+        broken_by: Exception | None = None
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                broken_by = error
+                break
+            if packet is None:
+                break
+            damaged += packet.is_corrupt
+            if packet.pts is not None and packet.time_base is not None:
+                reached_s = max(
+                    reached_s, float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                )
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                damaged += 1
+                continue
+            for frame in frames:
+                decoded += 1
+                yield frame
+        if self.live:
+            if broken_by is not None:
+                raise SourceError(
+                    f"the stream broke off after {decoded} frames: {_why(broken_by)}",
+                    where=self.name,
+                )
+            return
+        cut_off = broken_by is not None or reached_s < self._expected_s()
+        if decoded and (damaged or cut_off):
+            declared = f" of about {self.total}" if self.total else ""
+            warnings.warn(
+                f"{self.name} is damaged or cut off; {decoded}{declared} frames could be read.",
+                SourceWarning,
+                stacklevel=2,
+            )
+
+    def _declared_frames(self) -> int | None:
+        """Number of frames as the container states it, or as its duration suggests."""
+        if self._stream.frames > 0:
+            return int(self._stream.frames)
+        duration_s, rate = self._duration_s(), self._stream.average_rate
+        return round(duration_s * float(rate)) or None if duration_s and rate else None
+
+    def _duration_s(self) -> float:
+        """Duration of the stream as declared; 0 when unknown."""
+        if self._stream.duration and self._stream.time_base:
+            return float(self._stream.duration * self._stream.time_base)
+        # The container's duration is that of its longest stream, which may be sound.
+        if self._container.duration and len(self._container.streams) == 1:
+            return self._container.duration / 1e6
+        return 0.0
+
+    def _expected_s(self) -> float:
+        """Time that the packets of a whole clip reach at least. A few frames are conceded to
+        writers that count from the first frame or leave out the duration of the last one."""
+        rate = self._stream.average_rate
+        return self._duration_s() - (3 / float(rate) if rate else 0.5)
+
+
+def open_video_file(path: Path) -> VideoReader:
+    """A reader of a video file.
+
+    Raises:
+        SourceError: not a video, or unreadable.
+    """
+    import av
+
+    allowed = [
+        name for name in av.formats_available if _REFUSED_FORMATS.isdisjoint(name.split(","))
+    ]
+    # The prefix keeps names such as `concat:a|b` from being read as FFmpeg protocols.
+    return VideoReader(
+        f"file:{path}",
+        name=printable(str(path)),
+        live=False,
+        options={"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(allowed))},
+    )
+
+
+def open_rtsp(url: str) -> VideoReader:
+    """A reader of a camera in the network. Passwords in the URL stay out of names and messages.
+
+    Raises:
+        SourceError: nothing answers within `NETWORK_TIMEOUT_S`, or access is refused.
+    """
+    return VideoReader(
+        url,
+        name=printable(re.sub(r"://[^/]*@", "://***@", url)),
+        live=True,
+        # Over UDP, FFmpeg's default, lost packets smear over the picture until the next key frame.
+        options={"rtsp_transport": "tcp"},
+        timeout_s=NETWORK_TIMEOUT_S,
+    )
+
+
+def open_camera(index: int) -> VideoReader:
+    """A reader of a camera of this machine, by its index in /dev/video*.
+
+    Raises:
+        SourceError: no such camera, or it is busy.
+    """
+    device = Path(f"/dev/video{index}")
+    if not device.exists():
+        present = sorted(path.name for path in Path("/dev").glob("video[0-9]*"))
+        raise SourceError(
+            f"there is no camera {index} ({device} is absent).",
+            hint=f"Present: {', '.join(present)}." if present else "No camera was found.",
+        )
+    return VideoReader(
+        str(device), name=f"camera {index}", live=True, format="v4l2", timeout_s=NETWORK_TIMEOUT_S
+    )
+
+
+def _why(error: Any) -> str:
+    text = printable(str(getattr(error, "strerror", None) or error))
+    return f"{text.rstrip('.')}."

@@ -1,0 +1,76 @@
+"""The plan format is a promise: files written by a released version are read by every later one,
+mean the same, and are written again byte by byte. If these break, users' plans are worthless."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mquans.errors import PlanError
+from mquans.plan import InputFormat, LayerPlan, Plan, Provenance, plan_fingerprint, read_plan
+from mquans.plan.file import decode_plan, encode_plan
+
+GOLDEN = Path(__file__).parent / "golden" / "plan-v1.json"
+
+EXPECTED = Plan(
+    model="faces.onnx",
+    model_sha256="0123456789abcdef" * 4,
+    input_shapes={"image": (1, 3, 240, 320), "gain": (1,)},
+    input=InputFormat(
+        name="image", width=320, height=240, resize="letterbox", color="bgr", layout="nchw",
+        scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), fill=114.0,
+    ),
+    rule="hold",
+    grid_bits=12,
+    layers=(
+        LayerPlan(name="/stem/Conv", delta=(2.0**-12, 0.5, 0.25), bits=(8, 7, 6), weight_bits=16),
+        LayerPlan(name="/head/MatMul", delta=0.1, bits=8, weight_bits=8),
+    ),
+    provenance=Provenance(
+        mquans="0.1.0", sources=("clip.mp4", "camera 0"), frames=64, created="2024-01-02T03:04:05Z"
+    ),
+)  # fmt: skip
+
+
+def test_version_1_is_read_as_ever() -> None:
+    assert read_plan(GOLDEN) == EXPECTED
+
+
+def test_version_1_is_written_byte_by_byte() -> None:
+    assert encode_plan(EXPECTED) == GOLDEN.read_bytes()
+
+
+def test_fingerprint_of_version_1_is_stable() -> None:
+    """Saved stream states carry this number; a change makes all of them unreadable."""
+    assert plan_fingerprint(EXPECTED) == (
+        "8e3e9549b61392e7a10a7cab4e43559cc0d216d4d0c8dcb73ad2a2e1ed77be72"
+    )
+
+
+def test_fields_with_defaults_may_be_left_out() -> None:
+    """What a person needs to write by hand for a network fed with ready tensors."""
+    fields = json.loads(GOLDEN.read_bytes())
+    for name in ("input", "rule", "grid_bits"):
+        del fields[name]
+    del fields["layers"][1]["weight_bits"]
+    plan = decode_plan(json.dumps(fields).encode())
+    assert (plan.input, plan.rule, plan.grid_bits) == (None, "hold", 12)
+    assert plan.layers[1] == EXPECTED.layers[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["version", "model", "model_sha256", "input_shapes", "layers", "provenance"]
+)
+def test_other_fields_are_required(name: str) -> None:
+    fields = json.loads(GOLDEN.read_bytes())
+    del fields[name]
+    with pytest.raises(PlanError, match=name):
+        decode_plan(json.dumps(fields).encode())
+
+
+def test_a_newer_version_is_refused_even_if_it_looks_alike() -> None:
+    fields = json.loads(GOLDEN.read_bytes()) | {"version": 2, "criticality": {"deep": [[]]}}
+    with pytest.raises(PlanError, match="made by a newer mquans"):
+        decode_plan(json.dumps(fields).encode())

@@ -1,0 +1,66 @@
+"""Small clips and pictures with known content, made once per test run."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+av = pytest.importorskip("av")
+
+Picture = npt.NDArray[np.uint8]
+
+
+def write_clip(path: Path, pictures: list[Picture], *, codec: str, pixels: str) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(10))
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = pixels
+        stream.bit_rate = 2_000_000  # the default leaves no room for the noise
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Picture]:
+    """20 pictures of 48 x 32 pixels in noise; the first pixel of picture i is (i, 2i, 3i)."""
+    noise = np.random.default_rng(7).integers(0, 256, (20, 32, 48, 3), dtype=np.uint8)
+    noise[:, 0, 0] = np.arange(20)[:, None] * [1, 2, 3]
+    return list(noise)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory, pictures: list[Picture]) -> Path:
+    """The pictures as a lossless RGB video."""
+    path = tmp_path_factory.mktemp("clip") / "clip [1].mkv"
+    return write_clip(path, pictures, codec="ffv1", pixels="bgr0")
+
+
+@pytest.fixture(scope="session")
+def smooth() -> list[Picture]:
+    """12 pictures of 64 x 48 pixels: a colour gradient that moves, with camera noise."""
+    noise = np.random.default_rng(5).integers(-8, 9, (12, 48, 64))
+    x, y = np.meshgrid(np.arange(64), np.arange(48))
+    return [
+        (np.stack([x * 3 + t, y * 4, 200 - x - y], axis=-1) + noise[t][..., None])
+        .clip(0, 255)
+        .astype(np.uint8)
+        for t in range(12)
+    ]
+
+
+@pytest.fixture(scope="session", params=["avi", "mkv"])
+def common_clip(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    smooth: list[Picture],
+) -> Path:
+    """The gradient as an ordinary lossy YUV video of 120 frames."""
+    path = tmp_path_factory.mktemp("common") / f"clip.{request.param}"
+    return write_clip(path, smooth * 10, codec="mpeg4", pixels="yuv420p")

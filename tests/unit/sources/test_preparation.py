@@ -1,0 +1,193 @@
+"""If these break, networks are fed colours, sizes or scales that they were not trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mquans.errors import SourceError
+from mquans.plan import InputFormat
+from mquans.sources import guess_format, placement, prepare
+
+Picture = npt.NDArray[np.uint8]
+
+
+def noise(height: int, width: int) -> Picture:
+    return np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def make(**fields: Any) -> InputFormat:
+    return InputFormat(**({"name": "x", "width": 8, "height": 6} | fields))
+
+
+def test_picture_of_the_right_size_keeps_its_exact_values() -> None:
+    picture = noise(6, 8)
+    expected = picture.astype(np.float32)
+    assert np.array_equal(prepare(picture, make())[0], expected.transpose(2, 0, 1))
+    assert np.array_equal(
+        prepare(picture, make(color="bgr"))[0], expected[..., ::-1].transpose(2, 0, 1)
+    )
+    assert np.array_equal(prepare(picture, make(layout="nhwc"))[0], expected)
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_normalisation_follows_the_colour_order_handed_over(layout: str) -> None:
+    """mean[0] belongs to the network's first channel: blue when it takes BGR."""
+    picture = noise(6, 8)
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
+    format = make(color="bgr", scale=1 / 255, mean=mean, std=std, layout=layout)
+    expected = (picture[..., ::-1] / 255 - np.array(mean)) / np.array(std)
+    made = prepare(picture, format)[0]
+    made = made.transpose(1, 2, 0) if layout == "nchw" else made
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, expected, atol=2e-6)
+
+
+def test_yuv_and_gray_are_those_of_opencv() -> None:
+    """Values of cv2.cvtColor(..., COLOR_RGB2YUV) and COLOR_RGB2GRAY for pure colours."""
+    colors = np.array(
+        [[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [120, 120, 120]],
+        np.uint8,
+    )
+    yuv = [[255, 128, 128], [0, 128, 128], [76, 91, 255], [150, 54, 0], [29, 239, 103],
+           [120, 128, 128]]  # fmt: skip
+    made = prepare(colors[None], make(width=6, height=1, color="yuv", layout="nhwc"))
+    np.testing.assert_allclose(made[0, 0], yuv, atol=1)
+    gray = prepare(colors[None], make(width=6, height=1, color="gray"))
+    np.testing.assert_array_equal(gray[0, 0, 0], [255, 0, 76, 150, 29, 120])
+
+
+def test_gray_picture_has_equal_channels() -> None:
+    picture = noise(12, 16)[..., 0]
+    made = prepare(picture, make())
+    assert made.shape == (1, 3, 6, 8)
+    assert np.array_equal(made[0, 0], made[0, 1])
+    exact = prepare(picture[:6, :8], make(color="gray"))[0, 0]
+    assert np.array_equal(exact, picture[:6, :8])
+
+
+def test_shrinking_averages_areas() -> None:
+    """Picking single pixels would turn camera noise into changes and lose small things."""
+    picture = noise(24, 32)
+    expected = picture.reshape(6, 4, 8, 4, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    np.testing.assert_allclose(prepare(picture, make())[0], expected, atol=1)
+
+
+def test_enlarging_keeps_flat_colour_and_range() -> None:
+    flat = np.full((3, 4, 3), (10, 130, 250), np.uint8)
+    made = prepare(flat, make(width=64, height=48))[0]
+    assert np.array_equal(made, np.broadcast_to([[[10]], [[130]], [[250]]], made.shape))
+
+
+@pytest.mark.parametrize("width", [1, 7, 33, 321])
+def test_widths_that_are_no_multiple_of_the_memory_alignment(width: int) -> None:
+    """Rows of decoded pictures are padded in memory; reading the padding shears the picture."""
+    picture = np.repeat(noise(20, 1), width * 2, axis=1)
+    made = prepare(picture, make(width=width, height=20))[0]
+    np.testing.assert_allclose(made, np.repeat(picture[:, :1], width, 1).transpose(2, 0, 1), atol=1)
+
+
+def test_letterbox_keeps_the_aspect_and_fills_the_border() -> None:
+    picture = np.full((10, 40, 3), 200, np.uint8)
+    made = prepare(picture, make(width=16, height=12, resize="letterbox", scale=0.5, mean=(7.0,)))
+    assert (made[0, :, 4:8] == 200 * 0.5 - 7).all()
+    border = np.delete(made[0], np.s_[4:8], axis=1)
+    assert (border == 114 * 0.5 - 7).all()
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 640), st.integers(1, 640))
+def test_letterbox_lies_inside_touches_two_sides_and_is_centred(
+    width: int, height: int, to_width: int, to_height: int
+) -> None:
+    format = make(width=to_width, height=to_height, resize="letterbox")
+    place = placement(format, width, height)
+    right = to_width - place.left - place.width
+    bottom = to_height - place.top - place.height
+    assert 0 <= right - place.left <= 1
+    assert 0 <= bottom - place.top <= 1
+    assert place.width >= 1
+    assert place.height >= 1
+    assert place.width == to_width or place.height == to_height
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.integers(1, 40),
+    st.sampled_from(["rgb", "bgr", "gray", "yuv"]), st.sampled_from(["stretch", "letterbox"]),
+    st.sampled_from(["nchw", "nhwc"]),
+)  # fmt: skip
+def test_any_size_gives_the_promised_shape_and_range(
+    width: int, height: int, to_width: int, to_height: int, color: Any, resize: Any, layout: Any
+) -> None:
+    format = make(width=to_width, height=to_height, color=color, resize=resize, layout=layout)
+    made = prepare(noise(height, width), format)
+    channels = 1 if color == "gray" else 3
+    space = (to_height, to_width)
+    assert made.shape == ((1, channels, *space) if layout == "nchw" else (1, *space, channels))
+    assert made.dtype == np.float32
+    assert made.flags.c_contiguous
+    assert made.flags.writeable
+    assert made.min() >= 0
+    assert made.max() <= 255
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8),
+     np.zeros(4, np.uint8), np.zeros((1, 4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.int64)],
+)  # fmt: skip
+def test_what_is_no_picture_is_refused_with_its_shape(picture: npt.NDArray[Any]) -> None:
+    with pytest.raises(SourceError, match=r"a picture must be uint8 .* not \w+ \["):
+        prepare(picture, make())
+
+
+def test_format_that_cannot_be_applied_is_refused() -> None:
+    with pytest.raises(SourceError, match="std must not be 0"):
+        prepare(noise(4, 4), make(std=(0.0,)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "overrides", "expected"),
+    [
+        ([1, 3, 240, 320], {}, {"width": 320, "height": 240, "color": "rgb", "layout": "nchw"}),
+        ([1, 240, 320, 3], {}, {"width": 320, "height": 240, "color": "rgb", "layout": "nhwc"}),
+        ([1, 1, 28, 30], {}, {"width": 30, "height": 28, "color": "gray", "layout": "nchw"}),
+        ([1, 3, 3, 3], {}, {"layout": "nchw"}),
+        ([1, 3, 3, 3], {"layout": "nhwc"}, {"layout": "nhwc"}),
+        ([None, 3, None, None], {"width": 64, "height": 32}, {"width": 64, "height": 32}),
+        ([1, 3, 8, 8], {"color": None, "scale": 1 / 255, "mean": [1, 2, 3]},
+         {"color": "rgb", "scale": 1 / 255, "mean": (1.0, 2.0, 3.0)}),
+    ],
+)  # fmt: skip
+def test_format_is_guessed_from_the_shape(
+    shape: list[int | None], overrides: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    format = guess_format("x", shape, **overrides)
+    assert {name: getattr(format, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "overrides", "message"),
+    [
+        ([1, 40], {}, "does not take pictures"),
+        ([1, 16, 8, 8], {}, "no axis of 1 or 3 colour channels"),
+        ([1, 3, 8, 8], {"layout": "nhwc"}, "where the layout puts it"),
+        ([1, 3, 8, 8], {"layout": "chw"}, "there is no layout 'chw'"),
+        ([1, 3, None, 8], {}, r"has shape \[1, 3, \?, 8\].*--size"),
+        ([1, 3, 8, 8], {"color": "gray"}, "takes 3 channels, but gray pictures have 1"),
+        ([1, 3, 8, 8], {"color": "hsv"}, "Invalid enum value 'hsv'"),
+        ([1, 3, 8, 8], {"std": (0.0,)}, "std must not be 0"),
+        ([1, 3, 8, 8], {"mean": (1.0, 2.0)}, "mean has 2 values"),
+        ([1, 3, 8, 8], {"width": 0}, "width"),
+    ],
+)
+def test_input_that_cannot_take_pictures_is_named(
+    shape: list[int | None], overrides: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SourceError, match=message):
+        guess_format("x", shape, **overrides)

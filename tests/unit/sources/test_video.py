@@ -1,0 +1,155 @@
+"""If these break, clips are decoded in wrong colours or damaged ones fail in a confusing way."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mquans.errors import SourceError
+from mquans.plan import InputFormat
+from mquans.sources import SourceWarning, open_source
+
+pytest.importorskip("av")
+
+Picture = npt.NDArray[np.uint8]
+EXACT = InputFormat(name="x", width=48, height=32, layout="nhwc")
+SMALL = InputFormat(name="x", width=32, height=24, layout="nhwc")
+
+
+def test_lossless_clip_gives_its_exact_pixels(clip: Path, pictures: list[Picture]) -> None:
+    frames = np.concatenate(list(open_source(clip, EXACT)))
+    assert np.array_equal(frames, np.stack(pictures))
+
+
+def test_selection_counts_frames(clip: Path) -> None:
+    source = open_source(str(clip), EXACT, skip=3, stride=5, frames=2)
+    assert source.length == 2
+    assert [frame[0, 0, 0].tolist() for frame in source] == [[3, 6, 9], [8, 16, 24]]
+
+
+def test_length_is_known_where_the_container_tells(common_clip: Path) -> None:
+    assert open_source(common_clip, SMALL).length == 120
+    assert open_source(common_clip, SMALL, stride=7).length == 18
+
+
+def test_skip_beyond_the_end_says_that_no_frame_came(clip: Path) -> None:
+    with pytest.raises(SourceError, match="gave no frame"):
+        next(open_source(clip, EXACT, skip=100))
+
+
+def test_yuv_clip_has_the_right_colours_and_full_range(
+    common_clip: Path, smooth: list[Picture]
+) -> None:
+    """Video holds 16 to 235; networks expect 0 to 255. The mean may not be off by a level."""
+    frames = np.concatenate(list(open_source(common_clip, SMALL, frames=12)))
+    expected = np.stack([p.reshape(24, 2, 32, 2, 3).mean(axis=(1, 3)) for p in smooth])
+    assert np.abs(frames - expected).mean() < 4
+    np.testing.assert_allclose(frames.mean((0, 1, 2)), expected.mean((0, 1, 2)), atol=4)
+
+
+def test_pictures_are_whole_frames_with_the_same_tensors(common_clip: Path) -> None:
+    tensors = list(open_source(common_clip, SMALL, frames=5))
+    pairs = list(open_source(common_clip, SMALL, frames=5).pictures())
+    for (picture, tensor), alone in zip(pairs, tensors, strict=True):
+        assert picture.shape == (48, 64, 3)
+        assert picture.dtype == np.uint8
+        assert np.array_equal(tensor, alone)
+        small = picture.reshape(24, 2, 32, 2, 3).mean(axis=(1, 3))
+        assert np.abs(small - tensor[0]).mean() < 3
+
+
+def test_frames_do_not_share_memory(common_clip: Path) -> None:
+    """Calibration keeps frames in a list while decoding goes on."""
+    frames = list(open_source(common_clip, SMALL, frames=3))
+    copies = [frame.copy() for frame in frames]
+    list(open_source(common_clip, SMALL, frames=10))
+    assert all(np.array_equal(a, b) for a, b in zip(frames, copies, strict=True))
+    assert not np.shares_memory(frames[0], frames[1])
+
+
+def test_clip_cut_off_in_the_middle_gives_what_it_holds_and_warns(
+    common_clip: Path, tmp_path: Path
+) -> None:
+    data = common_clip.read_bytes()
+    path = tmp_path / common_clip.name
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.warns(SourceWarning, match=r"clip\.\w+ is damaged or cut off; \d+ of about"):
+        count = len(list(open_source(path, SMALL)))
+    assert 20 < count < 110
+
+
+def test_damage_in_the_middle_is_passed_over(common_clip: Path, tmp_path: Path) -> None:
+    data = bytearray(common_clip.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 400] = np.random.default_rng(0).bytes(400)
+    path = tmp_path / common_clip.name
+    path.write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SourceWarning)
+        assert len(list(open_source(path, SMALL))) > 20
+
+
+def test_whole_clips_do_not_warn(common_clip: Path, clip: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(open_source(common_clip, SMALL))) == 120
+        assert len(list(open_source(clip, SMALL))) == 20
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.004])
+def test_clip_of_which_nothing_is_left_is_an_error(
+    common_clip: Path, tmp_path: Path, share: float
+) -> None:
+    data = common_clip.read_bytes()
+    path = tmp_path / common_clip.name
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(SourceError, match=r"clip\.\w+: (cannot be opened|gave no frame|holds no)"):
+        list(open_source(path, SMALL))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.mp4", "a.onnx", "a", "a.nfo"])
+def test_text_is_no_video(tmp_path: Path, name: str) -> None:
+    """FFmpeg would draw it in a terminal font and call that a film."""
+    (tmp_path / name).write_text("hello, these are words and no pictures\n" * 50)
+    with pytest.raises(SourceError, match="A source is a video file"):
+        list(open_source(tmp_path / name, SMALL))
+
+
+def test_playlists_cannot_reach_the_network(tmp_path: Path) -> None:
+    path = tmp_path / "a.m3u8"
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://192.0.2.1/a.ts\n")
+    started = time.perf_counter()
+    with pytest.raises(SourceError):
+        list(open_source(path, SMALL))
+    assert time.perf_counter() - started < 2
+
+
+def test_names_are_never_protocols(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd = Path("concat:a|b.mkv")
+    odd.write_bytes(clip.read_bytes())
+    assert len(list(open_source(odd, EXACT))) == 20
+    with pytest.raises(SourceError, match="no such file"):
+        open_source(f"file:{odd}", EXACT)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("vtest.avi", 795), ("bottle-detection.mp4", 1189), ("asl_gestures/again.mkv", 77)],
+)
+def test_real_clips_decode_whole(shared: Path, name: str, count: int) -> None:
+    """All but the last frames are skipped, to be quick; decoding goes through all of them."""
+    path = shared / "data" / "video" / name
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = open_source(path, InputFormat(name="x", width=32, height=32), skip=count - 2)
+        assert source.length is not None
+        assert 1 <= source.length <= 3
+        assert len(list(source)) == 2
