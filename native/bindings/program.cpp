@@ -122,7 +122,7 @@ void bind_program(nb::module_& m) {
                 new (self) Program(kernels_for(isa), threads, mode_named(mode), break_even);
             },
             "isa"_a, "threads"_a, "mode"_a, "break_even"_a)
-        .def("add_tensor", &Program::add_tensor, "rows"_a, "width"_a, "channels"_a)
+        .def("add_tensor", &Program::add_tensor, "rows"_a, "width"_a, "channels"_a, "stored"_a = true)
         .def("add_view", &Program::add_view, "base"_a, "first_channel"_a, "channels"_a)
         .def("add_reshaped", &Program::add_reshaped, "base"_a, "rows"_a, "width"_a, "channels"_a)
         .def(

@@ -46,9 +46,9 @@ AxisTaps Axis::view() const {
 Program::Program(const KernelTable& kernels, int threads, Mode mode, float break_even)
     : kernels_(kernels), pool_(threads), mode_(mode), break_even_(break_even) {}
 
-TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels) {
-    tensors.push_back({rows, width, channels, channels, floats_size, mask_words});
-    floats_size += padded<int64_t>(int64_t(rows) * width * channels, 16);
+TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored) {
+    tensors.push_back({rows, width, channels, channels, stored ? floats_size : -1, mask_words});
+    if (stored) floats_size += padded<int64_t>(int64_t(rows) * width * channels, 16);
     mask_words += int64_t(rows) * MaskView::words_for(width);
     return TensorId(tensors.size()) - 1;
 }
@@ -84,12 +84,16 @@ TensorId Program::add_constant(int32_t rows, int32_t width, int32_t channels, co
 
 QuantizedId Program::add_quantized(QuantizedSpec q) {
     const int64_t pixels = int64_t(q.rows) * q.width;
-    const int32_t padded_channels = padded(q.channels, 32) + 32;
-    q.inverse_delta.resize(padded_channels);
-    q.offset.resize(padded_channels);
-    q.mask.resize(padded_channels);
-    q.threshold.resize(padded_channels);
-    q.zero_threshold.assign(padded_channels, 0);
+    q.hold = true;
+    for (int32_t c = 0; c < q.channels; ++c) q.hold = q.hold && q.offset[c] == 0 && q.mask[c] == -1;
+    const auto repeat = [&](auto& table) {
+        for (int32_t i = 0; i < 2 * q.channels + 64; ++i) table.push_back(table[i]);
+    };
+    repeat(q.inverse_delta);
+    repeat(q.offset);
+    repeat(q.mask);
+    repeat(q.threshold);
+    q.zero_threshold.assign(q.threshold.size(), 0);
     q.list = false;
     // Whole vectors are stored at the end of a list: the surplus must not reach the next row's.
     q.row_capacity = int64_t(q.width) * q.groups * padded(q.channels / q.groups, 2) + 32;
@@ -205,8 +209,16 @@ int32_t Program::add_output(Port port) {
     return int32_t(outputs.size()) - 1;
 }
 
-// Lays the change lists out so that those alive at the same time do not overlap.
+// Lets layers bring their readers' inputs onto the grid, and lays the change lists out so that those
+// alive at the same time do not overlap.
 void Program::finish() {
+    for (size_t id = 0; id < quantized.size(); ++id)
+        for (LayerSpec& layer : layers)
+            if (layer.y == quantized[id].x) {
+                layer.readers.push_back(QuantizedId(id));
+                quantized[id].fused = true;
+                quantized[id].step = layer.step;
+            }
     struct Span {
         int64_t first_step, last_step, offset, size;
     };

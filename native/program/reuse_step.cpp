@@ -1,5 +1,6 @@
 // A reuse layer in one frame, band of output rows by band: which outputs are touched, change by change
-// or afresh, then scale, bias and activation while the band is still in cache.
+// or afresh; then, while the band is still in cache, scale, bias, activation, and the grids of the
+// layers that read it.
 #include <algorithm>
 #include <atomic>
 
@@ -9,8 +10,8 @@
 namespace mquans {
 namespace {
 
-// Accumulators of one band stay in the second-level cache until the epilogue has read them.
-constexpr int64_t band_bytes = 96 * 1024;
+// Accumulators and outputs of one band stay in the second-level cache until they have been read.
+constexpr int64_t band_bytes = 128 * 1024;
 
 struct Frame {
     const LayerSpec& layer;
@@ -94,37 +95,32 @@ void ReuseStep::run(Context& context) const {
     LayerReport& report = stream.reports[layer_];
     report = {};
 
-    ChangeList changes = stream.changes(input);
+    const ChangeList changes = context.changes(input);
     const MaskView touched = context.mask(layer.y);
     if (!context.snap && !changes.pixels.any()) {
         touched.clear();
+        for (QuantizedId id : layer.readers) quantize_nothing(context, program_.quantized[id]);
         return;
     }
-    changes.channel = context.list_channel + input.list_offset;
-    changes.delta = context.list_delta + input.list_offset;
 
     std::vector<int64_t> row_macs(s.in_rows);
     const std::vector<int16_t> zeros(s.in_channels + 64);
-    const Frame f{layer,       input,        changes,        touched, stream.accumulators(layer),
-                  stream.held(input), zeros.data(), row_macs.data()};
+    const Frame f{layer, input, changes, touched, stream.accumulators(layer), stream.held(input),
+                  zeros.data(), row_macs.data()};
     if (!context.keep_held)
         for (int32_t r = 0; r < s.in_rows; ++r) report.changed += stream.row_changed(input)[r];
     if (!context.snap && !layer.depthwise) count_row_macs(f, row_macs.data());
 
-    const TensorView y = context.tensor(layer.y);
-    const Mode mode = context.snap ? Mode::dense : program_.mode();
-    const int64_t row_bytes = int64_t(s.out_width) * layer.pixel_stride * 4;
+    const bool stored = program_.tensors[layer.y].offset >= 0;
+    const int64_t row_floats = int64_t(s.out_width) * s.out_channels;
+    const int64_t row_bytes = 4 * (int64_t(s.out_width) * layer.pixel_stride + row_floats);
     const int32_t band = int32_t(std::clamp<int64_t>(band_bytes / row_bytes, 1, s.out_rows));
+    const Mode mode = context.snap ? Mode::dense : program_.mode();
     std::atomic<int64_t> macs_done{0};
     std::atomic<int32_t> delta_rows{0}, dense_rows{0};
 
-    auto bring_up_to_date = [&](int32_t begin, int32_t end) {
-        if (context.snap)
-            for (int32_t r = begin; r < end; ++r) touched.fill_row(r);
-        else
-            touch_rows(f, begin, end);
+    auto outputs = [&](int32_t begin, int32_t end) {
         const int64_t afresh = dense_macs(f, begin, end);
-        if (!afresh && !context.snap) return;
         const int64_t by_change = layer.depthwise ? 0 : delta_macs(f, begin, end);
         const bool dense = layer.depthwise || mode == Mode::dense ||
                            (mode == Mode::automatic && by_change > program_.break_even() * afresh);
@@ -136,15 +132,38 @@ void ReuseStep::run(Context& context) const {
         }
         macs_done += dense ? afresh : by_change;
         (dense ? dense_rows : delta_rows) += end - begin;
-
-        const int32_t groups = layer.depthwise ? 1 : s.groups;
-        context.kernels.epilogue({f.acc, groups, s.out_channels / groups, layer.scale.data(),
-                                  layer.bias.data(), layer.activated, layer.activation, layer.a,
-                                  layer.b, touched, y, begin, end});
     };
-    context.pool.for_rows(s.out_rows, std::max(1, int32_t(8192 / row_bytes)), [&](int32_t begin, int32_t end) {
-        for (int32_t r = begin; r < end; r += band) bring_up_to_date(r, std::min(end, r + band));
+    auto bring_up_to_date = [&](int32_t begin, int32_t end, float* scratch) {
+        if (context.snap)
+            for (int32_t r = begin; r < end; ++r) touched.fill_row(r);
+        else
+            touch_rows(f, begin, end);
+        TensorView y = context.tensor(layer.y);
+        // A scratch band is addressed like the whole tensor, of which only its rows exist.
+        if (!stored) y.data = scratch - begin * row_floats;
+        bool any = false;
+        for (int32_t r = begin; r < end && !any; ++r) any = touched.row_any(r);
+        if (any) {
+            outputs(begin, end);
+            const int32_t groups = layer.depthwise ? 1 : s.groups;
+            context.kernels.epilogue({f.acc, groups, s.out_channels / groups, layer.scale.data(),
+                                      layer.bias.data(), layer.activated, layer.activation, layer.a,
+                                      layer.b, touched, y, begin, end});
+        }
+        for (QuantizedId id : layer.readers) {
+            const QuantizedSpec& q = program_.quantized[id];
+            if (!context.keep_held) quantize_rows(context, q, y, begin, end);
+        }
+    };
+    const int32_t grain = std::max(1, int32_t(8192 / row_bytes));
+    context.pool.for_rows(s.out_rows, grain, [&](int32_t begin, int32_t end) {
+        const int64_t floats = stored ? 0 : band * row_floats + 64;
+        const std::unique_ptr<float[]> scratch(new float[floats]);
+        for (int32_t r = begin; r < end; r += band)
+            bring_up_to_date(r, std::min(end, r + band), scratch.get());
     });
+    if (context.keep_held)
+        for (QuantizedId id : layer.readers) quantize_nothing(context, program_.quantized[id]);
     report.macs_done = macs_done;
     report.delta_rows = delta_rows;
     report.dense_rows = dense_rows;

@@ -140,4 +140,11 @@ int64_t Stream::bytes() const {
 TensorView Context::tensor(TensorId id) const { return stream.tensor(id); }
 MaskView Context::mask(TensorId id) const { return stream.mask(id); }
 
+ChangeList Context::changes(const QuantizedSpec& q) const {
+    ChangeList changes = stream.changes(q);
+    changes.channel = list_channel + q.list_offset;
+    changes.delta = list_delta + q.list_offset;
+    return changes;
+}
+
 }  // namespace mquans

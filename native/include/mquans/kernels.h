@@ -69,11 +69,13 @@ struct QuantizeArgs {
     TensorView x;
     MaskView dirty;            // pixels of x that may have moved
     int16_t* held;             // [P][C]
-    const float* inverse_delta;  // [C padded to 32] grid units per unit of x
+    // The tables repeat every C values and reach C + 32 further.
+    const float* inverse_delta;  // grid units per unit of x
     float limit;               // grid values are clipped to [-limit, limit]
-    const int16_t* offset;     // [C padded to 32] the rule: q = (g + offset) & mask,
+    const int16_t* offset;     // the rule: q = (g + offset) & mask,
     const int16_t* mask;       //   changed when |q - held| > threshold
     const int16_t* threshold;
+    bool hold;                 // offset and mask change nothing
     int32_t groups;
     bool list;                 // false: bring held and changes.pixels up to date, list nothing
     ChangeList changes;

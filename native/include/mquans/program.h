@@ -14,6 +14,7 @@
 namespace mquans {
 
 class Stream;
+struct QuantizedSpec;
 
 using TensorId = int32_t;
 using QuantizedId = int32_t;
@@ -21,7 +22,7 @@ using QuantizedId = int32_t;
 // Where a float tensor lives in a stream's memory.
 struct TensorSpec {
     int32_t rows, width, channels, stride;
-    int64_t offset;       // floats
+    int64_t offset;       // floats; -1: passed on inside a step, never stored
     int64_t mask_offset;  // 64-bit words
 };
 
@@ -37,6 +38,7 @@ struct Context {
 
     TensorView tensor(TensorId id) const;
     MaskView mask(TensorId id) const;
+    ChangeList changes(const QuantizedSpec& q) const;
 };
 
 // Brings its output tensors up to date. On entry the masks of the inputs tell which of their pixels
@@ -55,8 +57,9 @@ struct QuantizedSpec {
     TensorId x;
     int32_t rows, width, channels, groups;
     float limit;
-    std::vector<float> inverse_delta;                       // [channels padded to 32]
-    std::vector<int16_t> offset, mask, threshold, zero_threshold;  // [channels padded to 32]
+    std::vector<float> inverse_delta;  // tables as QuantizeArgs has them
+    std::vector<int16_t> offset, mask, threshold, zero_threshold;
+    bool hold;
     bool list;             // some reader needs the changes one by one
     int64_t row_capacity;  // list elements per row
     int64_t held_offset;   // int16, into the stream's held values
@@ -65,6 +68,7 @@ struct QuantizedSpec {
     int64_t row_offset;
     int64_t list_offset;
     int32_t step;          // that produces it
+    bool fused;            // by the layer that computes x, band by band
     int64_t held_size() const { return int64_t(rows) * width * channels; }
 };
 
@@ -98,6 +102,7 @@ struct LayerSpec {
     int32_t group_stride, pixel_stride;
     int64_t macs;  // of one dense evaluation, taps on padding not counted
     int32_t step;
+    std::vector<QuantizedId> readers;  // of y that are brought up to date with it
 
     Weights weights() const {
         const void* data = weights16.empty() ? static_cast<const void*>(weights8.data())
@@ -140,7 +145,8 @@ public:
     Program(const KernelTable& kernels, int threads, Mode mode, float break_even);
 
     // Building, in the order of the data. Tensors named by steps must exist.
-    TensorId add_tensor(int32_t rows, int32_t width, int32_t channels);
+    // `stored` false: only layers read it, and only on their grids.
+    TensorId add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored = true);
     TensorId add_view(TensorId base, int32_t first_channel, int32_t channels);
     TensorId add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels);
     TensorId add_constant(int32_t rows, int32_t width, int32_t channels, const float* values);

@@ -40,7 +40,7 @@ public:
     int16_t* held(const QuantizedSpec& q) { return held_.data() + q.held_offset; }
     const int16_t* held(const QuantizedSpec& q) const { return held_.data() + q.held_offset; }
     Accumulators accumulators(const LayerSpec& layer) const;
-    // List pointers are the context's; they are valid while the frame runs.
+    // Without the lists themselves: they belong to the context and live while a frame runs.
     ChangeList changes(const QuantizedSpec& q) const;
     int64_t* row_changed(const QuantizedSpec& q) { return row_changed_.data() + q.row_offset; }
     const uint16_t* counts(const QuantizedSpec& q) const { return count_.data() + q.segment_offset; }

@@ -26,12 +26,14 @@ MQ_FORCE __m512i grid(const float* x, int32_t n, const float* scale, __m512 limi
 }
 
 // Compares one vector of channels, updates held, returns the changed lanes and their deltas.
+template <bool HOLD>
 MQ_FORCE Bits compare(const QuantizeArgs& a, const float* x, int16_t* held, int32_t c, int32_t n,
                       __m512i& delta) {
     const Bits valid = n >= 32 ? ~0u : (1u << n) - 1;
     __m512i q = grid(x, n, a.inverse_delta + c, _mm512_set1_ps(a.limit));
-    q = _mm512_and_si512(_mm512_add_epi16(q, _mm512_loadu_si512(a.offset + c)),
-                         _mm512_loadu_si512(a.mask + c));
+    if (!HOLD)
+        q = _mm512_and_si512(_mm512_add_epi16(q, _mm512_loadu_si512(a.offset + c)),
+                             _mm512_loadu_si512(a.mask + c));
     const __m512i old = _mm512_maskz_loadu_epi16(valid, held);
     delta = _mm512_sub_epi16(q, old);
     const Bits changed = _mm512_mask_cmpgt_epi16_mask(valid, _mm512_abs_epi16(delta),
@@ -81,6 +83,7 @@ MQ_FORCE __m256 load_part(const float* x, int32_t n) {
 }
 
 // Compares one vector of channels, updates held, returns the changed lanes and their deltas.
+template <bool HOLD>
 MQ_FORCE Bits compare(const QuantizeArgs& a, const float* x, int16_t* held, int32_t c, int32_t n,
                       __m256i& delta) {
     const __m256 limit = _mm256_set1_ps(a.limit);
@@ -96,7 +99,7 @@ MQ_FORCE Bits compare(const QuantizeArgs& a, const float* x, int16_t* held, int3
     auto load = [](const int16_t* p) {
         return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     };
-    q = _mm256_and_si256(_mm256_add_epi16(q, load(a.offset + c)), load(a.mask + c));
+    if (!HOLD) q = _mm256_and_si256(_mm256_add_epi16(q, load(a.offset + c)), load(a.mask + c));
     delta = _mm256_sub_epi16(q, load(held));
     const __m256i over = _mm256_cmpgt_epi16(_mm256_abs_epi16(delta), load(a.threshold + c));
     const __m128i lanes8 = _mm_packs_epi16(_mm256_castsi256_si128(over), _mm256_extracti128_si256(over, 1));
@@ -131,52 +134,117 @@ MQ_FORCE void emit(Bits changed, __m256i delta, int32_t first, uint16_t* channel
 
 #endif
 
-template <bool LIST>
-void rows(const QuantizeArgs& a) {
+template <bool LIST, bool HOLD>
+void wide(const QuantizeArgs& a, int32_t r) {
     const int32_t channels = a.x.channels, group = channels / a.groups;
-    for (int32_t r = a.row_begin; r < a.row_end; ++r) {
-        uint32_t at = uint32_t(r * a.row_capacity);
-        int64_t changed_in_row = 0;
-        const int64_t row_pixel = int64_t(r) * a.x.width;
-        uint64_t* pixels = a.changes.pixels.row(r);
-        a.changes.pixels.clear_row(r);
-        std::memset(a.changes.count + row_pixel * a.groups, 0,
-                    sizeof(uint16_t) * a.x.width * a.groups);
-        for_each_pixel(a.dirty.row(r), a.dirty.words(), [&](int32_t x) {
-            const float* values = a.x.pixel(row_pixel + x);
-            int16_t* held = a.held + (row_pixel + x) * channels;
-            const int64_t segment = (row_pixel + x) * a.groups;
-            int32_t total = 0;
-            for (int32_t g = 0; g < a.groups; ++g) {
-                const uint32_t begin = at;
-                int32_t count = 0;
-                for (int32_t i = 0; i < group; i += step) {
-                    const int32_t c = g * group + i;
-                    Delta delta;
-                    const Bits changed = compare(a, values + c, held + c, c, group - i, delta);
-                    if (LIST && changed)
-                        emit(changed, delta, i, a.changes.channel + at + count,
-                             a.changes.delta + at + count);
-                    count += __builtin_popcount(changed);
+    uint32_t at = uint32_t(r * a.row_capacity);
+    int64_t changed_in_row = 0;
+    const int64_t row_pixel = int64_t(r) * a.x.width;
+    uint64_t* pixels = a.changes.pixels.row(r);
+    for_each_pixel(a.dirty.row(r), a.dirty.words(), [&](int32_t x) {
+        const float* values = a.x.pixel(row_pixel + x);
+        int16_t* held = a.held + (row_pixel + x) * channels;
+        const int64_t segment = (row_pixel + x) * a.groups;
+        int32_t total = 0;
+        for (int32_t g = 0; g < a.groups; ++g) {
+            const uint32_t begin = at;
+            int32_t count = 0;
+            for (int32_t i = 0; i < group; i += step) {
+                const int32_t c = g * group + i;
+                Delta delta;
+                const Bits changed = compare<HOLD>(a, values + c, held + c, c, group - i, delta);
+                if (LIST && changed)
+                    emit(changed, delta, i, a.changes.channel + at + count,
+                         a.changes.delta + at + count);
+                count += __builtin_popcount(changed);
+            }
+            if (LIST) {
+                a.changes.channel[at + count] = 0;
+                a.changes.delta[at + count] = 0;
+                at += uint32_t(count + (count & 1));
+                a.changes.begin[segment + g] = begin;
+            }
+            a.changes.count[segment + g] = uint16_t(count);
+            total += count;
+        }
+        pixels[x >> 6] |= uint64_t(total != 0) << (x & 63);
+        changed_in_row += total;
+    });
+    a.row_changed[r] = changed_in_row;
+}
+
+// A camera image has 1 or 3 channels: a vector then spans several pixels. Runs of dirty pixels are
+// compared as one array; the few changes are listed one by one. The tables repeat every `channels`.
+template <bool LIST, bool HOLD>
+void narrow(const QuantizeArgs& a, int32_t r) {
+    const int32_t channels = a.x.channels;
+    uint32_t at = uint32_t(r * a.row_capacity);
+    int64_t changed_in_row = 0;
+    const int64_t row_pixel = int64_t(r) * a.x.width;
+    uint64_t* pixels = a.changes.pixels.row(r);
+    for_each_run(a.dirty.row(r), a.x.width, [&](int32_t first, int32_t last) {
+        const float* values = a.x.pixel(row_pixel + first);
+        int16_t* held = a.held + (row_pixel + first) * channels;
+        const int32_t n = (last - first) * channels;
+        int32_t open = -1;  // pixel whose list is being written
+        uint32_t begin = at;
+        auto close = [&] {
+            if (open < 0) return;
+            a.changes.count[row_pixel + open] = uint16_t(at - begin);
+            a.changes.begin[row_pixel + open] = begin;
+            pixels[open >> 6] |= uint64_t(1) << (open & 63);
+            changed_in_row += at - begin;
+            if (!LIST) {
+                at = begin;
+            } else if ((at - begin) & 1) {
+                a.changes.channel[at] = 0;
+                a.changes.delta[at++] = 0;
+            }
+        };
+        for (int32_t i = 0; i < n; i += step) {
+            Delta delta;
+            const Bits changed = compare<HOLD>(a, values + i, held + i, i % channels, n - i, delta);
+            if (!changed) continue;
+            alignas(64) int16_t deltas[step];
+            std::memcpy(deltas, &delta, sizeof(deltas));
+            for (Bits b = changed; b; b &= b - 1) {
+                const int32_t lane = __builtin_ctz(b);
+                const int32_t x = first + (i + lane) / channels;
+                if (x != open) {
+                    close();
+                    open = x;
+                    begin = at;
                 }
                 if (LIST) {
-                    a.changes.channel[at + count] = 0;
-                    a.changes.delta[at + count] = 0;
-                    at += uint32_t(count + (count & 1));
-                    a.changes.begin[segment + g] = begin;
+                    a.changes.channel[at] = uint16_t((i + lane) % channels);
+                    a.changes.delta[at] = deltas[lane];
                 }
-                a.changes.count[segment + g] = uint16_t(count);
-                total += count;
+                ++at;
             }
-            pixels[x >> 6] |= uint64_t(total != 0) << (x & 63);
-            changed_in_row += total;
-        });
-        a.row_changed[r] = changed_in_row;
+        }
+        close();
+    });
+    a.row_changed[r] = changed_in_row;
+}
+
+template <bool LIST, bool HOLD>
+void rows(const QuantizeArgs& a) {
+    const bool flat = a.groups == 1 && a.x.channels <= 8 && a.x.stride == a.x.channels;
+    for (int32_t r = a.row_begin; r < a.row_end; ++r) {
+        a.changes.pixels.clear_row(r);
+        std::memset(a.changes.count + int64_t(r) * a.x.width * a.groups, 0,
+                    sizeof(uint16_t) * a.x.width * a.groups);
+        flat ? narrow<LIST, HOLD>(a, r) : wide<LIST, HOLD>(a, r);
     }
 }
 
 }  // namespace
 
-void quantize(const QuantizeArgs& a) { a.list ? rows<true>(a) : rows<false>(a); }
+void quantize(const QuantizeArgs& a) {
+    if (a.hold)
+        a.list ? rows<true, true>(a) : rows<false, true>(a);
+    else
+        a.list ? rows<true, false>(a) : rows<false, false>(a);
+}
 
 }  // namespace mquans::MQ_ISA

@@ -59,8 +59,8 @@ void powers(const BinaryArgs& args) {
         const float* a = args.a + p * args.a_step;
         const float* b = args.b + p * args.b_step;
         float* y = args.y + p * args.y_step;
-        if (args.b_scalar && *b == 2.0f) {
-            values(a, a, y, args.channels, args.a_scalar, args.a_scalar,
+        if (args.b_scalar && !args.a_scalar && *b == 2.0f) {
+            values(a, a, y, args.channels, false, false,
                    [](float u, float v) { return u * v; });
             continue;
         }

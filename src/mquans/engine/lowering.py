@@ -59,10 +59,10 @@ class Lowering:
     islands: list[IslandCall] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
 
-    def new(self, value: str, order: Dims) -> Placed:
-        """A fresh tensor for a value, stored in an order."""
+    def new(self, value: str, order: Dims, *, stored: bool = True) -> Placed:
+        """A fresh tensor for a value, in an order; not stored when its readers take it at once."""
         dims = layout.apply(order, self.graph.shape(value))
-        result = Placed(self.program.add_tensor(*layout.pixels(dims)), order, dims)
+        result = Placed(self.program.add_tensor(*layout.pixels(dims), stored), order, dims)
         self.placed[value] = result
         return result
 
@@ -157,7 +157,7 @@ class Lowering:
         self.layers[node.name] = self.program.add_layer(
             name=node.name,
             input=quantized,
-            y=self.new(node.outputs[0], order).tensor,
+            y=self.new(node.outputs[0], order, stored=not self._passed_on(node)).tensor,
             groups=groups,
             depthwise=depthwise,
             row_grid=rows.reshape(-1),
@@ -171,6 +171,16 @@ class Lowering:
             activation=kind,
             a=a,
             b=b,
+        )
+
+    def _passed_on(self, node: Node) -> bool:
+        """True when only reuse layers that read the same order use the output: it then goes
+        straight onto their grids."""
+        value = node.outputs[0]
+        linear = isinstance(node.op, Linear)
+        readers = self.graph.consumers().get(value, [])
+        return value not in self.graph.outputs and all(
+            reader.is_reuse and isinstance(reader.op, Linear) == linear for reader in readers
         )
 
     def _quantized(self, x: Placed, layer: LayerPlan, neurons: int, groups: int) -> int:

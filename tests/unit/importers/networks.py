@@ -109,21 +109,21 @@ def yolov8(opset: int) -> onnx.ModelProto:
     a = b.cbs(b.add("Concat", b.upsample(d), a, axis=1), 16, 8)
     flat = [b.reshape(b.conv(f, 8, 19), 1, 19, -1) for f in (a, d)]
     boxes, scores = b.split(b.add("Concat", *flat, axis=2), [16, 3], 1)
-    parts = b.add("Transpose", b.reshape(boxes, 1, 4, 4, 80), perm=[0, 2, 1, 3])
+    parts = b.add("Transpose", b.reshape(boxes, 1, 4, 4, 320), perm=[0, 2, 1, 3])
     parts = b.add("Softmax", parts, axis=1) if opset >= 13 else b.add(
         "Transpose",
         b.add("Softmax", b.add("Transpose", parts, perm=[0, 2, 3, 1]), axis=3),
         perm=[0, 3, 1, 2],
     )  # fmt: skip
     ramp = b.constant(np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1))
-    distance = b.reshape(b.add("Conv", parts, ramp), 1, 4, 80)
+    distance = b.reshape(b.add("Conv", parts, ramp), 1, 4, 320)
     near, far = b.split(distance, [2, 2], 1)
-    anchors = b.weight(1, 2, 80)
+    anchors = b.weight(1, 2, 320)
     low, high = b.add("Sub", anchors, near), b.add("Add", far, anchors)
     two = b.constant(np.float32(2))
     center = b.add("Div", b.add("Add", low, high), two)
     box = b.add("Concat", center, b.add("Sub", high, low), axis=1)
-    scaled = b.add("Mul", box, b.weight(1, 1, 80))
+    scaled = b.add("Mul", box, b.weight(1, 1, 320))
     return b.model({"x": (1, 3, 32, 32)}, b.add("Concat", scaled, b.add("Sigmoid", scores), axis=1))
 
 
