@@ -116,12 +116,11 @@ void bind_program(nb::module_& m) {
     nb::class_<Program>(m, "Program", "A network compiled for the engine; weights packed once.")
         .def(
             "__init__",
-            [](Program* self, const std::string& isa, int threads, const std::string& mode,
-               float break_even) {
+            [](Program* self, const std::string& isa, int threads, const std::string& mode) {
                 if (threads < 1) throw std::invalid_argument("at least one thread is needed");
-                new (self) Program(kernels_for(isa), threads, mode_named(mode), break_even);
+                new (self) Program(kernels_for(isa), threads, mode_named(mode));
             },
-            "isa"_a, "threads"_a, "mode"_a, "break_even"_a)
+            "isa"_a, "threads"_a, "mode"_a)
         .def("add_tensor", &Program::add_tensor, "rows"_a, "width"_a, "channels"_a, "stored"_a = true)
         .def("add_view", &Program::add_view, "base"_a, "first_channel"_a, "channels"_a)
         .def("add_reshaped", &Program::add_reshaped, "base"_a, "rows"_a, "width"_a, "channels"_a)

@@ -151,7 +151,7 @@ void bind_stream(nb::module_& m) {
             [](const Stream& self, int32_t index) {
                 const LayerSpec& layer = self.program().layers.at(index);
                 const LayerShape& s = layer.shape;
-                const Accumulators acc = self.accumulators(layer);
+                const std::vector<int32_t> acc = self.program().accumulators(self, index);
                 const int32_t groups = layer.pixel_stride / layer.group_stride;
                 const int32_t per_group = s.out_channels / groups;
                 const int64_t pixels = int64_t(s.out_rows) * s.out_width;
@@ -159,7 +159,8 @@ void bind_stream(nb::module_& m) {
                 values.reserve(pixels * s.out_channels);
                 for (int64_t p = 0; p < pixels; ++p)
                     for (int32_t g = 0; g < groups; ++g) {
-                        const int32_t* from = acc.data + p * acc.pixel_stride + g * acc.group_stride;
+                        const int32_t* from =
+                            acc.data() + p * layer.pixel_stride + g * layer.group_stride;
                         values.insert(values.end(), from, from + per_group);
                     }
                 return to_numpy(values.data(),
@@ -177,6 +178,7 @@ void bind_stream(nb::module_& m) {
             "flip_bit",
             [](Stream& self, int32_t layer, int64_t index, int32_t bit) {
                 const LayerSpec& spec = self.program().layers.at(layer);
+                if (spec.depthwise) throw std::invalid_argument("a depthwise layer keeps no accumulators");
                 if (index < 0 || index >= spec.acc_size() || bit < 0 || bit > 31)
                     throw std::invalid_argument("no such bit");
                 self.accumulators(spec).data[index] ^= int32_t(uint32_t(1) << bit);

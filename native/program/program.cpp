@@ -30,6 +30,8 @@ Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t input
             taps.push_back({t, i});
             reached[i].push_back(o);
         }
+        const int32_t inside = int32_t(taps.size()) - begin.back();
+        if (inside < tap_count) partial.push_back({o, tap_count - inside});
         begin.push_back(int32_t(taps.size()));
     }
     reach_begin.push_back(0);
@@ -43,8 +45,8 @@ AxisTaps Axis::view() const {
     return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data()};
 }
 
-Program::Program(const KernelTable& kernels, int threads, Mode mode, float break_even)
-    : kernels_(kernels), pool_(threads), mode_(mode), break_even_(break_even) {}
+Program::Program(const KernelTable& kernels, int threads, Mode mode)
+    : kernels_(kernels), pool_(threads), mode_(mode) {}
 
 TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored) {
     tensors.push_back({rows, width, channels, channels, stored ? floats_size : -1, mask_words});
@@ -165,8 +167,9 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
     };
     spread(layer.scale);
     spread(layer.bias);
-    layer.acc_offset = acc_size;
-    acc_size += layer.acc_size();
+    // A depthwise layer computes its touched outputs afresh, so it has no accumulators to keep.
+    layer.acc_offset = layer.depthwise ? -1 : acc_size;
+    if (!layer.depthwise) acc_size += layer.acc_size();
     const int64_t row_taps = layer.rows.begin.back(), col_taps = layer.cols.begin.back();
     layer.macs = row_taps * col_taps * s.group_in() * s.out_channels;
     layers.push_back(std::move(layer));
@@ -177,21 +180,6 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
     kept.step = int32_t(steps_.size());
     add_step(kept.name, std::make_unique<ReuseStep>(*this, id));
     return id;
-}
-
-std::vector<int16_t> LayerSpec::natural_weights(const KernelTable& kernels) const {
-    if (depthwise) return weights16;
-    // Where the kernels keep each output is read off a row of indices.
-    std::vector<int16_t> index(row_stride), place(row_stride, -1);
-    for (int32_t o = 0; o < row_stride; ++o) index[o] = int16_t(o);
-    kernels.permute_row16(index.data(), place.data(), shape.group_out());
-    const int64_t size = int64_t(shape.groups) * shape.row_taps * shape.col_taps * tap_rows * row_stride;
-    std::vector<int16_t> natural(size);
-    for (int64_t row = 0; row < size; row += row_stride)
-        for (int32_t i = 0; i < row_stride; ++i)
-            if (place[i] >= 0)
-                natural[row + place[i]] = weights16.empty() ? weights8[row + i] : weights16[row + i];
-    return natural;
 }
 
 void Program::add_step(std::string name, std::unique_ptr<Step> step) {
@@ -279,36 +267,6 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool k
         stream.step_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
     }
     give_back(std::move(lists));
-}
-
-Violation Program::check(const Stream& stream) const {
-    const KernelTable& oracle = kernels_scalar();
-    for (size_t i = 0; i < layers.size(); ++i) {
-        const LayerSpec& layer = layers[i];
-        const QuantizedSpec& input = quantized[layer.input];
-        const LayerShape& s = layer.shape;
-        const std::vector<int16_t> natural = layer.natural_weights(kernels_);
-        const std::vector<int16_t> zeros(s.in_channels + 64);
-        std::vector<int32_t> expected(layer.acc_size());
-        const int32_t words = MaskView::words_for(s.out_width);
-        std::vector<uint64_t> bits(int64_t(s.out_rows) * words);
-        const MaskView all{bits.data(), s.out_rows, s.out_width};
-        all.fill();
-        DenseArgs args{&s,  {natural.data(), 16, layer.row_stride, layer.tap_rows},
-                       stream.held(input), zeros.data(), all,
-                       {expected.data(), layer.pixel_stride, layer.group_stride}, 0, s.out_rows};
-        (layer.depthwise ? oracle.depthwise : oracle.dense_conv)(args);
-        const Accumulators acc = stream.accumulators(layer);
-        const int32_t groups = layer.pixel_stride / layer.group_stride;
-        const int32_t per_group = s.out_channels / groups;
-        for (int64_t p = 0; p < int64_t(s.out_rows) * s.out_width; ++p)
-            for (int32_t o = 0; o < s.out_channels; ++o) {
-                const int64_t at = p * layer.pixel_stride + o / per_group * layer.group_stride + o % per_group;
-                if (acc.data[at] != expected[at])
-                    return {int32_t(i), p, o, expected[at], acc.data[at]};
-            }
-    }
-    return {};
 }
 
 int64_t Program::weights_bytes() const {

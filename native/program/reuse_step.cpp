@@ -13,16 +13,28 @@ namespace {
 // Accumulators and outputs of one band stay in the second-level cache until they have been read.
 constexpr int64_t band_bytes = 128 * 1024;
 
+// What the changes of one input row cost each output row that reads it.
+struct RowWork {
+    int64_t products;  // changed input times tap; each meets all outputs of its group
+    int64_t lists;     // changed pixel (of one group) times tap
+};
+
 struct Frame {
     const LayerSpec& layer;
     const QuantizedSpec& input;
     ChangeList changes;
     MaskView touched;
-    Accumulators acc;
     const int16_t* held;
     const int16_t* zeros;
-    // MACs that the changes of one input row cause per row tap, for every input row.
-    const int64_t* row_macs;
+    const RowWork* row_work;  // per input row
+};
+
+// What lives only while a band is worked on. Vectors may be written a little past the end.
+struct Scratch {
+    Scratch(int64_t values_size, int64_t acc_size)
+        : values(new float[values_size + 64]), acc(new int32_t[acc_size + 64]) {}
+    std::unique_ptr<float[]> values;
+    std::unique_ptr<int32_t[]> acc;
 };
 
 // Marks the outputs that any changed input of the band's taps reaches.
@@ -31,20 +43,21 @@ void touch_rows(const Frame& f, int32_t begin, int32_t end) {
     const int32_t words = f.changes.pixels.words();
     const AxisTaps& cols = s.cols;
     const bool pointwise = s.col_taps == 1 && s.in_width == s.out_width;
+    std::vector<uint64_t> line(words);  // changed pixels of all input rows that one output row reads
     for (int32_t r = begin; r < end; ++r) {
         f.touched.clear_row(r);
         uint64_t* out = f.touched.row(r);
+        uint64_t* merged = pointwise ? out : line.data();
+        std::fill(merged, merged + words, 0);
         for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i) {
             const uint64_t* in = f.changes.pixels.row(s.rows.taps[i].input);
-            if (pointwise) {
-                for (int32_t w = 0; w < words; ++w) out[w] |= in[w];
-                continue;
-            }
-            for_each_pixel(in, words, [&](int32_t x) {
-                for (int32_t k = cols.reach_begin[x]; k < cols.reach_begin[x + 1]; ++k)
-                    out[cols.reach[k] >> 6] |= uint64_t(1) << (cols.reach[k] & 63);
-            });
+            for (int32_t w = 0; w < words; ++w) merged[w] |= in[w];
         }
+        if (pointwise) continue;
+        for_each_pixel(merged, words, [&](int32_t x) {
+            for (int32_t k = cols.reach_begin[x]; k < cols.reach_begin[x + 1]; ++k)
+                out[cols.reach[k] >> 6] |= uint64_t(1) << (cols.reach[k] & 63);
+        });
     }
 }
 
@@ -53,36 +66,53 @@ int64_t dense_macs(const Frame& f, int32_t begin, int32_t end) {
     const LayerShape& s = f.layer.shape;
     int64_t total = 0;
     for (int32_t r = begin; r < end; ++r) {
-        int64_t taps = 0;
-        for_each_pixel(f.touched.row(r), f.touched.words(),
-                       [&](int32_t x) { taps += s.cols.begin[x + 1] - s.cols.begin[x]; });
+        int64_t pixels = 0;
+        const uint64_t* row = f.touched.row(r);
+        for (int32_t w = 0; w < f.touched.words(); ++w) pixels += __builtin_popcountll(row[w]);
+        int64_t taps = pixels * s.col_taps;
+        for (const auto& [x, missing] : f.layer.cols.partial)
+            if (f.touched.get(r, x)) taps -= missing;
         total += taps * (s.rows.begin[r + 1] - s.rows.begin[r]);
     }
     return total * s.group_in() * s.out_channels;
 }
 
-int64_t delta_macs(const Frame& f, int32_t begin, int32_t end) {
+RowWork delta_work(const Frame& f, int32_t begin, int32_t end) {
     const LayerShape& s = f.layer.shape;
-    int64_t total = 0;
+    RowWork total{};
     for (int32_t r = begin; r < end; ++r)
-        for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i)
-            total += f.row_macs[s.rows.taps[i].input];
+        for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i) {
+            total.products += f.row_work[s.rows.taps[i].input].products;
+            total.lists += f.row_work[s.rows.taps[i].input].lists;
+        }
     return total;
 }
 
-void count_row_macs(const Frame& f, int64_t* row_macs) {
+void count_work(const Frame& f, std::vector<RowWork>& row_work) {
     const LayerShape& s = f.layer.shape;
     const int32_t groups = f.input.groups;
     for (int32_t r = 0; r < s.in_rows; ++r) {
-        int64_t total = 0;
+        RowWork work{};
         for_each_pixel(f.changes.pixels.row(r), f.changes.pixels.words(), [&](int32_t x) {
             const int64_t segment = (int64_t(r) * s.in_width + x) * groups;
-            int64_t changed = 0;
-            for (int32_t g = 0; g < groups; ++g) changed += f.changes.count[segment + g];
-            total += changed * (s.cols.reach_begin[x + 1] - s.cols.reach_begin[x]);
+            const int64_t taps = s.cols.reach_begin[x + 1] - s.cols.reach_begin[x];
+            for (int32_t g = 0; g < groups; ++g) {
+                work.products += taps * f.changes.count[segment + g];
+                work.lists += f.changes.count[segment + g] ? taps : 0;
+            }
         });
-        row_macs[r] = total * s.group_out();
+        row_work[r] = work;
     }
+}
+
+// Cycles, fitted on Zen 3 with AVX2 (docs/benchmarks.md). By change: to find a list, and per pair of
+// changes to broadcast it and to pass over the outputs, 16 at once. Afresh: per pair of inputs.
+bool cheaper_afresh(const LayerShape& s, const RowWork& by_change, int64_t macs_afresh) {
+    const double units = (s.group_out() + 15) / 16;
+    const double pairs = 0.5 * double(by_change.products + by_change.lists);
+    const double delta = 10.0 * double(by_change.lists) + pairs * (3.0 + 2.7 * units);
+    const double dense = double(macs_afresh) / (2.0 * s.group_out()) * (0.3 + 1.2 * units);
+    return dense < delta;
 }
 
 }  // namespace
@@ -103,50 +133,52 @@ void ReuseStep::run(Context& context) const {
         return;
     }
 
-    std::vector<int64_t> row_macs(s.in_rows);
+    std::vector<RowWork> row_work(s.in_rows);
     const std::vector<int16_t> zeros(s.in_channels + 64);
-    const Frame f{layer, input, changes, touched, stream.accumulators(layer), stream.held(input),
-                  zeros.data(), row_macs.data()};
+    const Frame f{layer, input, changes, touched, stream.held(input), zeros.data(), row_work.data()};
     if (!context.keep_held)
         for (int32_t r = 0; r < s.in_rows; ++r) report.changed += stream.row_changed(input)[r];
-    if (!context.snap && !layer.depthwise) count_row_macs(f, row_macs.data());
+    if (!context.snap && !layer.depthwise) count_work(f, row_work);
 
     const bool stored = program_.tensors[layer.y].offset >= 0;
     const int64_t row_floats = int64_t(s.out_width) * s.out_channels;
-    const int64_t row_bytes = 4 * (int64_t(s.out_width) * layer.pixel_stride + row_floats);
+    const int64_t row_acc = int64_t(s.out_width) * layer.pixel_stride;
+    const int64_t row_bytes = 4 * (row_acc + row_floats);
     const int32_t band = int32_t(std::clamp<int64_t>(band_bytes / row_bytes, 1, s.out_rows));
     const Mode mode = context.snap ? Mode::dense : program_.mode();
     std::atomic<int64_t> macs_done{0};
     std::atomic<int32_t> delta_rows{0}, dense_rows{0};
 
-    auto outputs = [&](int32_t begin, int32_t end) {
+    auto accumulate = [&](const Accumulators& acc, int32_t begin, int32_t end) {
         const int64_t afresh = dense_macs(f, begin, end);
-        const int64_t by_change = layer.depthwise ? 0 : delta_macs(f, begin, end);
+        const RowWork by_change = layer.depthwise ? RowWork{} : delta_work(f, begin, end);
         const bool dense = layer.depthwise || mode == Mode::dense ||
-                           (mode == Mode::automatic && by_change > program_.break_even() * afresh);
+                           (mode == Mode::automatic && cheaper_afresh(s, by_change, afresh));
         if (dense) {
-            const DenseArgs args{&s, layer.weights(), f.held, f.zeros, touched, f.acc, begin, end};
+            const DenseArgs args{&s, layer.weights(), f.held, f.zeros, touched, acc, begin, end};
             (layer.depthwise ? context.kernels.depthwise : context.kernels.dense_conv)(args);
         } else {
-            context.kernels.delta_conv({&s, layer.weights(), &f.changes, touched, f.acc, begin, end});
+            context.kernels.delta_conv({&s, layer.weights(), &f.changes, touched, acc, begin, end});
         }
-        macs_done += dense ? afresh : by_change;
+        macs_done += dense ? afresh : by_change.products * s.group_out();
         (dense ? dense_rows : delta_rows) += end - begin;
     };
-    auto bring_up_to_date = [&](int32_t begin, int32_t end, float* scratch) {
+    auto bring_up_to_date = [&](int32_t begin, int32_t end, Scratch& scratch) {
         if (context.snap)
             for (int32_t r = begin; r < end; ++r) touched.fill_row(r);
         else
             touch_rows(f, begin, end);
-        TensorView y = context.tensor(layer.y);
         // A scratch band is addressed like the whole tensor, of which only its rows exist.
-        if (!stored) y.data = scratch - begin * row_floats;
+        TensorView y = context.tensor(layer.y);
+        if (!stored) y.data = scratch.values.get() - begin * row_floats;
+        Accumulators acc = stream.accumulators(layer);
+        if (layer.depthwise) acc.data = scratch.acc.get() - begin * row_acc;
         bool any = false;
         for (int32_t r = begin; r < end && !any; ++r) any = touched.row_any(r);
         if (any) {
-            outputs(begin, end);
+            accumulate(acc, begin, end);
             const int32_t groups = layer.depthwise ? 1 : s.groups;
-            context.kernels.epilogue({f.acc, groups, s.out_channels / groups, layer.scale.data(),
+            context.kernels.epilogue({acc, groups, s.out_channels / groups, layer.scale.data(),
                                       layer.bias.data(), layer.activated, layer.activation, layer.a,
                                       layer.b, touched, y, begin, end});
         }
@@ -157,10 +189,8 @@ void ReuseStep::run(Context& context) const {
     };
     const int32_t grain = std::max(1, int32_t(8192 / row_bytes));
     context.pool.for_rows(s.out_rows, grain, [&](int32_t begin, int32_t end) {
-        const int64_t floats = stored ? 0 : band * row_floats + 64;
-        const std::unique_ptr<float[]> scratch(new float[floats]);
-        for (int32_t r = begin; r < end; r += band)
-            bring_up_to_date(r, std::min(end, r + band), scratch.get());
+        Scratch scratch(stored ? 0 : band * row_floats, layer.depthwise ? band * row_acc : 0);
+        for (int32_t r = begin; r < end; r += band) bring_up_to_date(r, std::min(end, r + band), scratch);
     });
     if (context.keep_held)
         for (QuantizedId id : layer.readers) quantize_nothing(context, program_.quantized[id]);

@@ -7,6 +7,31 @@ namespace {
 
 constexpr int64_t slack = 128;  // elements that a vector load may read past the end
 
+// Copies one row of a frame in and marks the pixels that differ. CHANNELS 0: any number.
+template <int CHANNELS>
+void feed_row(const Port& port, const float* row, const TensorView& t, int32_t r, uint64_t* moved) {
+    const int32_t channels = CHANNELS ? CHANNELS : t.channels;
+    const int64_t x_step = port.x_step, c_step = port.c_step;
+    float* pixel = t.pixel(r, 0);
+    for (int32_t first = 0; first < t.width; first += 64) {
+        uint64_t bits = 0;
+        const int32_t last = first + 64 < t.width ? first + 64 : t.width;
+        for (int32_t x = first; x < last; ++x, pixel += t.stride) {
+            const float* in = row + x * x_step;
+            uint32_t differs = 0;
+            for (int32_t c = 0; c < channels; ++c) {
+                uint32_t was, is;
+                std::memcpy(&was, pixel + c, 4);
+                std::memcpy(&is, in + c * c_step, 4);
+                differs |= was ^ is;
+                std::memcpy(pixel + c, &is, 4);
+            }
+            bits |= uint64_t(differs != 0) << (x & 63);
+        }
+        moved[first >> 6] = bits;
+    }
+}
+
 }  // namespace
 
 template <class T>
@@ -79,6 +104,7 @@ MaskView Stream::mask(TensorId id) const {
 }
 
 Accumulators Stream::accumulators(const LayerSpec& layer) const {
+    if (layer.acc_offset < 0) return {nullptr, layer.pixel_stride, layer.group_stride};
     return {acc_.data() + layer.acc_offset, layer.pixel_stride, layer.group_stride};
 }
 
@@ -102,20 +128,11 @@ void Stream::feed(const Port& port, const float* values) {
     const MaskView moved = mask(port.tensor);
     for (int32_t r = 0; r < t.rows; ++r) {
         moved.clear_row(r);
-        uint64_t* bits = moved.row(r);
         const float* row = values + port.row_offset[r];
-        for (int32_t x = 0; x < t.width; ++x) {
-            float* pixel = t.pixel(r, x);
-            const float* in = row + x * port.x_step;
-            uint32_t differs = 0;
-            for (int32_t c = 0; c < t.channels; ++c) {
-                uint32_t was, is;
-                std::memcpy(&was, pixel + c, 4);
-                std::memcpy(&is, in + c * port.c_step, 4);
-                differs |= was ^ is;
-                pixel[c] = in[c * port.c_step];
-            }
-            bits[x >> 6] |= uint64_t(differs != 0) << (x & 63);
+        switch (t.channels) {
+            case 1: feed_row<1>(port, row, t, r, moved.row(r)); break;
+            case 3: feed_row<3>(port, row, t, r, moved.row(r)); break;
+            default: feed_row<0>(port, row, t, r, moved.row(r));
         }
     }
 }

@@ -1,1 +1,99 @@
-"""TODO"""
+"""Run trained networks on streams, recomputing only what changed, bit for bit.
+
+    import mquans
+
+    plan = mquans.calibrate("model.onnx", "clip.mp4", bits=8)
+    session = mquans.Session("model.onnx", plan)
+    with session.stream() as camera:
+        for frame in mquans.open_source("clip.mp4", plan.input):
+            outputs = camera.step(frame)
+
+Names are loaded when they are first used: importing the package costs no more than numpy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mquans.calibration import BudgetError, CalibrationResult, calibrate
+    from mquans.engine.session import Session
+    from mquans.engine.stats import LayerStats, StreamStats
+    from mquans.engine.stream import Stream, Violation
+    from mquans.errors import (
+        DependencyError,
+        FrameError,
+        ModelError,
+        MquansError,
+        PlanError,
+        SourceError,
+        StateError,
+        UnsupportedOperatorError,
+    )
+    from mquans.plan import InputFormat, LayerPlan, Plan, Provenance, read_plan
+    from mquans.sources import Source, SourceWarning, guess_format, open_source
+
+__all__ = [
+    "BudgetError",
+    "CalibrationResult",
+    "DependencyError",
+    "FrameError",
+    "InputFormat",
+    "LayerPlan",
+    "LayerStats",
+    "ModelError",
+    "MquansError",
+    "Plan",
+    "PlanError",
+    "Provenance",
+    "Session",
+    "Source",
+    "SourceError",
+    "SourceWarning",
+    "StateError",
+    "Stream",
+    "StreamStats",
+    "UnsupportedOperatorError",
+    "Violation",
+    "calibrate",
+    "guess_format",
+    "open_source",
+    "read_plan",
+]
+
+_HOMES = {
+    "mquans.calibration": ("BudgetError", "CalibrationResult", "calibrate"),
+    "mquans.engine.session": ("Session",),
+    "mquans.engine.stats": ("LayerStats", "StreamStats"),
+    "mquans.engine.stream": ("Stream", "Violation"),
+    "mquans.errors": (
+        "DependencyError",
+        "FrameError",
+        "ModelError",
+        "MquansError",
+        "PlanError",
+        "SourceError",
+        "StateError",
+        "UnsupportedOperatorError",
+    ),
+    "mquans.plan": ("InputFormat", "LayerPlan", "Plan", "Provenance", "read_plan"),
+    "mquans.sources": ("Source", "SourceWarning", "guess_format", "open_source"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mquans")
+    if name not in _HOME:
+        raise AttributeError(f"module 'mquans' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

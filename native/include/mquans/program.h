@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mquans/kernels.h"
@@ -76,6 +77,8 @@ struct QuantizedSpec {
 struct Axis {
     std::vector<int32_t> begin, reach_begin, reach, grid;
     std::vector<Tap> taps;
+    // Outputs with taps on padding, and how many.
+    std::vector<std::pair<int32_t, int32_t>> partial;
     // grid: [outputs][taps], input index or -1.
     Axis(const std::vector<int32_t>& grid, int32_t taps, int32_t inputs);
     Axis() = default;
@@ -98,7 +101,7 @@ struct LayerSpec {
     bool activated;
     UnaryKind activation;
     float a, b;
-    int64_t acc_offset;
+    int64_t acc_offset;  // -1: not kept
     int32_t group_stride, pixel_stride;
     int64_t macs;  // of one dense evaluation, taps on padding not counted
     int32_t step;
@@ -142,7 +145,7 @@ struct Violation {
 
 class Program {
 public:
-    Program(const KernelTable& kernels, int threads, Mode mode, float break_even);
+    Program(const KernelTable& kernels, int threads, Mode mode);
 
     // Building, in the order of the data. Tensors named by steps must exist.
     // `stored` false: only layers read it, and only on their grids.
@@ -159,13 +162,14 @@ public:
 
     // Runs steps [first, last) of one frame. The caller has set the masks of the inputs.
     void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held);
+    // Every layer's accumulators against the scalar product; the first difference.
     Violation check(const Stream& stream) const;
+    // Accumulators [pixel][group][group_stride]; of a depthwise layer computed from its held values.
+    std::vector<int32_t> accumulators(const Stream& stream, int32_t layer) const;
 
     const KernelTable& kernels() const { return kernels_; }
     ThreadPool& pool() { return pool_; }
     Mode mode() const { return mode_; }
-    // Below this share of the dense work a row is brought up to date change by change.
-    float break_even() const { return break_even_; }
     int64_t weights_bytes() const;
 
     std::vector<TensorSpec> tensors;
@@ -195,7 +199,6 @@ private:
     const KernelTable& kernels_;
     ThreadPool pool_;
     Mode mode_;
-    float break_even_;
     std::vector<std::unique_ptr<Step>> steps_;
     int64_t lists_size_ = 0;
     std::mutex lists_mutex_;

@@ -246,14 +246,14 @@ def _input_order(graph: Graph, value: str) -> Dims:
 
 
 def lower(
-    graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str, break_even: float
+    graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str
 ) -> Lowered:
     """Builds the native program of a network under a plan.
 
     Raises:
         ModelError: the graph holds something that the engine cannot place.
     """
-    program = _native.Program(isa, threads, mode, break_even)
+    program = _native.Program(isa, threads, mode)
     lowering = Lowering(graph, plan, program)
     inputs = {}
     for value in graph.inputs:

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "delta", "dense"]
 
-BREAK_EVEN = 0.45
-"""Share of the dense work from which on computing afresh is cheaper than change by change."""
-
-
 @dataclass(frozen=True, slots=True)
 class NodeArg:
     """What `get_inputs` and `get_outputs` return, as onnxruntime's: name, shape, type."""
@@ -96,9 +92,7 @@ class Session:
         self.plan_fingerprint = plan_fingerprint(self.plan)
         self.graph = import_model(file, input_shapes=self.plan.input_shapes)
         check_plan(self.plan, self.graph, model_sha256=file.sha256)
-        self.lowered = lower(
-            self.graph, self.plan, isa=self.isa, threads=threads, mode=mode, break_even=BREAK_EVEN
-        )
+        self.lowered = lower(self.graph, self.plan, isa=self.isa, threads=threads, mode=mode)
         program = self.lowered.program
         self.step_labels: list[str] = _unique(program.steps)
         self.layer_macs: list[int] = program.layer_macs

@@ -34,7 +34,7 @@ from mquans.graph.operators import (
     Unary,
     UnaryKind,
 )
-from mquans.graph.resampling import axis_taps, source_positions
+from mquans.graph.resampling import axis_taps
 from mquans.graph.rewrites import rewrite
 from mquans.graph.rewrites.channel_selection import slices
 from mquans.graph.shapes import broadcast, infer, infer_node, window_span
@@ -76,6 +76,5 @@ __all__ = [
     "infer_node",
     "rewrite",
     "slices",
-    "source_positions",
     "window_span",
 ]

@@ -179,8 +179,8 @@ class LayerNorm:
 
 @dataclass(frozen=True, slots=True)
 class MatMul:
-    """Batched product, numpy.matmul semantics, both operands of rank >= 2. At least one is computed;
-    a constant one has leading axes of its own, or it would be a Linear."""
+    """Batched product, numpy.matmul semantics, both operands of rank >= 2. At least one of them is
+    computed; a constant one has leading axes of its own, or it would be a Linear."""
 
 
 @dataclass(frozen=True, slots=True)

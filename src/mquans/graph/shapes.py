@@ -68,7 +68,7 @@ def infer_node(node: Node, inputs: Sequence[Shape]) -> Shape:
     """
     try:
         shape = _infer(node.op, inputs)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, ZeroDivisionError) as error:
         shapes = ", ".join(str(list(shape)) for shape in inputs)
         raise ModelError(
             f"{type(node.op).__name__} cannot work on inputs of shape {shapes}: {error}.",

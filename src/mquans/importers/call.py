@@ -99,9 +99,9 @@ class Call:
         array = self.constant(index, what or name)
         return tuple(int(entry) for entry in array.reshape(-1))
 
-    def axis(self, default: int, rank: int | None = None, *, name: str = "axis") -> int:
-        """An axis attribute, counted from the front."""
-        return normalise(int(self.attribute(name, default)), rank or len(self.shape()))
+    def axis(self, default: int) -> int:
+        """The attribute `axis`, counted from the front of the first input."""
+        return normalise(int(self.attribute("axis", default)), len(self.shape()))
 
     def add_constant(self, label: str, array: npt.NDArray[Any]) -> str:
         """Store an array as float32 under a name made from the node's."""

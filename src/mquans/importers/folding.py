@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ def evaluate(
     names = [value for value in dict.fromkeys([*node.input, *captured(node)]) if value]
     feeds = {name: constants[name] for name in names}
     outputs = [value for value in node.output if value]
-    model = single_node_model(node, feeds, dict.fromkeys(outputs), opsets)
+    model = small_model([node], feeds, dict.fromkeys(outputs), opsets)
     try:
         return _by_onnxruntime(model, outputs)
     except Exception as first:
@@ -54,22 +54,22 @@ def evaluate(
             ) from None
 
 
-def single_node_model(
-    node: onnx.NodeProto,
+def small_model(
+    nodes: Sequence[onnx.NodeProto],
     constants: Mapping[str, Array],
     outputs: Mapping[str, onnx.TypeProto | None],
     opsets: Mapping[str, int],
     inputs: Mapping[str, onnx.TypeProto] | None = None,
 ) -> onnx.ModelProto:
-    """A model of one node with some of its inputs as initializers.
+    """A model of few nodes with some of their inputs as initializers.
 
     Args:
         outputs: types by name; None where they are to be found out.
         inputs: types of the values that are fed.
     """
     graph = onnx.helper.make_graph(
-        [node],
-        "node",
+        nodes,
+        "small",
         [onnx.ValueInfoProto(name=name, type=kind) for name, kind in (inputs or {}).items()],
         [onnx.ValueInfoProto(name=name, type=kind) for name, kind in outputs.items()],
         [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],

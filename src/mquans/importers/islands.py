@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +13,9 @@ import onnx.version_converter
 
 from mquans.errors import UnsupportedOperatorError
 from mquans.graph import Island, Node, ValueType
-from mquans.importers.folding import single_node_model
+from mquans.importers.folding import small_model
 from mquans.importers.model_file import default_opset
-from mquans.importers.scopes import captured
+from mquans.importers.scopes import captured, rename
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -31,11 +31,17 @@ def island_node(
     proto: onnx.NodeProto,
     name: str,
     reason: str,
+    *,
     opsets: Mapping[str, int],
     types: Mapping[str, ValueType],
     constants: Mapping[str, npt.NDArray[np.generic]],
+    doubles: Container[str],
 ) -> tuple[Node, dict[str, ValueType]]:
     """One ONNX node as an island, and the types of its outputs as onnxruntime infers them.
+
+    Args:
+        types, constants: of the values that the node may read.
+        doubles: values that the node expects as float64 although they are computed in float32.
 
     Raises:
         UnsupportedOperatorError: onnxruntime cannot run the operator.
@@ -43,8 +49,16 @@ def island_node(
     read = [value for value in dict.fromkeys([*proto.input, *captured(proto)]) if value]
     outputs = [value for value in proto.output if value]
     inputs = {value: type_proto(types[value]) for value in read if value in types}
-    model = single_node_model(
-        proto,
+    widened = {value: f"{value}/double" for value in inputs if value in doubles}
+    casts = [
+        onnx.helper.make_node("Cast", [value], [double], to=onnx.TensorProto.DOUBLE)
+        for value, double in widened.items()
+    ]
+    body = onnx.NodeProto()
+    body.CopyFrom(proto)
+    rename(body, widened)
+    model = small_model(
+        [*casts, body],
         {value: constants[value] for value in read if value in constants},
         dict.fromkeys(outputs),
         opsets,

@@ -9,15 +9,13 @@ from onnx import numpy_helper
 
 from mquans.errors import ModelError
 from mquans.graph import Graph, Island, ValueType
+from mquans.importers.folding import IR_VERSION
 from mquans.importers.islands import type_proto, upgraded
 from mquans.importers.model_file import default_opset
 from mquans.importers.node_writer import NodeWriter
 
 OPSET = 20
 """The first with every operator of the closed set (Gelu, Mish, all Resize modes)."""
-
-IR_VERSION = 10
-"""New enough for every operator set in use, old enough for onnxruntime 1.18."""
 
 
 def to_onnx(graph: Graph, *, outputs: Sequence[str] | None = None) -> onnx.ModelProto:

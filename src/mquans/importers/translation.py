@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from mquans.errors import ModelError
+from mquans.errors import ModelError, MquansError
 from mquans.graph import Graph, Node, Operator, ValueType, free_name, infer_node
 from mquans.importers.call import Call, Refused
 from mquans.importers.folding import evaluate, is_foldable
@@ -44,6 +44,7 @@ class Translation:
         self.nodes: list[Node] = []
         self._node_names: set[str] = set()
         counts = Counter(node.name for node in model.graph.node)
+        self._doubles: set[str] = set()
         self._unique = {name for name, count in counts.items() if name and count == 1}
         self._values = _value_names(model.graph)
         self.read = {value for node in model.graph.node for value in [*node.input, *captured(node)]}
@@ -61,7 +62,11 @@ class Translation:
             inputs: static type of every input that is fed per frame.
         """
         graph = self.model.graph
-        self.types.update(inputs)
+        for value, kind in inputs.items():
+            if kind.dtype == "float64":
+                self._doubles.add(value)
+                kind = ValueType(kind.shape)
+            self.types[value] = kind
         self._load(graph)
         for node in graph.node:
             self.translate(node)
@@ -104,11 +109,9 @@ class Translation:
             self._make_island(proto, name, refusal.reason)
 
     def emit(self, name: str, op: Operator, inputs: Sequence[str], output: str) -> None:
-        """Append one node; its inputs must be float32 values or constants."""
-        for value in inputs:
-            if value in self.constants and self.constants[value].dtype != np.float32:
-                self.constants[value] = self.constants[value].astype(np.float32)
-        node = Node(self._free_node_name(name), op, tuple(inputs), (output,))
+        """Append one node; its inputs must be float32 values or constants of any float type."""
+        inputs = tuple(map(self._as_float32, inputs))
+        node = Node(self._free_node_name(name), op, inputs, (output,))
         self.types[output] = ValueType(infer_node(node, [self.shape(v) for v in inputs if v]))
         self.nodes.append(node)
 
@@ -121,6 +124,16 @@ class Translation:
         """Reserve a value name that the model does not use."""
         name = free_name(name, self._values)
         self._values.add(name)
+        return name
+
+    def _as_float32(self, value: str) -> str:
+        """A constant's name, or that of its copy in float32."""
+        constant = self.constants.get(value)
+        if constant is None or constant.dtype == np.float32:
+            return value
+        name = f"{value}/float32"
+        self._values.add(name)
+        self.constants[name] = constant.astype(np.float32)
         return name
 
     def _load(self, graph: onnx.GraphProto) -> None:
@@ -143,14 +156,41 @@ class Translation:
                 raise Refused(f"works on {kind.dtype} values{size}")
         if rule is None:
             raise Refused("no native operator for it")
-        rule(Call(self, proto, name))
+        try:
+            rule(Call(self, proto, name))
+        except (TypeError, ValueError, LookupError) as error:
+            if isinstance(error, MquansError):
+                raise
+            # onnxruntime judges whether the node is malformed or only unusual.
+            raise Refused(f"it cannot be read natively ({error})") from error
+        self._note_doubles(proto)
         for output in proto.output:
             if output in self.read and output not in self.types:
                 raise Refused(f"its output {output!r} is not supported natively")
 
+    def _note_doubles(self, proto: onnx.NodeProto) -> None:
+        """Remember which computed values the model has in double precision.
+
+        They are computed in float32 like all others; only islands have to know.
+        """
+        if proto.op_type == "Cast":
+            is_double = proto.attribute[0].i == onnx.TensorProto.DOUBLE
+        else:
+            constants = [self.constants[value] for value in proto.input if value in self.constants]
+            is_double = not self._doubles.isdisjoint(proto.input)
+            is_double |= any(constant.dtype == np.float64 for constant in constants)
+        if is_double:
+            self._doubles.update(value for value in proto.output if value in self.types)
+
     def _make_island(self, proto: onnx.NodeProto, name: str, reason: str) -> None:
         node, types = island_node(
-            proto, self._free_node_name(name), reason, self.opsets, self.types, self.constants
+            proto,
+            self._free_node_name(name),
+            reason,
+            opsets=self.opsets,
+            types=self.types,
+            constants=self.constants,
+            doubles=self._doubles,
         )
         self.types.update(types)
         self.nodes.append(node)

@@ -159,6 +159,24 @@ def test_an_operator_that_nobody_can_run_is_named() -> None:
         import_model(read_model(model))
 
 
+def test_malformed_nodes_are_named_without_a_traceback() -> None:
+    """onnxruntime has the last word on what it would accept."""
+    for node in (
+        op("MaxPool", "x", "y"),
+        op("Concat", "x x", "y"),
+        op("Flatten", "x", "y", axis=9),
+    ):
+        with pytest.raises(UnsupportedOperatorError, match=f"'y'.*{node.op_type}"):
+            import_model(read_model(build([node], {"x": (1, 2, 4, 4)}, ["y"])))
+
+
+def test_recurrent_layers_are_islands(check: Check) -> None:
+    nodes = [op("GRU", "x w r", "h", hidden_size=4), op("Squeeze", "h one", "y")]
+    constants = {"w": values(1, 1, 12, 3), "r": values(2, 1, 12, 4), "one": np.array([1])}
+    graph = check(build(nodes, {"x": (5, 2, 3)}, ["y"], constants), islands=True)
+    assert kinds(graph) == ["Island", "Reshape"]
+
+
 def test_integer_inputs_feed_an_embedding(check: Check) -> None:
     model = build([op("Gather", "table i", "e"), op("MatMul", "e w", "y")], {}, ["y"],
                   {"table": values(1, 5, 4), "w": values(2, 4, 3)})  # fmt: skip

@@ -28,10 +28,12 @@ def test_instance_norm(check: Check) -> None:
     check(build([node], {"x": (2, 3, 4, 5)}, ["y"], constants))
 
 
-def test_group_norm(check: Check) -> None:
-    constants = {"s": values(1, 6), "b": values(2, 6)}
+@pytest.mark.parametrize(("opset", "entries"), [(18, 2), (21, 6)])
+def test_group_norm(check: Check, opset: int, entries: int) -> None:
+    """Opset 18 has one scale per group, opset 21 one per channel."""
+    constants = {"s": values(1, entries), "b": values(2, entries)}
     node = op("GroupNormalization", "x s b", "y", num_groups=2)
-    check(build([node], {"x": (2, 6, 4, 5)}, ["y"], constants, opset=21))
+    check(build([node], {"x": (2, 6, 4, 5)}, ["y"], constants, opset=opset))
 
 
 @pytest.mark.parametrize("axis", [-1, 1])

@@ -8,7 +8,7 @@ import pytest
 
 from mquans.engine.oracle import FloatOracle
 from mquans.errors import ModelError
-from mquans.importers import import_model, read_model
+from mquans.importers import import_model, read_model, to_onnx
 
 from .conftest import Check, build, kinds, op, relative_error, run_onnxruntime, values
 
@@ -93,6 +93,43 @@ def test_half_precision_models_run_in_float32(half: int) -> None:
     x = values(2, 2, 4)
     expected = np.maximum(x @ weight, 0)
     assert relative_error(FloatOracle(graph).run({"x": x})["y"], expected) < 1e-4
+
+
+def test_double_precision_is_computed_in_float32() -> None:
+    """Tracing Python numbers leaves casts to double in many exports."""
+    nodes = [
+        op("Cast", "x", "d", to=onnx.TensorProto.DOUBLE),
+        op("Mul", "d k", "m"),
+        op("CumSum", "m axis", "s"),
+        op("Cast", "s", "t", to=onnx.TensorProto.FLOAT),
+        op("Cast", "m", "f", to=onnx.TensorProto.FLOAT),
+        op("Add", "f t", "y"),
+    ]
+    model = build(nodes, {"x": (2, 3)}, ["y"], {"axis": np.array(1)})
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1.5, 2.0, 0.1]), "k"))
+    graph = import_model(read_model(model))
+    assert kinds(graph) == ["Binary:mul", "Island", "Binary:add"]
+    x = values(1, 2, 3)
+    expected = run_onnxruntime(model, {"x": x}, ["y"])[0]
+    assert relative_error(FloatOracle(graph).run({"x": x})["y"], expected) < 1e-12
+    written = run_onnxruntime(to_onnx(graph), {"x": x}, ["y"])[0]
+    assert relative_error(written, expected) < 1e-12
+
+
+def test_double_inputs_are_fed_as_float32() -> None:
+    model = build(
+        [op("MatMul", "x w", "h"), op("ArgMax", "h", "i", axis=1)], {"x": (2, 3)}, ["h", "i"]
+    )
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    weight = values(1, 3, 4).astype(np.float64)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    graph = import_model(read_model(model))
+    assert kinds(graph) == ["Linear", "Island"]
+    x = values(2, 2, 3)
+    found = FloatOracle(graph).run({"x": x})
+    expected = run_onnxruntime(model, {"x": x.astype(np.float64)}, ["h", "i"])
+    assert relative_error(found["h"], expected[0]) < 1e-12
+    np.testing.assert_array_equal(found["i"], expected[1])
 
 
 def test_local_functions_are_inlined() -> None:

@@ -1,5 +1,5 @@
-"""Small ONNX models without reuse layers, through the importer and the lowering: every operator must
-give onnxruntime's values on every frame of a stream, on whatever axes it works."""
+"""Small ONNX models without reuse layers, through the importer and the lowering: every operator
+must give onnxruntime's values on every frame of a stream, on whatever axes it works."""
 
 from __future__ import annotations
 

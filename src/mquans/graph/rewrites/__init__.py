@@ -14,6 +14,7 @@ from mquans.graph.rewrites.cancel_transposes import cancel_transposes
 from mquans.graph.rewrites.channel_selection import select_channels
 from mquans.graph.rewrites.dead_nodes import remove_dead_nodes
 from mquans.graph.rewrites.fold_affine import fold_affine
+from mquans.graph.rewrites.fold_input_affine import fold_input_affine
 from mquans.graph.rewrites.fold_pad import fold_pad
 from mquans.graph.rewrites.fuse_activation import fuse_activations
 from mquans.graph.rewrites.identities import remove_identities
@@ -30,6 +31,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     find_product_activations,
     fold_pad,
     fold_affine,
+    fold_input_affine,
     fuse_activations,
     select_channels,
     cancel_transposes,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import onnx
+
 from mquans.graph import Concat, Expand, Reshape, Transpose, broadcast
 from mquans.importers.call import Call, Refused, Rule, normalise
 
@@ -21,7 +23,8 @@ def dropout(call: Call) -> None:
 
 
 def cast(call: Call) -> None:
-    if call.attribute("to", 1) != 1:
+    # Doubles are computed in float32 as well.
+    if call.attribute("to") not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
         raise Refused("it changes the number type")
     call.copy(call.value())
 
@@ -45,7 +48,7 @@ def reshape(call: Call) -> None:
 def flatten(call: Call) -> None:
     shape = call.shape()
     axis = int(call.attribute("axis", 1))
-    axis = axis + len(shape) if axis < 0 else axis
+    axis = axis if axis == len(shape) else normalise(axis, len(shape))
     call.finish(Reshape((math.prod(shape[:axis]), math.prod(shape[axis:]))), call.value())
 
 
@@ -101,7 +104,7 @@ def concat(call: Call) -> None:
     values = [value for value in call.inputs if math.prod(call.shape_of(value)) > 0]
     if not values:
         raise Refused("all pieces are empty")
-    axis = call.axis(1)
+    axis = normalise(int(call.attribute("axis")), len(call.shape_of(values[0])))
     call.finish(Concat(axis), *values)
 
 

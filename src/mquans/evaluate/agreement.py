@@ -1,0 +1,180 @@
+"""How well outputs agree with those of the dense fp32 network, over a clip.
+
+Written `y` for the dense output, `z` for the one under test, `t` for the frame, `k` for a channel,
+`p` for a position within it:
+
+    loss[t]     mean over all channels k of
+                mean_p (z - y)^2 / max(var_tp(y[k]), FLOOR * mean_k var_tp(y[k]))
+    rel_sq[t]   mean over outputs of sum (z - y)^2 / max(sum y^2, FLOOR * mean_t sum y^2)
+    unexplained mean over outputs of sum_t |z - y|^2 / sum_t |y - mean_t y|^2
+    argmax      mean over frames and outputs of the share of positions whose largest channel is the
+                same; for outputs of one channel, whether the largest position is
+
+The variance is taken over positions and the whole clip, per channel, because one tensor often mixes
+units: a detector's output holds pixel coordinates beside scores. Outputs are not stored: per frame
+only one number per channel is kept. Source: design, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating]
+Sums = npt.NDArray[np.float64]
+
+FLOOR = 0.01
+"""Least variance of a channel that counts, as a share of its output's mean channel; least energy of
+a frame, as a share of the clip's mean frame. Keeps silent channels from deciding alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """See the module. All but `argmax` are 0 for equal outputs; `unexplained` is 1 for an output
+    frozen at its mean, and None where the dense output itself never moves."""
+
+    loss_mean: float
+    loss_p95: float
+    rel_sq_mean: float
+    rel_sq_p95: float
+    unexplained: float | None
+    max_abs: float
+    argmax: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """The stable keys of `--json`."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class _Output:
+    """Running sums of one output; channels first, float64."""
+
+    mean: Sums
+    spread: float = 0.0
+    channel_mean: Sums = field(default_factory=lambda: np.zeros(0))
+    channel_spread: Sums = field(default_factory=lambda: np.zeros(0))
+    errors: list[Sums] = field(default_factory=list)
+    energies: list[float] = field(default_factory=list)
+    squared_error: float = 0.0
+    max_abs: float = 0.0
+    argmax: float = 0.0
+
+
+class AgreementMeter:
+    """Takes pairs of outputs frame by frame; `result` may be asked for at any time.
+
+    >>> meter = AgreementMeter()
+    >>> for y in (0.0, 1.0):
+    ...     meter.add({"y": np.full((1, 2), y)}, {"y": np.full((1, 2), y + 0.5)})
+    >>> meter.result().loss_mean  # error 0.5 squared over a variance of 0.25
+    1.0
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._outputs: dict[str, _Output] = {}
+
+    def add(self, dense: Mapping[str, Array], found: Mapping[str, Array]) -> None:
+        """One frame: outputs of the dense network and those under test, by the same names."""
+        self.frames += 1
+        for name, array in dense.items():
+            y, z = channels_first(array), channels_first(found[name])
+            if name not in self._outputs:
+                self._outputs[name] = _Output(np.zeros_like(y))
+            self._add(self._outputs[name], y, z)
+
+    def result(self) -> Agreement:
+        """Agreement over the frames so far.
+
+        Raises:
+            ValueError: there were none.
+        """
+        if not self.frames:
+            raise ValueError("no frame was compared")
+        outputs = list(self._outputs.values())
+        losses = np.concatenate([self._losses(out) for out in outputs], axis=1).mean(axis=1)
+        rel_sq = np.mean([_relative(out) for out in outputs], axis=0)
+        return Agreement(
+            loss_mean=float(losses.mean()),
+            loss_p95=float(np.percentile(losses, 95)),
+            rel_sq_mean=float(rel_sq.mean()),
+            rel_sq_p95=float(np.percentile(rel_sq, 95)),
+            unexplained=_unexplained(outputs),
+            max_abs=max(out.max_abs for out in outputs),
+            argmax=float(np.mean([out.argmax / self.frames for out in outputs])),
+        )
+
+    def _add(self, out: _Output, y: Sums, z: Sums) -> None:
+        difference = z - y
+        out.errors.append(np.mean(difference**2, axis=1))
+        squared = float((difference**2).sum())
+        out.squared_error += squared
+        out.energies.append(float((y**2).sum()))
+        out.max_abs = max(out.max_abs, float(np.abs(difference).max(initial=0.0)))
+        if len(y) > 1:
+            out.argmax += float(np.mean(y.argmax(axis=0) == z.argmax(axis=0)))
+        else:
+            out.argmax += float(y.argmax() == z.argmax())
+        # Welford over time, per element.
+        step = y - out.mean
+        out.mean += step / self.frames
+        out.spread += float((step * (y - out.mean)).sum())
+        self._add_channels(out, y)
+
+    def _add_channels(self, out: _Output, y: Sums) -> None:
+        """Welford over positions and time, per channel, one frame of positions at a time."""
+        mean, spread = y.mean(axis=1), y.var(axis=1) * y.shape[1]
+        if self.frames == 1:
+            out.channel_mean, out.channel_spread = mean, spread
+            return
+        step = mean - out.channel_mean
+        before = (self.frames - 1) * y.shape[1]
+        out.channel_mean = out.channel_mean + step / self.frames
+        out.channel_spread = out.channel_spread + spread + step**2 * before / self.frames
+
+    def _losses(self, out: _Output) -> Sums:
+        """Loss per frame and channel."""
+        variance = out.channel_spread / (self.frames * max(out.mean.shape[1], 1))
+        floored = np.maximum(variance, FLOOR * variance.mean())
+        return _ratio(np.stack(out.errors), np.broadcast_to(floored, (self.frames, len(floored))))
+
+
+def channels_first(array: Array) -> Sums:
+    """An output [1, ...] as float64 [channels, positions].
+
+    Channels are axis 1. Of three axes, as in detectors' [1, boxes, values] or [1, values, boxes],
+    they are the shorter one. Values without a batch axis are one channel.
+    """
+    values = np.asarray(array, dtype=np.float64)
+    if values.ndim < 2:
+        return values.reshape(1, -1)
+    axis = 2 if values.ndim == 3 and values.shape[2] < values.shape[1] else 1
+    return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+
+
+def _relative(out: _Output) -> Sums:
+    energies = np.array(out.energies)
+    floored = np.maximum(energies, FLOOR * energies.mean())
+    errors = np.stack(out.errors).sum(axis=1) * out.mean.shape[1]
+    return _ratio(errors, floored)
+
+
+def _unexplained(outputs: list[_Output]) -> float | None:
+    shares = []
+    for out in outputs:
+        if out.spread > 0:
+            shares.append(out.squared_error / out.spread)
+        elif out.squared_error > 0:
+            return None
+    return float(np.mean(shares)) if shares else None
+
+
+def _ratio(errors: Sums, scale: Sums) -> Sums:
+    """errors / scale, with 0 / 0 = 0: an output that is always 0 and agrees is no loss. Against a
+    scale of 0 any error counts as a whole one."""
+    safe = np.where(scale > 0, scale, 1.0)
+    return np.where(scale > 0, errors / safe, (errors > 0).astype(np.float64))

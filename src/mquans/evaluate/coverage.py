@@ -1,0 +1,94 @@
+"""Which nodes of a network run with computation reuse, which natively, and which do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mquans.graph import Graph, Island, Node
+
+NodeMode = Literal["reuse", "native", "island"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCoverage:
+    """One node: how it runs, and the MACs of one dense evaluation (those of islands are not known
+    and count as 0)."""
+
+    name: str
+    op: str
+    mode: NodeMode
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class IslandInfo:
+    """Nodes that are handed to onnxruntime, and why."""
+
+    name: str
+    ops: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """All nodes of an imported network, in the order in which they run."""
+
+    nodes: tuple[NodeCoverage, ...]
+    islands: tuple[IslandInfo, ...]
+
+    @property
+    def macs(self) -> int:
+        """MACs of the whole network; taps on padding are counted, as is usual in the field."""
+        return sum(node.macs for node in self.nodes)
+
+    @property
+    def reuse_macs_fraction(self) -> float:
+        """Share of the MACs that lies in reuse layers; 0 for a network without any MACs."""
+        reused = sum(node.macs for node in self.nodes if node.mode == "reuse")
+        return reused / self.macs if self.macs else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The stable keys of `inspect --json`."""
+        return {
+            "nodes": [
+                {"name": node.name, "op": node.op, "mode": node.mode, "macs": node.macs}
+                for node in self.nodes
+            ],
+            "reuse_macs_fraction": self.reuse_macs_fraction,
+            "islands": [
+                {"name": island.name, "ops": list(island.ops), "reason": island.reason}
+                for island in self.islands
+            ],
+        }
+
+
+def coverage(graph: Graph) -> Coverage:
+    """How each node of an imported network runs."""
+    nodes = tuple(
+        NodeCoverage(node.name, _operator(node), _mode(node), graph.macs(node))
+        for node in graph.nodes
+    )
+    islands = tuple(
+        IslandInfo(node.name, node.op.op_types, node.op.reason)
+        for node in graph.nodes
+        if isinstance(node.op, Island)
+    )
+    return Coverage(nodes, islands)
+
+
+def _mode(node: Node) -> NodeMode:
+    if node.is_reuse:
+        return "reuse"
+    return "island" if isinstance(node.op, Island) else "native"
+
+
+def _operator(node: Node) -> str:
+    """The operator's name with what was fused into it: `Conv + relu`, `binary add`."""
+    op = node.op
+    kind = getattr(op, "kind", None)
+    activation = getattr(op, "activation", None)
+    name = type(op).__name__
+    if kind is not None:
+        return f"{name} {kind}"
+    return f"{name} + {activation.kind}" if activation is not None else name

@@ -1,0 +1,34 @@
+"""Frames by input name, as both our engine and the dense ones take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.errors import FrameError
+
+Feeds = dict[str, npt.NDArray[np.float32]]
+Frame = npt.NDArray[np.float32] | Mapping[str, npt.NDArray[np.float32]]
+
+
+def feeds_of(frame: Frame, inputs: Sequence[str]) -> Feeds:
+    """One frame of a source as arrays by input name.
+
+    Raises:
+        FrameError: one array for a network of several inputs.
+    """
+    if isinstance(frame, Mapping):
+        return dict(frame)
+    if len(inputs) != 1:
+        raise FrameError(
+            f"the source gives one array per frame, but the network has {len(inputs)} inputs.",
+            hint=f"Give an .npz file with the arrays {', '.join(inputs)}.",
+        )
+    return {inputs[0]: frame}
+
+
+def finite(feeds: Mapping[str, npt.NDArray[np.float32]]) -> bool:
+    """False for a frame that a stream would refuse because it holds NaN or infinite values."""
+    return all(bool(np.isfinite(value).all()) for value in feeds.values())

@@ -1,0 +1,107 @@
+"""A clip through one stream: outputs, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.engine.session import Session
+from mquans.engine.stats import StreamStats
+from mquans.errors import FrameError
+from mquans.evaluate.frames import Frame, feeds_of
+from mquans.evaluate.progress import Track, silent
+from mquans.evaluate.work import Work
+
+Outputs = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(slots=True)
+class FrameReport:
+    """One frame: its number from 0, what it cost, and how long it took; stats is None when the
+    frame was refused."""
+
+    frame: int
+    stats: StreamStats | None
+    time_ms: float
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """A whole run.
+
+    Attributes:
+        refused: numbers of the frames that held NaN or infinity; they have no outputs.
+        times_ms: of every other frame.
+    """
+
+    work: Work = field(default_factory=Work)
+    refused: list[int] = field(default_factory=list)
+    times_ms: list[float] = field(default_factory=list)
+    state_bytes: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The stable keys of `run --json`."""
+        times = self.times_ms or [0.0]
+        return {
+            "frames": self.work.frames,
+            "refused": self.refused,
+            "macs_total": self.work.macs_total,
+            "macs_done": self.work.macs_done,
+            "computation_reuse": self.work.computation_reuse,
+            "similarity": self.work.similarity,
+            "time_ms": {
+                "median": float(np.median(times)),
+                "p95": float(np.percentile(times, 95)),
+            },
+            "state_bytes": self.state_bytes,
+        }
+
+
+def run_clip(
+    session: Session,
+    frames: Iterable[Frame],
+    *,
+    on_outputs: Callable[[Outputs], None] | None = None,
+    on_frame: Callable[[FrameReport], None] | None = None,
+    total: int | None = None,
+    track: Track = silent,
+) -> RunSummary:
+    """Runs every frame of a clip through a new stream.
+
+    A frame with NaN or infinity is refused, counted and reported; the run goes on.
+
+    Args:
+        on_outputs: called with the outputs of every frame that was not refused.
+        on_frame: called for every frame.
+
+    Raises:
+        FrameError: frames of a shape or dtype that the network does not take.
+    """
+    summary = RunSummary()
+    with session.stream() as stream:
+        for index, frame in enumerate(track(frames, "running", total)):
+            feeds = feeds_of(frame, session.graph.inputs)
+            session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
+            start = perf_counter_ns()
+            try:
+                outputs = stream.step(feeds)
+            except FrameError:
+                summary.refused.append(index)
+                report = FrameReport(index, None, 0.0)
+            else:
+                time_ms = (perf_counter_ns() - start) / 1e6
+                stats = stream.stats
+                summary.times_ms.append(time_ms)
+                summary.work.add(stats)
+                report = FrameReport(index, stats, time_ms)
+                if on_outputs is not None:
+                    on_outputs(outputs)
+            if on_frame is not None:
+                on_frame(report)
+        summary.state_bytes = stream.state_bytes
+    return summary

@@ -1,0 +1,134 @@
+"""The law, tested on a clip: accumulators are exact products, and a refresh changes no output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.engine.session import Session
+from mquans.engine.stream import Stream
+from mquans.errors import FrameError, SourceError
+from mquans.evaluate.frames import Frame, feeds_of
+from mquans.evaluate.progress import Track, silent
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLaw:
+    """The first place where a run is not exact.
+
+    Attributes:
+        frame: counted from 0.
+        layer: whose accumulator is wrong, or the output that a refresh changed.
+        kind: `accumulator` or `refresh`.
+        position: (row, column, output channel) of the accumulator, or the output's index.
+        expected, found: the exact value and the one held.
+    """
+
+    frame: int
+    layer: str
+    kind: str
+    position: tuple[int, ...]
+    expected: float
+    found: float
+
+    def __str__(self) -> str:
+        what = f"layer {self.layer!r}" if self.kind == "accumulator" else f"output {self.layer!r}"
+        cause = " changed by a refresh" if self.kind == "refresh" else ""
+        return (
+            f"frame {self.frame}, {what}, position {self.position}: expected {self.expected:g}, "
+            f"found {self.found:g}{cause}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The outcome over a clip; it ends at the first violation."""
+
+    frames: int
+    layers: int
+    refused: int
+    first_violation: BrokenLaw | None
+
+    @property
+    def exact(self) -> bool:
+        """True when the law held in every layer and frame."""
+        return self.first_violation is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The stable keys of `verify --json`."""
+        found = self.first_violation
+        return {
+            "frames": self.frames,
+            "layers": self.layers,
+            "exact": self.exact,
+            "first_violation": None if found is None else asdict(found),
+            "refused": self.refused,
+        }
+
+
+def verify(
+    session: Session,
+    frames: Iterable[Frame],
+    *,
+    stream: Stream | None = None,
+    total: int | None = None,
+    track: Track = silent,
+) -> Verification:
+    """Runs a clip and tests the law after every frame.
+
+    Every accumulator of every layer is compared with the scalar product of weights and held values,
+    and a clone that is refreshed must give bit-equal outputs. Frames with NaN are refused by the
+    stream and counted.
+
+    Args:
+        stream: to go on with; by default a new one.
+        total: number of frames, if known, for progress.
+
+    Raises:
+        FrameError: frames of a shape or dtype that the network does not take.
+        SourceError: every frame was refused.
+    """
+    stream = session.stream() if stream is None else stream
+    layers = sum(1 for _ in session.graph.reuse_layers())
+    done = refused = 0
+    violation = None
+    for frame in track(frames, "verifying", total):
+        feeds = feeds_of(frame, session.graph.inputs)
+        session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
+        try:
+            outputs = stream.step(feeds)
+        except FrameError:
+            refused += 1
+            continue
+        done += 1
+        violation = _violation(stream, outputs, done + refused - 1)
+        if violation is not None:
+            break
+    if not done:
+        raise SourceError("no frame could be verified: all were refused.")
+    return Verification(done, layers, refused, violation)
+
+
+def _violation(
+    stream: Stream, outputs: dict[str, npt.NDArray[np.float32]], frame: int
+) -> BrokenLaw | None:
+    wrong = stream.check()
+    if wrong is not None:
+        return BrokenLaw(
+            frame, wrong.layer, "accumulator", wrong.position, wrong.expected, wrong.found
+        )
+    with stream.clone() as twin:
+        twin.refresh()
+        refreshed = twin.outputs()
+    for name, expected in refreshed.items():
+        # As bits, since NaN differs from itself and -0 equals 0.
+        differs = expected.view(np.uint32) != outputs[name].view(np.uint32)
+        if differs.any():
+            position = tuple(int(index) for index in np.argwhere(differs)[0])
+            found = float(outputs[name][position])
+            return BrokenLaw(frame, name, "refresh", position, float(expected[position]), found)
+    return None

@@ -1,0 +1,139 @@
+"""The law: after every frame every accumulator is the exact product of the integer weights and the
+held values, and the held values follow the reuse rule. Checked against plain numpy, layer by layer;
+if it broke, errors would pile up in a stream without anybody noticing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mquans.engine.session import available_isas
+from mquans.graph import Linear
+from mquans.plan import LayerPlan
+
+from .builders import (
+    MOVES,
+    Layer,
+    LayerTwin,
+    Precision,
+    layer_frames,
+    layer_session,
+    layer_states,
+    logical,
+    make_layer,
+    plain_conv,
+)
+from .strategies import (
+    MODES,
+    MOVE_LISTS,
+    SEEDS,
+    convolutions,
+    examples,
+    linears,
+    precisions,
+    transposed_convolutions,
+)
+
+
+def follow(layer: Layer, precision: Precision, inputs: list[np.ndarray], **options: Any) -> None:
+    """Runs a stream beside its numpy twin, on every instruction set."""
+    twin = LayerTwin(layer, precision)
+    scale = twin.integers.scale.astype(np.float32).astype(np.float64)
+    bias = np.zeros(len(scale)) if layer.bias is None else layer.bias.astype(np.float64)
+    channel = -1 if isinstance(layer.op, Linear) else 1
+    streams = {
+        isa: layer_session(layer, precision, isa=isa, **options).stream()
+        for isa in available_isas()
+    }
+    for index, x in enumerate(inputs):
+        expected = twin.step(x)
+        rows = np.moveaxis(expected.astype(np.float32).astype(np.float64), channel, -1)
+        value = np.moveaxis(rows * scale + bias, -1, channel)
+        tiny = 1e-6 * np.abs(value).max()
+        for isa, stream in streams.items():
+            where = f"frame {index}, {isa}"
+            y = stream.step(x)["y"]
+            [(held, acc)] = layer_states(stream)
+            found = logical(layer, held, layer.shape)
+            np.testing.assert_array_equal(found, twin.held, f"held values, {where}")
+            found = logical(layer, acc, expected.shape)
+            np.testing.assert_array_equal(found, expected, f"accumulators, {where}")
+            np.testing.assert_allclose(y, value, rtol=1e-6, atol=tiny, err_msg=where)
+    assert [stream.check() for stream in streams.values()] == [None] * len(streams)
+
+
+def follow_any(data: st.DataObject, layer: Layer) -> None:
+    precision = data.draw(precisions(layer.neurons))
+    inputs = layer_frames(layer, precision, data.draw(MOVE_LISTS), data.draw(SEEDS))
+    threads, mode = data.draw(st.integers(1, 2)), data.draw(MODES)
+    follow(layer, precision, inputs, threads=threads, mode=mode)
+
+
+@examples(120)
+@given(st.data(), convolutions())
+def test_convolution(data: st.DataObject, layer: Layer) -> None:
+    follow_any(data, layer)
+
+
+@examples(60)
+@given(st.data(), transposed_convolutions())
+def test_transposed_convolution(data: st.DataObject, layer: Layer) -> None:
+    follow_any(data, layer)
+
+
+@examples(50)
+@given(st.data(), linears())
+def test_linear(data: st.DataObject, layer: Layer) -> None:
+    follow_any(data, layer)
+
+
+def both_rules(layer: Layer, **options: Any) -> None:
+    """A stream with every kind of move, both rules and both weight widths."""
+    for rule, weight_bits in (("hold", 8), ("nearest", 16), ("hold", 16), ("nearest", 8)):
+        entry = LayerPlan(name="y", delta=0.01, bits=7, weight_bits=weight_bits)
+        precision = Precision(entry, rule)
+        inputs = layer_frames(layer, precision, MOVES, seed=3)
+        follow(layer, precision, inputs, **options)
+
+
+@pytest.mark.parametrize("mode", ["auto", "delta", "dense"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "groups"), [(24, 72, 1), (40, 40, 40), (34, 66, 2)]
+)
+def test_rows_shared_out_to_threads(
+    channels: int, outputs: int, groups: int, threads: int, mode: str
+) -> None:
+    """Large enough that rows are split between threads, and bands within a thread."""
+    both_rules(
+        plain_conv(channels, outputs, (13, 75), kernel=(3, 3), pads=(1, 1, 1, 1), groups=groups),
+        threads=threads,
+        mode=mode,
+    )
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_pointwise_layer_that_shifts_its_input(transposed: bool) -> None:
+    """Kernel 1, as wide as its input, yet output x does not stand under input x."""
+    if transposed:
+        layer = plain_conv(3, 5, (4,), kernel=(1,), strides=(2,), pads=(3, 0), transposed=True)
+    else:
+        layer = plain_conv(3, 5, (4,), kernel=(1,), strides=(2,), pads=(1, 2))
+    assert layer.graph().shape("y") == (1, 5, 4)
+    both_rules(layer, mode="delta")
+
+
+@pytest.mark.parametrize("inputs", [65535, 65536, 70001])
+@pytest.mark.parametrize("mode", ["auto", "delta"])
+def test_a_linear_layer_with_more_inputs_than_16_bits_count(inputs: int, mode: str) -> None:
+    """Flattened feature maps reach this: 512 channels of 14 x 14 are 100352 inputs."""
+    both_rules(make_layer(Linear(), (1, inputs), 2, 0, bias=True), mode=mode)
+
+
+def test_a_linear_layer_with_more_outputs_than_16_bits_count() -> None:
+    """The vocabulary of a language model; `check` must not call it broken."""
+    both_rules(make_layer(Linear(), (2, 3), 40000, 0, bias=True))
