@@ -12,6 +12,7 @@ void delta_conv(const DeltaArgs&);
 void dense_conv(const DenseArgs&);
 void depthwise(const DenseArgs&);
 void epilogue(const EpilogueArgs&);
+void finish(const EpilogueArgs&, const QuantizeArgs&, bool store);
 void unary(const UnaryArgs&);
 
 }  // namespace mquans::MQ_ISA

@@ -34,6 +34,7 @@ public:
             rows_[r] = int32_t(source);
         }
         channel_range_ = is_range(channels_);
+        channels_whole_ = std::find(channels_.begin(), channels_.end(), filler) == channels_.end();
         same_columns_ = is_range(columns_) && columns_[0] == 0 && int32_t(columns_.size()) == dims_x[outer];
         same_pixels_ = same_columns_ && is_range(rows_) && rows_[0] == 0;
     }
@@ -82,6 +83,9 @@ private:
         const float* from = x.pixel(rows_[row], columns_[column]);
         if (channel_range_) {
             std::memcpy(to, from + channels_[0], sizeof(float) * y.channels);
+        } else if (channels_whole_) {
+            const int32_t* __restrict channel = channels_.data();
+            for (int32_t c = 0, n = y.channels; c < n; ++c) to[c] = from[channel[c]];
         } else {
             for (int32_t c = 0; c < y.channels; ++c)
                 to[c] = channels_[c] == filler ? value_ : from[channels_[c]];
@@ -91,7 +95,7 @@ private:
     TensorId x_, y_;
     float value_;
     std::vector<int32_t> rows_, columns_, channels_;
-    bool channel_range_, same_columns_, same_pixels_;
+    bool channel_range_, channels_whole_, same_columns_, same_pixels_;
 };
 
 // Same shape, other place: sizes come from the tensors themselves.

@@ -122,7 +122,8 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
     if (layer.depthwise) {
         layer.row_stride = padded(s.in_channels, 32) + 32;
         layer.tap_rows = 1;
-        layer.weights16.assign(int64_t(taps) * layer.row_stride + 64, 0);
+        // One more row, of zeros, pairs an odd last tap.
+        layer.weights16.assign(int64_t(taps + 1) * layer.row_stride, 0);
         for (int32_t t = 0; t < taps; ++t)
             for (int32_t c = 0; c < s.in_channels; ++c)
                 layer.weights16[int64_t(t) * layer.row_stride + c] = weights[int64_t(c) * taps + t];
@@ -160,7 +161,7 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
     auto spread = [&](std::vector<float>& values) {
         const int32_t groups = layer.pixel_stride / layer.group_stride;
         const int32_t per_group = s.out_channels / groups;
-        std::vector<float> out(layer.pixel_stride + 16);
+        std::vector<float> out(layer.pixel_stride + 32);
         for (int32_t o = 0; o < s.out_channels; ++o)
             out[o / per_group * layer.group_stride + o % per_group] = values[o];
         values = std::move(out);

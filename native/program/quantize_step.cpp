@@ -3,8 +3,8 @@
 
 namespace mquans {
 
-void quantize_rows(const Context& context, const QuantizedSpec& q, const TensorView& x, int32_t begin,
-                   int32_t end) {
+QuantizeArgs quantize_args(const Context& context, const QuantizedSpec& q, const TensorView& x,
+                           int32_t begin, int32_t end) {
     QuantizeArgs args;
     args.x = x;
     args.dirty = context.mask(q.x);
@@ -22,7 +22,7 @@ void quantize_rows(const Context& context, const QuantizedSpec& q, const TensorV
     args.row_changed = context.stream.row_changed(q);
     args.row_begin = begin;
     args.row_end = end;
-    context.kernels.quantize(args);
+    return args;
 }
 
 void quantize_nothing(const Context& context, const QuantizedSpec& q) {
@@ -44,7 +44,7 @@ void QuantizeStep::run(Context& context) const {
     const TensorView x = context.tensor(q.x);
     const int32_t grain = 1 + 4096 / (q.width * q.channels + 1);
     context.pool.for_rows(q.rows, grain, [&](int32_t begin, int32_t end) {
-        quantize_rows(context, q, x, begin, end);
+        context.kernels.quantize(quantize_args(context, q, x, begin, end));
     });
 }
 

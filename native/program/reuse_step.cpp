@@ -61,6 +61,15 @@ void touch_rows(const Frame& f, int32_t begin, int32_t end) {
     }
 }
 
+// Touched pixels are scattered, so the hardware does not foresee them: ask for all of a band at once.
+void prefetch_row(const uint64_t* touched, int32_t words, const void* row, int64_t pixel_bytes) {
+    const char* base = static_cast<const char*>(row);
+    for_each_pixel(touched, words, [&](int32_t x) {
+        for (int64_t line = 0; line < pixel_bytes; line += 64)
+            __builtin_prefetch(base + x * pixel_bytes + line, 1, 2);
+    });
+}
+
 // Dense work of the touched outputs of a band.
 int64_t dense_macs(const Frame& f, int32_t begin, int32_t end) {
     const LayerShape& s = f.layer.shape;
@@ -113,6 +122,31 @@ bool cheaper_afresh(const LayerShape& s, const RowWork& by_change, int64_t macs_
     const double delta = 10.0 * double(by_change.lists) + pairs * (3.0 + 2.7 * units);
     const double dense = double(macs_afresh) / (2.0 * s.group_out()) * (0.3 + 1.2 * units);
     return dense < delta;
+}
+
+// Scale, bias and activation of a band, and the grids of the layers that read it.
+void finish(const Context& context, const LayerSpec& layer, const Accumulators& acc, MaskView touched,
+            const TensorView& y, int32_t begin, int32_t end) {
+    const Program& program = context.stream.program();
+    const int32_t groups = layer.depthwise ? 1 : layer.shape.groups;
+    const EpilogueArgs epilogue{acc, groups, layer.shape.out_channels / groups, layer.scale.data(),
+                                layer.bias.data(), layer.activated, layer.activation, layer.a, layer.b,
+                                touched, y, begin, end};
+    if (layer.readers.empty() || context.keep_held) return context.kernels.epilogue(epilogue);
+    const QuantizedSpec& first = program.quantized[layer.readers[0]];
+    const bool clamp = !layer.activated || layer.activation == UnaryKind::relu ||
+                       layer.activation == UnaryKind::clip;
+    const bool at_once = clamp && groups == 1 && first.groups == 1;
+    if (at_once) {
+        const bool store = program.tensors[layer.y].offset >= 0 || layer.readers.size() > 1;
+        context.kernels.finish(epilogue, quantize_args(context, first, y, begin, end), store);
+    } else {
+        context.kernels.epilogue(epilogue);
+    }
+    for (size_t i = at_once ? 1 : 0; i < layer.readers.size(); ++i) {
+        const QuantizedSpec& q = program.quantized[layer.readers[i]];
+        context.kernels.quantize(quantize_args(context, q, y, begin, end));
+    }
 }
 
 }  // namespace
@@ -176,16 +210,15 @@ void ReuseStep::run(Context& context) const {
         bool any = false;
         for (int32_t r = begin; r < end && !any; ++r) any = touched.row_any(r);
         if (any) {
+            for (int32_t r = begin; r < end; ++r) {
+                if (!layer.depthwise)
+                    prefetch_row(touched.row(r), touched.words(), acc.data + r * row_acc,
+                                 4 * layer.pixel_stride);
+                if (stored) prefetch_row(touched.row(r), touched.words(), y.pixel(r, 0), 4 * y.stride);
+            }
             accumulate(acc, begin, end);
-            const int32_t groups = layer.depthwise ? 1 : s.groups;
-            context.kernels.epilogue({acc, groups, s.out_channels / groups, layer.scale.data(),
-                                      layer.bias.data(), layer.activated, layer.activation, layer.a,
-                                      layer.b, touched, y, begin, end});
         }
-        for (QuantizedId id : layer.readers) {
-            const QuantizedSpec& q = program_.quantized[id];
-            if (!context.keep_held) quantize_rows(context, q, y, begin, end);
-        }
+        if (any || !layer.readers.empty()) finish(context, layer, acc, touched, y, begin, end);
     };
     const int32_t grain = std::max(1, int32_t(8192 / row_bytes));
     context.pool.for_rows(s.out_rows, grain, [&](int32_t begin, int32_t end) {

@@ -5,9 +5,9 @@
 
 namespace mquans {
 
-// Brings rows [begin, end) of a quantized tensor up to date with x. `x` may hold only these rows.
-void quantize_rows(const Context& context, const QuantizedSpec& q, const TensorView& x, int32_t begin,
-                   int32_t end);
+// How rows [begin, end) of a quantized tensor are brought up to date with x, which may hold only these.
+QuantizeArgs quantize_args(const Context& context, const QuantizedSpec& q, const TensorView& x,
+                           int32_t begin, int32_t end);
 
 // Notes that no value of a quantized tensor moved in this frame.
 void quantize_nothing(const Context& context, const QuantizedSpec& q);

@@ -37,6 +37,12 @@ class Layer:
         return self.shape[-1] if isinstance(self.op, Linear) else self.shape[1]
 
     @property
+    def is_depthwise(self) -> bool:
+        """True where the engine computes touched outputs afresh in every mode."""
+        groups = 1 if isinstance(self.op, Linear) else self.op.groups
+        return 1 < groups == self.neurons == self.integer_shape[0]
+
+    @property
     def integer_shape(self) -> tuple[int, ...]:
         """Shape [O, C/g, kernel...] of the integer weights."""
         if isinstance(self.op, Linear):
@@ -125,6 +131,23 @@ def logical(layer: Layer, pixels: np.ndarray, shape: Sequence[int]) -> np.ndarra
 def layer_states(stream: Stream) -> list[tuple[np.ndarray, np.ndarray]]:
     """(held values, accumulators) of every layer."""
     return [stream.layer_state(layer.name) for layer in stream.stats.layers]
+
+
+def same_outputs(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """Asserts equality bit for bit."""
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].shape == array.shape, name
+        assert found[name].tobytes() == array.tobytes(), f"{name} differs"
+
+
+def same_states(stream: Stream, other: Stream) -> None:
+    """Asserts equal held values and accumulators in all layers."""
+    for mine, theirs, layer in zip(
+        layer_states(stream), layer_states(other), stream.stats.layers, strict=True
+    ):
+        np.testing.assert_array_equal(mine[0], theirs[0], f"held values of {layer.name}")
+        np.testing.assert_array_equal(mine[1], theirs[1], f"accumulators of {layer.name}")
 
 
 def frames(

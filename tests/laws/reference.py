@@ -94,8 +94,7 @@ def _product(
     if isinstance(op, Conv):
         q = np.pad(q, [(0, 0)] * 3 + list(zip(begins, ends, strict=True)))
         out = [
-            (n - span) // s + 1
-            for n, span, s in zip(q.shape[3:], spans, op.strides, strict=True)
+            (n - span) // s + 1 for n, span, s in zip(q.shape[3:], spans, op.strides, strict=True)
         ]
     else:
         out = [

@@ -16,7 +16,9 @@ CHANNELS = (1, 3, 5, 17, 24, 33)
 OUTPUTS = (1, 3, 5, 8, 17, 24, 33, 40, 72, 100)
 MODES = st.sampled_from(("auto", "delta", "dense"))
 SEEDS = st.integers(0, 2**32 - 1)
-KINDS = st.fixed_dictionaries({"spiky": st.booleans(), "silent": st.booleans(), "bias": st.booleans()})
+KINDS = st.fixed_dictionaries(
+    {"spiky": st.booleans(), "silent": st.booleans(), "bias": st.booleans()}
+)
 
 
 def examples(count: int) -> settings:
@@ -35,7 +37,10 @@ def channels(draw: st.DrawFn) -> tuple[int, int, int]:
         return draw(st.sampled_from(CHANNELS)), draw(st.sampled_from(OUTPUTS)), 1
     if kind == "grouped":
         groups = draw(st.integers(2, 3))
-        inputs, outputs = draw(st.sampled_from((1, 3, 5, 17))), draw(st.sampled_from((1, 2, 17, 33)))
+        inputs, outputs = (
+            draw(st.sampled_from((1, 3, 5, 17))),
+            draw(st.sampled_from((1, 2, 17, 33))),
+        )
         return groups * inputs, groups * outputs, groups
     groups = draw(st.sampled_from((2, 3, 5, 17, 33, 40)))
     return groups, groups * (1 if kind == "depthwise" else draw(st.integers(2, 3))), groups
@@ -97,9 +102,7 @@ def linears(draw: st.DrawFn) -> Layer:
     outer = draw(st.lists(st.integers(1, 9), min_size=1, max_size=2))
     inputs = draw(st.sampled_from((*CHANNELS, 64, 100)))
     shape = (*outer, inputs)
-    return make_layer(
-        Linear(), shape, draw(st.sampled_from(OUTPUTS)), draw(SEEDS), **draw(KINDS)
-    )
+    return make_layer(Linear(), shape, draw(st.sampled_from(OUTPUTS)), draw(SEEDS), **draw(KINDS))
 
 
 @st.composite

@@ -116,6 +116,13 @@ def test_rows_shared_out_to_threads(
     )
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_kernels_of_many_taps(groups: int) -> None:
+    """More taps than the kernels gather at once."""
+    layer = plain_conv(3, 3, (9, 17), kernel=(12, 13), pads=(6, 6, 6, 6), groups=groups)
+    both_rules(layer, mode="delta")
+
+
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_pointwise_layer_that_shifts_its_input(transposed: bool) -> None:
     """Kernel 1, as wide as its input, yet output x does not stand under input x."""
@@ -132,6 +139,14 @@ def test_a_pointwise_layer_that_shifts_its_input(transposed: bool) -> None:
 def test_a_linear_layer_with_more_inputs_than_16_bits_count(inputs: int, mode: str) -> None:
     """Flattened feature maps reach this: 512 channels of 14 x 14 are 100352 inputs."""
     both_rules(make_layer(Linear(), (1, inputs), 2, 0, bias=True), mode=mode)
+
+
+@pytest.mark.parametrize("inputs", [65535, 65536, 65537])
+def test_so_many_inputs_that_all_change_at_once(inputs: int) -> None:
+    layer = make_layer(Linear(), (1, inputs), 2, 0, bias=True)
+    entry = LayerPlan(name="y", delta=0.01, bits=7, weight_bits=16)
+    moved = [np.full(layer.shape, value, np.float32) for value in (1.0, -1.0, 2.0)]
+    follow(layer, Precision(entry), moved, mode="delta")
 
 
 def test_a_linear_layer_with_more_outputs_than_16_bits_count() -> None:

@@ -148,6 +148,9 @@ struct KernelTable {
     // accumulators as of one group.
     void (*depthwise)(const DenseArgs&);
     void (*epilogue)(const EpilogueArgs&);
+    // Epilogue and quantize of its result at once, for layers and readers of one group and for no
+    // activation, relu or clip. y has room for the rows at hand; it need not be written unless `store`.
+    void (*finish)(const EpilogueArgs&, const QuantizeArgs&, bool store);
     void (*unary)(const UnaryArgs&);
     const OpLoops* ops;
 };

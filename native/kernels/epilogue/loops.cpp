@@ -5,24 +5,19 @@
 namespace mquans::MQ_ISA {
 namespace {
 
-struct None {
-    static MQ_INLINE float apply(float v, float, float) { return v; }
-};
-struct Relu {
-    static MQ_INLINE float apply(float v, float, float) { return v > 0.0f ? v : 0.0f; }
-};
 struct LeakyRelu {
     static MQ_INLINE float apply(float v, float a, float) { return v >= 0.0f ? v : v * a; }
 };
 struct Clip {
     static MQ_INLINE float apply(float v, float a, float b) {
-        v = v < a ? a : v;
-        return v > b ? b : v;
+        v = v > a ? v : a;
+        return v < b ? v : b;
     }
 };
 
 template <class F>
-void rows(const EpilogueArgs& a) {
+void rows(const EpilogueArgs& args, float first, float second) {
+    const EpilogueArgs a = args;
     for (int32_t r = a.row_begin; r < a.row_end; ++r)
         for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
             const int64_t p = int64_t(r) * a.y.width + x;
@@ -32,7 +27,7 @@ void rows(const EpilogueArgs& a) {
                 const float* __restrict bias = a.bias + g * a.acc.group_stride;
                 float* __restrict out = a.y.pixel(p) + g * a.group_out;
                 for (int32_t o = 0; o < a.group_out; ++o)
-                    out[o] = F::apply(__builtin_fmaf(float(acc[o]), scale[o], bias[o]), a.a, a.b);
+                    out[o] = F::apply(__builtin_fmaf(float(acc[o]), scale[o], bias[o]), first, second);
             }
         });
 }
@@ -54,12 +49,13 @@ void activate(const EpilogueArgs& a) {
 }  // namespace
 
 void epilogue(const EpilogueArgs& a) {
-    if (!a.activated) return rows<None>(a);
+    const float infinity = __builtin_inff();
+    if (!a.activated) return rows<Clip>(a, -infinity, infinity);
     switch (a.activation) {
-        case UnaryKind::relu: return rows<Relu>(a);
-        case UnaryKind::leaky_relu: return rows<LeakyRelu>(a);
-        case UnaryKind::clip: return rows<Clip>(a);
-        default: rows<None>(a); activate(a);
+        case UnaryKind::relu: return rows<Clip>(a, 0.0f, infinity);
+        case UnaryKind::clip: return rows<Clip>(a, a.a, a.b);
+        case UnaryKind::leaky_relu: return rows<LeakyRelu>(a, a.a, a.b);
+        default: rows<Clip>(a, -infinity, infinity); activate(a);
     }
 }
 

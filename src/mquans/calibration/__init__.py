@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from mquans.calibration.allocate import GRID_BITS, uniform_layers
 from mquans.calibration.inputs import Clip, InputSetup, Spec, load_clips, resolve_inputs
+from mquans.calibration.inspection import Inspection, inspect_model
 from mquans.calibration.measure import Measured, Measurement, measure
 from mquans.calibration.observe import LayerRange, observe
 from mquans.calibration.pipeline import calibrate, calibrate_fully, sweep
@@ -21,6 +22,7 @@ __all__ = [
     "CalibrationResult",
     "Clip",
     "InputSetup",
+    "Inspection",
     "LayerRange",
     "Measured",
     "Measurement",
@@ -28,6 +30,7 @@ __all__ = [
     "Sweep",
     "calibrate",
     "calibrate_fully",
+    "inspect_model",
     "load_clips",
     "measure",
     "observe",

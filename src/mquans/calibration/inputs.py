@@ -94,25 +94,27 @@ def resolve_inputs(
                 declared_dims = zip(shapes[name], array.shape, strict=True)
                 shapes[name] = tuple(found if dim is None else dim for dim, found in declared_dims)
         return InputSetup(_fixed(shapes), None)
-    if isinstance(input, InputFormat):
-        format = input
-    else:
-        if len(shapes) != 1:
-            raise SourceError(
-                f"the network has {len(shapes)} inputs; pictures can feed only one.",
-                hint=f"Give an .npz file with the arrays {', '.join(shapes)}.",
-            )
-        name, shape = next(iter(shapes.items()))
-        format = guess_format(name, shape, **(input or {}))
-    made = _picture_shape(format)
-    if format.name in given and given[format.name] != made:
-        raise SourceError(
-            f"--input-shape gives {list(given[format.name])}, but pictures are prepared as "
-            f"{list(made)}.",
-            where=format.name,
-            hint="Give only one of --input-shape and --size.",
-        )
-    return InputSetup(_fixed({**shapes, format.name: made}), format)
+    format = _picture_format(shapes, given, input)
+    return InputSetup(_fixed({**shapes, format.name: _picture_shape(format)}), format)
+
+
+def resolve_shapes(
+    model: ModelFile,
+    *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input: InputFormat | Mapping[str, Any] | None = None,
+) -> dict[str, Shape]:
+    """Fixed shapes of inputs without a clip: the user's, and those of pictures if any of their
+    preparation is given.
+
+    Raises:
+        SourceError: as `resolve_inputs`.
+    """
+    given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+    if not input:
+        return given
+    format = _picture_format({**declared_inputs(model), **given}, given, input)
+    return {**given, format.name: _picture_shape(format)}
 
 
 def load_clips(
@@ -184,6 +186,33 @@ def _first_tensor(spec: Spec, shapes: Mapping[str, tuple[int | None, ...]]) -> F
             # Pictures; whatever else is wrong is found again when the clip is read.
             return None
     return feeds_of(frame, list(shapes))
+
+
+def _picture_format(
+    shapes: Mapping[str, tuple[int | None, ...]],
+    given: Mapping[str, Shape],
+    input: InputFormat | Mapping[str, Any] | None,
+) -> InputFormat:
+    """Preparation for the input that takes pictures, guessed where the user says nothing."""
+    if isinstance(input, InputFormat):
+        format = input
+    else:
+        if len(shapes) != 1:
+            raise SourceError(
+                f"the network has {len(shapes)} inputs; pictures can feed only one.",
+                hint=f"Give an .npz file with the arrays {', '.join(shapes)}.",
+            )
+        name, shape = next(iter(shapes.items()))
+        format = guess_format(name, shape, **(input or {}))
+    made = _picture_shape(format)
+    if format.name in given and given[format.name] != made:
+        raise SourceError(
+            f"--input-shape gives {list(given[format.name])}, but pictures are prepared as "
+            f"{list(made)}.",
+            where=format.name,
+            hint="Give only one of --input-shape and --size.",
+        )
+    return format
 
 
 def _picture_shape(format: InputFormat) -> Shape:

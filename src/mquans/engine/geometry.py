@@ -13,7 +13,9 @@ Grid = npt.NDArray[np.int32]
 """[outputs, taps]: input index that an output reads through a tap, -1 on padding."""
 
 
-def conv_grid(inputs: int, outputs: int, *, taps: int, stride: int, pad: int, dilation: int) -> Grid:
+def conv_grid(
+    inputs: int, outputs: int, *, taps: int, stride: int, pad: int, dilation: int
+) -> Grid:
     """Grid of one axis of a convolution."""
     output, tap = np.arange(outputs)[:, None], np.arange(taps)[None, :]
     index = output * stride - pad + tap * dilation

@@ -1,7 +1,7 @@
 """Where the axes of a value lie in memory.
 
-The engine keeps channels innermost: convolutions want (batch, space..., channels). A transpose is then
-often only another way to read the same memory.
+The engine keeps channels innermost: convolutions want (batch, space..., channels). A transpose is
+then often only another way to read the same memory.
 """
 
 from __future__ import annotations

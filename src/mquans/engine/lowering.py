@@ -14,18 +14,22 @@ from mquans.engine.geometry import layer_grids
 from mquans.engine.layout import Dims, Placed
 from mquans.engine.operators import activation_code, add_operator
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
-from mquans.errors import ModelError
 from mquans.graph import Conv, ConvTranspose, Graph, Island, Linear, Node, Transpose
 from mquans.plan import LayerPlan, Plan
 
+
 @dataclass(slots=True)
 class IslandCall:
-    """An island in a program: after `step` native steps, onnxruntime runs `node`."""
+    """An island in a program: after `step` native steps, onnxruntime runs `node`.
+
+    Inputs and outputs that the engine has no tensor for (other dtypes, sizes that depend on the
+    data) are None: they pass from island to island, or out of the network, as arrays.
+    """
 
     step: int
     node: Node
-    inputs: tuple[Placed, ...]
-    outputs: tuple[Placed, ...]
+    inputs: tuple[Placed | None, ...]
+    outputs: tuple[Placed | None, ...]
 
 
 @dataclass(slots=True)
@@ -37,12 +41,14 @@ class Lowered:
         islands: in order.
         layers: index of every reuse layer by name.
         input_tensors: native tensor of every graph input.
+        outputs: graph outputs that the program computes; islands compute the others.
     """
 
     program: Any
     islands: list[IslandCall]
     layers: dict[str, int]
     input_tensors: dict[str, int]
+    outputs: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -104,7 +110,9 @@ class Lowering:
             return self.reread(value, placed, order, dims)
         tensor = self.program.add_tensor(*layout.pixels(dims))
         perm = tuple(placed.order.index(axis) for axis in order)
-        _native.add_permute(self.program, f"{value} permuted", placed.tensor, placed.dims, perm, tensor, dims)
+        _native.add_permute(
+            self.program, f"{value} permuted", placed.tensor, placed.dims, perm, tensor, dims
+        )
         return Placed(tensor, order, dims)
 
     def compact(self, value: str, placed: Placed) -> Placed:
@@ -202,16 +210,25 @@ class Lowering:
 
     def island(self, node: Node) -> None:
         """onnxruntime runs the node between two native runs."""
-        inputs = []
-        for value in node.inputs:
-            if self.graph.types[value].dtype != "float32":
-                raise ModelError("islands exchange only float32 values with the engine.", where=node.name)
-            inputs.append(self.in_order(value, layout.identity(len(self.graph.shape(value)))))
+        inputs = [
+            self.in_order(value, self.row_major(value)) if self.is_native(value) else None
+            for value in node.inputs
+        ]
         step = len(self.program.steps)
-        outputs = tuple(
-            self.new(value, layout.identity(len(self.graph.shape(value)))) for value in node.outputs
-        )
-        self.islands.append(IslandCall(step, node, tuple(inputs), outputs))
+        outputs = [
+            self.new(value, self.row_major(value)) if self.is_native(value) else None
+            for value in node.outputs
+        ]
+        self.islands.append(IslandCall(step, node, tuple(inputs), tuple(outputs)))
+
+    def is_native(self, value: str) -> bool:
+        """True when the engine can hold a value: float32 of a known size."""
+        kind = self.graph.types[value]
+        return kind.dtype == "float32" and min(kind.shape, default=0) >= 0
+
+    def row_major(self, value: str) -> Dims:
+        """The order in which everyone else stores a value."""
+        return layout.identity(len(self.graph.shape(value)))
 
     def port(self, value: str) -> tuple[int, npt.NDArray[np.int64], int, int]:
         """Arguments of add_input and add_output for a value."""
@@ -245,9 +262,7 @@ def _input_order(graph: Graph, value: str) -> Dims:
     return layout.channels_last(rank)
 
 
-def lower(
-    graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str
-) -> Lowered:
+def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Lowered:
     """Builds the native program of a network under a plan.
 
     Raises:
@@ -266,11 +281,10 @@ def lower(
             lowering.island(node)
         else:
             add_operator(lowering, node)
-    for value in graph.outputs:
+    outputs = tuple(value for value in graph.outputs if lowering.is_native(value))
+    for value in outputs:
         if lowering.is_constant(value):
-            lowering.placed[value] = lowering.constant(
-                value, layout.identity(len(graph.shape(value)))
-            )
+            lowering.placed[value] = lowering.constant(value, lowering.row_major(value))
         program.add_output(*lowering.port(value))
     program.finish()
-    return Lowered(program, lowering.islands, lowering.layers, inputs)
+    return Lowered(program, lowering.islands, lowering.layers, inputs, outputs)

@@ -64,7 +64,14 @@ def add_operator(low: Lowering, node: Node) -> None:
             out = low.new(y, a.order)
             axis = a.order.index(node.op.axis)
             _native.add_gather(
-                low.program, node.name, a.tensor, a.dims, axis, node.op.indices, out.tensor, out.dims
+                low.program,
+                node.name,
+                a.tensor,
+                a.dims,
+                axis,
+                node.op.indices,
+                out.tensor,
+                out.dims,
             )
         case Pad():
             a = low.in_order(x, low.order_of(x))
@@ -108,7 +115,9 @@ def add_operator(low: Lowering, node: Node) -> None:
             a = low.in_order(x, low.order_of(x))
             out = low.new(y, a.order)
             axis = a.order.index(node.op.axis)
-            _native.add_softmax(low.program, node.name, a.tensor, a.dims, axis, node.op.log, out.tensor)
+            _native.add_softmax(
+                low.program, node.name, a.tensor, a.dims, axis, node.op.log, out.tensor
+            )
         case LayerNorm():
             _layer_norm(low, node, node.op)
         case MatMul():
@@ -216,13 +225,21 @@ def _layer_norm(low: Lowering, node: Node, op: LayerNorm) -> None:
     if order[op.axis :] != layout.identity(rank)[op.axis :]:
         order = layout.identity(rank)
     a = low.in_order(x, order)
-    values = [
+    scale, bias = (
         np.asarray(low.graph.constants[name], np.float32).reshape(-1).tolist() if name else []
         for name in (*node.inputs[1:3], "")[:2]
-    ]
+    )
     out = low.new(y, order)
     _native.add_layer_norm(
-        low.program, node.name, a.tensor, a.dims, rank - op.axis, op.epsilon, *values, out.tensor
+        low.program,
+        node.name,
+        a.tensor,
+        a.dims,
+        rank - op.axis,
+        op.epsilon,
+        scale,
+        bias,
+        out.tensor,
     )
 
 

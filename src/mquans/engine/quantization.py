@@ -79,10 +79,7 @@ def rule_tables(rule: Rule, step: npt.NDArray[np.int64]) -> RuleTables:
     """Tables of `hold` (dead band of half a step) or `nearest` (multiples of a step)."""
     half = step // 2
     zero = np.zeros_like(step)
-    if rule == "hold":
-        columns = (zero, zero - 1, half)
-    else:
-        columns = (half, -step, zero)
+    columns = (zero, zero - 1, half) if rule == "hold" else (half, -step, zero)
     return RuleTables(*(column.astype(np.int16) for column in columns))
 
 

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "delta", "dense"]
 
+
 @dataclass(frozen=True, slots=True)
 class NodeArg:
     """What `get_inputs` and `get_outputs` return, as onnxruntime's: name, shape, type."""
 
     name: str
-    shape: list[int]
-    type: str = "tensor(float)"
+    shape: list[int | None]
+    type: str
 
 
 def available_isas() -> list[str]:
@@ -151,18 +152,24 @@ class Session:
 
     def get_inputs(self) -> list[NodeArg]:
         """Inputs of the network, as onnxruntime lists them."""
-        return [NodeArg(name, list(self.graph.shape(name))) for name in self.graph.inputs]
+        return [self._argument(name) for name in self.graph.inputs]
 
     def get_outputs(self) -> list[NodeArg]:
         """Outputs of the network, as onnxruntime lists them."""
-        return [NodeArg(name, list(self.graph.shape(name))) for name in self.graph.outputs]
+        return [self._argument(name) for name in self.graph.outputs]
+
+    def _argument(self, name: str) -> NodeArg:
+        kind = self.graph.types[name]
+        dtype = {"float32": "float", "float64": "double"}.get(kind.dtype, kind.dtype)
+        shape: list[int | None] = [None if size < 0 else size for size in kind.shape]
+        return NodeArg(name, shape, f"tensor({dtype})")
 
     def get_providers(self) -> list[str]:
         """Where the session runs, as onnxruntime lists it."""
         return ["CPUExecutionProvider"]
 
     def frame_arrays(self, frame: Frame) -> list[npt.NDArray[np.float32]]:
-        """A frame as the native code takes it: contiguous float32 arrays in the order of the inputs.
+        """A frame as the native code takes it: contiguous float32 arrays, in the inputs' order.
 
         Raises:
             FrameError: an input is missing, unknown, or has the wrong shape or dtype.
@@ -185,7 +192,9 @@ class Session:
         array = np.asarray(value)
         expected = self.graph.shape(name)
         if array.shape != expected:
-            raise FrameError(f"expected shape {list(expected)}, got {list(array.shape)}.", where=name)
+            raise FrameError(
+                f"expected shape {list(expected)}, got {list(array.shape)}.", where=name
+            )
         if array.dtype != np.float32:
             raise FrameError(
                 f"expected float32 values, got {array.dtype}.",
@@ -195,8 +204,9 @@ class Session:
         return np.ascontiguousarray(array)
 
     def empty_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Uninitialised arrays for the outputs, by name."""
-        return {name: np.empty(self.graph.shape(name), np.float32) for name in self.graph.outputs}
+        """Uninitialised arrays for the outputs that the native program computes, by name."""
+        names = self.lowered.outputs
+        return {name: np.empty(self.graph.shape(name), np.float32) for name in names}
 
     def run_island(
         self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]

@@ -17,10 +17,13 @@ from mquans.engine.quantization import grid_limit
 from mquans.engine.state import SavedState, decode
 from mquans.engine.stats import LayerStats, StreamStats, layer_mode
 from mquans.errors import FrameError, MquansError, StateError
-from mquans.files import atomic_write
+from mquans.files import atomic_write, read_limited
 
 if TYPE_CHECKING:
     from mquans.engine.session import Session
+
+STATE_LIMIT_BYTES = 1 << 32
+"""Saved streams beyond 4 GiB are taken for damaged."""
 
 Frame = npt.NDArray[np.float32] | Mapping[str, npt.NDArray[np.float32]]
 
@@ -51,6 +54,8 @@ class Stream:
         self._session = session
         self._native = _native.Stream(session.lowered.program) if native is None else native
         self._frames = frames
+        # What islands made that the engine has no tensor for, by value name.
+        self._outside: dict[str, npt.NDArray[Any]] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Stream:
@@ -88,11 +93,11 @@ class Stream:
             FrameError: wrong shape or dtype, NaN or infinity; the stream is as it was.
         """
         arrays = self._session.frame_arrays(frame)
-        outputs = self._session.empty_outputs()
         snap = snap or self._frames == 0
         with self._lock:
             native = self._open()
             if not self._session.lowered.islands:
+                outputs = self._session.empty_outputs()
                 ok = native.step(arrays, list(outputs.values()), snap)
             else:
                 ok = all(np.isfinite(array).all() for array in arrays)
@@ -100,7 +105,7 @@ class Stream:
                     for index, array in enumerate(arrays):
                         native.feed(index, array)
                     self._run(snap=snap, keep_held=False)
-                    native.fetch(list(outputs.values()))
+                    outputs = self.outputs()
             if not ok:
                 raise FrameError(
                     "the frame holds NaN or infinite values and was refused.",
@@ -113,7 +118,10 @@ class Stream:
         """The outputs of the last step once more."""
         outputs = self._session.empty_outputs()
         self._open().fetch(list(outputs.values()))
-        return outputs
+        if not self._outside:
+            return outputs
+        found = outputs | self._outside
+        return {name: found[name].copy() for name in self._session.graph.outputs}
 
     def refresh(self) -> None:
         """Recomputes every layer densely from its held values. Changes no output (the law)."""
@@ -131,7 +139,9 @@ class Stream:
     def clone(self) -> Stream:
         """An independent stream in the same state."""
         with self._lock:
-            return Stream(self._session, self._open().clone(), self._frames)
+            other = Stream(self._session, self._open().clone(), self._frames)
+            other._outside = dict(self._outside)
+            return other
 
     def save(self, path: str | Path | None = None) -> bytes:
         """The state as bytes, also written to a file when a path is given.
@@ -155,7 +165,7 @@ class Stream:
                 inputs,
             ).encode()
         if path is not None:
-            atomic_write(path, state)
+            atomic_write(path, state, error=StateError)
         return state
 
     def load(self, state: bytes | str | Path) -> None:
@@ -217,7 +227,7 @@ class Stream:
         return native.layer_held(index), native.layer_accumulators(index)
 
     def check(self) -> Violation | None:
-        """Tests the law: every accumulator against the scalar product of weights and held values."""
+        """Tests the law: every accumulator against the product of weights and held values."""
         found = self._open().check()
         if found is None:
             return None
@@ -228,7 +238,7 @@ class Stream:
 
     @property
     def profile(self) -> dict[str, float] | None:
-        """Milliseconds spent in every step since profiling was turned on, or None when it is off."""
+        """Milliseconds spent in every step since profiling was turned on; None when it is off."""
         native = self._open()
         if not native.profile:
             return None
@@ -257,31 +267,39 @@ class Stream:
             raise MquansError(f"there is no reuse layer named {name!r}.") from None
 
     def _run(self, *, snap: bool, keep_held: bool) -> None:
-        first = 0
+        first, moved = 0, set[str]()
         for call in self._session.lowered.islands:
             self._native.run(first, call.step, snap, keep_held)
-            self._island(call, snap)
+            if self._island(call, snap, moved):
+                moved.update(call.node.outputs)
             first = call.step
         self._native.run(first, len(self._session.step_labels), snap, keep_held)
 
-    def _island(self, call: IslandCall, snap: bool) -> None:
-        if not snap and not any(self._native.mask_any(x.tensor) for x in call.inputs):
-            for y in call.outputs:
-                self._native.clear_mask(y.tensor)
-            return
+    def _island(self, call: IslandCall, snap: bool, moved: set[str]) -> bool:
+        """Runs an island if anything it reads moved; tells whether it ran."""
+        inputs = list(zip(call.node.inputs, call.inputs, strict=True))
+        outputs = list(zip(call.node.outputs, call.outputs, strict=True))
+        if not snap and not any(
+            name in moved if x is None else self._native.mask_any(x.tensor) for name, x in inputs
+        ):
+            for _, y in outputs:
+                if y is not None:
+                    self._native.clear_mask(y.tensor)
+            return False
         feeds = {
-            name: self._native.read(x.tensor).reshape(x.dims)
-            for name, x in zip(call.node.inputs, call.inputs, strict=True)
+            name: self._outside[name] if x is None else self._native.read(x.tensor).reshape(x.dims)
+            for name, x in inputs
         }
         results = self._session.run_island(call.node, feeds)
-        for y, result in zip(call.outputs, results, strict=True):
-            self._native.write(y.tensor, np.ascontiguousarray(result, np.float32).reshape(-1))
+        for (name, y), result in zip(outputs, results, strict=True):
+            if y is None:
+                self._outside[name] = result
+            else:
+                self._native.write(y.tensor, np.ascontiguousarray(result, np.float32).reshape(-1))
+        return True
 
 
 def _state_bytes(state: bytes | str | Path) -> bytes:
     if isinstance(state, bytes):
         return state
-    try:
-        return Path(state).read_bytes()
-    except OSError as error:
-        raise StateError(f"cannot read the saved stream: {error.strerror}.", where=str(state)) from error
+    return read_limited(state, STATE_LIMIT_BYTES, error=StateError)

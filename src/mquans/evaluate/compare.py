@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mquans.baselines import ENGINES, open_engine
 from mquans.engine.session import Session
+from mquans.engine.stream import Stream
 from mquans.errors import MquansError, SourceError
 from mquans.evaluate.agreement import Agreement, AgreementMeter
 from mquans.evaluate.frames import Feeds, Frame, feeds_of, finite
@@ -26,7 +27,7 @@ INT8_FRAMES = 32
 """Frames that int8 engines take their ranges from: the first of the clip."""
 
 Outputs = dict[str, npt.NDArray[np.float32]]
-OnFrame = Callable[[Feeds, Outputs, Outputs], None]
+OnFrame = Callable[[Stream, Outputs, Outputs], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ def compare(
     Args:
         engines: of `mquans.baselines.ENGINES`; our own always runs.
         total: number of frames, if known, for progress.
-        on_frame: called with (feeds, dense outputs, our outputs) of every frame, outside timing.
+        on_frame: called with (our stream, dense outputs, our outputs) after every frame, outside
+            timing.
 
     Raises:
         MquansError: an unknown engine, or no frame that could be compared.
@@ -142,7 +144,7 @@ def compare(
         for name, meter in meters.items():
             meter.add(outputs[REFERENCE], outputs[name])
         if on_frame is not None:
-            on_frame(feeds, outputs[REFERENCE], outputs[OURS])
+            on_frame(stream, outputs[REFERENCE], outputs[OURS])
     if not work.frames:
         raise SourceError("no frame could be compared: all were refused.")
     return Comparison(

@@ -1,0 +1,256 @@
+// Grid, rule, compare and list for one vector of channels, without branches on single values: the
+// changed lanes are compressed in registers and stored whole, the next store overwriting the surplus.
+#pragma once
+
+#include "kernels/simd/lanes.h"
+#include "mquans/kernels.h"
+
+namespace mquans::MQ_ISA {
+
+// The arguments that every vector needs, kept in registers or on the stack: stores through vector types
+// may alias anything and would make the compiler read them again.
+struct Rule {
+    const float* inverse_delta;
+    const int16_t *offset, *mask, *threshold;
+    float limit;
+    explicit MQ_INLINE Rule(const QuantizeArgs& a)
+        : inverse_delta(a.inverse_delta), offset(a.offset), mask(a.mask), threshold(a.threshold),
+          limit(a.limit) {}
+};
+
+using Bits = uint32_t;
+
+#if defined(__AVX512F__)
+
+constexpr int step = 32;
+using Delta = __m512i;
+
+// Float values of one vector of channels; lanes beyond the last channel hold anything.
+struct Values {
+    __m512 part[2];
+};
+
+MQ_FORCE Bits valid_lanes(int32_t n) { return n >= step ? ~0u : (1u << n) - 1; }
+
+MQ_FORCE Values load_values(const float* x, int32_t n) {
+    const Bits valid = valid_lanes(n);
+    return {_mm512_maskz_loadu_ps(__mmask16(valid), x),
+            _mm512_maskz_loadu_ps(__mmask16(valid >> 16), x + 16)};
+}
+
+MQ_FORCE void store_values(float* y, const Values& values, int32_t n) {
+    const Bits valid = valid_lanes(n);
+    _mm512_mask_storeu_ps(y, __mmask16(valid), values.part[0]);
+    _mm512_mask_storeu_ps(y + 16, __mmask16(valid >> 16), values.part[1]);
+}
+
+// min(max(acc * scale + bias, low), high)
+MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias, float low, float high) {
+    Values y;
+    for (int h = 0; h < 2; ++h) {
+        const __m512 v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc + 16 * h)),
+                                         _mm512_loadu_ps(scale + 16 * h), _mm512_loadu_ps(bias + 16 * h));
+        y.part[h] = _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(low)), _mm512_set1_ps(high));
+    }
+    return y;
+}
+
+MQ_FORCE __m512i grid(const Values& x, const float* scale, float limit) {
+    const __m512 high = _mm512_set1_ps(limit), low = _mm512_set1_ps(-limit);
+    __m256i part[2];
+    for (int h = 0; h < 2; ++h) {
+        __m512 v = _mm512_mul_ps(x.part[h], _mm512_loadu_ps(scale + 16 * h));
+        // The operand order makes a NaN become -limit, as in the oracle.
+        v = _mm512_min_ps(_mm512_max_ps(v, low), high);
+        part[h] = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v));
+    }
+    return _mm512_inserti64x4(_mm512_castsi256_si512(part[0]), part[1], 1);
+}
+
+// Compares n channels, updates held, returns the changed lanes and their deltas.
+template <bool HOLD>
+MQ_FORCE Bits compare(const Rule& rule, const Values& x, int16_t* held, int32_t c, int32_t n,
+                      Delta& delta) {
+    const Bits valid = valid_lanes(n);
+    __m512i q = grid(x, rule.inverse_delta + c, rule.limit);
+    if (!HOLD)
+        q = _mm512_and_si512(_mm512_add_epi16(q, _mm512_loadu_si512(rule.offset + c)),
+                             _mm512_loadu_si512(rule.mask + c));
+    const __m512i old = _mm512_maskz_loadu_epi16(valid, held);
+    delta = _mm512_sub_epi16(q, old);
+    const Bits changed = _mm512_mask_cmpgt_epi16_mask(valid, _mm512_abs_epi16(delta),
+                                                      _mm512_loadu_si512(rule.threshold + c));
+    if (changed) _mm512_mask_storeu_epi16(held, changed, q);
+    return changed;
+}
+
+MQ_FORCE void emit(Bits changed, Delta delta, int32_t first, uint16_t* channel, int16_t* deltas) {
+    const __m512i iota = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17,
+                                          16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i index = _mm512_add_epi16(iota, _mm512_set1_epi16(int16_t(first)));
+    _mm512_storeu_si512(channel, _mm512_maskz_compress_epi16(changed, index));
+    _mm512_storeu_si512(deltas, _mm512_maskz_compress_epi16(changed, delta));
+}
+
+#else
+
+constexpr int step = 16;
+using Delta = __m256i;
+
+// Byte shuffles that move the 16-bit lanes named by an 8-bit mask to the front.
+struct Compress {
+    alignas(16) uint8_t shuffle[256][16];
+    constexpr Compress() : shuffle() {
+        for (int m = 0; m < 256; ++m) {
+            int n = 0;
+            for (int b = 0; b < 8; ++b)
+                if (m >> b & 1) {
+                    shuffle[m][2 * n] = uint8_t(2 * b);
+                    shuffle[m][2 * n + 1] = uint8_t(2 * b + 1);
+                    ++n;
+                }
+            for (; n < 8; ++n) shuffle[m][2 * n] = shuffle[m][2 * n + 1] = 0x80;
+        }
+    }
+};
+constexpr Compress compress_table;
+
+MQ_FORCE __m256i load(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+
+MQ_FORCE __m256i grid8(__m256 x, const float* scale, float limit) {
+    const __m256 v = _mm256_mul_ps(x, _mm256_loadu_ps(scale));
+    // The operand order makes a NaN become -limit, as in the oracle.
+    const __m256 clipped = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(-limit)), _mm256_set1_ps(limit));
+    return _mm256_cvtps_epi32(clipped);
+}
+
+MQ_FORCE __m256 load_part(const float* x, int32_t n) {
+    const __m256i iota = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm256_maskload_ps(x, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), iota));
+}
+
+// Float values of one vector of channels; lanes beyond the last channel hold anything.
+struct Values {
+    __m256 part[2];
+};
+
+MQ_FORCE Values load_values(const float* x, int32_t n) {
+    return {n >= 8 ? _mm256_loadu_ps(x) : load_part(x, n),
+            n >= step ? _mm256_loadu_ps(x + 8) : load_part(x + 8, n - 8)};
+}
+
+MQ_FORCE void store_part(float* y, __m256 value, int32_t n) {
+    const __m256i iota = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    _mm256_maskstore_ps(y, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), iota), value);
+}
+
+MQ_FORCE void store_values(float* y, const Values& values, int32_t n) {
+    if (n >= step) {
+        _mm256_storeu_ps(y, values.part[0]);
+        _mm256_storeu_ps(y + 8, values.part[1]);
+        return;
+    }
+    store_part(y, values.part[0], n);
+    store_part(y + 8, values.part[1], n - 8);
+}
+
+// min(max(acc * scale + bias, low), high)
+MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias, float low, float high) {
+    Values y;
+    for (int h = 0; h < 2; ++h) {
+        const __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc + 8 * h));
+        const __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale + 8 * h),
+                                         _mm256_loadu_ps(bias + 8 * h));
+        y.part[h] = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(low)), _mm256_set1_ps(high));
+    }
+    return y;
+}
+
+MQ_FORCE Bits changed_lanes(__m256i over) {
+    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(over), _mm256_extracti128_si256(over, 1));
+    return Bits(_mm_movemask_epi8(bytes));
+}
+
+// Compares n channels, updates held, returns the changed lanes and their deltas.
+template <bool HOLD>
+MQ_FORCE Bits compare(const Rule& rule, const Values& x, int16_t* held, int32_t c, int32_t n,
+                      Delta& delta) {
+    const float* scale = rule.inverse_delta + c;
+    const bool whole = n >= step;
+    const __m256i packed = _mm256_packs_epi32(grid8(x.part[0], scale, rule.limit),
+                                              grid8(x.part[1], scale + 8, rule.limit));
+    __m256i q = _mm256_permute4x64_epi64(packed, 0xD8);
+    if (!HOLD) q = _mm256_and_si256(_mm256_add_epi16(q, load(rule.offset + c)), load(rule.mask + c));
+    const __m256i old = load(held);
+    delta = _mm256_sub_epi16(q, old);
+    const __m256i over = _mm256_cmpgt_epi16(_mm256_abs_epi16(delta), load(rule.threshold + c));
+    if (whole) {
+        if (_mm256_testz_si256(over, over)) return 0;
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(held), _mm256_blendv_epi8(old, q, over));
+        return changed_lanes(over);
+    }
+    // The lanes beyond the last channel belong to the next pixel, perhaps to another thread's.
+    Bits changed = changed_lanes(over) & ((1u << n) - 1);
+    if (n >= 8) {
+        const __m128i first = _mm256_castsi256_si128(_mm256_blendv_epi8(old, q, over));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(held), first);
+    }
+    const Bits single = n >= 8 ? changed & ~0xFFu : changed;
+    if (single) {
+        alignas(32) int16_t values[step];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(values), q);
+        for (Bits b = single; b; b &= b - 1) held[__builtin_ctz(b)] = values[__builtin_ctz(b)];
+    }
+    return changed;
+}
+
+MQ_FORCE void emit8(uint32_t m, __m128i delta, __m128i index, uint16_t* channel, int16_t* deltas) {
+    const __m128i shuffle =
+        _mm_load_si128(reinterpret_cast<const __m128i*>(compress_table.shuffle[m]));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(channel), _mm_shuffle_epi8(index, shuffle));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(deltas), _mm_shuffle_epi8(delta, shuffle));
+}
+
+MQ_FORCE void emit(Bits changed, Delta delta, int32_t first, uint16_t* channel, int16_t* deltas) {
+    const __m128i iota = _mm_set_epi16(7, 6, 5, 4, 3, 2, 1, 0);
+    const __m128i index = _mm_add_epi16(iota, _mm_set1_epi16(int16_t(first)));
+    emit8(changed & 255, _mm256_castsi256_si128(delta), index, channel, deltas);
+    const int n = __builtin_popcount(changed & 255);
+    emit8(changed >> 8, _mm256_extracti128_si256(delta, 1), _mm_add_epi16(index, _mm_set1_epi16(8)),
+          channel + n, deltas + n);
+}
+
+#endif
+
+// The list of one segment while it is written.
+template <bool LIST>
+struct ListWriter {
+    uint16_t* channel;
+    int16_t* delta;
+    uint32_t begin;
+    int32_t count = 0;
+
+    MQ_INLINE ListWriter(const ChangeList& changes, uint32_t at)
+        : channel(changes.channel + at), delta(changes.delta + at), begin(at) {}
+    MQ_INLINE void add(Bits changed, Delta deltas, int32_t first) {
+        if (LIST && changed) emit(changed, deltas, first, channel + count, delta + count);
+        count += __builtin_popcount(changed);
+    }
+    // Pads to pairs, notes the segment; returns where the next list begins.
+    MQ_INLINE uint32_t close(const ChangeList& changes, int64_t segment) {
+        changes.count[segment] = uint16_t(count);
+        if (!LIST) return begin;
+        channel[count] = 0;
+        delta[count] = 0;
+        changes.begin[segment] = begin;
+        return begin + uint32_t(count + (count & 1));
+    }
+};
+
+// Before the pixels of a row are compared: nothing in it has changed.
+MQ_FORCE void clear_row(const ChangeList& changes, int32_t r, int32_t segments) {
+    changes.pixels.clear_row(r);
+    std::memset(changes.count + int64_t(r) * segments, 0, sizeof(uint16_t) * segments);
+}
+
+}  // namespace mquans::MQ_ISA

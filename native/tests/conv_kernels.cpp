@@ -1,0 +1,261 @@
+// Weight rows, delta and dense convolution, depthwise convolution.
+#include <algorithm>
+
+#include "tests/check.h"
+
+namespace mquans::test {
+namespace {
+
+template <class W>
+void permuted_rows(void (*permute)(const W*, W*, int32_t), Report& report) {
+    for (int32_t outputs = 1; outputs <= 100; ++outputs) {
+        const int32_t stride = padded(outputs, 16);
+        Buffer<W> natural(stride), packed(stride);
+        for (int32_t o = 0; o < outputs; ++o) natural[o] = W(o + 1);
+        permute(natural.data(), packed.data(), outputs);
+        report.begin("%d outputs", outputs);
+        for (int32_t o = 0; o < outputs; ++o)
+            report.check(std::count(packed.data(), packed.data() + stride, W(o + 1)) == 1,
+                         "an output is missing or twice", o);
+        report.check(std::count(packed.data(), packed.data() + stride, W(0)) == stride - outputs,
+                     "padding is not zero", outputs);
+    }
+}
+
+struct Axis {
+    std::vector<int32_t> begin, reach_begin, reach, grid;
+    std::vector<Tap> taps;
+    int32_t inputs, outputs, extent;
+    AxisTaps view() const {
+        return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data()};
+    }
+};
+
+// One axis of a convolution, or of a transposed one, repeated for every image of a batch.
+Axis make_axis(int32_t inputs, int32_t extent, int32_t stride, int32_t pad, int32_t dilation,
+               bool transposed = false, int32_t batch = 1) {
+    const int32_t reach = dilation * (extent - 1);
+    const int32_t outputs = transposed ? (inputs - 1) * stride - 2 * pad + reach + 1
+                                       : (inputs + 2 * pad - reach - 1) / stride + 1;
+    Axis axis{{0}, {0}, {}, {}, {}, inputs * batch, outputs * batch, extent};
+    std::vector<std::vector<int32_t>> reached(inputs * batch);
+    for (int32_t b = 0; b < batch; ++b)
+        for (int32_t o = 0; o < outputs; ++o) {
+            for (int32_t t = 0; t < extent; ++t) {
+                const int32_t scaled = o + pad - t * dilation;
+                int32_t i = transposed ? scaled / stride : o * stride - pad + t * dilation;
+                if (i < 0 || i >= inputs || (transposed && (scaled < 0 || scaled % stride))) i = -1;
+                axis.grid.push_back(i < 0 ? -1 : b * inputs + i);
+                if (i < 0) continue;
+                axis.taps.push_back({t, b * inputs + i});
+                reached[b * inputs + i].push_back(b * outputs + o);
+            }
+            axis.begin.push_back(int32_t(axis.taps.size()));
+        }
+    for (const std::vector<int32_t>& list : reached) {
+        axis.reach.insert(axis.reach.end(), list.begin(), list.end());
+        axis.reach_begin.push_back(int32_t(axis.reach.size()));
+    }
+    return axis;
+}
+
+struct Geometry {
+    const char* name;
+    Axis rows, cols;
+};
+
+std::vector<Geometry> geometries() {
+    return {
+        {"1x1", make_axis(3, 1, 1, 0, 1), make_axis(7, 1, 1, 0, 1)},
+        {"1x1 wide", make_axis(1, 1, 1, 0, 1), make_axis(133, 1, 1, 0, 1)},
+        {"3x3", make_axis(4, 3, 1, 1, 1), make_axis(15, 3, 1, 1, 1)},
+        {"3x3 stride 2", make_axis(5, 3, 2, 1, 1), make_axis(11, 3, 2, 1, 1)},
+        {"5x1 dilated", make_axis(7, 5, 1, 4, 2), make_axis(4, 1, 1, 0, 1)},
+        {"2x4 transposed", make_axis(3, 2, 2, 0, 1, true), make_axis(5, 4, 2, 1, 1, true)},
+        {"3x3 batch", make_axis(3, 3, 1, 1, 1, false, 2), make_axis(5, 3, 1, 0, 1)},
+        {"12x12", make_axis(13, 12, 1, 3, 1), make_axis(14, 12, 1, 5, 1)},
+        {"all padding", make_axis(2, 1, 1, 2, 1), make_axis(3, 2, 1, 3, 1)},
+    };
+}
+
+// Weights in natural order and as an instruction set wants them.
+template <class W>
+struct Packed {
+    Packed(const LayerShape& s, Random& random)
+        : stride(padded(s.group_out(), 16)), tap_rows(padded(s.group_in(), 2)),
+          natural(int64_t(s.groups) * s.row_taps * s.col_taps * tap_rows * stride, 64), packed(natural) {
+        const int32_t largest = sizeof(W) == 1 ? INT8_MAX : INT16_MAX;
+        for (int64_t row = 0; row * stride < natural.size(); ++row)
+            for (int32_t o = 0; o < s.group_out(); ++o)
+                if (row % tap_rows < s.group_in())
+                    natural[row * stride + o] =
+                        W(random.chance(0.02) ? -largest - 1 : random.integer(-largest, largest));
+    }
+    void pack(void (*permute)(const W*, W*, int32_t), int32_t outputs) {
+        for (int64_t at = 0; at < natural.size(); at += stride)
+            permute(natural.data() + at, packed.data() + at, outputs);
+    }
+    Weights view(const Buffer<W>& data) const {
+        return {data.data(), int32_t(8 * sizeof(W)), stride, tap_rows};
+    }
+    int32_t stride, tap_rows;
+    Buffer<W> natural, packed;
+};
+
+// Changes of random inputs, applied to `held`.
+struct Changes {
+    Changes(const LayerShape& s, double share, Buffer<int16_t>& held, Random& random)
+        : begin(int64_t(s.in_rows) * s.in_width * s.groups), count(begin.size()),
+          channel(held.size() + begin.size() + 1, 64), delta(held.size() + begin.size() + 1, 64),
+          pixels(s.in_rows, s.in_width, 0.0, random) {
+        uint32_t at = 0;
+        for (int64_t segment = 0; segment < begin.size(); ++segment) {
+            begin[segment] = at;
+            for (int32_t c = 0; c < s.group_in(); ++c) {
+                if (!random.chance(share)) continue;
+                int16_t& value = held[segment * s.group_in() + c];
+                const auto moved = int16_t(random.integer(-16383, 16383));
+                channel[at] = uint16_t(c);
+                delta[at++] = int16_t(moved - value);
+                value = moved;
+                ++count[segment];
+            }
+            if (count[segment]) {
+                const int64_t pixel = segment / s.groups;
+                pixels.view.set(int32_t(pixel / s.in_width), int32_t(pixel % s.in_width));
+            }
+            if (count[segment] & 1) channel[at] = 0, delta[at++] = 0;
+        }
+    }
+    ChangeList list() const {
+        return {begin.data(), count.data(), channel.data(), delta.data(), pixels.view};
+    }
+    Buffer<uint32_t> begin;
+    Buffer<uint16_t> count, channel;
+    Buffer<int16_t> delta;
+    Mask pixels;
+};
+
+LayerShape make_shape(const Geometry& g, int32_t groups, int32_t group_in, int32_t group_out) {
+    return {g.rows.inputs, g.cols.inputs, groups * group_in, g.rows.outputs, g.cols.outputs,
+            groups * group_out, groups, g.rows.extent, g.cols.extent, g.rows.view(), g.cols.view()};
+}
+
+// Compares the outputs of all pixels, not what pads them.
+void same_outputs(const Buffer<int32_t>& expected, const Buffer<int32_t>& actual, int32_t group_stride,
+                  int32_t group_out, Report& report, const char* what) {
+    for (int64_t at = 0; at < expected.size(); at += group_stride)
+        report.same(expected.data() + at, actual.data() + at, group_out, what);
+}
+
+template <class W>
+void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t group_out, double share,
+               const Tables& tables, Random& random, Report& dense, Report& delta) {
+    const LayerShape s = make_shape(g, groups, group_in, group_out);
+    Packed<W> weights(s, random);
+    if constexpr (sizeof(W) == 1)
+        weights.pack(tables.tested.permute_row8, group_out);
+    else
+        weights.pack(tables.tested.permute_row16, group_out);
+    const Weights natural = weights.view(weights.natural), packed = weights.view(weights.packed);
+    Buffer<int16_t> held(int64_t(s.in_rows) * s.in_width * s.in_channels, slack);
+    held.fill([&] { return random.integer(-16384, 16383); });
+    const Buffer<int16_t> zeros(s.in_channels + 64);
+    const Mask touched(s.out_rows, s.out_width, share, random), all(s.out_rows, s.out_width, 1.0, random);
+    const int32_t group_stride = padded(group_out, 16), pixel_stride = group_stride * groups;
+    Buffer<int32_t> expected(int64_t(s.out_rows) * s.out_width * pixel_stride, slack);
+    expected.fill([&] { return random.integer(INT32_MIN, INT32_MAX); });
+    const int32_t first = s.out_rows > 2 ? 1 : 0;
+    const auto acc = [&](Buffer<int32_t>& of) { return Accumulators{of.data(), pixel_stride, group_stride}; };
+    for (Report* report : {&dense, &delta})
+        report->begin("%s int%d groups %d of %d to %d, touched %g", g.name, natural.bits, groups, group_in,
+                      group_out, share);
+
+    Buffer<int32_t> actual(expected);
+    tables.scalar.dense_conv({&s, natural, held.data(), zeros.data(), touched.view, acc(expected), first,
+                              s.out_rows});
+    tables.tested.dense_conv({&s, packed, held.data(), zeros.data(), touched.view, acc(actual), first,
+                              s.out_rows});
+    same_outputs(expected, actual, group_stride, group_out, dense, "accumulators");
+
+    Buffer<int32_t> law(expected), afresh(expected);
+    tables.scalar.dense_conv({&s, natural, held.data(), zeros.data(), all.view, acc(law), 0, s.out_rows});
+    const Changes changes(s, share, held, random);
+    const ChangeList list = changes.list();
+    actual = expected;
+    tables.scalar.delta_conv({&s, natural, &list, touched.view, acc(expected), first, s.out_rows});
+    tables.tested.delta_conv({&s, packed, &list, touched.view, acc(actual), first, s.out_rows});
+    same_outputs(expected, actual, group_stride, group_out, delta, "accumulators");
+    tables.tested.delta_conv({&s, packed, &list, all.view, acc(law), 0, s.out_rows});
+    tables.tested.dense_conv({&s, packed, held.data(), zeros.data(), all.view, acc(afresh), 0, s.out_rows});
+    same_outputs(afresh, law, group_stride, group_out, delta, "changes against afresh");
+}
+
+int convolutions(const Tables& tables) {
+    Report dense("dense_conv"), delta("delta_conv");
+    Random random(2);
+    const std::vector<Geometry> all = geometries();
+    const auto both = [&](const Geometry& g, int32_t groups, int32_t group_in, int32_t group_out, double share) {
+        conv_case<int8_t>(g, groups, group_in, group_out, share, tables, random, dense, delta);
+        conv_case<int16_t>(g, groups, group_in, group_out, share, tables, random, dense, delta);
+    };
+    for (const int32_t in : odd_channels)
+        for (const int32_t out : odd_channels) both(all[0], 1, in, out, random.chance(0.5) ? 1.0 : 0.5);
+    for (const Geometry& g : all)
+        for (const double share : shares) {
+            both(g, 1, 3, 24, share);
+            both(g, 1, 17, 5, share);
+            both(g, 2, 5, 33, share);
+            both(g, 3, 4, 17, share);
+        }
+    // More outputs than one block of registers holds.
+    for (const int32_t out : {65, 72, 80, 112, 128, 129, 144, 152, 160, 200, 272, 288}) both(all[0], 1, 3, out, 0.5);
+    const int wrong = dense.close();
+    return wrong + delta.close();
+}
+
+bool depthwise(const Tables& tables) {
+    Report report("depthwise");
+    Random random(3);
+    for (const Geometry& g : geometries())
+        for (const int32_t channels : odd_channels)
+            for (const double share : shares) {
+                const LayerShape s = make_shape(g, channels, 1, 1);
+                report.begin("%s channels %d touched %g", g.name, channels, share);
+                const int32_t stride = padded(channels, 32) + 32, taps = s.row_taps * s.col_taps;
+                Buffer<int16_t> weights(int64_t(taps + 1) * stride);  // the last row stays zero
+                for (int32_t t = 0; t < taps; ++t)
+                    for (int32_t c = 0; c < channels; ++c)
+                        weights[int64_t(t) * stride + c] = int16_t(random.integer(-32768, 32767));
+                Buffer<int16_t> held(int64_t(s.in_rows) * s.in_width * channels, slack);
+                held.fill([&] { return random.integer(-16384, 16383); });
+                const Buffer<int16_t> zeros(channels + 64);
+                const Mask touched(s.out_rows, s.out_width, share, random);
+                const int32_t pixel_stride = padded(channels, 16);
+                Buffer<int32_t> expected(int64_t(s.out_rows) * s.out_width * pixel_stride);
+                expected.fill([&] { return random.integer(INT32_MIN, INT32_MAX); });
+                const Buffer<int32_t> actual(expected);
+                DenseArgs args{&s, {weights.data(), 16, stride, 1}, held.data(), zeros.data(), touched.view,
+                               {expected.data(), pixel_stride, pixel_stride}, 0, s.out_rows};
+                tables.scalar.depthwise(args);
+                args.acc.data = actual.data();
+                tables.tested.depthwise(args);
+                same_outputs(expected, actual, pixel_stride, channels, report, "accumulators");
+            }
+    return report.close();
+}
+
+}  // namespace
+
+int test_convolutions(const Tables& tables) {
+    Report row8("permute_row8"), row16("permute_row16");
+    permuted_rows(tables.tested.permute_row8, row8);
+    permuted_rows(tables.tested.permute_row16, row16);
+    int wrong = row8.close();
+    wrong += row16.close();
+    wrong += convolutions(tables);
+    wrong += depthwise(tables);
+    return wrong;
+}
+
+}  // namespace mquans::test

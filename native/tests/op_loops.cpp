@@ -1,0 +1,253 @@
+// The loops of the float operators.
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+#include "tests/check.h"
+
+namespace mquans::test {
+namespace {
+
+constexpr int32_t lengths[] = {1, 3, 5, 8, 15, 16, 17, 24, 31, 32, 33, 48, 96, 257};
+constexpr float inf = __builtin_inff();
+constexpr float specials[] = {
+    0.0f,     -0.0f,     1.0f,      -1.0f,    2.0f,     -2.0f,   3.0f,     -3.0f,    0.5f,      -0.5f,  1.5f,
+    -1.5f,    2.5f,      -2.5f,     1e-45f,   -1e-45f,  1e-40f,  -1e-40f,  0x1p-126f, -0x1p-126f, 1e-20f, 20.0f,
+    -20.0f,   88.72283f, -88.0f,    89.0f,    -103.9f,  -104.5f, 1e9f,     -1e9f,    0x1p23f,   -0x1p23f, 0x1.fffffep22f,
+    16777217.0f, 3e38f,  -3e38f,    0x1.fffffep127f, -0x1.fffffep127f, inf,  -inf,   __builtin_nanf(""),
+};
+
+float special(Random& random) { return specials[random.integer(0, int32_t(std::size(specials)) - 1)]; }
+
+// Mostly values as networks have them, some of every magnitude, some at the edges.
+float wild(Random& random) {
+    switch (random.integer(0, 7)) {
+        case 0: return special(random);
+        case 1: return __builtin_bit_cast(float, uint32_t(random.bits()));
+        case 2: return random.real(-120.0f, 120.0f);
+        default: return random.real(-6.0f, 6.0f);
+    }
+}
+
+float tame(Random& random) { return random.real(-3.0f, 3.0f); }
+
+Buffer<float> wilds(int64_t n, Random& random) {
+    Buffer<float> values(n);
+    values.fill([&] { return wild(random); });
+    return values;
+}
+
+Buffer<float> tames(int64_t n, Random& random) {
+    Buffer<float> values(n);
+    values.fill([&] { return tame(random); });
+    return values;
+}
+
+bool unary(const Tables& tables) {
+    Report report("unary");
+    Random random(11);
+    const auto compare = [&](int32_t kind, const Buffer<float>& x, bool in_place) {
+        const std::array<float, 2> parameters[] = {{0.1f, 0.5f}, {-1.0f, 6.0f}, {1.67326f, 1.0507f}};
+        for (const auto& [a, b] : parameters) {
+            report.begin("kind %d a %g b %g n %lld in place %d", kind, double(a), double(b),
+                         static_cast<long long>(x.size()), in_place);
+            const Buffer<float> expected(x), actual(x);
+            const int64_t n = x.size();
+            tables.scalar.unary({UnaryKind(kind), a, b, in_place ? expected.data() : x.data(), expected.data(), n});
+            tables.tested.ops->unary({UnaryKind(kind), a, b, in_place ? actual.data() : x.data(), actual.data(), n});
+            report.same(expected, actual, "y");
+            tables.tested.unary({UnaryKind(kind), a, b, x.data(), actual.data(), n});
+            report.same(expected, actual, "y of the kernel");
+        }
+    };
+    for (int32_t kind = 0; kind <= int32_t(UnaryKind::cos); ++kind) {
+        for (const int32_t n : lengths) compare(kind, wilds(n, random), n & 2);
+        compare(kind, wilds(3001, random), false);
+        Buffer<float> edges(int64_t(std::size(specials)));
+        std::copy(std::begin(specials), std::end(specials), edges.data());
+        compare(kind, edges, true);
+    }
+    return report.close();
+}
+
+bool binary(const Tables& tables) {
+    Report report("binary");
+    Random random(12);
+    const auto compare = [&](BinaryArgs args, int64_t y_size) {
+        report.begin("kind %d %dx%d steps %d %d %d scalars %d %d", int(args.kind), args.pixels, args.channels,
+                     int(args.a_step), int(args.b_step), int(args.y_step), args.a_scalar, args.b_scalar);
+        const Buffer<float> expected(y_size, 0, 9.0f), actual(expected);
+        args.y = expected.data();
+        tables.scalar.ops->binary(args);
+        args.y = actual.data();
+        tables.tested.ops->binary(args);
+        report.same(expected, actual, "y");
+    };
+    for (int32_t kind = 0; kind <= int32_t(BinaryKind::prelu); ++kind) {
+        for (const int32_t n : lengths)
+            for (int32_t form = 0; form < 16; ++form) {
+                const bool a_scalar = form & 1, b_scalar = form & 2, a_still = form & 4, strided = form & 8;
+                const int32_t pixels = random.integer(1, 4), gap = strided ? 3 : 0;
+                const int64_t a_step = a_still ? 0 : (a_scalar ? 1 : n) + gap, b_step = (b_scalar ? 1 : n) + gap,
+                              y_step = n + gap;
+                // Exactly what the last pixel ends at: one element more must not be read.
+                const Buffer<float> a = wilds((pixels - 1) * a_step + (a_scalar ? 1 : n), random),
+                                    b = wilds((pixels - 1) * b_step + (b_scalar ? 1 : n), random);
+                if (b_scalar && random.chance(0.3)) b[0] = 2.0f;
+                compare({BinaryKind(kind), a.data(), b.data(), nullptr, a_step, b_step, y_step, a_scalar, b_scalar,
+                         pixels, n}, (pixels - 1) * y_step + n);
+            }
+        // Single channels side by side.
+        for (const int32_t pixels : lengths) {
+            const Buffer<float> a = wilds(pixels, random), b = wilds(pixels, random);
+            for (const auto& [a_step, b_step] : {std::pair{1, 1}, {0, 1}, {1, 0}})
+                compare({BinaryKind(kind), a.data(), b.data(), nullptr, a_step, b_step, 1, !a_step, !b_step, pixels, 1},
+                        pixels);
+        }
+        for (const float value : specials) {
+            const int32_t n = int32_t(std::size(specials));
+            compare({BinaryKind(kind), &value, specials, nullptr, 0, n, n, true, false, 1, n}, n);
+            compare({BinaryKind(kind), specials, &value, nullptr, n, 0, n, false, true, 1, n}, n);
+        }
+    }
+    return report.close();
+}
+
+int windows(const Tables& tables) {
+    int wrong = 0;
+    const std::pair<const char*, void (*OpLoops::*)(const WindowArgs&)> kernels[] = {
+        {"window_max", &OpLoops::window_max},
+        {"window_average", &OpLoops::window_average},
+        {"window_weigh", &OpLoops::window_weigh},
+    };
+    for (const auto& [name, kernel] : kernels) {
+        Report report(name);
+        Random random(13);
+        for (int32_t count = 1; count <= 13; ++count)
+            for (const int32_t n : lengths) {
+                report.begin("%d pixels of %d", count, n);
+                std::vector<Buffer<float>> pixels;
+                std::vector<const float*> x;
+                for (int32_t i = 0; i < count; ++i) {
+                    pixels.push_back(count & 1 ? tames(n, random) : wilds(n, random));
+                    x.push_back(pixels.back().data());
+                }
+                const Buffer<float> weight = tames(count, random), expected(n), actual(n);
+                WindowArgs args{x.data(), weight.data(), count, float(count) + 0.1f, expected.data(), n};
+                (tables.scalar.ops->*kernel)(args);
+                args.y = actual.data();
+                (tables.tested.ops->*kernel)(args);
+                report.same(expected, actual, "y");
+            }
+        wrong += report.close();
+    }
+    return wrong;
+}
+
+int reductions(const Tables& tables) {
+    Report values("reduce_values"), pixels("reduce_pixels");
+    Random random(14);
+    for (int32_t kind = 0; kind <= int32_t(ReduceKind::sum_square); ++kind)
+        for (const int32_t n : lengths)
+            for (const bool strange : {false, true}) {
+                values.begin("kind %d n %d", kind, n);
+                const Buffer<float> x = strange ? wilds(n, random) : tames(n, random);
+                const float expected = tables.scalar.ops->reduce_values(ReduceKind(kind), x.data(), n);
+                const float actual = tables.tested.ops->reduce_values(ReduceKind(kind), x.data(), n);
+                values.same(&expected, &actual, 1, "result");
+
+                const int32_t count = random.integer(0, 5), step = n + (strange ? 0 : 3);
+                pixels.begin("kind %d %dx%d step %d", kind, count, n, step);
+                const int64_t size = count ? int64_t(count - 1) * step + n : 0;
+                const Buffer<float> rows = strange ? wilds(size, random) : tames(size, random);
+                const Buffer<float> y = tames(n, random), y_actual(y);
+                tables.scalar.ops->reduce_pixels({ReduceKind(kind), rows.data(), step, count, n, y.data()});
+                tables.tested.ops->reduce_pixels({ReduceKind(kind), rows.data(), step, count, n, y_actual.data()});
+                pixels.same(y, y_actual, "y");
+            }
+    const int wrong = values.close();
+    return wrong + pixels.close();
+}
+
+int softmax(const Tables& tables) {
+    Report values("softmax_values"), pixels("softmax_pixels");
+    Random random(15);
+    for (const int32_t n : lengths)
+        for (const bool log : {false, true})
+            for (int32_t variant = 0; variant < 6; ++variant) {
+                const bool strange = variant & 1;
+                const int32_t count = variant + 1, gap = variant / 2;
+                const int64_t size = int64_t(count - 1) * (n + gap) + n;
+                const Buffer<float> x = strange ? wilds(size, random) : tames(size, random);
+                const Buffer<float> expected(size, 0, 9.0f), actual(expected), scratch(2 * n);
+                SoftmaxArgs args{x.data(), expected.data(), n + gap, n + gap, count, n, scratch.data(), log};
+                SoftmaxArgs tested = args;
+                tested.y = actual.data();
+                values.begin("n %d log %d wild %d", n, log, strange);
+                tables.scalar.ops->softmax_values(args);
+                tables.tested.ops->softmax_values(tested);
+                values.same(expected, actual, "y");
+                pixels.begin("%dx%d gap %d log %d wild %d", count, n, gap, log, strange);
+                tables.scalar.ops->softmax_pixels(args);
+                tables.tested.ops->softmax_pixels(tested);
+                pixels.same(expected, actual, "y");
+            }
+    const int wrong = values.close();
+    return wrong + pixels.close();
+}
+
+bool layer_norm(const Tables& tables) {
+    Report report("layer_norm");
+    Random random(16);
+    for (const int32_t n : lengths)
+        for (int32_t variant = 0; variant < 6; ++variant) {
+            const int32_t pixels = variant / 2 + 1, gap = variant & 1 ? 3 : 0;
+            report.begin("%dx%d gap %d", pixels, n, gap);
+            const int64_t size = int64_t(pixels - 1) * (n + gap) + n;
+            const Buffer<float> x = variant == 5 ? wilds(size, random) : tames(size, random);
+            const Buffer<float> scale = tames(int64_t(pixels) * n, random), bias = tames(int64_t(pixels) * n, random);
+            const Buffer<float> expected(size, 0, 9.0f), actual(expected);
+            NormArgs args{x.data(), expected.data(), n + gap, n + gap, pixels, n, scale.data(), bias.data(), 1e-5f};
+            tables.scalar.ops->layer_norm(args);
+            args.y = actual.data();
+            tables.tested.ops->layer_norm(args);
+            report.same(expected, actual, "y");
+        }
+    return report.close();
+}
+
+bool matmul(const Tables& tables) {
+    Report report("matmul");
+    Random random(17);
+    for (const int32_t m : {1, 2, 3, 5})
+        for (const int32_t k : {1, 3, 4, 5, 8, 17, 33})
+            for (const int32_t n : lengths) {
+                const int32_t gap = random.integer(0, 2);
+                report.begin("%dx%dx%d gap %d", m, k, n, gap);
+                const Buffer<float> a = tames(int64_t(m - 1) * (k + gap) + k, random),
+                                    b = tames(int64_t(k - 1) * (n + gap) + n, random);
+                if (random.chance(0.1)) a[0] = special(random);
+                const Buffer<float> expected(int64_t(m - 1) * (n + gap) + n, 0, 9.0f), actual(expected);
+                MatMulArgs args{a.data(), b.data(), expected.data(), k + gap, n + gap, n + gap, m, k, n};
+                tables.scalar.ops->matmul(args);
+                args.y = actual.data();
+                tables.tested.ops->matmul(args);
+                report.same(expected, actual, "y");
+            }
+    return report.close();
+}
+
+}  // namespace
+
+int test_op_loops(const Tables& tables) {
+    int wrong = unary(tables);
+    wrong += binary(tables);
+    wrong += windows(tables);
+    wrong += reductions(tables);
+    wrong += softmax(tables);
+    wrong += layer_norm(tables);
+    wrong += matmul(tables);
+    return wrong;
+}
+
+}  // namespace mquans::test

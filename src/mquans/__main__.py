@@ -1,0 +1,5 @@
+"""`python -m mquans` is the command `mquans`."""
+
+from mquans.cli import main
+
+main()

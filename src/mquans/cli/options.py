@@ -1,0 +1,187 @@
+"""Options that several commands share, and what their text means."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mquans.errors import MquansError
+
+PREPARATION = "Preparation of pictures"
+SELECTION = "Which frames"
+
+
+class RuleName(StrEnum):
+    """When a held value is updated."""
+
+    hold = "hold"
+    nearest = "nearest"
+
+
+class WeightBits(StrEnum):
+    """Width of the integer weights."""
+
+    int8 = "8"
+    int16 = "16"
+
+
+class ResizeName(StrEnum):
+    """How a picture is fitted to the network's input."""
+
+    stretch = "stretch"
+    letterbox = "letterbox"
+
+
+class ColorName(StrEnum):
+    """Order of colour channels."""
+
+    rgb = "rgb"
+    bgr = "bgr"
+    gray = "gray"
+    yuv = "yuv"
+
+
+class LayoutName(StrEnum):
+    """Order of axes of the network's input."""
+
+    nchw = "nchw"
+    nhwc = "nhwc"
+
+
+_SOURCE = "Video file, rtsp:// URL, camera index, folder or glob of images, .npy or .npz."
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The network, an ONNX file.")]
+PlanFile = Annotated[Path, typer.Option("--plan", help="The plan made by mquans calibrate.")]
+SourceOption = Annotated[str, typer.Option("--source", help=_SOURCE)]
+Sources = Annotated[
+    list[str], typer.Option("--source", help=f"{_SOURCE} May be given several times.")
+]
+OptionalSource = Annotated[
+    str | None, typer.Option("--source", help=f"Also measure reuse on a clip. {_SOURCE}")
+]
+Frames = Annotated[
+    int | None, typer.Option(min=1, help="At most this many frames.", rich_help_panel=SELECTION)
+]
+Skip = Annotated[
+    int, typer.Option(min=0, help="Leave out the first frames.", rich_help_panel=SELECTION)
+]
+Stride = Annotated[
+    int, typer.Option(min=1, help="Take every N-th frame.", rich_help_panel=SELECTION)
+]
+Threads = Annotated[int, typer.Option(min=1, help="Cores that one frame may use.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+InputShapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        metavar="NAME:D,D,...",
+        help="Fix the shape of an input, such as images:1,3,320,320.",
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH", help="Size of the network's pictures.", rich_help_panel=PREPARATION
+    ),
+]
+Resize = Annotated[
+    ResizeName | None,
+    typer.Option(
+        help="Stretch to the size (default), or keep the aspect.", rich_help_panel=PREPARATION
+    ),
+]
+Color = Annotated[
+    ColorName | None,
+    typer.Option(help="Channel order (default rgb or gray).", rich_help_panel=PREPARATION),
+]
+Layout = Annotated[
+    LayoutName | None,
+    typer.Option(help="Axis order (default by shape).", rich_help_panel=PREPARATION),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        help="In (pixel * scale - mean) / std; a number or a fraction such as 1/255 (default 1).",
+        rich_help_panel=PREPARATION,
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A[,B,C]", help="One for all channels or one each.", rich_help_panel=PREPARATION
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A[,B,C]", help="One for all channels or one each.", rich_help_panel=PREPARATION
+    ),
+]
+
+
+def parse_shapes(entries: list[str] | None) -> dict[str, tuple[int, ...]]:
+    """`name:1,3,320,320` entries by name. Names may hold colons; the last one counts.
+
+    Raises:
+        MquansError: an entry that is not of this form.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for entry in entries or []:
+        name, _, dims = entry.rpartition(":")
+        if not name or not re.fullmatch(r"[0-9]{1,9}(\s*[,x]\s*[0-9]{1,9})*", dims.strip()):
+            raise MquansError(
+                f"--input-shape {entry!r} is not a name and a shape.",
+                hint="Write it like images:1,3,320,320.",
+            )
+        shapes[name] = tuple(int(dim) for dim in re.split(r"[,x]", dims))
+    return shapes
+
+
+def preparation(
+    size: str | None,
+    resize: ResizeName | None,
+    color: ColorName | None,
+    layout: LayoutName | None,
+    scale: str | None,
+    mean: str | None,
+    std: str | None,
+) -> dict[str, Any]:
+    """Fields of `InputFormat` that the user gave.
+
+    Raises:
+        MquansError: a value that cannot be read.
+    """
+    fields: dict[str, Any] = {}
+    if size is not None:
+        match = re.fullmatch(r"([1-9][0-9]{0,5})[xX]([1-9][0-9]{0,5})", size)
+        if match is None:
+            raise MquansError(f"--size {size!r} is not a size.", hint="Write it like 320x240.")
+        fields["width"], fields["height"] = int(match[1]), int(match[2])
+    for name, choice in (("resize", resize), ("color", color), ("layout", layout)):
+        if choice is not None:
+            fields[name] = choice.value
+    if scale is not None:
+        fields["scale"] = number("--scale", scale)
+    for name, text in (("mean", mean), ("std", std)):
+        if text is not None:
+            fields[name] = tuple(number(f"--{name}", part) for part in text.split(","))
+    return fields
+
+
+def number(flag: str, text: str) -> float:
+    """A number or a fraction.
+
+    Raises:
+        MquansError: neither.
+    """
+    above, slash, below = text.partition("/")
+    try:
+        return float(above) / float(below) if slash else float(above)
+    except (ValueError, ZeroDivisionError):
+        raise MquansError(
+            f"{flag} {text!r} is not a number.", hint="Write it like 0.5 or 1/255."
+        ) from None

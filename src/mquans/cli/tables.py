@@ -1,0 +1,236 @@
+"""What commands show when they are not asked for JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from mquans.cli.terminal import show, write
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mquans.calibration import CalibrationResult, Inspection
+    from mquans.demo import DemoResult
+    from mquans.evaluate import Agreement, Comparison, FrameReport, RunSummary, Verification
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A plain table; all columns but the first are right-aligned."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        made.add_column(
+            column,
+            justify="right" if index else "left",
+            overflow="fold" if not index else "ellipsis",
+        )
+    return made
+
+
+def facts(rows: dict[str, str]) -> Table:
+    """Names and values."""
+    made = Table(box=None, pad_edge=False, show_header=False)
+    made.add_column(style="bold")
+    made.add_column(overflow="fold")
+    for name, value in rows.items():
+        made.add_row(name, Text(value))
+    return made
+
+
+def percent(fraction: float) -> str:
+    """`12.3 %`."""
+    return f"{100 * fraction:.1f} %"
+
+
+def macs(number: float) -> str:
+    """MACs in millions."""
+    return f"{number / 1e6:.1f} M"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
+
+
+def show_machine(report: dict[str, Any]) -> None:
+    """`mquans doctor`."""
+    extras = [
+        f"{name}: " + ("yes" if there else f'no, pip install "mquans[{name}]"')
+        for name, there in report["extras"].items()
+    ]
+    counters = ", ".join(report["energy_counters"]) or "none that this user may read"
+    show(
+        facts(
+            {
+                "CPU": report["cpu"],
+                "instruction set": f"{report['isa']} (of {', '.join(report['isas'])})",
+                "threads": str(report["threads"]),
+                "Python": report["python"],
+                "packages": ", ".join(
+                    f"{name} {number or 'missing'}" for name, number in report["versions"].items()
+                ),
+                "extras": "\n".join(extras),
+                "energy counters": counters,
+            }
+        )
+    )
+
+
+def show_inspection(inspection: Inspection) -> None:
+    """`mquans inspect`."""
+    covered = inspection.coverage
+    nodes = table("node", "operator", "mode", "MACs", "share")
+    for node in covered.nodes:
+        share = percent(node.macs / covered.macs) if node.macs else ""
+        style = {"reuse": "", "native": "dim", "island": "yellow"}[node.mode]
+        count = macs(node.macs) if node.macs else ""
+        nodes.add_row(Text(node.name), node.op, node.mode, count, share, style=style)
+    show(nodes, "")
+    for island in covered.islands:
+        show(
+            Text(f"{island.name} ({', '.join(island.ops)}) runs on onnxruntime: {island.reason}"),
+        )
+    share = percent(covered.reuse_macs_fraction)
+    show(f"{share} of {macs(covered.macs)} MACs lie in layers with reuse.")
+    if inspection.sweep is None:
+        return
+    measured = inspection.sweep.measured
+    similarity = table("similarity", *(f"{bits} bits" for bits in measured))
+    for name in next(iter(measured.values())).work.layers:
+        shares = (percent(m.work.layers[name].similarity) for m in measured.values())
+        similarity.add_row(Text(name), *shares)
+    totals = table("whole network", *(f"{bits} bits" for bits in measured))
+    totals.add_row("similarity", *(percent(m.work.similarity) for m in measured.values()))
+    totals.add_row(
+        "computation reuse", *(percent(m.work.computation_reuse) for m in measured.values())
+    )
+    totals.add_row("loss (p95)", *(f"{m.loss:.4f}" for m in measured.values()))
+    show("", similarity, "", totals, "", inspection.advice or "")
+
+
+def show_calibration(result: CalibrationResult, written: Path | None, *, layers: bool) -> None:
+    """`mquans calibrate`."""
+    candidates = table("bits", "MACs done", "loss (p95)", "loss (mean)", "rel_sq")
+    for bits, measured in result.sweep.measured.items():
+        agreement = measured.agreement
+        candidates.add_row(
+            f"{bits}{' *' if bits == result.bits and written else ''}",
+            percent(measured.work.macs_fraction),
+            f"{agreement.loss_p95:.4f}",
+            f"{agreement.loss_mean:.4f}",
+            f"{agreement.rel_sq_mean:.5f}",
+        )
+    frames = f"Measured on {result.sweep.held_out_frames} frames that ranges were not taken from."
+    show(candidates, "", frames)
+    if layers:
+        rows = table("layer", "MACs", "MACs done", "similarity")
+        for name, work in result.measured.work.layers.items():
+            count = macs(work.macs / result.measured.work.frames)
+            rows.add_row(Text(name), count, percent(work.macs_fraction), percent(work.similarity))
+        show("", rows)
+    if not result.tells_frozen:
+        show(
+            f"These clips are too quiet to trust the loss: outputs frozen at the first frame would "
+            f"lose only {result.sweep.frozen_loss:.4f}. Add a livelier one."
+        )
+    if written is not None:
+        show(Text(f"Wrote {written}: {result.bits} bits, rule {result.plan.rule}."))
+
+
+def show_frame(report: FrameReport) -> None:
+    """One line per frame of `mquans run`."""
+    if report.stats is None:
+        write(f"frame {report.frame}: refused, it holds NaN or infinite values\n")
+        return
+    write(
+        f"frame {report.frame}: {percent(1 - report.stats.computation_reuse)} of MACs, "
+        f"similarity {percent(report.stats.similarity)}, {report.time_ms:.2f} ms\n"
+    )
+
+
+def show_run(summary: RunSummary, output: Path | None) -> None:
+    """The end of `mquans run`."""
+    values = summary.as_dict()
+    rows = {
+        "frames": str(values["frames"]),
+        "computation reuse": percent(summary.work.computation_reuse),
+        "similarity": percent(summary.work.similarity),
+        "time per frame": f"{values['time_ms']['median']:.2f} ms median, "
+        f"{values['time_ms']['p95']:.2f} ms p95",
+        "stream state": size(summary.state_bytes),
+    }
+    if summary.refused:
+        rows["refused"] = f"{len(summary.refused)} frames with NaN or infinite values"
+    if output is not None:
+        rows["outputs"] = str(output)
+    show("", facts(rows))
+
+
+def show_comparison(result: Comparison) -> None:
+    """`mquans compare`."""
+    show(*comparison_parts(result))
+
+
+def comparison_parts(result: Comparison) -> list[RenderableType]:
+    """Tables on speed, work and agreement."""
+    speed = table("engine", "median", "p95", "mquans is", "loss (p95)", "rel_sq", "argmax")
+    for name, times in result.time_ms.items():
+        ratio = result.speedup.get(name)
+        agreement = result.agreement.get(name)
+        speed.add_row(
+            name,
+            f"{times['median']:.2f} ms",
+            f"{times['p95']:.2f} ms",
+            "" if ratio is None else f"{ratio:.2f}x as fast",
+            *(_agreement_cells(agreement) if agreement else ("reference", "", "")),
+        )
+    rows = {
+        "frames": str(result.work.frames),
+        "computation reuse": f"{percent(result.work.computation_reuse)} "
+        f"({macs(result.work.macs_done / result.work.frames)} of "
+        f"{macs(result.work.macs_total / result.work.frames)} MACs per frame)",
+        "similarity": percent(result.work.similarity),
+        "memory": f"{size(result.weights_bytes)} weights, {size(result.state_bytes)} per stream",
+        "run on": f"{result.threads} thread{'s' if result.threads > 1 else ''}, {result.isa}",
+    }
+    if result.refused:
+        rows["refused"] = f"{result.refused} frames with NaN or infinite values"
+    return [facts(rows), "", speed]
+
+
+def show_verification(result: Verification) -> None:
+    """`mquans verify`."""
+    if result.exact:
+        show(
+            f"[green]Exact[/]: over {result.frames} frames, every accumulator of {result.layers} "
+            "layers equals the product of weights and held values, and no refresh changed an "
+            "output bit."
+        )
+    else:
+        show(Text(f"Not exact: {result.first_violation}.", style="red"))
+    if result.refused:
+        show(f"{result.refused} frames with NaN or infinite values were refused.")
+
+
+def show_demo(result: DemoResult) -> None:
+    """`mquans demo`."""
+    show(
+        Text(f"{result.model}, {result.size[0]}x{result.size[1]}, on {result.clip}"),
+        "",
+        *comparison_parts(result.comparison),
+        "",
+        f"Detection F1 at IoU 0.5 against onnxruntime fp32: {result.f1:.3f} "
+        f"({result.faces} faces in {result.comparison.work.frames} frames)",
+        Text(f"Wrote {result.picture}"),
+    )
+
+
+def _agreement_cells(agreement: Agreement) -> tuple[str, str, str]:
+    return (
+        f"{agreement.loss_p95:.4f}",
+        f"{agreement.rel_sq_mean:.5f}",
+        f"{agreement.argmax:.4f}",
+    )

@@ -1,0 +1,41 @@
+"""Importing and asking for help must not load what is not needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+HEAVY = ("onnx", "onnxruntime", "av", "PIL", "rich", "typer", "torch", "openvino", "msgspec")
+
+
+def loaded(code: str) -> set[str]:
+    """Top-level packages loaded after running code in a new process."""
+    report = "import sys; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_import_pulls_in_nothing_heavy() -> None:
+    """A service that imports mquans to read one error class should not pay for onnxruntime."""
+    assert loaded("import mquans; mquans.MquansError").isdisjoint(HEAVY)
+
+
+def test_engine_does_not_load_the_offline_half() -> None:
+    """A camera box runs plans; it does not make them."""
+    code = "import mquans.engine.session, sys; assert 'mquans.calibration' not in sys.modules"
+    assert loaded(code).isdisjoint({"torch", "openvino", "rich", "typer"})
+
+
+def test_help_is_quick() -> None:
+    """Shells ask for it on every Tab; the best of three, since machines are shared."""
+    times_s = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "mquans", "--help"], capture_output=True, text=True, check=True
+        )
+        times_s.append(time.perf_counter() - start)
+    assert min(times_s) < 1.0

@@ -1,0 +1,172 @@
+"""Whatever is wrong with the input: one clear sentence, exit code 1, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from .conftest import Run, one_sentence, only_json
+
+
+def test_wrong_flag(mquans: Run, small_model: Path) -> None:
+    done = mquans("inspect", small_model, "--fast")
+    assert done.returncode == 1
+    assert "--fast" in one_sentence(done)
+
+
+def test_missing_model(mquans: Run) -> None:
+    done = mquans("inspect", "none.onnx")
+    assert done.returncode == 1
+    assert "none.onnx" in one_sentence(done)
+
+
+def test_truncated_model(mquans: Run, small_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.onnx").write_bytes(small_model.read_bytes()[:-700])
+    done = mquans("inspect", "cut.onnx")
+    assert done.returncode == 1
+    one_sentence(done)
+
+
+def test_model_that_is_a_picture(mquans: Run, tmp_path: Path) -> None:
+    (tmp_path / "cat.onnx").write_bytes(b"\x89PNG\r\n\x1a\n" * 99)
+    done = mquans("inspect", "cat.onnx")
+    assert done.returncode == 1
+    assert "not an ONNX model" in one_sentence(done)
+
+
+def test_missing_source(mquans: Run, small_model: Path, plan: Path) -> None:
+    done = mquans("run", small_model, "--plan", plan, "--source", "none.mp4")
+    assert done.returncode == 1
+    assert "A source is" in one_sentence(done)
+
+
+def test_source_that_is_no_video(mquans: Run, small_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"no video" * 100)
+    done = mquans("calibrate", small_model, "--source", "clip.mp4", "-o", "p")
+    assert done.returncode == 1
+    assert "clip.mp4" in one_sentence(done)
+
+
+def test_truncated_video_gives_what_it_holds(
+    mquans: Run, small_model: Path, tmp_path: Path
+) -> None:
+    """With a warning that it broke off."""
+    av = pytest.importorskip("av")
+    whole = tmp_path / "whole.mkv"
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(30):
+            pixels = np.random.default_rng(index).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    data = whole.read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    done = mquans("calibrate", small_model, "--source", "cut.mkv", "-o", "plan.json", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "warning" in done.stderr
+    ran = mquans("run", small_model, "--plan", "plan.json", "--source", "cut.mkv", "--json")
+    assert 4 < only_json(ran)["frames"] < 30
+
+
+def test_model_changed_under_its_plan(
+    mquans: Run, small_model: Path, plan: Path, clip: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(small_model)
+    model.doc_string = "changed"
+    onnx.save(model, tmp_path / "changed.onnx")
+    done = mquans("run", "changed.onnx", "--plan", plan, "--source", clip)
+    assert done.returncode == 1
+    assert "another model" in one_sentence(done)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ({"version": 99}, "newer mquans"),
+        ({"shell": "rm -rf ~"}, "shell"),
+        ({"layers": []}, "lacks layers"),
+        ({"grid_bits": 64}, "grid_bits"),
+        ({"input_shapes": {"x": [1, 3, 2**40, 2**40]}}, "elements"),
+    ],
+)
+def test_hostile_plan(
+    mquans: Run,
+    small_model: Path,
+    plan: Path,
+    clip: Path,
+    tmp_path: Path,
+    edit: dict[str, object],
+    said: str,
+) -> None:
+    """Edited by hand, by a newer version or by an enemy."""
+    (tmp_path / "plan.json").write_text(json.dumps(json.loads(plan.read_text()) | edit))
+    done = mquans("run", small_model, "--plan", "plan.json", "--source", clip)
+    assert done.returncode == 1
+    assert said in one_sentence(done)
+
+
+def test_frame_with_nan_is_refused_and_the_run_goes_on(
+    mquans: Run, small_model: Path, plan: Path, clip: Path, tmp_path: Path
+) -> None:
+    frames = np.load(clip)
+    frames[5, 0, 3, 3] = np.nan
+    np.save(tmp_path / "bad.npy", frames)
+    args = ("run", small_model, "--plan", plan, "--source", "bad.npy")
+    found = only_json(mquans(*args, "--json"))
+    assert (found["frames"], found["refused"]) == (19, [5])
+    assert "frame 5: refused" in mquans(*args).stdout
+
+
+def test_frames_of_another_shape(
+    mquans: Run, small_model: Path, plan: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "small.npy", np.zeros((5, 3, 8, 8), np.float32))
+    done = mquans("run", small_model, "--plan", plan, "--source", "small.npy", "-q")
+    assert done.returncode == 1
+    assert "[1, 3, 16, 16]" in one_sentence(done)
+
+
+def test_pictures_without_preparation(
+    mquans: Run, small_model: Path, plan: Path, tmp_path: Path
+) -> None:
+    """The plan was made from ready tensors."""
+    np.save(tmp_path / "pictures.npy", np.zeros((5, 16, 16, 3), np.uint8))
+    done = mquans("run", small_model, "--plan", plan, "--source", "pictures.npy", "-q")
+    assert done.returncode == 1
+    one_sentence(done)
+
+
+@pytest.mark.parametrize("limit", [0, 20_000])
+def test_full_disk(
+    mquans: Run, small_model: Path, plan: Path, clip: Path, tmp_path: Path, limit: int
+) -> None:
+    """A limit on the size of files stops writing just as a full disk does."""
+
+    def shrink() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = mquans(
+        "run", small_model, "--plan", plan, "--source", clip, "-q", "--output", "out.npz",
+        preexec_fn=shrink,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "cannot be written" in one_sentence(done)
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_full_disk_while_saving_the_plan(
+    mquans: Run, small_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    def shrink() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    done = mquans("calibrate", small_model, "--source", clip, "-o", "plan.json", preexec_fn=shrink)
+    assert done.returncode == 1
+    assert "cannot be written" in one_sentence(done)
+    assert list(tmp_path.iterdir()) == []

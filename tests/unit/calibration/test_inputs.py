@@ -1,0 +1,143 @@
+"""Shapes and preparation from what the user says, and frames into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mquans.calibration import load_clips, resolve_inputs
+from mquans.calibration.inputs import Clip, as_specs, resolve_shapes
+from mquans.errors import SourceError
+from mquans.importers import ModelFile, read_model
+from mquans.sources import SourceWarning
+
+
+def relu(*shapes: list[object]) -> ModelFile:
+    """A network of one Relu per input."""
+    inputs = [
+        helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, shape)
+        for i, shape in enumerate(shapes)
+    ]
+    outputs = [
+        helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, None) for i in range(len(shapes))
+    ]
+    nodes = [helper.make_node("Relu", [f"x{i}"], [f"y{i}"]) for i in range(len(shapes))]
+    graph = helper.make_graph(nodes, "relu", inputs, outputs)
+    return read_model(
+        onnx.helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        ).SerializeToString()
+    )
+
+
+def test_size_fixes_dynamic_pictures() -> None:
+    """`--size` alone must be enough for a network of any size."""
+    setup = resolve_inputs(
+        relu(["N", 3, "H", "W"]), "clip.mp4", input={"width": 64, "height": 32, "color": "bgr"}
+    )
+    assert setup.shapes == {"x0": (1, 3, 32, 64)}
+    assert setup.format is not None
+    assert setup.format.color == "bgr"
+
+
+def test_size_overrides_what_the_export_left_behind() -> None:
+    """CenterFace declares [10, 3, 32, 32] and takes any size."""
+    setup = resolve_inputs(relu([10, 3, 32, 32]), "clip.mp4", input={"width": 64, "height": 96})
+    assert setup.shapes == {"x0": (1, 3, 96, 64)}
+
+
+def test_pictures_without_a_size_name_the_flag() -> None:
+    """The way out is in the message."""
+    with pytest.raises(SourceError, match="--size"):
+        resolve_inputs(relu(["N", 3, "H", "W"]), "clip.mp4")
+
+
+def test_contradicting_sizes_are_refused() -> None:
+    """Neither may win silently."""
+    with pytest.raises(SourceError, match="Give only one"):
+        resolve_inputs(
+            relu([1, 3, 8, 8]),
+            "clip.mp4",
+            input_shapes={"x0": (1, 3, 16, 16)},
+            input={"width": 32, "height": 32},
+        )
+
+
+def test_ready_tensors_fix_dynamic_dimensions(tmp_path: Path) -> None:
+    """A source knows its own shape; nothing is prepared."""
+    path = tmp_path / "frames.npy"
+    np.save(path, np.zeros((5, 3, 24, 40), np.float32))
+    setup = resolve_inputs(relu(["N", 3, "H", "W"]), str(path))
+    assert setup.shapes == {"x0": (1, 3, 24, 40)}
+    assert setup.format is None
+
+
+def test_stored_pictures_are_pictures(tmp_path: Path) -> None:
+    """uint8 in .npy goes the way of video."""
+    path = tmp_path / "frames.npy"
+    np.save(path, np.zeros((5, 24, 40, 3), np.uint8))
+    setup = resolve_inputs(relu([1, 3, 24, 40]), str(path))
+    assert setup.format is not None
+    assert (setup.format.width, setup.format.height) == (40, 24)
+
+
+def test_several_inputs_need_named_arrays() -> None:
+    """A picture cannot feed two inputs."""
+    with pytest.raises(SourceError, match="x0, x1"):
+        resolve_inputs(relu([1, 3, 8, 8], [1, 4]), "clip.mp4")
+
+
+def test_shapes_without_a_clip() -> None:
+    """`inspect --size` works without `--source`."""
+    assert resolve_shapes(relu(["N", 3, "H", "W"]), input={"width": 8, "height": 4}) == {
+        "x0": (1, 3, 4, 8)
+    }
+    assert resolve_shapes(relu([1, 3, 8, 8])) == {}
+
+
+def test_frames_with_nan_are_left_out_with_a_warning() -> None:
+    """One bad frame must not spoil all ranges."""
+    frames = np.zeros((8, 3, 4, 4), np.float32)
+    frames[3] = np.nan
+    model = relu([1, 3, 4, 4])
+    setup = resolve_inputs(model, frames)
+    with pytest.warns(SourceWarning, match="1 frames"):
+        (clip,) = load_clips([frames], setup, {"x0": (1, 3, 4, 4)})
+    assert len(clip.frames) == 7
+
+
+def test_clip_of_another_shape_is_refused() -> None:
+    """With both shapes in the message."""
+    frames = np.zeros((8, 3, 4, 6), np.float32)
+    setup = resolve_inputs(relu([1, 3, 4, 4]), frames)
+    with pytest.raises(SourceError, match=r"\[1, 3, 4, 6\].*\[1, 3, 4, 4\]"):
+        load_clips([frames], setup, {"x0": (1, 3, 4, 4)})
+
+
+def test_too_short_clip_is_refused() -> None:
+    """Nothing would be left to measure on."""
+    frames = np.zeros((3, 3, 4, 4), np.float32)
+    setup = resolve_inputs(relu([1, 3, 4, 4]), frames)
+    with pytest.raises(SourceError, match="at least 4"):
+        load_clips([frames], setup, {"x0": (1, 3, 4, 4)})
+
+
+def test_held_out_frames_are_the_last_and_at_least_two() -> None:
+    """One frame has no change to measure."""
+    clip = Clip("clip", [{"x": np.full((1,), i, np.float32)} for i in range(10)])
+    early, late = clip.split(0.25)
+    assert [feeds["x"][0] for feeds in late] == [8, 9]
+    assert len(early) == 8
+    assert len(Clip("clip", clip.frames[:4]).split(0.1)[1]) == 2
+
+
+def test_lists_of_paths_are_several_clips_and_lists_of_arrays_one() -> None:
+    """`mquans.calibrate(model, [a.mp4, b.mp4])`."""
+    assert as_specs(["a.mp4", Path("b.mp4")]) == ["a.mp4", Path("b.mp4")]
+    assert as_specs("a.mp4") == ["a.mp4"]
+    assert len(as_specs([np.zeros(3), np.zeros(3)])) == 1
+    assert len(as_specs(np.zeros(3) for _ in range(5))) == 1

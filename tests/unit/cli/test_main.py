@@ -1,0 +1,100 @@
+"""Exit codes and messages, without starting a process."""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from mquans.cli import commands
+from mquans.cli.main import INTERRUPTED, PIPE_CLOSED, run
+from mquans.cli.terminal import PipeClosedError, show, write
+from mquans.errors import ModelError
+
+
+@pytest.fixture(autouse=True)
+def untouched() -> Iterator[None]:
+    """The command line owns its process; this one is pytest's."""
+    handler, show_warning = signal.getsignal(signal.SIGTERM), warnings.showwarning
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    warnings.showwarning = show_warning
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["run", "--nonsense"], "--nonsense"),
+        (["frobnicate"], "frobnicate"),
+        (["run", "m.onnx"], "--plan"),
+        (["calibrate", "m.onnx", "--source", "x", "-o", "p", "--bits", "13"], "--bits"),
+        (["calibrate", "m.onnx", "--source", "x", "-o", "p", "--rule", "most"], "most"),
+        (["inspect"], "MODEL"),
+    ],
+)
+def test_usage_errors_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], args: list[str], said: str
+) -> None:
+    """With exit code 1, not click's 2, which means a broken law here."""
+    assert run(args) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("mquans: ")
+    assert said in error
+    assert "--help" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (ModelError("the model is odd.", hint="Export it again."), 1),
+        (KeyboardInterrupt(), INTERRUPTED),
+        (PipeClosedError(), PIPE_CLOSED),
+        (MemoryError(), 1),
+    ],
+)
+def test_every_way_out_has_its_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    raised: BaseException,
+    code: int,
+) -> None:
+    """Scripts go by it; nobody sees a traceback."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(commands, "show_json", fail)
+    assert run(["doctor", "--json"]) == code
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_faults_of_our_own_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug without a traceback cannot be reported."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(commands, "show_json", fail)
+    with pytest.raises(ZeroDivisionError):
+        run(["doctor", "--json"])
+
+
+def test_closed_pipe_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mquans run ... | head` ends quietly."""
+
+    class Closed:
+        def write(self, text: str) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    with pytest.raises(PipeClosedError):
+        write("x")
+
+
+def test_tables_have_no_trailing_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are pasted into issues."""
+    show("one", "")
+    assert capsys.readouterr().out == "one\n\n"
