@@ -129,10 +129,12 @@ void bind_stream(nb::module_& m) {
             "tensor"_a, "values"_a.noconvert(),
             "Brings an island's output in, [rows][width][channels]; pixels that differ are marked.")
         .def_prop_ro("bytes", &Stream::bytes)
-        .def_prop_ro("held",
-                     [](const Stream& self) {
-                         return to_numpy(self.held_data(), {size_t(self.program().held_size)});
-                     })
+        .def_prop_ro(
+            "held",
+            [](const Stream& self) {
+                return to_numpy(self.held_data(), {size_t(self.program().held_size)});
+            },
+            nb::rv_policy::move)
         .def("set_held",
              [](Stream& self, nb::ndarray<const int16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> held) {
                  expect(int64_t(held.size()), self.program().held_size, "held values");

@@ -34,6 +34,8 @@ Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t input
         if (inside < tap_count) partial.push_back({o, tap_count - inside});
         begin.push_back(int32_t(taps.size()));
     }
+    identity = tap_count == 1 && inputs == outputs && partial.empty();
+    for (int32_t o = 0; identity && o < outputs; ++o) identity = grid[o] == o;
     reach_begin.push_back(0);
     for (const auto& outputs_of : reached) {
         reach.insert(reach.end(), outputs_of.begin(), outputs_of.end());
@@ -232,10 +234,10 @@ void Program::finish() {
     }
 }
 
-std::unique_ptr<Program::Lists> Program::take_lists() {
+std::unique_ptr<ChangeLists> Program::take_lists() {
     std::lock_guard<std::mutex> lock(lists_mutex_);
     if (free_lists_.empty()) {
-        auto lists = std::make_unique<Lists>();
+        auto lists = std::make_unique<ChangeLists>();
         lists->channel.resize(lists_size_ + 64);
         lists->delta.resize(lists_size_ + 64);
         return lists;
@@ -245,7 +247,7 @@ std::unique_ptr<Program::Lists> Program::take_lists() {
     return lists;
 }
 
-void Program::give_back(std::unique_ptr<Lists> lists) {
+void Program::give_back(std::unique_ptr<ChangeLists> lists) {
     std::lock_guard<std::mutex> lock(lists_mutex_);
     free_lists_.push_back(std::move(lists));
 }
@@ -253,9 +255,11 @@ void Program::give_back(std::unique_ptr<Lists> lists) {
 void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held) {
     std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
     if (pool_.threads() > 1) pool_lock.lock();
-    auto lists = take_lists();
+    // Lists made before an island are read after it, so the stream keeps them until its frame ends.
+    std::unique_ptr<ChangeLists>& lists = stream.lists.held;
+    if (!lists) lists = take_lists();
     Context context{stream, pool_, kernels_, snap, keep_held, lists->channel.data(), lists->delta.data()};
-    if (snap)
+    if (snap && first == 0)
         for (const Port& port : inputs) stream.mask(port.tensor).fill();
     for (int32_t i = first; i < last; ++i) {
         if (!stream.profile) {
@@ -267,7 +271,7 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool k
         const auto spent = std::chrono::steady_clock::now() - start;
         stream.step_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
     }
-    give_back(std::move(lists));
+    if (last == int32_t(steps_.size())) give_back(std::move(lists));
 }
 
 int64_t Program::weights_bytes() const {

@@ -42,7 +42,7 @@ void touch_rows(const Frame& f, int32_t begin, int32_t end) {
     const LayerShape& s = f.layer.shape;
     const int32_t words = f.changes.pixels.words();
     const AxisTaps& cols = s.cols;
-    const bool pointwise = s.col_taps == 1 && s.in_width == s.out_width;
+    const bool pointwise = f.layer.cols.identity;
     std::vector<uint64_t> line(words);  // changed pixels of all input rows that one output row reads
     for (int32_t r = begin; r < end; ++r) {
         f.touched.clear_row(r);

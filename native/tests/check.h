@@ -9,8 +9,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "mquans/kernels.h"
@@ -55,33 +55,48 @@ private:
     uint64_t state_;
 };
 
+// Whole pages with one behind them that faults. They are kept for the next taker of the same size, as
+// an emulated system call is slow.
+class Pages {
+public:
+    static constexpr size_t page = 4096;
+
+    static char* take(size_t count) {
+        std::vector<char*>& free = free_[count];
+        if (free.empty()) free.push_back(map(count));
+        char* const at = free.back();
+        free.pop_back();
+        return at;
+    }
+    static void give_back(char* at, size_t count) { free_[count].push_back(at); }
+
+private:
+    static char* map(size_t count) {
+        const size_t size = count * page;
+        void* at = mmap(nullptr, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (at == MAP_FAILED || mprotect(static_cast<char*>(at) + size, page, PROT_NONE)) {
+            std::perror("mmap");
+            std::exit(2);
+        }
+        return static_cast<char*>(at);
+    }
+    static inline std::map<size_t, std::vector<char*>> free_;
+};
+
 // `size` elements and the `slack` behind them that kernels may read; the next byte is a fault.
 template <class T>
 class Buffer {
 public:
-    explicit Buffer(int64_t size = 0, int64_t slack = 0, T value = T()) : size_(size), slack_(slack) {
-        const size_t page = 4096, bytes = size_t(size + slack) * sizeof(T);
-        mapped_ = (bytes + page - 1) / page * page + page;
-        void* at = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (at == MAP_FAILED || mprotect(static_cast<char*>(at) + mapped_ - page, page, PROT_NONE)) {
-            std::perror("mmap");
-            std::exit(2);
-        }
-        map_ = at;
-        data_ = reinterpret_cast<T*>(static_cast<char*>(at) + mapped_ - page - bytes);
+    explicit Buffer(int64_t size, int64_t slack = 0, T value = T())
+        : size_(size), slack_(slack), pages_((bytes() + Pages::page - 1) / Pages::page),
+          at_(Pages::take(pages_)), data_(reinterpret_cast<T*>(at_ + pages_ * Pages::page - bytes())) {
         for (int64_t i = 0; i < size + slack; ++i) data_[i] = value;
     }
     Buffer(const Buffer& other) : Buffer(other.size_, other.slack_) {
-        std::memcpy(data_, other.data_, size_t(size_ + slack_) * sizeof(T));
+        std::memcpy(data_, other.data_, bytes());
     }
-    Buffer(Buffer&& other) noexcept { swap(other); }
-    Buffer& operator=(Buffer other) noexcept {
-        swap(other);
-        return *this;
-    }
-    ~Buffer() {
-        if (map_) munmap(map_, mapped_);
-    }
+    Buffer& operator=(const Buffer&) = delete;
+    ~Buffer() { Pages::give_back(at_, pages_); }
 
     T* data() const { return data_; }
     int64_t size() const { return size_; }
@@ -92,18 +107,12 @@ public:
     }
 
 private:
-    void swap(Buffer& other) {
-        std::swap(size_, other.size_);
-        std::swap(slack_, other.slack_);
-        std::swap(mapped_, other.mapped_);
-        std::swap(map_, other.map_);
-        std::swap(data_, other.data_);
-    }
+    size_t bytes() const { return size_t(size_ + slack_) * sizeof(T); }
 
-    int64_t size_ = 0, slack_ = 0;
-    size_t mapped_ = 0;
-    void* map_ = nullptr;
-    T* data_ = nullptr;
+    int64_t size_, slack_;
+    size_t pages_;
+    char* at_;
+    T* data_;
 };
 
 // A mask whose pixels are set with the given probability.

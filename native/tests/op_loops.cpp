@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <utility>
 
 #include "tests/check.h"
 
@@ -128,6 +129,7 @@ int windows(const Tables& tables) {
                 report.begin("%d pixels of %d", count, n);
                 std::vector<Buffer<float>> pixels;
                 std::vector<const float*> x;
+                pixels.reserve(count);
                 for (int32_t i = 0; i < count; ++i) {
                     pixels.push_back(count & 1 ? tames(n, random) : wilds(n, random));
                     x.push_back(pixels.back().data());

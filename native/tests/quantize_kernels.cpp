@@ -1,6 +1,4 @@
 // What is between convolutions: epilogue, quantize and compare, and both at once.
-#include <algorithm>
-
 #include "tests/check.h"
 
 namespace mquans::test {
@@ -11,30 +9,7 @@ struct QuantizeCase {
     float limit;
     bool hold, list;
     double dirty;
-};
-
-// What a call changes.
-struct Quantized {
-    Quantized(const QuantizeCase& c, int64_t capacity, Random& random)
-        : held(int64_t(c.rows) * c.width * c.channels, slack),
-          begin(int64_t(c.rows) * c.width * c.groups),
-          count(int64_t(c.rows) * c.width * c.groups, 0, 7),
-          channel(capacity * c.rows, 64, 0x7777),
-          delta(capacity * c.rows, 64, 0x7777),
-          pixels(c.rows, c.width, 0.5, random),
-          row_changed(c.rows, 0, -1) {}
-    Quantized(const Quantized&) = default;
-
-    ChangeList list() const {
-        return {begin.data(), count.data(), channel.data(), delta.data(), pixels.view};
-    }
-
-    Buffer<int16_t> held;
-    Buffer<uint32_t> begin;
-    Buffer<uint16_t> count, channel;
-    Buffer<int16_t> delta;
-    Mask pixels;
-    Buffer<int64_t> row_changed;
+    int64_t row_capacity() const { return int64_t(width) * groups * padded(channels / groups, 2) + 32; }
 };
 
 struct Rule {
@@ -54,45 +29,41 @@ struct Rule {
     Buffer<int16_t> offset, mask, threshold;
 };
 
-// Values near what is held, on rounding boundaries, beyond the limit, and no numbers at all.
-float input_near(int16_t held, float inverse_delta, Random& random) {
-    const float specials[] = {0.0f, -0.0f, 1e30f, -1e30f, __builtin_inff(), -__builtin_inff(),
-                              __builtin_nanf(""), 1e-42f};
-    switch (random.integer(0, 9)) {
-        case 0: return random.real(-400.0f, 400.0f);
-        case 1: return (float(random.integer(-3000, 3000)) + 0.5f) / inverse_delta;
-        case 2: return random.chance(0.1) ? specials[random.integer(0, 7)] : 0.0f;
-        case 3: case 4: return (float(held) + random.real(-70.0f, 70.0f)) / inverse_delta;
-        default: return float(held) / inverse_delta;
+// What a call changes.
+struct Quantized {
+    Quantized(const QuantizeCase& c, Random& random)
+        : held(int64_t(c.rows) * c.width * c.channels, slack),
+          begin(int64_t(c.rows) * c.width * c.groups),
+          count(int64_t(c.rows) * c.width * c.groups, 0, 7),
+          channel(c.row_capacity() * c.rows, 64, 0x7777),
+          delta(c.row_capacity() * c.rows, 64, 0x7777),
+          pixels(c.rows, c.width, 0.5, random),
+          row_changed(c.rows, 0, -1) {
+        held.fill([&] { return random.integer(-int32_t(c.limit), int32_t(c.limit)); });
     }
-}
+    Quantized(const Quantized&) = default;
 
-void quantize_case(const QuantizeCase& c, const Tables& tables, Random& random, Report& report) {
-    report.begin("%dx%dx%d groups %d stride %d limit %g hold %d list %d dirty %g", c.rows, c.width,
-                 c.channels, c.groups, c.stride, double(c.limit), c.hold, c.list, c.dirty);
-    const int64_t capacity = int64_t(c.width) * c.groups * padded(c.channels / c.groups, 2) + 32;
-    const Rule rule(c, random);
-    const int32_t pixels = c.rows * c.width;
-    Buffer<float> x(int64_t(pixels) * c.stride);
-    Quantized expected(c, capacity, random);
-    expected.held.fill([&] { return random.integer(-int32_t(c.limit), int32_t(c.limit)); });
-    for (int32_t p = 0; p < pixels; ++p)
-        for (int32_t i = 0; i < c.channels; ++i)
-            x[int64_t(p) * c.stride + i] =
-                input_near(expected.held[int64_t(p) * c.channels + i], rule.inverse_delta[i], random);
-    const Mask dirty(c.rows, c.width, c.dirty, random);
-    const int32_t first = c.rows > 2 ? 1 : 0;
-    QuantizeArgs args{{x.data(), c.rows, c.width, c.channels, c.stride}, dirty.view, nullptr,
-                      rule.inverse_delta.data(), c.limit, rule.offset.data(), rule.mask.data(),
-                      rule.threshold.data(), c.hold, c.groups, c.list, {}, capacity, first, c.rows, nullptr};
-    const Quantized actual(expected);
-    for (const bool tested : {false, true}) {
-        const Quantized& out = tested ? actual : expected;
-        args.held = out.held.data();
-        args.changes = out.list();
-        args.row_changed = out.row_changed.data();
-        (tested ? tables.tested : tables.scalar).quantize(args);
+    QuantizeArgs arguments(const QuantizeCase& c, const Rule& rule, const Buffer<float>& x, const Mask& dirty,
+                           int32_t first) const {
+        return {{x.data(), c.rows, c.width, c.channels, c.stride}, dirty.view, held.data(),
+                rule.inverse_delta.data(), c.limit, rule.offset.data(), rule.mask.data(),
+                rule.threshold.data(), c.hold, c.groups, c.list,
+                {begin.data(), count.data(), channel.data(), delta.data(), pixels.view}, c.row_capacity(),
+                first, c.rows, row_changed.data()};
     }
+
+    Buffer<int16_t> held;
+    Buffer<uint32_t> begin;
+    Buffer<uint16_t> count, channel;
+    Buffer<int16_t> delta;
+    Mask pixels;
+    Buffer<int64_t> row_changed;
+};
+
+// Lists are compared segment by segment: where a row keeps them and what is between them is free.
+void same_quantized(const QuantizeCase& c, const Quantized& expected, const Quantized& actual, int32_t first,
+                    Report& report) {
+    const int64_t capacity = c.row_capacity();
     report.same(expected.held, actual.held, "held");
     report.same(expected.count, actual.count, "count");
     report.same(expected.pixels.bits, actual.pixels.bits, "pixels");
@@ -110,6 +81,35 @@ void quantize_case(const QuantizeCase& c, const Tables& tables, Random& random, 
         report.same(expected.channel.data() + expected.begin[s], actual.channel.data() + at, n, "channel");
         report.same(expected.delta.data() + expected.begin[s], actual.delta.data() + at, n, "delta");
     }
+}
+
+// Values near what is held, on rounding boundaries, beyond the limit, and no numbers at all.
+float input_near(int16_t held, float inverse_delta, Random& random) {
+    const float specials[] = {0.0f, -0.0f, 1e30f, -1e30f, __builtin_inff(), -__builtin_inff(),
+                              __builtin_nanf(""), 1e-42f};
+    switch (random.integer(0, 9)) {
+        case 0: return random.real(-400.0f, 400.0f);
+        case 1: return (float(random.integer(-3000, 3000)) + 0.5f) / inverse_delta;
+        case 2: return random.chance(0.1) ? specials[random.integer(0, 7)] : 0.0f;
+        case 3: case 4: return (float(held) + random.real(-70.0f, 70.0f)) / inverse_delta;
+        default: return float(held) / inverse_delta;
+    }
+}
+
+void quantize_case(const QuantizeCase& c, const Tables& tables, Random& random, Report& report) {
+    report.begin("%dx%dx%d groups %d stride %d limit %g hold %d list %d dirty %g", c.rows, c.width,
+                 c.channels, c.groups, c.stride, double(c.limit), c.hold, c.list, c.dirty);
+    const Rule rule(c, random);
+    const Mask dirty(c.rows, c.width, c.dirty, random);
+    const Quantized expected(c, random), actual(expected);
+    Buffer<float> x(int64_t(c.rows) * c.width * c.stride);
+    for (int64_t p = 0; p < int64_t(c.rows) * c.width; ++p)
+        for (int32_t i = 0; i < c.channels; ++i)
+            x[p * c.stride + i] = input_near(expected.held[p * c.channels + i], rule.inverse_delta[i], random);
+    const int32_t first = c.rows > 2 ? 1 : 0;
+    tables.scalar.quantize(expected.arguments(c, rule, x, dirty, first));
+    tables.tested.quantize(actual.arguments(c, rule, x, dirty, first));
+    same_quantized(c, expected, actual, first, report);
 }
 
 bool quantize(const Tables& tables) {

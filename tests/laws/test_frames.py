@@ -28,6 +28,7 @@ WRONG: dict[str, Any] = {
     "uint8": lambda x: np.zeros(x.shape, np.uint8),
     "foreign byte order": lambda x: x.astype(x.dtype.newbyteorder()),
     "a list": lambda x: x.tolist(),
+    "a ragged list": lambda x: [[1.0], [1.0, 2.0]],
     "text": lambda x: "frame",
     "nothing": lambda x: None,
 }

@@ -17,6 +17,12 @@ namespace mquans {
 class Stream;
 struct QuantizedSpec;
 
+// Room for the change lists of one frame: lent by the program, since lists do not outlive a frame.
+struct ChangeLists {
+    std::vector<uint16_t> channel;
+    std::vector<int16_t> delta;
+};
+
 using TensorId = int32_t;
 using QuantizedId = int32_t;
 
@@ -79,6 +85,7 @@ struct Axis {
     std::vector<Tap> taps;
     // Outputs with taps on padding, and how many.
     std::vector<std::pair<int32_t, int32_t>> partial;
+    bool identity = false;  // one tap, output i reads input i
     // grid: [outputs][taps], input index or -1.
     Axis(const std::vector<int32_t>& grid, int32_t taps, int32_t inputs);
     Axis() = default;
@@ -160,7 +167,8 @@ public:
     int32_t add_output(Port port);
     void finish();
 
-    // Runs steps [first, last) of one frame. The caller has set the masks of the inputs.
+    // Runs steps [first, last) of one frame; a frame with islands is run in several parts, in order.
+    // The caller has set the masks of the inputs.
     void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held);
     // Every layer's accumulators against the scalar product; the first difference.
     Violation check(const Stream& stream) const;
@@ -188,13 +196,8 @@ public:
     int32_t zeros_size = 64;
 
 private:
-    // Room for change lists, taken by a stream while it runs a frame.
-    struct Lists {
-        std::vector<uint16_t> channel;
-        std::vector<int16_t> delta;
-    };
-    std::unique_ptr<Lists> take_lists();
-    void give_back(std::unique_ptr<Lists> lists);
+    std::unique_ptr<ChangeLists> take_lists();
+    void give_back(std::unique_ptr<ChangeLists> lists);
 
     const KernelTable& kernels_;
     ThreadPool pool_;
@@ -202,7 +205,7 @@ private:
     std::vector<std::unique_ptr<Step>> steps_;
     int64_t lists_size_ = 0;
     std::mutex lists_mutex_;
-    std::vector<std::unique_ptr<Lists>> free_lists_;
+    std::vector<std::unique_ptr<ChangeLists>> free_lists_;
     std::mutex pool_mutex_;
 };
 

@@ -61,6 +61,14 @@ public:
     std::vector<int64_t> step_ns;      // filled when `profile`
     bool profile = false;
 
+    // The lists of the frame at hand; a copy of the stream starts without.
+    struct FrameLists {
+        std::unique_ptr<ChangeLists> held;
+        FrameLists() = default;
+        FrameLists(const FrameLists&) {}
+    };
+    FrameLists lists;
+
     const Program& program() const { return *program_; }
 
 private:

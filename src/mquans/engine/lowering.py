@@ -14,8 +14,13 @@ from mquans.engine.geometry import layer_grids
 from mquans.engine.layout import Dims, Placed
 from mquans.engine.operators import activation_code, add_operator
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
+from mquans.errors import UnsupportedOperatorError
 from mquans.graph import Conv, ConvTranspose, Graph, Island, Linear, Node, Transpose
 from mquans.plan import LayerPlan, Plan
+
+
+MAX_INPUTS = 2**16 - 1
+"""Of one group of a reuse layer: change lists count and name them in 16 bits."""
 
 
 @dataclass(slots=True)
@@ -152,6 +157,12 @@ class Lowering:
                 weight = _transposed_weight(weight, groups)
         x = self.in_order(node.inputs[0], order)
         inputs, outputs = self.graph.neurons(node), weight.shape[0]
+        if inputs // groups > MAX_INPUTS:
+            raise UnsupportedOperatorError(
+                f"the layer has {inputs // groups} inputs; the engine's change lists hold at most "
+                f"{MAX_INPUTS}.",
+                where=node.name,
+            )
         depthwise = groups > 1 and groups == inputs == outputs
         quantized = self._quantized(x, layer, inputs, 1 if depthwise else groups)
         # A grid unit of neuron c is worth delta[c]: the integer weights carry it.

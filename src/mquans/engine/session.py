@@ -189,8 +189,11 @@ class Session:
         return [self._checked(name, frame[name]) for name in names]
 
     def _checked(self, name: str, value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        array = np.asarray(value)
         expected = self.graph.shape(name)
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # nested lists of unequal lengths
+            raise FrameError("the frame is not an array.", where=name) from error
         if array.shape != expected:
             raise FrameError(
                 f"expected shape {list(expected)}, got {list(array.shape)}.", where=name

@@ -83,7 +83,7 @@ def decode(data: bytes) -> SavedState:
     body = memoryview(data)[_PREFIX.size :]
     try:
         header = msgspec.json.decode(body[:header_size], type=_Header)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateError("the saved stream is damaged: its header cannot be read.") from error
     payload = body[header_size:]
     sizes = [2 * header.held, *(4 * size for size in header.inputs.values())]
