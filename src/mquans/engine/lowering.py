@@ -18,7 +18,6 @@ from mquans.errors import UnsupportedOperatorError
 from mquans.graph import Conv, ConvTranspose, Graph, Island, Linear, Node, Transpose
 from mquans.plan import LayerPlan, Plan
 
-
 MAX_INPUTS = 2**16 - 1
 """Of one group of a reuse layer: change lists count and name them in 16 bits."""
 
