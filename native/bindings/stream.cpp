@@ -180,7 +180,8 @@ void bind_stream(nb::module_& m) {
             "flip_bit",
             [](Stream& self, int32_t layer, int64_t index, int32_t bit) {
                 const LayerSpec& spec = self.program().layers.at(layer);
-                if (spec.depthwise) throw std::invalid_argument("a depthwise layer keeps no accumulators");
+                if (!spec.keeps_accumulators)
+                    throw std::invalid_argument("the layer keeps no accumulators: it is computed afresh");
                 if (index < 0 || index >= spec.acc_size() || bit < 0 || bit > 31)
                     throw std::invalid_argument("no such bit");
                 self.accumulators(spec).data[index] ^= int32_t(uint32_t(1) << bit);

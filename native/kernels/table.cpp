@@ -1,6 +1,6 @@
 // The kernel table of one instruction set.
 #include "kernels/kernels_isa.h"
-#include "mquans/ops.h"
+#include "mquans/op_loops.h"
 
 #define MQ_JOIN_(a, b) a##b
 #define MQ_JOIN(a, b) MQ_JOIN_(a, b)

@@ -40,7 +40,7 @@ std::vector<int32_t> product(const KernelTable& kernels, const LayerSpec& layer,
 
 std::vector<int32_t> Program::accumulators(const Stream& stream, int32_t index) const {
     const LayerSpec& layer = layers.at(index);
-    if (layer.depthwise)
+    if (!layer.keeps_accumulators)
         return product(kernels_, layer, layer.weights(), stream.held(quantized[layer.input]));
     const int32_t* acc = stream.accumulators(layer).data;
     return {acc, acc + layer.acc_size()};

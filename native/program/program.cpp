@@ -16,6 +16,10 @@ T padded(T value, T to) {
     return (value + to - 1) / to * to;
 }
 
+// Up to this many inputs per output it is cheaper to compute touched outputs afresh than to bring
+// accumulators from memory, change them and write them back (docs/benchmarks.md).
+constexpr int32_t small_window = 48;
+
 }  // namespace
 
 Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t inputs) : grid(grid_in) {
@@ -121,6 +125,8 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
     LayerShape& s = layer.shape;
     QuantizedSpec& input = quantized.at(layer.input);
     const int32_t taps = s.row_taps * s.col_taps;
+    const bool small = mode_ == Mode::automatic && taps * s.group_in() <= small_window;
+    layer.keeps_accumulators = !layer.depthwise && !small;
     if (layer.depthwise) {
         layer.row_stride = padded(s.in_channels, 32) + 32;
         layer.tap_rows = 1;
@@ -132,7 +138,7 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
         layer.group_stride = layer.pixel_stride = padded(s.out_channels, 16);
     } else {
         if (input.groups != s.groups) throw std::invalid_argument("groups of input and layer differ");
-        input.list = true;
+        input.list = input.list || layer.keeps_accumulators;
         const int32_t outputs = s.group_out(), inputs = s.group_in();
         layer.row_stride = padded(outputs, 16);
         layer.tap_rows = padded(inputs, 2);
@@ -170,9 +176,8 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
     };
     spread(layer.scale);
     spread(layer.bias);
-    // A depthwise layer computes its touched outputs afresh, so it has no accumulators to keep.
-    layer.acc_offset = layer.depthwise ? -1 : acc_size;
-    if (!layer.depthwise) acc_size += layer.acc_size();
+    layer.acc_offset = layer.keeps_accumulators ? acc_size : -1;
+    if (layer.keeps_accumulators) acc_size += layer.acc_size();
     const int64_t row_taps = layer.rows.begin.back(), col_taps = layer.cols.begin.back();
     layer.macs = row_taps * col_taps * s.group_in() * s.out_channels;
     layers.push_back(std::move(layer));

@@ -12,6 +12,8 @@ namespace {
 
 // Accumulators and outputs of one band stay in the second-level cache until they have been read.
 constexpr int64_t band_bytes = 128 * 1024;
+// Tensors of up to this many values are likely still in cache from the last frame.
+constexpr int64_t cached_values = 32 * 1024;
 
 // What the changes of one input row cost each output row that reads it.
 struct RowWork {
@@ -156,7 +158,9 @@ void ReuseStep::run(Context& context) const {
     const QuantizedSpec& input = program_.quantized[layer.input];
     const LayerShape& s = layer.shape;
     Stream& stream = context.stream;
-    LayerReport& report = stream.reports[layer_];
+    // A refresh repeats the last frame: what that one cost stays on record.
+    LayerReport unrecorded;
+    LayerReport& report = context.keep_held ? unrecorded : stream.reports[layer_];
     report = {};
 
     const ChangeList changes = context.changes(input);
@@ -172,7 +176,7 @@ void ReuseStep::run(Context& context) const {
     const Frame f{layer, input, changes, touched, stream.held(input), zeros.data(), row_work.data()};
     if (!context.keep_held)
         for (int32_t r = 0; r < s.in_rows; ++r) report.changed += stream.row_changed(input)[r];
-    if (!context.snap && !layer.depthwise) count_work(f, row_work);
+    if (!context.snap && layer.keeps_accumulators) count_work(f, row_work);
 
     const bool stored = program_.tensors[layer.y].offset >= 0;
     const int64_t row_floats = int64_t(s.out_width) * s.out_channels;
@@ -185,8 +189,8 @@ void ReuseStep::run(Context& context) const {
 
     auto accumulate = [&](const Accumulators& acc, int32_t begin, int32_t end) {
         const int64_t afresh = dense_macs(f, begin, end);
-        const RowWork by_change = layer.depthwise ? RowWork{} : delta_work(f, begin, end);
-        const bool dense = layer.depthwise || mode == Mode::dense ||
+        const RowWork by_change = layer.keeps_accumulators ? delta_work(f, begin, end) : RowWork{};
+        const bool dense = !layer.keeps_accumulators || mode == Mode::dense ||
                            (mode == Mode::automatic && cheaper_afresh(s, by_change, afresh));
         if (dense) {
             const DenseArgs args{&s, layer.weights(), f.held, f.zeros, touched, acc, begin, end};
@@ -206,15 +210,16 @@ void ReuseStep::run(Context& context) const {
         TensorView y = context.tensor(layer.y);
         if (!stored) y.data = scratch.values.get() - begin * row_floats;
         Accumulators acc = stream.accumulators(layer);
-        if (layer.depthwise) acc.data = scratch.acc.get() - begin * row_acc;
+        if (!layer.keeps_accumulators) acc.data = scratch.acc.get() - begin * row_acc;
         bool any = false;
         for (int32_t r = begin; r < end && !any; ++r) any = touched.row_any(r);
         if (any) {
-            for (int32_t r = begin; r < end; ++r) {
-                if (!layer.depthwise)
+            for (int32_t r = begin; r < end && !context.snap; ++r) {
+                if (layer.keeps_accumulators && layer.acc_size() > cached_values)
                     prefetch_row(touched.row(r), touched.words(), acc.data + r * row_acc,
                                  4 * layer.pixel_stride);
-                if (stored) prefetch_row(touched.row(r), touched.words(), y.pixel(r, 0), 4 * y.stride);
+                if (stored && s.out_rows * row_floats > cached_values)
+                    prefetch_row(touched.row(r), touched.words(), y.pixel(r, 0), 4 * y.stride);
             }
             accumulate(acc, begin, end);
         }
@@ -222,7 +227,7 @@ void ReuseStep::run(Context& context) const {
     };
     const int32_t grain = std::max(1, int32_t(8192 / row_bytes));
     context.pool.for_rows(s.out_rows, grain, [&](int32_t begin, int32_t end) {
-        Scratch scratch(stored ? 0 : band * row_floats, layer.depthwise ? band * row_acc : 0);
+        Scratch scratch(stored ? 0 : band * row_floats, layer.keeps_accumulators ? 0 : band * row_acc);
         for (int32_t r = begin; r < end; r += band) bring_up_to_date(r, std::min(end, r + band), scratch);
     });
     if (context.keep_held)

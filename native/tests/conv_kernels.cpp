@@ -166,7 +166,9 @@ void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t grou
     Buffer<int32_t> expected(int64_t(s.out_rows) * s.out_width * pixel_stride, slack);
     expected.fill([&] { return random.integer(INT32_MIN, INT32_MAX); });
     const int32_t first = s.out_rows > 2 ? 1 : 0;
-    const auto acc = [&](const Buffer<int32_t>& of) { return Accumulators{of.data(), pixel_stride, group_stride}; };
+    const auto acc = [&](const Buffer<int32_t>& of) {
+        return Accumulators{of.data(), pixel_stride, group_stride};
+    };
     for (Report* report : {&dense, &delta})
         report->begin("%s int%d groups %d of %d to %d, touched %g", g.name, natural.bits, groups, group_in,
                       group_out, share);
@@ -196,7 +198,8 @@ int convolutions(const Tables& tables) {
     Report dense("dense_conv"), delta("delta_conv");
     Random random(2);
     const std::vector<Geometry> all = geometries();
-    const auto both = [&](const Geometry& g, int32_t groups, int32_t group_in, int32_t group_out, double share) {
+    const auto both = [&](const Geometry& g, int32_t groups, int32_t group_in, int32_t group_out,
+                          double share) {
         conv_case<int8_t>(g, groups, group_in, group_out, share, tables, random, dense, delta);
         conv_case<int16_t>(g, groups, group_in, group_out, share, tables, random, dense, delta);
     };
@@ -210,7 +213,8 @@ int convolutions(const Tables& tables) {
             both(g, 3, 4, 17, share);
         }
     // More outputs than one block of registers holds.
-    for (const int32_t out : {65, 72, 80, 112, 128, 129, 144, 152, 160, 200, 272, 288}) both(all[0], 1, 3, out, 0.5);
+    for (const int32_t out : {65, 72, 80, 112, 128, 129, 144, 152, 160, 200, 272, 288})
+        both(all[0], 1, 3, out, 0.5);
     const int wrong = dense.close();
     return wrong + delta.close();
 }

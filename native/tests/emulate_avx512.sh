@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs the AVX-512 kernels on a machine without AVX-512: boots a Linux kernel with kernels_test as its
-# only program in Bochs, which emulates an Ice Lake processor. Takes about 3 minutes.
+# only program in Bochs, which emulates an Ice Lake processor. Takes 3 minutes of one core.
 #
 #   apt-get install bochs bochs-term bochsbios vgabios isolinux syslinux-common xorriso cpio
 #   native/tests/emulate_avx512.sh -DPython_EXECUTABLE=.venv/bin/python

@@ -12,10 +12,12 @@ namespace {
 constexpr int32_t lengths[] = {1, 3, 5, 8, 15, 16, 17, 24, 31, 32, 33, 48, 96, 257};
 constexpr float inf = __builtin_inff();
 constexpr float specials[] = {
-    0.0f,     -0.0f,     1.0f,      -1.0f,    2.0f,     -2.0f,   3.0f,     -3.0f,    0.5f,      -0.5f,  1.5f,
-    -1.5f,    2.5f,      -2.5f,     1e-45f,   -1e-45f,  1e-40f,  -1e-40f,  0x1p-126f, -0x1p-126f, 1e-20f, 20.0f,
-    -20.0f,   88.72283f, -88.0f,    89.0f,    -103.9f,  -104.5f, 1e9f,     -1e9f,    0x1p23f,   -0x1p23f, 0x1.fffffep22f,
-    16777217.0f, 3e38f,  -3e38f,    0x1.fffffep127f, -0x1.fffffep127f, inf,  -inf,   __builtin_nanf(""),
+    0.0f,     -0.0f,     1.0f,     -1.0f,     2.0f,      -2.0f,    3.0f,      -3.0f,
+    0.5f,     -0.5f,     1.5f,     -1.5f,     2.5f,      -2.5f,    20.0f,     -20.0f,
+    1e-45f,   -1e-45f,   1e-40f,   -1e-40f,   0x1p-126f, 1e-20f,   -0x1p-126f, -1e-20f,
+    88.72283f, -88.0f,   89.0f,    -103.9f,   -104.5f,   1e9f,     -1e9f,     16777217.0f,
+    0x1p23f,  -0x1p23f,  0x1.fffffep22f,      3e38f,     -3e38f,   0x1.fffffep127f,
+    -0x1.fffffep127f,    inf,      -inf,      __builtin_nanf(""),
 };
 
 float special(Random& random) { return specials[random.integer(0, int32_t(std::size(specials)) - 1)]; }
@@ -54,10 +56,14 @@ bool unary(const Tables& tables) {
                          static_cast<long long>(x.size()), in_place);
             const Buffer<float> expected(x), actual(x);
             const int64_t n = x.size();
-            tables.scalar.unary({UnaryKind(kind), a, b, in_place ? expected.data() : x.data(), expected.data(), n});
-            tables.tested.ops->unary({UnaryKind(kind), a, b, in_place ? actual.data() : x.data(), actual.data(), n});
+            UnaryArgs args{UnaryKind(kind), a, b, in_place ? expected.data() : x.data(), expected.data(), n};
+            tables.scalar.unary(args);
+            args.y = actual.data();
+            args.x = in_place ? actual.data() : x.data();
+            tables.tested.ops->unary(args);
             report.same(expected, actual, "y");
-            tables.tested.unary({UnaryKind(kind), a, b, x.data(), actual.data(), n});
+            args.x = x.data();
+            tables.tested.unary(args);
             report.same(expected, actual, "y of the kernel");
         }
     };
@@ -89,21 +95,21 @@ bool binary(const Tables& tables) {
             for (int32_t form = 0; form < 16; ++form) {
                 const bool a_scalar = form & 1, b_scalar = form & 2, a_still = form & 4, strided = form & 8;
                 const int32_t pixels = random.integer(1, 4), gap = strided ? 3 : 0;
-                const int64_t a_step = a_still ? 0 : (a_scalar ? 1 : n) + gap, b_step = (b_scalar ? 1 : n) + gap,
-                              y_step = n + gap;
+                const int64_t a_step = a_still ? 0 : (a_scalar ? 1 : n) + gap;
+                const int64_t b_step = (b_scalar ? 1 : n) + gap, y_step = n + gap;
                 // Exactly what the last pixel ends at: one element more must not be read.
                 const Buffer<float> a = wilds((pixels - 1) * a_step + (a_scalar ? 1 : n), random),
                                     b = wilds((pixels - 1) * b_step + (b_scalar ? 1 : n), random);
                 if (b_scalar && random.chance(0.3)) b[0] = 2.0f;
-                compare({BinaryKind(kind), a.data(), b.data(), nullptr, a_step, b_step, y_step, a_scalar, b_scalar,
-                         pixels, n}, (pixels - 1) * y_step + n);
+                compare({BinaryKind(kind), a.data(), b.data(), nullptr, a_step, b_step, y_step, a_scalar,
+                         b_scalar, pixels, n}, (pixels - 1) * y_step + n);
             }
         // Single channels side by side.
         for (const int32_t pixels : lengths) {
             const Buffer<float> a = wilds(pixels, random), b = wilds(pixels, random);
             for (const auto& [a_step, b_step] : {std::pair{1, 1}, {0, 1}, {1, 0}})
-                compare({BinaryKind(kind), a.data(), b.data(), nullptr, a_step, b_step, 1, !a_step, !b_step, pixels, 1},
-                        pixels);
+                compare({BinaryKind(kind), a.data(), b.data(), nullptr, a_step, b_step, 1, !a_step, !b_step,
+                         pixels, 1}, pixels);
         }
         for (const float value : specials) {
             const int32_t n = int32_t(std::size(specials));
@@ -164,7 +170,8 @@ int reductions(const Tables& tables) {
                 const Buffer<float> rows = strange ? wilds(size, random) : tames(size, random);
                 const Buffer<float> y = tames(n, random), y_actual(y);
                 tables.scalar.ops->reduce_pixels({ReduceKind(kind), rows.data(), step, count, n, y.data()});
-                tables.tested.ops->reduce_pixels({ReduceKind(kind), rows.data(), step, count, n, y_actual.data()});
+                tables.tested.ops->reduce_pixels(
+                    {ReduceKind(kind), rows.data(), step, count, n, y_actual.data()});
                 pixels.same(y, y_actual, "y");
             }
     const int wrong = values.close();
@@ -207,9 +214,11 @@ bool layer_norm(const Tables& tables) {
             report.begin("%dx%d gap %d", pixels, n, gap);
             const int64_t size = int64_t(pixels - 1) * (n + gap) + n;
             const Buffer<float> x = variant == 5 ? wilds(size, random) : tames(size, random);
-            const Buffer<float> scale = tames(int64_t(pixels) * n, random), bias = tames(int64_t(pixels) * n, random);
+            const Buffer<float> scale = tames(int64_t(pixels) * n, random);
+            const Buffer<float> bias = tames(int64_t(pixels) * n, random);
             const Buffer<float> expected(size, 0, 9.0f), actual(expected);
-            NormArgs args{x.data(), expected.data(), n + gap, n + gap, pixels, n, scale.data(), bias.data(), 1e-5f};
+            NormArgs args{x.data(), expected.data(), n + gap, n + gap, pixels, n,
+                          scale.data(), bias.data(), 1e-5f};
             tables.scalar.ops->layer_norm(args);
             args.y = actual.data();
             tables.tested.ops->layer_norm(args);

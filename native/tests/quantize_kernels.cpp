@@ -105,7 +105,8 @@ void quantize_case(const QuantizeCase& c, const Tables& tables, Random& random, 
     Buffer<float> x(int64_t(c.rows) * c.width * c.stride);
     for (int64_t p = 0; p < int64_t(c.rows) * c.width; ++p)
         for (int32_t i = 0; i < c.channels; ++i)
-            x[p * c.stride + i] = input_near(expected.held[p * c.channels + i], rule.inverse_delta[i], random);
+            x[p * c.stride + i] =
+                input_near(expected.held[p * c.channels + i], rule.inverse_delta[i], random);
     const int32_t first = c.rows > 2 ? 1 : 0;
     tables.scalar.quantize(expected.arguments(c, rule, x, dirty, first));
     tables.tested.quantize(actual.arguments(c, rule, x, dirty, first));
@@ -140,7 +141,8 @@ struct EpilogueCase {
 // Random accumulators and what turns them into floats.
 struct Accumulated {
     Accumulated(const EpilogueCase& c, Random& random)
-        : group_stride(padded(c.group_out, 16)), acc(int64_t(c.rows) * c.width * c.groups * group_stride, slack),
+        : group_stride(padded(c.group_out, 16)),
+          acc(int64_t(c.rows) * c.width * c.groups * group_stride, slack),
           scale(c.groups * group_stride, 32), bias(c.groups * group_stride, 32),
           touched(c.rows, c.width, c.share, random) {
         acc.fill([&] { return random.integer(INT32_MIN, INT32_MAX) >> random.integer(0, 20); });
@@ -199,7 +201,8 @@ void finish_case(const EpilogueCase& e, const QuantizeCase& c, bool store, const
                 expected.held[p * c.channels + i] = actual.held[p * c.channels + i] = int16_t(near);
         }
     std::memcpy(y.data(), y_actual.data(), size_t(y.size()) * sizeof(float));
-    tables.scalar.finish(from.arguments(e, first, y), expected.arguments(c, rule, y, from.touched, first), store);
+    tables.scalar.finish(from.arguments(e, first, y), expected.arguments(c, rule, y, from.touched, first),
+                         store);
     tables.tested.finish(from.arguments(e, first, y_actual),
                          actual.arguments(c, rule, y_actual, from.touched, first), store);
     if (store) report.same(y, y_actual, "y");
@@ -217,10 +220,10 @@ bool finish(const Tables& tables) {
                         for (const double share : shares) {
                             const int32_t width = random.chance(0.2) ? 67 : 5;
                             const int32_t stride = channels + (random.chance(0.5) ? 0 : 3);
+                            const float limit = float(32 << random.integer(0, 8));
                             finish_case({3, width, 1, channels, stride, kind, share},
-                                        {3, width, channels, 1, stride, float(32 << random.integer(0, 8)), hold,
-                                         list, share},
-                                        store, tables, random, report);
+                                        {3, width, channels, 1, stride, limit, hold, list, share}, store,
+                                        tables, random, report);
                         }
     return report.close();
 }

@@ -23,6 +23,7 @@ from .networks import Network, network
 from .strategies import examples
 
 PREFIX = struct.Struct("<16sII")
+CHECKSUM_BYTES = 32
 
 
 @cache
@@ -54,15 +55,15 @@ def refused(state: bytes, match: str = ".") -> None:
 def parts(state: bytes) -> tuple[dict[str, object], bytes]:
     """(header, payload)."""
     _, _, size = PREFIX.unpack_from(state)
-    body = state[PREFIX.size :]
+    body = state[PREFIX.size : -CHECKSUM_BYTES]
     return msgspec.json.decode(body[:size]), body[size:]
 
 
 def assembled(header: dict[str, object], payload: bytes, version: int = VERSION) -> bytes:
     """A state with a checksum that fits."""
-    header = header | {"payload_sha256": hashlib.sha256(payload).hexdigest()}
     text = msgspec.json.encode(header)
-    return PREFIX.pack(MAGIC, version, len(text)) + text + payload
+    state = PREFIX.pack(MAGIC, version, len(text)) + text + payload
+    return state + hashlib.sha256(state).digest()
 
 
 def test_taking_a_state_apart_and_together_again_changes_nothing() -> None:

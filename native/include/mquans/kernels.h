@@ -144,7 +144,8 @@ struct KernelTable {
     void (*quantize)(const QuantizeArgs&);
     void (*delta_conv)(const DeltaArgs&);
     void (*dense_conv)(const DenseArgs&);
-    // Depthwise (group_in = group_out = 1): weights int16 [tap][C padded to 32] in natural order,
+    // Depthwise (group_in = group_out = 1): weights int16 [taps + 1][row_stride] in natural order, the
+    // last row zero,
     // accumulators as of one group.
     void (*depthwise)(const DenseArgs&);
     void (*epilogue)(const EpilogueArgs&);

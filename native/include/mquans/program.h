@@ -100,6 +100,7 @@ struct LayerSpec {
     LayerShape shape;
     Axis rows, cols;
     bool depthwise;
+    bool keeps_accumulators;  // else touched outputs are computed afresh from the held values
     int32_t weight_bits;
     std::vector<int8_t> weights8;    // packed
     std::vector<int16_t> weights16;  // packed; depthwise always
@@ -172,7 +173,7 @@ public:
     void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held);
     // Every layer's accumulators against the scalar product; the first difference.
     Violation check(const Stream& stream) const;
-    // Accumulators [pixel][group][group_stride]; of a depthwise layer computed from its held values.
+    // Accumulators [pixel][group][group_stride]; computed from the held values where none are kept.
     std::vector<int32_t> accumulators(const Stream& stream, int32_t layer) const;
 
     const KernelTable& kernels() const { return kernels_; }

@@ -1,85 +1,137 @@
 // Register-blocked int16 product over the touched pixels: a tile of pixels by one unit of outputs, all
-// taps and inputs in pairs. Unit by unit, so that its weights stay in the first-level cache.
+// taps and inputs in pairs. The held values under a tile are looked up once for all its units, and the
+// units are taken in blocks whose weights stay in the second-level cache.
 #include "kernels/kernels_isa.h"
 #include "kernels/simd/lanes.h"
 
 namespace mquans::MQ_ISA {
 namespace {
 
+constexpr int32_t max_taps = 32;             // of one window; larger kernels are taken in parts
+constexpr int64_t block_bytes = 160 * 1024;  // weights of one block of units
+
+// The held values that a tile of pixels sees through some taps, and those taps' weights.
+template <class W, int PIXELS>
+struct Window {
+    const int16_t* held[max_taps][PIXELS];
+    const W* weights[max_taps];
+    int32_t taps = 0;
+};
+
 template <class W, int PIXELS, bool HALF>
-MQ_FORCE void tile(const DenseArgs& a, int32_t g, int32_t out0, int32_t r, const int32_t* xs) {
+MQ_FORCE void unit(const Window<W, PIXELS>& window, int32_t inputs, int64_t stride, int32_t out0,
+                   int32_t* const* out, bool first) {
     constexpr int registers = HALF ? 1 : 2;
-    const LayerShape& s = *a.shape;
-    const int64_t stride = a.weights.row_stride;
-    const int64_t tap_size = a.weights.tap_rows * stride;
-    const W* weights = static_cast<const W*>(a.weights.data) +
-                       int64_t(g) * s.row_taps * s.col_taps * tap_size + out0;
-    const int32_t inputs = s.group_in();
     I32 acc[PIXELS][registers];
     for (int j = 0; j < PIXELS; ++j)
-        for (int k = 0; k < registers; ++k) acc[j][k] = zero32();
-    for (const Tap *rt = s.rows.taps + s.rows.begin[r], *end = s.rows.taps + s.rows.begin[r + 1];
-         rt < end; ++rt)
-        for (int32_t ct = 0; ct < s.col_taps; ++ct) {
-            const int16_t* q[PIXELS];
-            bool inside = false;
-            for (int j = 0; j < PIXELS; ++j) {
-                const int32_t col = s.cols.grid[int64_t(xs[j]) * s.col_taps + ct];
-                inside |= col >= 0;
-                q[j] = col < 0 ? a.zeros
-                               : a.held + (int64_t(rt->input) * s.in_width + col) * s.in_channels +
-                                     int64_t(g) * inputs;
-            }
-            if (!inside) continue;
-            const W* w = weights + (int64_t(rt->tap) * s.col_taps + ct) * tap_size;
-            for (int32_t c = 0; c < inputs; c += 2, w += 2 * stride) {
-                if (HALF) {
-                    const I16 both = half_pairs(w, w + stride);
-                    for (int j = 0; j < PIXELS; ++j) acc[j][0] = dot(acc[j][0], both, pair(q[j] + c));
-                } else {
-                    const I16 r0 = load_full(w), r1 = load_full(w + stride);
-                    const I16 lo = low(r0, r1), hi = high(r0, r1);
-                    for (int j = 0; j < PIXELS; ++j) {
-                        const I16 d = pair(q[j] + c);
-                        acc[j][0] = dot(acc[j][0], lo, d);
-                        acc[j][registers - 1] = dot(acc[j][registers - 1], hi, d);
-                    }
+        for (int k = 0; k < registers; ++k)
+            acc[j][k] = first ? zero32() : load32(out[j] + out0 + k * lanes);
+    for (int32_t t = 0; t < window.taps; ++t) {
+        const W* w = window.weights[t] + out0;
+        const int16_t* q[PIXELS];
+        for (int j = 0; j < PIXELS; ++j) q[j] = window.held[t][j];
+        for (int32_t c = 0; c < inputs; c += 2, w += 2 * stride) {
+            if (HALF) {
+                const I16 both = half_pairs(w, w + stride);
+                for (int j = 0; j < PIXELS; ++j) acc[j][0] = dot(acc[j][0], both, pair(q[j] + c));
+            } else {
+                const I16 r0 = load_full(w), r1 = load_full(w + stride);
+                const I16 lo = low(r0, r1), hi = high(r0, r1);
+                for (int j = 0; j < PIXELS; ++j) {
+                    const I16 d = pair(q[j] + c);
+                    acc[j][0] = dot(acc[j][0], lo, d);
+                    acc[j][registers - 1] = dot(acc[j][registers - 1], hi, d);
                 }
             }
         }
-    for (int j = 0; j < PIXELS; ++j) {
-        int32_t* out = a.acc.data + (int64_t(r) * s.out_width + xs[j]) * a.acc.pixel_stride +
-                       int64_t(g) * a.acc.group_stride + out0;
-        for (int k = 0; k < registers; ++k) store32(out + k * lanes, acc[j][k]);
     }
+    for (int j = 0; j < PIXELS; ++j)
+        for (int k = 0; k < registers; ++k) store32(out[j] + out0 + k * lanes, acc[j][k]);
 }
 
-template <class W, bool HALF>
-void unit(const DenseArgs& a, int32_t g, int32_t out0) {
+// Units [unit0, unit1) of a group; the last one of the group may be a half.
+struct Block {
+    int32_t group, unit0, unit1;
+    bool half;
+};
+
+template <class W, int PIXELS>
+MQ_FORCE void apply(const DenseArgs& a, const Block& b, Window<W, PIXELS>& window, int32_t* const* out,
+                    bool first) {
+    const int32_t inputs = a.shape->group_in();
+    const int64_t stride = a.weights.row_stride;
+    for (int32_t u = b.unit0; u < b.unit1; ++u)
+        unit<W, PIXELS, false>(window, inputs, stride, u * 2 * lanes, out, first);
+    if (b.half) unit<W, PIXELS, true>(window, inputs, stride, b.unit1 * 2 * lanes, out, first);
+    window.taps = 0;
+}
+
+template <class W, int PIXELS>
+void tile(const DenseArgs& a, const Block& b, int32_t r, const int32_t* xs) {
+    const LayerShape& s = *a.shape;
+    const int32_t channels = s.in_channels, col_taps = s.col_taps;
+    const int64_t tap_size = int64_t(a.weights.tap_rows) * a.weights.row_stride;
+    const W* weights = static_cast<const W*>(a.weights.data) +
+                       int64_t(b.group) * s.row_taps * col_taps * tap_size;
+    const int16_t* held = a.held + int64_t(b.group) * s.group_in();
+    int32_t* out[PIXELS];
+    for (int j = 0; j < PIXELS; ++j)
+        out[j] = a.acc.data + (int64_t(r) * s.out_width + xs[j]) * a.acc.pixel_stride +
+                 int64_t(b.group) * a.acc.group_stride;
+    Window<W, PIXELS> window;
+    bool first = true;
+    for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i) {
+        const Tap rt = s.rows.taps[i];
+        const int16_t* line = held + int64_t(rt.input) * s.in_width * channels;
+        for (int32_t ct = 0; ct < col_taps; ++ct) {
+            bool inside = false;
+            for (int j = 0; j < PIXELS; ++j) {
+                const int32_t col = s.cols.grid[int64_t(xs[j]) * col_taps + ct];
+                inside |= col >= 0;
+                window.held[window.taps][j] = col < 0 ? a.zeros : line + int64_t(col) * channels;
+            }
+            if (!inside) continue;
+            window.weights[window.taps] = weights + (int64_t(rt.tap) * col_taps + ct) * tap_size;
+            if (++window.taps == max_taps) {
+                apply(a, b, window, out, first);
+                first = false;
+            }
+        }
+    }
+    if (window.taps || first) apply(a, b, window, out, first);
+}
+
+template <class W>
+void block(const DenseArgs& a, const Block& b) {
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
         int32_t xs[dense_tile];
         int n = 0;
         for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
             xs[n++] = x;
             if (n == dense_tile) {
-                tile<W, dense_tile, HALF>(a, g, out0, r, xs);
+                tile<W, dense_tile>(a, b, r, xs);
                 n = 0;
             }
         });
         const int32_t* rest = xs;
-        for (; n >= 4; n -= 4, rest += 4) tile<W, 4, HALF>(a, g, out0, r, rest);
-        for (; n >= 2; n -= 2, rest += 2) tile<W, 2, HALF>(a, g, out0, r, rest);
-        if (n) tile<W, 1, HALF>(a, g, out0, r, rest);
+        for (; n >= 4; n -= 4, rest += 4) tile<W, 4>(a, b, r, rest);
+        for (; n >= 2; n -= 2, rest += 2) tile<W, 2>(a, b, r, rest);
+        if (n) tile<W, 1>(a, b, r, rest);
     }
 }
 
 template <class W>
 void run(const DenseArgs& a) {
-    const int32_t full = full_units(a.shape->group_out());
-    for (int32_t g = 0; g < a.shape->groups; ++g) {
-        for (int32_t u = 0; u < full; ++u) unit<W, false>(a, g, u * 2 * lanes);
-        if (half_units(a.shape->group_out())) unit<W, true>(a, g, full * 2 * lanes);
-    }
+    const LayerShape& s = *a.shape;
+    const int32_t full = full_units(s.group_out());
+    const bool half = half_units(s.group_out());
+    const int64_t unit_bytes = int64_t(s.row_taps) * s.col_taps * s.group_in() * 2 * lanes * sizeof(W);
+    const int32_t units = unit_bytes < block_bytes ? int32_t(block_bytes / unit_bytes) : 1;
+    for (int32_t g = 0; g < s.groups; ++g)
+        for (int32_t u = 0; u == 0 || u < full; u += units) {
+            const int32_t end = u + units < full ? u + units : full;
+            block<W>(a, {g, u, end, half && end == full});
+        }
 }
 
 // Stored position of output o inside a full unit, such that unpacking two rows yields natural order.

@@ -14,7 +14,7 @@ from mquans.engine.geometry import layer_grids
 from mquans.engine.layout import Dims, Placed
 from mquans.engine.operators import activation_code, add_operator
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
-from mquans.errors import UnsupportedOperatorError
+from mquans.errors import ModelError, UnsupportedOperatorError
 from mquans.graph import Conv, ConvTranspose, Graph, Island, Linear, Node, Transpose
 from mquans.plan import LayerPlan, Plan
 
@@ -156,6 +156,10 @@ class Lowering:
                 weight = _transposed_weight(weight, groups)
         x = self.in_order(node.inputs[0], order)
         inputs, outputs = self.graph.neurons(node), weight.shape[0]
+        has_bias = len(node.inputs) > 2 and node.inputs[2] != ""
+        bias = self.graph.constants[node.inputs[2]] if has_bias else np.zeros(outputs)
+        if not np.isfinite(weight).all() or not np.isfinite(bias).all():
+            raise ModelError("the layer has weights that are NaN or infinite.", where=node.name)
         if inputs // groups > MAX_INPUTS:
             raise UnsupportedOperatorError(
                 f"the layer has {inputs // groups} inputs; the engine's change lists hold at most "
@@ -168,8 +172,6 @@ class Lowering:
         delta = deltas(layer, inputs).reshape(groups, 1, inputs // groups, *[1] * (weight.ndim - 2))
         weight = (weight.reshape(groups, -1, *weight.shape[1:]) * delta).reshape(weight.shape)
         integers = quantize_weights(weight, bits=layer.weight_bits, grid_bits=self.plan.grid_bits)
-        has_bias = len(node.inputs) > 2 and node.inputs[2] != ""
-        bias = self.graph.constants[node.inputs[2]] if has_bias else np.zeros(outputs)
         kind, a, b = activation_code(op.activation)
         (rows, cols) = rows_cols
         self.layers[node.name] = self.program.add_layer(

@@ -2,7 +2,7 @@
 and the number of frames are all there is to save.
 
 Layout: MAGIC, version (u32), header length (u32), header (JSON), held values (int16), inputs
-(float32); all little-endian.
+(float32), SHA-256 of all before; all little-endian.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mquans.errors import StateError
 MAGIC = b"mquans-state\n\0\0\0"
 VERSION = 1
 _PREFIX = struct.Struct("<16sII")
+_CHECKSUM_BYTES = 32
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,7 +29,6 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     frames: int
     held: int
     inputs: dict[str, int]
-    payload_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,10 @@ class SavedState:
                 frames=self.frames,
                 held=self.held.size,
                 inputs={name: value.size for name, value in self.inputs.items()},
-                payload_sha256=hashlib.sha256(payload).hexdigest(),
             )
         )
-        return _PREFIX.pack(MAGIC, VERSION, len(header)) + header + payload
+        state = _PREFIX.pack(MAGIC, VERSION, len(header)) + header + payload
+        return state + hashlib.sha256(state).digest()
 
 
 def decode(data: bytes) -> SavedState:
@@ -72,7 +72,7 @@ def decode(data: bytes) -> SavedState:
     Raises:
         StateError: not a state, damaged, or from a newer version.
     """
-    if len(data) < _PREFIX.size or not data.startswith(MAGIC):
+    if len(data) < _PREFIX.size + _CHECKSUM_BYTES or not data.startswith(MAGIC):
         raise StateError("this is not a saved mquans stream.")
     _, version, header_size = _PREFIX.unpack_from(data)
     if version != VERSION:
@@ -80,7 +80,8 @@ def decode(data: bytes) -> SavedState:
             f"the stream was saved in format {version}; this mquans reads {VERSION}.",
             hint="Restore it with the version that saved it, or start a new stream.",
         )
-    body = memoryview(data)[_PREFIX.size :]
+    content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    body = memoryview(content)[_PREFIX.size :]
     try:
         header = msgspec.json.decode(body[:header_size], type=_Header)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -89,7 +90,7 @@ def decode(data: bytes) -> SavedState:
     sizes = [2 * header.held, *(4 * size for size in header.inputs.values())]
     if min(sizes) < 0 or header.frames < 0 or sum(sizes) != len(payload):
         raise StateError("the saved stream is truncated or has bytes too many.")
-    if hashlib.sha256(payload).hexdigest() != header.payload_sha256:
+    if hashlib.sha256(content).digest() != checksum:
         raise StateError("the saved stream is damaged: its checksum does not match.")
     held = np.frombuffer(payload[: sizes[0]], "<i2").astype(np.int16)
     inputs, at = {}, sizes[0]

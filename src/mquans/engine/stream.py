@@ -253,7 +253,10 @@ class Stream:
 
     def flip_bit(self, layer: str, index: int, bit: int) -> None:
         """Plants a fault in one accumulator, to see that `check` finds it."""
-        self._open().flip_bit(self._layer(layer), index, bit)
+        try:
+            self._open().flip_bit(self._layer(layer), index, bit)
+        except ValueError as error:
+            raise MquansError(f"{error}.", where=layer) from error
 
     def _open(self) -> Any:
         if self._native is None:
