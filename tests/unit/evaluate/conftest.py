@@ -18,7 +18,7 @@ def plan(small_model: Path, small_frames: npt.NDArray[np.float32]) -> mquans.Pla
 
 @pytest.fixture
 def session(small_model: Path, plan: mquans.Plan) -> mquans.Session:
-    # Left to itself the engine keeps accumulators only where that pays, which none of these layers do.
+    # Left to itself the engine keeps accumulators only where that pays: in none of these layers.
     return mquans.Session(small_model, plan, mode="delta")
 
 
