@@ -54,6 +54,7 @@ void bind_operators(nb::module_& m) {
     method(m, "add_unary", unary);
     method(m, "add_binary", binary);
     method(m, "add_concat", make_concat);
+    method(m, "add_select", make_select);
     method(m, "add_slice", make_slice);
     method(m, "add_gather", make_gather);
     method(m, "add_pad", pad);

@@ -46,6 +46,10 @@ StepPtr make_slice(TensorId x, const Dims& dims_x, const Dims& starts, const Dim
 StepPtr make_gather(TensorId x, const Dims& dims_x, int32_t axis, const Dims& indices, TensorId y,
                     const Dims& dims_y);
 
+// y[c] = inputs[input_of[c]][channel_of[c]] for every pixel; all tensors have the same pixels.
+StepPtr make_select(const std::vector<TensorId>& inputs, const Dims& input_of, const Dims& channel_of,
+                    TensorId y);
+
 // begins: padding in front of every axis; what is behind follows from dims_y.
 StepPtr make_pad(TensorId x, const Dims& dims_x, const Dims& begins, PadMode mode, float value, TensorId y,
                  const Dims& dims_y);

@@ -66,6 +66,8 @@ class Lowering:
     reordered: dict[tuple[str, Dims], Placed] = field(default_factory=dict)
     quantized: dict[tuple[int, int, bytes, bytes], int] = field(default_factory=dict)
     sliced: set[int] = field(default_factory=set)
+    # Concatenations that were not made since only gathers read them: their parts.
+    joined: dict[str, list[Placed]] = field(default_factory=dict)
     islands: list[IslandCall] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
 

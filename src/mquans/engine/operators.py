@@ -59,6 +59,8 @@ def add_operator(low: Lowering, node: Node) -> None:
             _concat(low, node, node.op)
         case Slice():
             _slice(low, node, node.op)
+        case Gather() if x in low.joined:
+            _select(low, node, node.op)
         case Gather():
             a = low.in_order(x, low.order_of(x))
             out = low.new(y, a.order)
@@ -168,11 +170,37 @@ def _concat(low: Lowering, node: Node, op: Concat) -> None:
     largest = max(computed, key=lambda value: low.graph.types[value].size)
     order = low.order_of(largest)
     parts = [low.in_order(value, order) for value in node.inputs]
+    if order[-1] == op.axis and _is_only_gathered(low, node.outputs[0], op.axis):
+        low.joined[node.outputs[0]] = parts
+        return
     out = low.new(node.outputs[0], order)
     _native.add_concat(
         low.program, node.name, [part.tensor for part in parts], [part.dims for part in parts],
         order.index(op.axis), out.tensor, out.dims,
     )  # fmt: skip
+
+
+def _is_only_gathered(low: Lowering, value: str, axis: int) -> bool:
+    """True when all that is ever read of a value are channels picked by gathers."""
+    return value not in low.graph.outputs and all(
+        isinstance(reader.op, Gather) and reader.op.axis == axis
+        for reader in low.graph.consumers().get(value, [])
+    )
+
+
+def _select(low: Lowering, node: Node, op: Gather) -> None:
+    """A gather of a concatenation that was never made."""
+    parts = low.joined[node.inputs[0]]
+    sources = [(i, channel) for i, part in enumerate(parts) for channel in range(part.dims[-1])]
+    out = low.new(node.outputs[0], parts[0].order)
+    _native.add_select(
+        low.program,
+        node.name,
+        [part.tensor for part in parts],
+        [sources[index][0] for index in op.indices],
+        [sources[index][1] for index in op.indices],
+        out.tensor,
+    )
 
 
 def _slice(low: Lowering, node: Node, op: Slice) -> None:

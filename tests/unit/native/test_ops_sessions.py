@@ -102,6 +102,16 @@ CASES: dict[str, tuple[list[Node], Shapes, dict[str, Any]]] = {
             ("Concat", "b c x", "y", {"axis": 1}),
         ], IMAGE, {},
     ),
+    "shuffle of joined features": (
+        [
+            ("Relu", "x", "a", {}),
+            ("Tanh", "x", "b", {}),
+            ("Concat", "a b", "c", {"axis": 2}),
+            ("Gather", "c even", "e", {"axis": 2}),
+            ("Gather", "c odd", "o", {"axis": 2}),
+            ("Sub", "e o", "y", {}),
+        ], SEQUENCE, {"even": integers(*range(0, 48, 2)), "odd": integers(*range(47, 0, -2))},
+    ),
     "concat along height": ([("Concat", "x x", "y", {"axis": 2})], IMAGE, {}),
     "space to depth by slices": (
         [
