@@ -40,7 +40,9 @@ WIDTH, HEIGHT = 352, 288
 """Twice the clip's size: multiples of 32, as the network needs, in the clip's own aspect."""
 
 CALIBRATION_FRAMES = 40
-BITS = 7
+BITS = 6
+"""The fewest with which all faces are found where fp32 finds them: F1 1.000 on the 80 frames; with 5
+bits it is 0.875."""
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 Picture = npt.NDArray[np.uint8]
