@@ -34,6 +34,20 @@ struct Extent {
     int64_t pixels() const { return int64_t(rows) * width; }
 };
 
+// The inputs of a step in this frame; `any`: one of them moved, or everything is to be recomputed.
+struct Operands {
+    std::vector<TensorView> x;
+    std::vector<MaskView> moved;
+    bool any;
+    Operands(const Context& context, const std::vector<TensorId>& ids) : any(context.snap) {
+        for (TensorId id : ids) {
+            x.push_back(context.tensor(id));
+            moved.push_back(context.mask(id));
+            any = any || moved.back().any();
+        }
+    }
+};
+
 // Dims with leading 1s up to the given rank, so that width and channel axes always exist.
 inline Dims padded(const Dims& dims, size_t rank) {
     Dims result(std::max(rank, dims.size()) - dims.size(), 1);

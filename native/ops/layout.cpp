@@ -34,21 +34,14 @@ public:
     void run(Context& context) const override {
         const TensorView y = context.tensor(y_);
         const MaskView marks = context.mask(y_);
-        std::vector<TensorView> x;
-        std::vector<MaskView> moved;
-        bool any = context.snap;
-        for (TensorId id : inputs_) {
-            x.push_back(context.tensor(id));
-            moved.push_back(context.mask(id));
-            any = any || moved.back().any();
-        }
-        if (!any) return marks.clear();
+        const Operands in(context, inputs_);
+        if (!in.any) return marks.clear();
         const int64_t cost = int64_t(y.width) * y.channels;
         context.pool.for_rows(y.rows, grain_for(cost), [&](int32_t begin, int32_t end) {
             for (int32_t row = begin; row < end; ++row) {
                 marks.clear_row(row);
                 for (const Source& source : sources_[row])
-                    join(source, x[source.input], moved[source.input], y, marks, row, context.snap);
+                    join(source, in.x[source.input], in.moved[source.input], y, marks, row, context.snap);
             }
         });
     }

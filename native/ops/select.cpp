@@ -18,24 +18,17 @@ public:
     void run(Context& context) const override {
         const TensorView y = context.tensor(y_);
         const MaskView marks = context.mask(y_);
-        std::vector<TensorView> x;
-        std::vector<MaskView> moved;
-        bool any = context.snap;
-        for (TensorId id : inputs_) {
-            x.push_back(context.tensor(id));
-            moved.push_back(context.mask(id));
-            any = any || moved.back().any();
-        }
-        if (!any) return marks.clear();
+        const Operands in(context, inputs_);
+        if (!in.any) return marks.clear();
         const int32_t grain = grain_for(int64_t(y.width) * y.channels);
         context.pool.for_rows(y.rows, grain, [&](int32_t begin, int32_t end) {
             for (int32_t row = begin; row < end; ++row) {
                 marks.clear_row(row);
                 if (context.snap) marks.fill_row(row);
-                for (const MaskView& mask : moved) merge_row(mask, row, marks, row);
+                for (const MaskView& mask : in.moved) merge_row(mask, row, marks, row);
                 for_each_pixel(marks.row(row), marks.words(), [&](int32_t column) {
                     for (const Run& run : runs_)
-                        pick(run, x[run.input].pixel(row, column), y.pixel(row, column));
+                        pick(run, in.x[run.input].pixel(row, column), y.pixel(row, column));
                 });
             }
         });
