@@ -152,12 +152,6 @@ void bind_program(nb::module_& m) {
         .def("finish", &Program::finish)
         .def_prop_ro("steps", [](const Program& self) { return self.step_names; })
         .def_prop_ro("weights_bytes", &Program::weights_bytes)
-        .def_prop_ro("layer_names",
-                     [](const Program& self) {
-                         std::vector<std::string> names;
-                         for (const auto& layer : self.layers) names.push_back(layer.name);
-                         return names;
-                     })
         .def_prop_ro("layer_macs",
                      [](const Program& self) {
                          std::vector<int64_t> macs;

@@ -173,7 +173,7 @@ void bind_stream(nb::module_& m) {
             "layer_changes",
             [](const Stream& self, int32_t layer) {
                 const auto& q = self.program().quantized.at(self.program().layers.at(layer).input);
-                return to_numpy(self.counts(q), {size_t(q.rows), size_t(q.width), size_t(q.groups)});
+                return to_numpy<uint16_t>(self.changes(q).count, {size_t(q.rows), size_t(q.width), size_t(q.groups)});
             },
             "layer"_a, "Changed inputs of the last frame, [rows][width][groups].")
         .def(

@@ -23,14 +23,13 @@ namespace {
 
 // acc = W @ q of a whole layer by one instruction set's kernels.
 std::vector<int32_t> product(const KernelTable& kernels, const LayerSpec& layer, const Weights& weights,
-                             const int16_t* held) {
+                             const int16_t* held, const int16_t* zeros) {
     const LayerShape& s = layer.shape;
-    const std::vector<int16_t> zeros(s.in_channels + 64);
     std::vector<int32_t> acc(layer.acc_size() + 64);
     std::vector<uint64_t> bits(int64_t(s.out_rows) * MaskView::words_for(s.out_width));
     const MaskView all{bits.data(), s.out_rows, s.out_width};
     all.fill();
-    const DenseArgs args{&s,  weights,    held, zeros.data(), all,
+    const DenseArgs args{&s,  weights,    held, zeros, all,
                          {acc.data(), layer.pixel_stride, layer.group_stride}, 0, s.out_rows};
     (layer.depthwise ? kernels.depthwise : kernels.dense_conv)(args);
     return acc;
@@ -41,7 +40,8 @@ std::vector<int32_t> product(const KernelTable& kernels, const LayerSpec& layer,
 std::vector<int32_t> Program::accumulators(const Stream& stream, int32_t index) const {
     const LayerSpec& layer = layers.at(index);
     if (!layer.keeps_accumulators)
-        return product(kernels_, layer, layer.weights(), stream.held(quantized[layer.input]));
+        return product(kernels_, layer, layer.weights(), stream.held(quantized[layer.input]),
+                       zeros.data());
     const int32_t* acc = stream.accumulators(layer).data;
     return {acc, acc + layer.acc_size()};
 }
@@ -54,7 +54,7 @@ Violation Program::check(const Stream& stream) const {
         const Weights weights{natural.data(), 16, layer.row_stride, layer.tap_rows};
         const std::vector<int32_t> found = accumulators(stream, int32_t(i));
         const std::vector<int32_t> expected =
-            product(kernels_scalar(), layer, weights, stream.held(quantized[layer.input]));
+            product(kernels_scalar(), layer, weights, stream.held(quantized[layer.input]), zeros.data());
         const int32_t groups = layer.pixel_stride / layer.group_stride;
         const int32_t per_group = s.out_channels / groups;
         for (int64_t p = 0; p < int64_t(s.out_rows) * s.out_width; ++p)

@@ -17,7 +17,7 @@ T padded(T value, T to) {
 }
 
 // Up to this many inputs per output it is cheaper to compute touched outputs afresh than to bring
-// accumulators from memory, change them and write them back (docs/benchmarks.md).
+// accumulators from memory, change them and write them back (docs/decisions/0010).
 constexpr int32_t small_window = 48;
 
 }  // namespace
@@ -127,6 +127,7 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
     const int32_t taps = s.row_taps * s.col_taps;
     const bool small = mode_ == Mode::automatic && taps * s.group_in() <= small_window;
     layer.keeps_accumulators = !layer.depthwise && !small;
+    zeros.resize(std::max<size_t>(zeros.size(), s.in_channels + 64));
     if (layer.depthwise) {
         layer.row_stride = padded(s.in_channels, 32) + 32;
         layer.tap_rows = 1;

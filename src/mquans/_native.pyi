@@ -38,9 +38,6 @@ class Program:
     def weights_bytes(self) -> int: ...
 
     @property
-    def layer_names(self) -> list[str]: ...
-
-    @property
     def layer_macs(self) -> list[int]:
         """
         MACs of one dense evaluation of each layer, taps on padding not counted.

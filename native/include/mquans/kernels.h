@@ -145,8 +145,7 @@ struct KernelTable {
     void (*delta_conv)(const DeltaArgs&);
     void (*dense_conv)(const DenseArgs&);
     // Depthwise (group_in = group_out = 1): weights int16 [taps + 1][row_stride] in natural order, the
-    // last row zero,
-    // accumulators as of one group.
+    // last row zero; accumulators as of one group.
     void (*depthwise)(const DenseArgs&);
     void (*epilogue)(const EpilogueArgs&);
     // Epilogue and quantize of its result at once, for layers and readers of one group and for no

@@ -194,7 +194,7 @@ public:
 
     int64_t floats_size = 0, mask_words = 0, held_size = 0, acc_size = 0;
     int64_t segments = 0, quantized_rows = 0;
-    int32_t zeros_size = 64;
+    std::vector<int16_t> zeros;  // what kernels read for padding: as long as any layer needs
 
 private:
     std::unique_ptr<ChangeLists> take_lists();

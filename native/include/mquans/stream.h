@@ -43,7 +43,6 @@ public:
     // Without the lists themselves: they belong to the context and live while a frame runs.
     ChangeList changes(const QuantizedSpec& q) const;
     int64_t* row_changed(const QuantizedSpec& q) { return row_changed_.data() + q.row_offset; }
-    const uint16_t* counts(const QuantizedSpec& q) const { return count_.data() + q.segment_offset; }
 
     // Reads a frame into a graph input and marks the pixels that differ from the last one. False, with
     // nothing changed, when a value is not finite.
