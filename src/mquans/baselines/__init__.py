@@ -1,5 +1,23 @@
-"""Dense engines to compare with: onnxruntime and OpenVINO, in floating point and int8."""
+"""Dense engines to compare with: onnxruntime and OpenVINO, in floating point and int8, and the
+former behind a motion gate."""
 
-from mquans.baselines.engines import ENGINES, Engine, open_engine
+from mquans.baselines.engines import (
+    CALIBRATED,
+    ENGINES,
+    Engine,
+    load_engine,
+    open_engine,
+    prepare_model,
+)
+from mquans.baselines.gated import Gate, GatedEngine
 
-__all__ = ["ENGINES", "Engine", "open_engine"]
+__all__ = [
+    "CALIBRATED",
+    "ENGINES",
+    "Engine",
+    "Gate",
+    "GatedEngine",
+    "load_engine",
+    "open_engine",
+    "prepare_model",
+]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mquans.errors import MquansError
 
 if TYPE_CHECKING:
+    from mquans.baselines.int8 import Form
     from mquans.importers.model_file import ModelFile
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -18,15 +19,20 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 ENGINES: tuple[str, ...] = (
     "ort-fp32",
     "ort-int8",
+    "ort-int8-qoperator",
     "openvino-fp32",
     "openvino-bf16",
     "openvino-int8",
+    "gated",
 )
+
+CALIBRATED = frozenset({"ort-int8", "ort-int8-qoperator", "openvino-int8", "gated"})
+"""Engines that take something from calibration frames: ranges, or what counts as motion."""
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """A network that is computed anew for every frame.
+    """A network that is computed anew for every frame (by `gated`, for every frame that moved).
 
     Attributes:
         name: one of `ENGINES`.
@@ -54,36 +60,71 @@ def open_engine(
 
     Args:
         name: one of `ENGINES`. The int8 engines run the same model, quantized statically with one
-            scale per weight channel.
+            scale per weight channel; `ort-int8` as QDQ pairs, `ort-int8-qoperator` as integer
+            operators; `gated` is `ort-fp32` behind a motion gate.
         input_shapes: fixed shape of every input; overrides what the model declares.
         threads: used inside one layer; layers run one after the other.
-        calibration: feeds that the int8 engines take their ranges from.
+        calibration: feeds that the engines in `CALIBRATED` learn from.
 
     Raises:
         DependencyError: the engine's package is not installed.
         ModelError: the engine cannot run the model.
-        MquansError: no such engine, this CPU lacks what it needs, or int8 without calibration.
+        MquansError: no such engine, this CPU lacks what it needs, or no calibration where it is
+            needed.
+    """
+    data = prepare_model(name, model, input_shapes=input_shapes, calibration=calibration)
+    if name == "gated":
+        from mquans.baselines.gated import GatedEngine, default_gate
+
+        gate = default_gate(calibration)
+        dense = load_engine("ort-fp32", data, model_name=model.name, threads=threads)
+        return GatedEngine(dense, gate)
+    return load_engine(name, data, model_name=model.name, threads=threads)
+
+
+def prepare_model(
+    name: str,
+    model: ModelFile,
+    *,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    calibration: Sequence[Arrays] = (),
+) -> bytes:
+    """The ONNX file that an engine loads: shapes fixed, weights constant, int8 where it says so.
+
+    Arguments and errors as `open_engine`.
     """
     if name not in ENGINES:
         raise MquansError(
             f"there is no engine {name!r}.", hint=f"Engines are: {', '.join(ENGINES)}."
         )
-    if threads < 1:
-        raise MquansError(f"an engine needs at least 1 thread, not {threads}.")
     # Loaded by need: each of them imports a large package.
     from mquans.baselines.fixed_model import with_fixed_shapes
 
     if name.startswith("openvino"):
-        from mquans.baselines.openvino_engine import OpenvinoEngine, require_openvino
+        from mquans.baselines.openvino_engine import require_openvino
 
         require_openvino(precision=name.removeprefix("openvino-"))
     data = with_fixed_shapes(model, input_shapes)
-    if name.endswith("int8"):
+    if "int8" in name:
         from mquans.baselines.int8 import quantize
 
-        data = quantize(data, calibration, model_name=model.name)
+        form: Form = "QOperator" if name.endswith("qoperator") else "QDQ"
+        data = quantize(data, calibration, form=form, model_name=model.name)
+    return data
+
+
+def load_engine(name: str, data: bytes, *, model_name: str, threads: int = 1) -> Engine:
+    """An engine over what `prepare_model` made for it; `gated` has no model of its own.
+
+    Raises:
+        ModelError: the engine cannot run the model.
+    """
+    if threads < 1:
+        raise MquansError(f"an engine needs at least 1 thread, not {threads}.")
     if name.startswith("openvino"):
-        return OpenvinoEngine(name, data, model_name=model.name, threads=threads)
+        from mquans.baselines.openvino_engine import OpenvinoEngine
+
+        return OpenvinoEngine(name, data, model_name=model_name, threads=threads)
     from mquans.baselines.ort_engine import OrtEngine
 
-    return OrtEngine(name, data, model_name=model.name, threads=threads)
+    return OrtEngine(name, data, model_name=model_name, threads=threads)

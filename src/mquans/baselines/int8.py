@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,11 +21,21 @@ from mquans.files import atomic_write
 PER_CHANNEL_OPSET = 13
 """The first ONNX opset in which DequantizeLinear has one scale per channel."""
 
-SCHEME = "static QDQ, uint8 activations (min-max), int8 weights per channel"
+SCHEME = "static, uint8 activations (min-max), int8 weights per channel"
+
+Form = Literal["QDQ", "QOperator"]
+"""How quantization is written down: as pairs around float operators, which engines fuse, or as
+integer operators."""
 
 
-def quantize(data: bytes, calibration: Sequence[Arrays], *, model_name: str = "model") -> bytes:
-    """The model in int8, as bytes of an ONNX file with QuantizeLinear/DequantizeLinear pairs.
+def quantize(
+    data: bytes,
+    calibration: Sequence[Arrays],
+    *,
+    form: Form = "QDQ",
+    model_name: str = "model",
+) -> bytes:
+    """The model in int8, as bytes of an ONNX file.
 
     The result is cached under `$XDG_CACHE_HOME/mquans` (or `~/.cache/mquans`) by a hash of model,
     calibration frames, onnxruntime's version and options.
@@ -44,13 +54,13 @@ def quantize(data: bytes, calibration: Sequence[Arrays], *, model_name: str = "m
             hint="Give frames of the stream, or compare with fp32 engines only.",
         )
     reduce_range = not _has_vnni()
-    key = _key(data, calibration, reduce_range)
+    key = _key(data, calibration, form, reduce_range)
     cached = _cache_folder() / f"int8-{key}.onnx"
     with contextlib.suppress(OSError, ModelError):
         stored = cached.read_bytes()
         open_session(stored, model_name=model_name)  # a damaged entry is made anew
         return stored
-    quantized = _quantize(data, calibration, reduce_range, model_name)
+    quantized = _quantize(data, calibration, form, reduce_range, model_name)
     with contextlib.suppress(
         OSError, MquansError
     ):  # a cache that cannot be written only costs time
@@ -60,7 +70,7 @@ def quantize(data: bytes, calibration: Sequence[Arrays], *, model_name: str = "m
 
 
 def _quantize(
-    data: bytes, calibration: Sequence[Arrays], reduce_range: bool, model_name: str
+    data: bytes, calibration: Sequence[Arrays], form: Form, reduce_range: bool, model_name: str
 ) -> bytes:
     import onnxruntime as ort
     from onnxruntime import quantization
@@ -79,7 +89,7 @@ def _quantize(
                 str(fused),
                 str(result),
                 _Reader(calibration),
-                quant_format=quantization.QuantFormat.QDQ,
+                quant_format=quantization.QuantFormat[form],
                 per_channel=True,
                 reduce_range=reduce_range,
                 activation_type=quantization.QuantType.QUInt8,
@@ -123,10 +133,10 @@ class _Reader:
         return len(self._frames)
 
 
-def _key(data: bytes, calibration: Sequence[Arrays], reduce_range: bool) -> str:
+def _key(data: bytes, calibration: Sequence[Arrays], form: Form, reduce_range: bool) -> str:
     import onnxruntime as ort
 
-    digest = hashlib.sha256(f"{ort.__version__}|{SCHEME}|{reduce_range}|".encode())
+    digest = hashlib.sha256(f"{ort.__version__}|{form} {SCHEME}|{reduce_range}|".encode())
     digest.update(hashlib.sha256(data).digest())
     for feeds in calibration:
         for name, array in sorted(feeds.items()):

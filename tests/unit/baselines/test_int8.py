@@ -41,6 +41,16 @@ def test_weights_have_a_scale_per_channel_and_batch_norm_is_folded(
     assert (4,) in scales
 
 
+def test_integer_operators_are_another_file_and_cache_entry(
+    data: bytes, feeds: list[Any], cache: Path
+) -> None:
+    """Which of the two forms is faster depends on the network; the table shows the better one."""
+    pairs, integers = quantize(data, feeds), quantize(data, feeds, form="QOperator")
+    assert "QLinearConv" in {n.op_type for n in onnx.load_model_from_string(integers).graph.node}
+    assert "QLinearConv" not in {n.op_type for n in onnx.load_model_from_string(pairs).graph.node}
+    assert len(list(cache.iterdir())) == 2
+
+
 def test_second_time_comes_from_the_cache(
     data: bytes, feeds: list[Any], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
