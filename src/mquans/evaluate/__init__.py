@@ -5,9 +5,18 @@ from __future__ import annotations
 from mquans.evaluate.agreement import Agreement, AgreementMeter
 from mquans.evaluate.compare import Comparison, compare
 from mquans.evaluate.coverage import Coverage, IslandInfo, NodeCoverage, coverage
-from mquans.evaluate.detections import DetectionScore, decode_centerface
+from mquans.evaluate.detections import DetectionScore
 from mquans.evaluate.frames import Feeds, feeds_of, finite
 from mquans.evaluate.machine import machine_report
+from mquans.evaluate.metrics import (
+    AnyMetric,
+    Metric,
+    MetricMeter,
+    decode_centerface,
+    load_labels,
+    load_metric,
+    new_meter,
+)
 from mquans.evaluate.outputs import NpzWriter
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.run import FrameReport, RunSummary, run_clip
@@ -17,6 +26,7 @@ from mquans.evaluate.work import Work
 __all__ = [
     "Agreement",
     "AgreementMeter",
+    "AnyMetric",
     "BrokenLaw",
     "Comparison",
     "Coverage",
@@ -24,6 +34,8 @@ __all__ = [
     "Feeds",
     "FrameReport",
     "IslandInfo",
+    "Metric",
+    "MetricMeter",
     "NodeCoverage",
     "NpzWriter",
     "RunSummary",
@@ -35,7 +47,10 @@ __all__ = [
     "decode_centerface",
     "feeds_of",
     "finite",
+    "load_labels",
+    "load_metric",
     "machine_report",
+    "new_meter",
     "run_clip",
     "silent",
     "verify",

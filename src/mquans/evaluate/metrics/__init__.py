@@ -1,0 +1,56 @@
+"""Task metrics: how much worse a network does its job when it reuses computation.
+
+Detection, classification, regression and speech are ready, by name in `READY`; a user's own metric
+is a function `(outputs, dense_outputs, label) -> loss` or a class with `add` and `result`. All
+losses are 0 for perfect and say what is lost *against the dense network*: with labels, how much
+further from them than it is; without, how far from its outputs.
+"""
+
+from __future__ import annotations
+
+from mquans.evaluate.metrics.classification import ClassificationLoss
+from mquans.evaluate.metrics.decoders import (
+    Decoder,
+    decode_centerface,
+    decode_fastestdet,
+    decode_yolov8,
+    decode_yunet,
+)
+from mquans.evaluate.metrics.detection import DetectionLoss
+from mquans.evaluate.metrics.labels import load_labels
+from mquans.evaluate.metrics.loading import load_metric
+from mquans.evaluate.metrics.meter import (
+    AnyMetric,
+    Metric,
+    MetricError,
+    MetricMeter,
+    metric_name,
+    new_meter,
+)
+from mquans.evaluate.metrics.ready import DECODERS, READY
+from mquans.evaluate.metrics.regression import RegressionLoss
+from mquans.evaluate.metrics.speech import WordErrorLoss, edit_distance, greedy_ctc
+
+__all__ = [
+    "DECODERS",
+    "READY",
+    "AnyMetric",
+    "ClassificationLoss",
+    "Decoder",
+    "DetectionLoss",
+    "Metric",
+    "MetricError",
+    "MetricMeter",
+    "RegressionLoss",
+    "WordErrorLoss",
+    "decode_centerface",
+    "decode_fastestdet",
+    "decode_yolov8",
+    "decode_yunet",
+    "edit_distance",
+    "greedy_ctc",
+    "load_labels",
+    "load_metric",
+    "metric_name",
+    "new_meter",
+]

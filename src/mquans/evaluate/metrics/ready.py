@@ -1,0 +1,32 @@
+"""Ready metrics by name, for `--metric NAME`. All are meters; `new_meter` copies them."""
+
+from __future__ import annotations
+
+from mquans.evaluate.metrics.classification import ClassificationLoss
+from mquans.evaluate.metrics.decoders import (
+    decode_centerface,
+    decode_fastestdet,
+    decode_yolov8,
+    decode_yunet,
+)
+from mquans.evaluate.metrics.detection import DetectionLoss
+from mquans.evaluate.metrics.meter import MetricMeter
+from mquans.evaluate.metrics.regression import RegressionLoss
+from mquans.evaluate.metrics.speech import WordErrorLoss
+
+DECODERS = {
+    "centerface": decode_centerface,
+    "fastestdet": decode_fastestdet,
+    "yolov8": decode_yolov8,
+    "yunet": decode_yunet,
+}
+
+READY: dict[str, MetricMeter] = {
+    **{f"{name}_f1": DetectionLoss(decode) for name, decode in DECODERS.items()},
+    **{f"{name}_iou": DetectionLoss(decode, score="mean_iou") for name, decode in DECODERS.items()},
+    "top1": ClassificationLoss(),
+    "frame_accuracy": ClassificationLoss(axis=-1),
+    "rmse": RegressionLoss(),
+    "mae": RegressionLoss(kind="mae"),
+    "word_error_rate": WordErrorLoss(),
+}
