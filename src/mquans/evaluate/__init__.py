@@ -7,7 +7,11 @@ from mquans.evaluate.compare import Comparison, compare
 from mquans.evaluate.coverage import Coverage, IslandInfo, NodeCoverage, coverage
 from mquans.evaluate.detections import DetectionScore
 from mquans.evaluate.frames import Feeds, feeds_of, finite
+from mquans.evaluate.gating import TunedGate, tune_gate
+from mquans.evaluate.interleave import Interleaved, interleave, speedups
+from mquans.evaluate.layer_table import LayerRow, LayerTable, layer_table
 from mquans.evaluate.machine import machine_report
+from mquans.evaluate.memory import activation_bytes
 from mquans.evaluate.metrics import (
     AnyMetric,
     Metric,
@@ -20,6 +24,7 @@ from mquans.evaluate.metrics import (
 from mquans.evaluate.outputs import NpzWriter
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.run import FrameReport, RunSummary, run_clip
+from mquans.evaluate.throughput import Throughput, throughput
 from mquans.evaluate.verify import BrokenLaw, Verification, verify
 from mquans.evaluate.work import Work
 
@@ -33,25 +38,36 @@ __all__ = [
     "DetectionScore",
     "Feeds",
     "FrameReport",
+    "Interleaved",
     "IslandInfo",
+    "LayerRow",
+    "LayerTable",
     "Metric",
     "MetricMeter",
     "NodeCoverage",
     "NpzWriter",
     "RunSummary",
+    "Throughput",
     "Track",
+    "TunedGate",
     "Verification",
     "Work",
+    "activation_bytes",
     "compare",
     "coverage",
     "decode_centerface",
     "feeds_of",
     "finite",
+    "interleave",
+    "layer_table",
     "load_labels",
     "load_metric",
     "machine_report",
     "new_meter",
     "run_clip",
     "silent",
+    "speedups",
+    "throughput",
+    "tune_gate",
     "verify",
 ]

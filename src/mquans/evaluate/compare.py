@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from time import perf_counter_ns
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from mquans.baselines import ENGINES, open_engine
+from mquans.baselines import CALIBRATED, ENGINES, open_engine
 from mquans.engine.session import Session
 from mquans.engine.stream import Stream
-from mquans.errors import MquansError, SourceError
-from mquans.evaluate.agreement import Agreement, AgreementMeter
+from mquans.errors import MquansError
+from mquans.evaluate.agreement import Agreement
 from mquans.evaluate.frames import Feeds, Frame, feeds_of, finite
+from mquans.evaluate.interleave import Outputs, Step, interleave, speedups
+from mquans.evaluate.memory import activation_bytes
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 from mquans.importers import ModelFile
 
 OURS = "mquans"
 REFERENCE = "ort-fp32"
-INT8_FRAMES = 32
-"""Frames that int8 engines take their ranges from: the first of the clip."""
+HEAD_FRAMES = 32
+"""Frames that int8 engines take their ranges from, and `gated` its level: the first of the clip."""
 
-Outputs = dict[str, npt.NDArray[np.float32]]
 OnFrame = Callable[[Stream, Outputs, Outputs], None]
 
 
@@ -35,9 +32,11 @@ class Comparison:
     """What `compare` measured.
 
     Attributes:
-        time_ms: median and 95th percentile per frame, by engine.
+        time_ms: median, 95th percentile and mean per frame, by engine.
         agreement: with the reference, by engine.
         engines: version and options of each, as measured.
+        state_bytes: memory of the stream.
+        activation_bytes: of the dense network in float32, see `evaluate.memory`.
     """
 
     work: Work
@@ -46,17 +45,20 @@ class Comparison:
     time_ms: dict[str, dict[str, float]]
     engines: dict[str, str]
     state_bytes: int
+    activation_bytes: int
     weights_bytes: int
     threads: int
     isa: str
 
     @property
     def speedup(self) -> dict[str, float]:
-        """Median time of each engine / ours: above 1, mquans is faster."""
-        ours = self.time_ms[OURS]["median"]
-        return {
-            name: times["median"] / ours for name, times in self.time_ms.items() if name != OURS
-        }
+        """Time of each engine / ours: above 1, mquans is faster; see `interleave.speedups`."""
+        return speedups(self.time_ms, OURS)
+
+    @property
+    def state_ratio(self) -> float:
+        """Memory of the stream / activations of the dense network."""
+        return self.state_bytes / max(self.activation_bytes, 1)
 
     def as_dict(self) -> dict[str, Any]:
         """The stable keys of `compare --json`."""
@@ -71,6 +73,8 @@ class Comparison:
             "time_ms": self.time_ms,
             "speedup": self.speedup,
             "state_bytes": self.state_bytes,
+            "activation_bytes": self.activation_bytes,
+            "state_ratio": self.state_ratio,
             "weights_bytes": self.weights_bytes,
             "threads": self.threads,
             "isa": self.isa,
@@ -109,8 +113,8 @@ def compare(
     inputs = session.graph.inputs
     iterator = (feeds_of(frame, inputs) for frame in frames)
     head: list[Feeds] = []
-    if any(name.endswith("int8") for name in names):
-        head = list(islice(iterator, INT8_FRAMES))
+    if CALIBRATED.intersection(names):
+        head = list(islice(iterator, HEAD_FRAMES))
     shapes = {name: session.graph.shape(name) for name in inputs}
     dense = {
         name: open_engine(
@@ -123,37 +127,33 @@ def compare(
         for name in names
     }
     stream = session.stream()
-    steps: dict[str, Callable[[Feeds], Outputs]] = {OURS: stream.step}
+    steps: dict[str, Step] = {OURS: stream.step}
     steps |= {name: engine.step for name, engine in dense.items()}
-    order = list(steps)
-    times_ns: dict[str, list[int]] = {name: [] for name in steps}
-    meters = {name: AgreementMeter() for name in steps if name != REFERENCE}
     work, refused = Work(), 0
-    for feeds in track(chain(head, iterator), "comparing", total):
-        session.frame_arrays(feeds)
-        if not finite(feeds):
-            refused += 1
-            continue
-        outputs: dict[str, Outputs] = {}
-        for name in order:
-            start = perf_counter_ns()
-            outputs[name] = steps[name](feeds)
-            times_ns[name].append(perf_counter_ns() - start)
-        order.append(order.pop(0))
+
+    def usable() -> Iterator[Feeds]:
+        nonlocal refused
+        for feeds in track(chain(head, iterator), "comparing", total):
+            session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
+            if finite(feeds):
+                yield feeds
+            else:
+                refused += 1
+
+    def watch(outputs: dict[str, Outputs]) -> None:
         work.add(stream.stats)
-        for name, meter in meters.items():
-            meter.add(outputs[REFERENCE], outputs[name])
         if on_frame is not None:
             on_frame(stream, outputs[REFERENCE], outputs[OURS])
-    if not work.frames:
-        raise SourceError("no frame could be compared: all were refused.")
+
+    measured = interleave(steps, usable(), reference=REFERENCE, on_frame=watch)
     return Comparison(
         work=work,
         refused=refused,
-        agreement={name: meter.result() for name, meter in meters.items()},
-        time_ms={name: _summary(times_ns[name]) for name in steps},
+        agreement=measured.agreement,
+        time_ms=measured.time_ms,
         engines={name: engine.description for name, engine in dense.items()},
         state_bytes=stream.state_bytes,
+        activation_bytes=activation_bytes(session.graph),
         weights_bytes=session.weights_bytes,
         threads=session.threads,
         isa=session.isa,
@@ -169,8 +169,3 @@ def _engine_names(engines: Sequence[str]) -> list[str]:
                 hint=f"Engines are: {', '.join((OURS, *ENGINES))}.",
             )
     return names
-
-
-def _summary(times_ns: list[int]) -> dict[str, float]:
-    times_ms = np.array(times_ns) / 1e6
-    return {"median": float(np.median(times_ms)), "p95": float(np.percentile(times_ms, 95))}

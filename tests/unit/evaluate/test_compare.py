@@ -18,7 +18,7 @@ Frames = npt.NDArray[np.float32]
 
 COMPARE_KEYS = {
     "frames", "macs_total", "macs_done", "computation_reuse", "similarity", "agreement", "time_ms",
-    "speedup", "state_bytes", "weights_bytes", "threads", "isa",
+    "speedup", "state_bytes", "activation_bytes", "state_ratio", "weights_bytes", "threads", "isa",
 }  # fmt: skip
 
 
@@ -41,6 +41,25 @@ def test_work_adds_up(session: mquans.Session, small_model: Path, small_frames: 
     assert work.computation_reuse == pytest.approx(1 - work.macs_done / work.macs_total)
     assert 0.3 < work.computation_reuse < 1
     assert result.agreement["mquans"].rel_sq_mean < 1e-2
+
+
+def test_memory_is_judged_by_the_dense_activations(
+    session: mquans.Session, small_model: Path, small_frames: Frames
+) -> None:
+    """Eight streams of a large network must fit where eight dense sessions do."""
+    result = compare(session, read_model(small_model), small_frames[:3, None])
+    assert result.activation_bytes == 4 * 16 * 16 * (3 + 8 + 8 + 4)
+    assert result.state_ratio == result.state_bytes / result.activation_bytes
+
+
+def test_motion_gate_sits_beside_ours(
+    session: mquans.Session, small_model: Path, small_frames: Frames
+) -> None:
+    """Stale where it repeats, exact where it computes."""
+    result = compare(session, read_model(small_model), small_frames[:, None], engines=["gated"])
+    assert 0 < result.agreement["gated"].rel_sq_mean < 0.2
+    assert result.speedup["gated"] > 0
+    assert "repeated otherwise" in result.engines["gated"]
 
 
 def test_int8_engine_is_judged_beside_ours(

@@ -1,0 +1,104 @@
+"""Engines timed frame by frame, one after the other, so that all of them see the same moments of a
+machine whose speed changes (decision 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.errors import SourceError
+from mquans.evaluate.agreement import Agreement, AgreementMeter
+from mquans.evaluate.frames import Feeds
+
+Outputs = dict[str, npt.NDArray[np.float32]]
+Step = Callable[[Feeds], Outputs]
+"""One frame through an engine."""
+
+GATED = "gated"
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaved:
+    """What a run of several engines over the same frames measured.
+
+    Attributes:
+        times_ms: [frames] per engine, the first frame of a stream included.
+        agreement: of every engine but the reference, with the reference.
+    """
+
+    times_ms: dict[str, npt.NDArray[np.float64]]
+    agreement: dict[str, Agreement]
+
+    @property
+    def time_ms(self) -> dict[str, dict[str, float]]:
+        """Median, 95th percentile and mean per frame, by engine."""
+        return {name: summary(times) for name, times in self.times_ms.items()}
+
+
+def interleave(
+    steps: Mapping[str, Step],
+    frames: Iterable[Feeds],
+    *,
+    reference: str,
+    on_frame: Callable[[dict[str, Outputs]], None] | None = None,
+) -> Interleaved:
+    """Runs every engine on every frame, one after the other within the frame.
+
+    The order rotates from frame to frame, so that none always finds the caches as the same
+    neighbour left them.
+
+    Args:
+        steps: by engine.
+        reference: the engine that the others are compared with.
+        on_frame: called with the outputs of all engines after every frame, outside timing.
+
+    Raises:
+        SourceError: there are no frames.
+    """
+    order = list(steps)
+    times_ns: dict[str, list[int]] = {name: [] for name in steps}
+    meters = {name: AgreementMeter() for name in steps if name != reference}
+    for feeds in frames:
+        outputs: dict[str, Outputs] = {}
+        for name in order:
+            start = perf_counter_ns()
+            outputs[name] = steps[name](feeds)
+            times_ns[name].append(perf_counter_ns() - start)
+        order.append(order.pop(0))
+        for name, meter in meters.items():
+            meter.add(outputs[reference], outputs[name])
+        if on_frame is not None:
+            on_frame(outputs)
+    if not times_ns[reference]:
+        raise SourceError("no frame could be compared: there was none, or all were refused.")
+    return Interleaved(
+        times_ms={name: np.array(times) / 1e6 for name, times in times_ns.items()},
+        agreement={name: meter.result() for name, meter in meters.items()},
+    )
+
+
+def summary(times_ms: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Median, 95th percentile and mean of at least one time."""
+    return {
+        "median": float(np.median(times_ms)),
+        "p95": float(np.percentile(times_ms, 95)),
+        "mean": float(np.mean(times_ms)),
+    }
+
+
+def speedups(time_ms: Mapping[str, Mapping[str, float]], ours: str) -> dict[str, float]:
+    """Time of each other engine / ours: above 1, ours is faster.
+
+    Ratios of medians. Only `gated` is compared by means: it takes either no time or that of a whole
+    frame, and its median is one of the two.
+    """
+    return {
+        name: times[kind] / time_ms[ours][kind]
+        for name, times in time_ms.items()
+        if name != ours
+        for kind in ("mean" if name == GATED else "median",)
+    }
