@@ -39,6 +39,10 @@ def load_metric(name: str) -> AnyMetric:
 
 def _module(module_name: str, name: str) -> Any:
     where = f"metric {printable(name)!r}"
+    if not module_name:
+        raise MetricError(
+            "has no module.", where=where, hint="Write it like my_metrics:steering_error."
+        )
     if module_name.endswith(".py") or "/" in module_name:
         raise MetricError(
             "names a file.",

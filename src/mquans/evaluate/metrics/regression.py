@@ -8,6 +8,9 @@ import numpy as np
 
 from mquans.evaluate.metrics.meter import MetricError, Outputs, pick
 
+ROUNDING = 1e-12
+"""Variance over squared mean that rounding alone gives a value that never changes."""
+
 
 class RegressionLoss:
     """Growth of the error over the clip, in standard deviations of what is wanted.
@@ -66,7 +69,9 @@ class RegressionLoss:
         return float(max(0.0, (errors / values) ** root - (dense_errors / values) ** root))
 
     def _scale(self) -> float:
-        return float((self._spread / max(self._values, 1)) ** 0.5) or 1.0
+        variance = self._spread / max(self._values, 1)
+        constant = variance <= ROUNDING * self._mean**2
+        return 1.0 if constant else float(variance**0.5)
 
 
 def _labelled(label: Any, values: int) -> np.typing.NDArray[np.float64]:
