@@ -17,7 +17,7 @@ only one number per channel is kept. Source: design, section 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -144,16 +144,20 @@ class AgreementMeter:
 
 
 def channels_first(array: Array) -> Sums:
-    """An output [1, ...] as float64 [channels, positions].
-
-    Channels are axis 1. Of three axes, as in detectors' [1, boxes, values] or [1, values, boxes],
-    they are the shorter one. Values without a batch axis are one channel.
-    """
+    """An output [1, ...] as float64 [channels, positions]; see `channel_axis`."""
     values = np.asarray(array, dtype=np.float64)
-    if values.ndim < 2:
+    axis = channel_axis(values.shape)
+    if axis is None:
         return values.reshape(1, -1)
-    axis = 2 if values.ndim == 3 and values.shape[2] < values.shape[1] else 1
     return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+
+
+def channel_axis(shape: Sequence[int]) -> int | None:
+    """Axis of an output's channels: axis 1; of three axes, as in detectors' [1, boxes, values] or
+    [1, values, boxes], the shorter one. None for values without a batch axis: one channel."""
+    if len(shape) < 2:
+        return None
+    return 2 if len(shape) == 3 and shape[2] < shape[1] else 1
 
 
 def _relative(out: _Output) -> Sums:
