@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from mquans.plan import Plan, check_plan, read_plan
 
 GRADIENT_NORM = 1.0
 """Gradients are clipped to this norm: a rare sequence with a scene cut must not undo the others."""
+
+LEAST = 1e-4
+"""Least size of a tensor's values that steps are relative to: biases may all be 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def finetune(
     epochs: int = 4,
     sequence: int = 16,
     batch: int = 4,
-    learning_rate: float = 1e-4,
+    learning_rate: float = 1e-3,
     work: float = 0.0,
     quantized: bool = True,
     seed: int = 0,
@@ -80,7 +83,8 @@ def finetune(
             without labels, squared error per output channel over the channel's variance.
         sequence: consecutive frames that held values live through, >= 2.
         batch: sequences per training step.
-        learning_rate: of Adam, falling to 0 along a half cosine.
+        learning_rate: of Adam relative to the size of a tensor's values: a step changes them by
+            about this share. Falls to 0 along a half cosine.
         work: weight of the estimated share of MACs done in what is minimised, in units of the loss.
         quantized: False trains the float network on the same data: the control of an experiment.
         seed: of the order of sequences.
@@ -104,7 +108,7 @@ def finetune(
         )
     network = Network(graph, plan)
     targets, loss = targets_and_loss(network, feeds, labels, loss, batch=sequence * batch)
-    optimizer = torch.optim.Adam(list(network.parameters.values()), lr=learning_rate)
+    optimizer = torch.optim.Adam(_groups(network.parameters, learning_rate))
     generator = torch.Generator().manual_seed(seed)
     batches = [
         indices
@@ -136,6 +140,16 @@ def finetune(
         )
     trained = to_onnx(network.trained()).SerializeToString()
     return FineTuned(read_model(trained), *(tuple(map(float, column)) for column in means.T))
+
+
+def _groups(parameters: Mapping[str, Any], learning_rate: float) -> list[dict[str, Any]]:
+    """One group per tensor, with steps relative to the root mean square of its values (Adafactor,
+    arXiv 1804.04235, section 8): preprocessing folded into weights scales them by 1/255 and more.
+    """
+    return [
+        {"params": [p], "lr": learning_rate * max(p.detach().square().mean().sqrt().item(), LEAST)}
+        for p in parameters.values()
+    ]
 
 
 def _check_settings(*, epochs: int, sequence: int, batch: int, learning_rate: float) -> None:
