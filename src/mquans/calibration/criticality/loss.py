@@ -1,0 +1,125 @@
+"""The loss of calibration as a weighted squared error, so that it can be differentiated.
+
+`evaluate.agreement` divides the squared error of every output channel by the channel's variance and
+averages over channels. Written for single values, that is `sum_j w_j (z_j - y_j)^2` with
+
+    w_j = 1 / (variance of its channel * channels of all outputs * positions)
+
+which is what the methods work with. Values at which gradients stop (see `gradients`) are taken for
+outputs of their own: an error there counts as much, per share of variance, as in a true output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.calibration.criticality.probe import Array, Arrays
+from mquans.evaluate.agreement import FLOOR, channels_first
+from mquans.graph import Graph
+
+Floats = npt.NDArray[np.float64]
+
+
+class VarianceMeter:
+    """Variance over positions and frames per channel of one value, frame by frame."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._start: Floats = np.zeros(0)
+        self._sum: Floats = np.zeros(0)
+        self._squares: Floats = np.zeros(0)
+
+    def add(self, array: Array) -> None:
+        """One frame of the value."""
+        values = channels_first(array)
+        if not self._frames:
+            self._start = values.mean(axis=1, keepdims=True)
+            self._sum, self._squares = np.zeros(len(values)), np.zeros(len(values))
+        self._frames += 1
+        # Around the first frame's mean, lest a large mean drown a small variance.
+        values = values - self._start
+        self._sum += values.mean(axis=1)
+        self._squares += np.square(values).mean(axis=1)
+
+    def scale(self) -> Floats:
+        """What squared errors are divided by: variance per channel, floored as in `agreement`. Of
+        a value that never varies, its mean square, or 1 where that is 0 too."""
+        variance = np.maximum(self._squares / self._frames - (self._sum / self._frames) ** 2, 0)
+        if variance.mean() > 0:
+            return np.asarray(np.maximum(variance, FLOOR * variance.mean()))
+        level = float(np.square(self._start).mean())
+        return np.full(len(variance), level if level > 0 else 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLoss:
+    """`sum_j w_j (z_j - y_j)^2` over the values that the loss is measured at.
+
+    Attributes:
+        weights: `w` by value name, each of the value's shape.
+    """
+
+    weights: dict[str, Floats]
+
+    @classmethod
+    def measured(cls, graph: Graph, values: Iterable[str], frames: Iterable[Arrays]) -> OutputLoss:
+        """Weights from what the dense network computes.
+
+        Args:
+            values: outputs of the graph, and values to be treated as further outputs.
+            frames: the arrays of those values, frame by frame.
+        """
+        meters = {value: VarianceMeter() for value in values}
+        for arrays in frames:
+            for value, meter in meters.items():
+                meter.add(arrays[value])
+        return cls._of(graph, {value: meter.scale() for value, meter in meters.items()})
+
+    @classmethod
+    def unmeasured(cls, graph: Graph, values: Iterable[str]) -> OutputLoss:
+        """Weights as if every channel had variance 1."""
+        return cls._of(graph, dict.fromkeys(values))
+
+    @classmethod
+    def _of(cls, graph: Graph, scales: Mapping[str, Floats | None]) -> OutputLoss:
+        channels = {value: _channel_of(graph.shape(value)) for value in scales}
+        counts = {value: int(index.max(initial=0)) + 1 for value, index in channels.items()}
+        total = sum(count for value, count in counts.items() if value in graph.outputs)
+        weights = {}
+        for value, scale in scales.items():
+            index, count = channels[value], counts[value]
+            positions = index.size / count
+            shared = total if value in graph.outputs else count
+            per_channel = 1.0 / (np.ones(count) if scale is None else scale)
+            weights[value] = per_channel[index] / (shared * positions)
+        return cls(weights)
+
+    def between(self, dense: Arrays, found: Arrays) -> float:
+        """The loss of one frame."""
+        return sum(
+            float((weight * np.square(found[value].astype(np.float64) - dense[value])).sum())
+            for value, weight in self.weights.items()
+        )
+
+    def directions(self, random: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+        """Random cotangents `v_j = +-sqrt(w_j)` by value, for which `E (v . dy)^2` is the loss of
+        an error `dy`."""
+        return {
+            value: (np.sqrt(weight) * random.choice((-1.0, 1.0), weight.shape)).astype(np.float32)
+            for value, weight in self.weights.items()
+        }
+
+
+def _channel_of(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """The channel of every value of an array, as `channels_first` sees it."""
+    places = channels_first(np.arange(math.prod(shape), dtype=np.float64).reshape(shape)).astype(
+        np.int64
+    )
+    channel = np.empty(places.size, np.int64)
+    channel[places] = np.arange(len(places))[:, None]
+    return channel.reshape(shape)

@@ -1,0 +1,130 @@
+"""Criticality by trying: noise on some neurons, and what it does to the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.calibration.criticality.closed_form import closed_form
+from mquans.calibration.criticality.loss import Floats, OutputLoss
+from mquans.calibration.criticality.probe import Array, Probe, spread_over
+from mquans.calibration.gradients import Tape
+from mquans.errors import MquansError
+from mquans.evaluate import Feeds, Track, silent
+from mquans.graph import Graph, Island, Linear, Node
+
+FRAMES = 4
+GROUPS = 4
+"""Groups of neurons per layer; each costs one run of the network per frame and sample."""
+
+LEVEL = 0.02
+"""Standard deviation of the noise, as a share of the root mean square of the layer's input: small
+against the input, large against rounding in float32."""
+
+
+def perturb(
+    graph: Graph,
+    frames: Sequence[Feeds],
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    threads: int = 1,
+    track: Track = silent,
+) -> dict[str, Floats]:
+    """Measured growth of the loss per unit of mean squared error, without gradients.
+
+    Normal noise is added to a group of a layer's neurons, the network is run, and the loss is
+    divided by the noise's energy. All neurons of a group get the same criticality; groups are made
+    of neurons that `closed_form` ranks alike, since one neuron alone changes too little to tell
+    (ApproxANN makes the same remark). Sees through islands, which gradients do not.
+
+    Args:
+        samples: noises per group and frame.
+    """
+    values = _measured_at(graph)
+    picked = [frames[i] for i in spread_over(len(frames), FRAMES)]
+    layers = list(graph.reuse_layers())
+    probe = Probe(graph, [*values, *(node.inputs[0] for node in layers)], threads=threads)
+    dense = []
+    energies = dict.fromkeys((node.name for node in layers), 0.0)
+    for feeds in picked:
+        found = probe.run(feeds)
+        dense.append({value: found[value] for value in values})
+        for node in layers:
+            energies[node.name] += float(np.square(found[node.inputs[0]]).mean()) / len(picked)
+    del probe
+    loss = OutputLoss.measured(graph, values, dense)
+    ranking = closed_form(graph, picked, threads=threads)
+    random = np.random.default_rng(seed)
+    result = {}
+    for node in track(layers, "perturbing", len(layers)):
+        noisy, noise = _with_noise(graph, node)
+        run = Probe(noisy, values, threads=threads)
+        sigma = LEVEL * np.sqrt(energies[node.name]) or LEVEL
+        criticality = np.zeros(graph.neurons(node))
+        for group in np.array_split(np.argsort(ranking[node.name], kind="stable"), GROUPS):
+            if not len(group):
+                continue
+            losses = [
+                loss.between(reference, run.run({**feeds, noise: drawn}))
+                for feeds, reference in zip(picked, dense, strict=True)
+                for drawn in _draws(graph, node, group, sigma, samples, random)
+            ]
+            criticality[group] = np.mean(losses) / (sigma**2 * len(group))
+        result[node.name] = criticality
+    return result
+
+
+def _measured_at(graph: Graph) -> list[str]:
+    """Outputs of fixed shape, or what islands make them of where there are none."""
+    values = [value for value in graph.outputs if _is_fixed(graph, value)]
+    if not values:
+        read = [v for n in graph.nodes if isinstance(n.op, Island) for v in n.inputs]
+        values = [v for v in dict.fromkeys(read) if _is_fixed(graph, v)]
+    if not values:
+        raise MquansError(
+            "none of its outputs is a float32 array of fixed shape.", where=f"model {graph.name!r}"
+        )
+    return values
+
+
+def _is_fixed(graph: Graph, value: str) -> bool:
+    kind = graph.types[value]
+    computed = value not in graph.constants and value not in graph.inputs
+    return computed and kind.dtype == "float32" and all(size >= 0 for size in kind.shape)
+
+
+def _with_noise(graph: Graph, layer: Node) -> tuple[Graph, str]:
+    """The network with noise on what one layer reads, and the input that takes the noise."""
+    tape = Tape(graph)
+    noise = tape.input(f"{layer.name}/noise", tape.shape(layer.inputs[0]))
+    for node in graph.nodes:
+        if node.name == layer.name:
+            moved = tape.add(node.inputs[0], noise)
+            node = replace(node, inputs=(moved, *node.inputs[1:]))
+        tape.copy(node)
+    return tape.graph, noise
+
+
+def _draws(
+    graph: Graph,
+    node: Node,
+    group: npt.NDArray[np.intp],
+    sigma: float,
+    samples: int,
+    random: np.random.Generator,
+) -> list[Array]:
+    """Noise on a group of neurons, 0 on the others."""
+    shape = graph.shape(node.inputs[0])
+    axis = len(shape) - 1 if isinstance(node.op, Linear) else 1
+    drawn: list[Array] = []
+    for _ in range(samples):
+        noise = np.zeros(shape, np.float32)
+        part = [group if i == axis else slice(None) for i in range(len(shape))]
+        size = tuple(len(group) if i == axis else n for i, n in enumerate(shape))
+        noise[tuple(part)] = random.standard_normal(size, np.float32) * np.float32(sigma)
+        drawn.append(noise)
+    return drawn

@@ -1,0 +1,52 @@
+"""Running a graph for some of its values, on some of the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.baselines.ort_engine import open_session
+from mquans.calibration.gradients import Tape
+from mquans.graph import Graph, Linear, Node
+from mquans.importers import to_onnx
+
+Array = npt.NDArray[np.floating]
+Arrays = Mapping[str, Array]
+
+
+class Probe:
+    """Any values of a graph, in onnxruntime.
+
+    Args:
+        values: names of values of the graph.
+    """
+
+    def __init__(self, graph: Graph, values: Iterable[str], *, threads: int) -> None:
+        self._inputs = graph.inputs
+        self._values = list(dict.fromkeys(values))
+        model = to_onnx(graph, outputs=self._values).SerializeToString()
+        self._session = open_session(model, model_name=graph.name, threads=threads)
+
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        """Arrays by name of value.
+
+        Args:
+            feeds: an array for every input of the graph; others are ignored.
+        """
+        used = {name: feeds[name] for name in self._inputs}
+        return dict(zip(self._values, self._session.run(self._values, used), strict=True))
+
+
+def neuron_sum(tape: Tape, node: Node, value: str) -> str:
+    """A value at a reuse layer summed over positions: [neurons] at its input, [channels] at its
+    output."""
+    rank = len(tape.shape(value))
+    axis = rank - 1 if isinstance(node.op, Linear) else 1
+    return tape.reduce("sum", value, [i for i in range(rank) if i != axis], keepdims=False)
+
+
+def spread_over(total: int, count: int) -> list[int]:
+    """At most `count` of `total` positions, evenly spread."""
+    return [round(i) for i in np.linspace(0, total - 1, min(count, total)).tolist()]

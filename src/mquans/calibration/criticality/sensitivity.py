@@ -1,0 +1,250 @@
+"""Methods that differentiate: how a small error at a neuron reaches the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from mquans.calibration.criticality.loss import Floats, OutputLoss
+from mquans.calibration.criticality.probe import Array, Arrays, Probe, neuron_sum, spread_over
+from mquans.calibration.gradients import gradient_graph
+from mquans.errors import MquansError
+from mquans.evaluate import Feeds, Track, silent
+from mquans.graph import Graph, Linear, Node
+
+FRAMES = 24
+"""Frames that gradients are taken on, spread over all that are given: neighbours on a stream tell
+nearly the same."""
+
+SAMPLES = 4
+"""Random directions per frame."""
+
+TINY = float(np.finfo(np.float32).tiny)
+
+
+class TaskLoss(Protocol):
+    """The gradient of a loss of the user's own."""
+
+    def __call__(self, outputs: Arrays, label: Any) -> Arrays:
+        """dL/dy for (some of) the outputs, by name, each of its output's shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """Growth of the loss per unit of mean squared error, by layer.
+
+    Attributes:
+        inputs: at every neuron of the layer's input: [neurons].
+        outputs: at every channel of the layer's output before its activation: [outputs].
+    """
+
+    inputs: dict[str, Floats]
+    outputs: dict[str, Floats]
+
+
+def fisher(
+    graph: Graph,
+    frames: Sequence[Feeds],
+    *,
+    loss: TaskLoss | None = None,
+    labels: Sequence[Any] | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    threads: int = 1,
+    track: Track = silent,
+    at_outputs: bool = True,
+) -> Sensitivity:
+    """Fisher information, or Gauss-Newton diagonal, of neurons: with the Jacobian `J` from the
+    neuron's values (one per position p) to the outputs j, and the weights `w` of `loss`
+
+        s[c] = sum_p sum_j w_j J_jp^2 = E_v sum_p (v . J)_p^2,    v_j = +-sqrt(w_j) at random
+
+    which is the loss that errors of variance 1, independent from position to position, cause to
+    first order. One vector-Jacobian product per random `v` gives it for all neurons of all layers
+    at once. Source: design, section 4; Martens 2014 (arXiv 1412.1193), section 9.
+
+    Args:
+        loss: see `criticality`.
+        at_outputs: also at the outputs of layers.
+    """
+    run = _Differentiated(graph, threads=threads, at_outputs=at_outputs)
+    inputs = {name: np.zeros(graph.neurons(node)) for name, node in run.layers.items()}
+    outputs = {name: np.zeros(_channels(graph, node)) for name, node in run.layers.items()}
+    directions = _directions(run, frames, loss, labels, samples, seed, track)
+    count = 0
+    for feeds, cotangents in directions:
+        found = run.squares(feeds, cotangents)
+        for total, part in ((inputs, found.inputs), (outputs, found.outputs)):
+            for name, square in part.items():
+                total[name] += square
+        count += 1
+    for total in (inputs, outputs):
+        for sums in total.values():
+            sums /= count
+    return Sensitivity(inputs, outputs if at_outputs else {})
+
+
+def taylor(
+    graph: Graph,
+    frames: Sequence[Feeds],
+    *,
+    loss: TaskLoss | None = None,
+    labels: Sequence[Any] | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    threads: int = 1,
+    track: Track = silent,
+) -> dict[str, Floats]:
+    """First-order effect of taking a neuron away, `|x dL/dx|`, put into the unit of `fisher`:
+
+        s[c] = E (sum_p |x_p g_p|)^2 / sum_p x_p^2
+
+    the squared effect over the squared error that taking it away is. Never more than `fisher`, and
+    equal to it where gradients are as large as activations. Source: Molchanov et al. 2016
+    (arXiv 1611.06440), section 2.2.
+    """
+    run = _Differentiated(graph, threads=threads, products=True)
+    total = {name: np.zeros(graph.neurons(node)) for name, node in run.layers.items()}
+    directions = _directions(run, frames, loss, labels, samples, seed, track)
+    count = 0
+    for feeds, cotangents in directions:
+        effects, energies = run.products(feeds, cotangents)
+        for name, effect in effects.items():
+            # A neuron that is 0 everywhere has no effect either.
+            total[name] += np.square(effect) / np.maximum(energies[name], TINY)
+        count += 1
+    return {name: sums / count for name, sums in total.items()}
+
+
+class _Differentiated:
+    """A network's outputs, and sums over its gradients, in onnxruntime."""
+
+    def __init__(
+        self, graph: Graph, *, threads: int, at_outputs: bool = False, products: bool = False
+    ) -> None:
+        self.graph = graph
+        self.layers = {node.name: node for node in graph.reuse_layers()}
+        self.made = gradient_graph(graph)
+        if not self.made.cotangents:
+            raise MquansError(
+                "no output of it can be differentiated.",
+                where=f"model {graph.name!r}",
+                hint="Calibrate with the criticality method perturb.",
+            )
+        self._inputs: dict[str, str] = {}
+        self._outputs: dict[str, str] = {}
+        self._effects: dict[str, str] = {}
+        self._energies: dict[str, str] = {}
+        for name, gradient in self.made.layer_inputs.items():
+            node = self.layers[name]
+            if products:
+                effect = self.made.tape.mul(node.inputs[0], gradient)
+                effect = self.made.tape.unary("abs", effect)
+                self._effects[name] = neuron_sum(self.made.tape, node, effect)
+                self._energies[name] = self._squares_of(node, node.inputs[0])
+            else:
+                self._inputs[name] = self._squares_of(node, gradient)
+            if at_outputs:
+                self._outputs[name] = self._squares_of(node, self.made.layer_outputs[name])
+        parts = (self._inputs, self._outputs, self._effects, self._energies)
+        fetched = [value for part in parts for value in part.values()]
+        self._gradients = Probe(self.made.tape.graph, fetched, threads=threads)
+        self._dense = Probe(graph, self.made.cotangents, threads=threads)
+
+    def dense(self, feeds: Feeds) -> dict[str, Array]:
+        """The values that take cotangents, for one frame."""
+        return self._dense.run(feeds)
+
+    def squares(self, feeds: Feeds, cotangents: Arrays) -> Sensitivity:
+        """Sums over positions of squared gradients, by layer."""
+        found = self._run(feeds, cotangents)
+        return Sensitivity(_named(self._inputs, found), _named(self._outputs, found))
+
+    def products(
+        self, feeds: Feeds, cotangents: Arrays
+    ) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """Sums over positions of `|x * gradient|` and of `x^2`, by layer."""
+        found = self._run(feeds, cotangents)
+        return _named(self._effects, found), _named(self._energies, found)
+
+    def _run(self, feeds: Feeds, cotangents: Arrays) -> dict[str, Array]:
+        named = {self.made.cotangents[value]: array for value, array in cotangents.items()}
+        found = self._gradients.run({**feeds, **named})
+        if not all(np.isfinite(array).all() for array in found.values()):
+            raise MquansError(
+                "its gradients are not finite.",
+                where=f"model {self.graph.name!r}",
+                hint="Calibrate with the criticality method perturb.",
+            )
+        return found
+
+    def _squares_of(self, node: Node, value: str) -> str:
+        return neuron_sum(self.made.tape, node, self.made.tape.mul(value, value))
+
+
+def _named(names: Mapping[str, str], arrays: Arrays) -> dict[str, Floats]:
+    return {layer: arrays[value].astype(np.float64) for layer, value in names.items()}
+
+
+def _directions(
+    run: _Differentiated,
+    frames: Sequence[Feeds],
+    loss: TaskLoss | None,
+    labels: Sequence[Any] | None,
+    samples: int,
+    seed: int,
+    track: Track,
+) -> Iterator[tuple[Feeds, Arrays]]:
+    """Frames and cotangents to take gradients with."""
+    picked = spread_over(len(frames), FRAMES)
+    if loss is not None:
+        for index in track(picked, "differentiating", len(picked)):
+            label = labels[index] if labels is not None else None
+            yield frames[index], _task_gradient(run, loss, frames[index], label)
+        return
+    random = np.random.default_rng(seed)
+    dense = (run.dense(frames[index]) for index in track(picked, "weighing outputs", len(picked)))
+    weighted = OutputLoss.measured(run.graph, run.made.cotangents, dense)
+    rounds = [index for index in picked for _ in range(samples)]
+    for index in track(rounds, "differentiating", len(rounds)):
+        yield frames[index], weighted.directions(random)
+
+
+def _task_gradient(
+    run: _Differentiated, loss: TaskLoss, feeds: Feeds, label: Any
+) -> dict[str, Array]:
+    """The user's gradient at every output, 0 where it names none."""
+    if run.made.stopped:
+        raise MquansError(
+            "a task loss cannot be followed through it.",
+            where=f"model {run.graph.name!r}, value {run.made.stopped[0]!r}",
+            hint="Leave the loss out, or calibrate with the criticality method perturb.",
+        )
+    outputs = run.dense(feeds)
+    found = loss(outputs, label)
+    unknown = set(found) - set(outputs)
+    if unknown:
+        raise MquansError(
+            f"the loss gives a gradient for {sorted(unknown)[0]!r}, which is no output.",
+            hint=f"Outputs are: {', '.join(outputs)}.",
+        )
+    gradients: dict[str, Array] = {}
+    for name, array in outputs.items():
+        gradient = np.asarray(found.get(name, np.zeros(array.shape)), np.float32)
+        if gradient.shape != array.shape or not np.isfinite(gradient).all():
+            raise MquansError(
+                f"the loss gives a gradient of shape {list(gradient.shape)} with finite values "
+                f"{bool(np.isfinite(gradient).all())}; it must be finite and of shape "
+                f"{list(array.shape)}.",
+                where=f"output {name!r}",
+            )
+        gradients[name] = gradient
+    return gradients
+
+
+def _channels(graph: Graph, node: Node) -> int:
+    shape = graph.shape(node.outputs[0])
+    return shape[-1] if isinstance(node.op, Linear) else shape[1]
