@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from mquans.calibration import calibrate_fully
 from mquans.demo.picture import draw
-from mquans.demo.work_map import WorkMap
 from mquans.engine.session import Session
 from mquans.engine.stream import Stream
 from mquans.errors import DependencyError
@@ -29,6 +28,7 @@ from mquans.evaluate import (
     decode_centerface,
     silent,
 )
+from mquans.evaluate.work_map import WorkMap
 from mquans.files import PathLike, atomic_write
 from mquans.importers import read_model
 from mquans.sources import Source, open_source

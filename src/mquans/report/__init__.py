@@ -1,1 +1,8 @@
-"""What a calibration found, as one page (extra `report`)."""
+"""What a calibration found, as one self-contained HTML page (extra `report`)."""
+
+from __future__ import annotations
+
+from mquans.report.content import Content, Curve, LayerRow
+from mquans.report.page import render, write_report
+
+__all__ = ["Content", "Curve", "LayerRow", "render", "write_report"]
