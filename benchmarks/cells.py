@@ -1,0 +1,191 @@
+"""One cell of the table: every engine on one network, clip and number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from cases import NETWORKS, cut_frames
+from fidelity import F1, Detections, fidelity
+from plans import run_dense
+
+import mquans
+from mquans.baselines import ENGINES, Engine, GatedEngine, open_engine
+from mquans.baselines.gated import moved_share, value_range
+from mquans.errors import MquansError
+from mquans.evaluate import (
+    Agreement,
+    Feeds,
+    TunedGate,
+    Work,
+    activation_bytes,
+    interleave,
+    speedups,
+    tune_gate,
+)
+from mquans.evaluate.interleave import Outputs, Step
+from mquans.importers import ModelFile
+from mquans.plan import Plan
+
+REFERENCE = "ort-fp32"
+GATED = "gated"
+OURS = {"uniform": "mquans", "criticality": "mquans-criticality"}
+"""Name in the table by plan."""
+
+ALONE = "mquans-1-thread"
+"""Our engine under the uniform plan on one thread, in cells of several."""
+
+MOTION = 8 / 255
+MOVING_PIXELS = 0.01
+"""Something moves in a frame when more than this share of its pixels differ by more than `MOTION`
+of the range of values from the frame before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What is to be measured.
+
+    Attributes:
+        calibration: frames that int8 engines learn from; plans learned from the same.
+        frames: that are measured.
+        plans: by name; `uniform` at least.
+        judged: how the plans were judged on the frames, by name.
+    """
+
+    network: str
+    clip: str
+    threads: int
+    model: ModelFile
+    calibration: Sequence[Feeds]
+    frames: Sequence[Feeds]
+    plans: Mapping[str, Plan]
+    judged: Mapping[str, Mapping[str, Any]]
+
+
+def measure(cell: Cell, engines: Sequence[str]) -> dict[str, Any]:
+    """Times and fidelity of all engines, interleaved frame by frame, as plain data.
+
+    Args:
+        engines: of `ENGINES`, besides `ort-fp32`, which always runs; those that cannot run are
+            reported with the reason.
+    """
+    target = NETWORKS[cell.network]
+    sessions = {
+        OURS[kind]: mquans.Session(cell.model, plan, threads=cell.threads)
+        for kind, plan in cell.plans.items()
+    }
+    if cell.threads > 1:
+        sessions[ALONE] = mquans.Session(cell.model, cell.plans["uniform"], threads=1)
+    dense, unavailable = _dense_engines(cell, engines)
+    tuned = None
+    if GATED in engines:
+        tuned = _tuned_gate(cell)
+        inner = open_engine(REFERENCE, cell.model, input_shapes=target.shapes, threads=cell.threads)
+        dense[GATED] = GatedEngine(inner, tuned.gate)
+    streams = {name: session.stream() for name, session in sessions.items()}
+    steps: dict[str, Step] = {name: stream.step for name, stream in streams.items()}
+    steps |= {name: engine.step for name, engine in dense.items()}
+    boxes = {name: Detections(target.decode) for name in steps if name != REFERENCE}
+    works = {name: Work() for name in streams}
+
+    def watch(outputs: dict[str, Outputs]) -> None:
+        for name, detections in boxes.items():
+            detections.add(outputs[REFERENCE], outputs[name])
+        for name, stream in streams.items():
+            works[name].add(stream.stats)
+
+    run = interleave(steps, cell.frames, reference=REFERENCE, on_frame=watch, threads=cell.threads)
+    cuts = cut_frames(cell.clip, len(cell.frames))
+    rows: dict[str, dict[str, Any]] = {}
+    for name in steps:
+        times = run.times_ms[name]
+        rows[name] = {"time_ms": {**run.time_ms[name], "first": float(times[0])}}
+        if cuts:
+            rows[name]["time_ms"]["cut"] = float(np.median(times[cuts]))
+        if name in boxes:
+            found, detections = run.agreement[name], boxes[name]
+            rows[name] |= {**found.as_dict(), "f1": detections.f1, "objects": detections.objects}
+        if name in dense:
+            rows[name]["description"] = dense[name].description
+        else:
+            rows[name] |= _ours(sessions[name], streams[name], works[name])
+    if tuned is not None:
+        rows[GATED] |= {"computed_frames": tuned.computed, "tuned_on": "the measured frames"}
+    return {
+        "network": cell.network,
+        "clip": cell.clip,
+        "threads": cell.threads,
+        "frames": len(cell.frames),
+        "calibration_frames": len(cell.calibration),
+        "moving_frames": moving_frames(cell.frames),
+        "engines": rows,
+        "unavailable": unavailable,
+        "speedup": {name: _others(run.time_ms, name) for name in OURS.values() if name in steps},
+    }
+
+
+def moving_frames(frames: Sequence[Feeds]) -> float:
+    """Share of the frames in which something moves."""
+    level = MOTION * value_range(frames)
+    moving = [
+        any(moved_share(now[name], before[name], level) > MOVING_PIXELS for name in now)
+        for before, now in pairwise(frames)
+    ]
+    return float(np.mean(moving)) if moving else 0.0
+
+
+def _dense_engines(cell: Cell, engines: Sequence[str]) -> tuple[dict[str, Engine], dict[str, str]]:
+    opened: dict[str, Engine] = {}
+    unavailable = {}
+    for name in dict.fromkeys((REFERENCE, *(n for n in ENGINES if n in engines))):
+        if name == GATED:
+            continue
+        try:
+            opened[name] = open_engine(
+                name,
+                cell.model,
+                input_shapes=NETWORKS[cell.network].shapes,
+                threads=cell.threads,
+                calibration=cell.calibration,
+            )
+        except MquansError as error:
+            unavailable[name] = str(error)
+    return opened, unavailable
+
+
+def _tuned_gate(cell: Cell) -> TunedGate:
+    """The gate that saves most at the fidelity of the uniform plan."""
+    decode = NETWORKS[cell.network].decode
+    dense = run_dense(cell.model, cell.frames, NETWORKS[cell.network].shapes)
+    ours = cell.judged["uniform"]
+    least_f1 = None if ours["f1"] is None else min(ours["f1"], F1)
+
+    def accept(agreement: Agreement, shown: Sequence[Outputs]) -> bool:
+        if agreement.rel_sq_p95 > ours["rel_sq_p95"]:
+            return False
+        return least_f1 is None or (fidelity(dense, shown, decode).f1 or 0.0) >= least_f1
+
+    return tune_gate(cell.frames, dense, accept)
+
+
+def _ours(session: mquans.Session, stream: mquans.Stream, work: Work) -> dict[str, Any]:
+    dense_bytes = activation_bytes(session.graph)
+    return {
+        "macs_fraction": work.macs_fraction,
+        "macs_per_frame": work.macs_total // work.frames,
+        "similarity": work.similarity,
+        "state_bytes": stream.state_bytes,
+        "activation_bytes": dense_bytes,
+        "state_ratio": stream.state_bytes / dense_bytes,
+        "weights_bytes": session.weights_bytes,
+        "description": f"mquans, {session.isa}, {session.threads} threads",
+    }
+
+
+def _others(time_ms: Mapping[str, Mapping[str, float]], ours: str) -> dict[str, float]:
+    """Speed-ups of one of our engines over all others that are not ours."""
+    mine = {*OURS.values(), ALONE} - {ours}
+    return speedups({name: t for name, t in time_ms.items() if name not in mine}, ours)
