@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mquans.errors import (
         DependencyError,
         FrameError,
+        MetricError,
         ModelError,
         MquansError,
         PlanError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         StateError,
         UnsupportedOperatorError,
     )
+    from mquans.evaluate.guard import Guard, GuardReport
     from mquans.plan import InputFormat, LayerPlan, Plan, Provenance, read_plan
     from mquans.sources import Source, SourceWarning, guess_format, open_source
 
@@ -39,9 +41,12 @@ __all__ = [
     "CalibrationResult",
     "DependencyError",
     "FrameError",
+    "Guard",
+    "GuardReport",
     "InputFormat",
     "LayerPlan",
     "LayerStats",
+    "MetricError",
     "ModelError",
     "MquansError",
     "Plan",
@@ -70,6 +75,7 @@ _HOMES = {
     "mquans.errors": (
         "DependencyError",
         "FrameError",
+        "MetricError",
         "ModelError",
         "MquansError",
         "PlanError",
@@ -77,6 +83,7 @@ _HOMES = {
         "StateError",
         "UnsupportedOperatorError",
     ),
+    "mquans.evaluate.guard": ("Guard", "GuardReport"),
     "mquans.plan": ("InputFormat", "LayerPlan", "Plan", "Provenance", "read_plan"),
     "mquans.sources": ("Source", "SourceWarning", "guess_format", "open_source"),
 }

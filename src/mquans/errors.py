@@ -43,6 +43,10 @@ class FrameError(MquansError, ValueError):
     """A frame was refused (shape, dtype, NaN); the stream it was meant for is unchanged."""
 
 
+class MetricError(MquansError):
+    """A metric cannot be loaded, fails, or gives something that is no loss."""
+
+
 class StateError(MquansError):
     """A saved stream state is damaged or belongs to another model or plan."""
 

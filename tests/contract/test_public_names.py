@@ -7,11 +7,11 @@ import inspect
 import mquans
 
 NAMES = {
-    "BudgetError", "CalibrationResult", "DependencyError", "FrameError", "InputFormat", "LayerPlan",
-    "LayerStats", "ModelError", "MquansError", "Plan", "PlanError", "Provenance", "Session",
-    "Source", "SourceError", "SourceWarning", "StateError", "Stream", "StreamStats",
-    "UnsupportedOperatorError", "Violation", "calibrate", "guess_format", "open_source",
-    "read_plan",
+    "BudgetError", "CalibrationResult", "DependencyError", "FrameError", "Guard", "GuardReport",
+    "InputFormat", "LayerPlan", "LayerStats", "MetricError", "ModelError", "MquansError", "Plan",
+    "PlanError", "Provenance", "Session", "Source", "SourceError", "SourceWarning", "StateError",
+    "Stream", "StreamStats", "UnsupportedOperatorError", "Violation", "calibrate", "guess_format",
+    "open_source", "read_plan",
 }  # fmt: skip
 
 

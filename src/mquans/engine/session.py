@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -86,21 +87,38 @@ class Session:
         if mode not in get_args(Mode):
             raise MquansError(f"there is no mode {mode!r}.", hint="Choose auto, delta or dense.")
         file = model if isinstance(model, ModelFile) else read_model(model)
-        self.plan = plan if isinstance(plan, Plan) else read_plan(plan)
+        plan = plan if isinstance(plan, Plan) else read_plan(plan)
         self.isa = choose_isa(isa)
         self.threads = threads
+        self._mode: Mode = mode
         self.model_sha256 = file.sha256
-        self.plan_fingerprint = plan_fingerprint(self.plan)
-        self.graph = import_model(file, input_shapes=self.plan.input_shapes)
-        check_plan(self.plan, self.graph, model_sha256=file.sha256)
-        self.lowered = lower(self.graph, self.plan, isa=self.isa, threads=threads, mode=mode)
+        self.graph = import_model(file, input_shapes=plan.input_shapes)
+        self._islands: dict[str, Any] = {}
+        self._adopt(plan)
+
+    def _adopt(self, plan: Plan) -> None:
+        """Packs weights and program for a plan."""
+        check_plan(plan, self.graph, model_sha256=self.model_sha256)
+        self.plan = plan
+        self.plan_fingerprint = plan_fingerprint(plan)
+        self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads, mode=self._mode)
         program = self.lowered.program
         self.step_labels: list[str] = _unique(program.steps)
         self.layer_macs: list[int] = program.layer_macs
         self.layer_inputs: list[int] = program.layer_inputs
-        self._islands: dict[str, Any] = {}
         self._default: Stream | None = None
         self._lock = threading.Lock()
+
+    def with_plan(self, plan: Plan) -> Session:
+        """The same network under another plan, without reading the model again; its own weights,
+        all other options as here.
+
+        Raises:
+            PlanError: the plan was made for another model or other input shapes.
+        """
+        other = copy.copy(self)
+        other._adopt(plan)
+        return other
 
     @property
     def weights_bytes(self) -> int:

@@ -8,6 +8,7 @@ from mquans.evaluate.coverage import Coverage, IslandInfo, NodeCoverage, coverag
 from mquans.evaluate.detections import DetectionScore
 from mquans.evaluate.frames import Feeds, feeds_of, finite
 from mquans.evaluate.gating import TunedGate, tune_gate
+from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
 from mquans.evaluate.interleave import Interleaved, interleave, speedups
 from mquans.evaluate.layer_table import LayerRow, LayerTable, layer_table
 from mquans.evaluate.machine import machine_report
@@ -38,6 +39,9 @@ __all__ = [
     "DetectionScore",
     "Feeds",
     "FrameReport",
+    "Guard",
+    "GuardCheck",
+    "GuardReport",
     "Interleaved",
     "IslandInfo",
     "LayerRow",

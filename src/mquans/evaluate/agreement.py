@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from mquans.evaluate.variance import ChannelVariance
+
 Array = npt.NDArray[np.floating]
 Sums = npt.NDArray[np.float64]
 
@@ -55,8 +57,7 @@ class _Output:
 
     mean: Sums
     spread: float = 0.0
-    channel_mean: Sums = field(default_factory=lambda: np.zeros(0))
-    channel_spread: Sums = field(default_factory=lambda: np.zeros(0))
+    channels: ChannelVariance = field(default_factory=ChannelVariance)
     errors: list[Sums] = field(default_factory=list)
     energies: list[float] = field(default_factory=list)
     squared_error: float = 0.0
@@ -123,24 +124,11 @@ class AgreementMeter:
         step = y - out.mean
         out.mean += step / self.frames
         out.spread += float((step * (y - out.mean)).sum())
-        self._add_channels(out, y)
-
-    def _add_channels(self, out: _Output, y: Sums) -> None:
-        """Welford over positions and time, per channel, one frame of positions at a time."""
-        mean, spread = y.mean(axis=1), y.var(axis=1) * y.shape[1]
-        if self.frames == 1:
-            out.channel_mean, out.channel_spread = mean, spread
-            return
-        step = mean - out.channel_mean
-        before = (self.frames - 1) * y.shape[1]
-        out.channel_mean = out.channel_mean + step / self.frames
-        out.channel_spread = out.channel_spread + spread + step**2 * before / self.frames
+        out.channels.add(y)
 
     def _losses(self, out: _Output) -> Sums:
         """Loss per frame and channel."""
-        variance = out.channel_spread / (self.frames * max(out.mean.shape[1], 1))
-        floored = np.maximum(variance, FLOOR * variance.mean())
-        return _ratio(np.stack(out.errors), np.broadcast_to(floored, (self.frames, len(floored))))
+        return relative(np.stack(out.errors), out.channels.floored(FLOOR))
 
 
 def channels_first(array: Array) -> Sums:
@@ -164,7 +152,7 @@ def _relative(out: _Output) -> Sums:
     energies = np.array(out.energies)
     floored = np.maximum(energies, FLOOR * energies.mean())
     errors = np.stack(out.errors).sum(axis=1) * out.mean.shape[1]
-    return _ratio(errors, floored)
+    return relative(errors, floored)
 
 
 def _unexplained(outputs: list[_Output]) -> float | None:
@@ -177,8 +165,8 @@ def _unexplained(outputs: list[_Output]) -> float | None:
     return float(np.mean(shares)) if shares else None
 
 
-def _ratio(errors: Sums, scale: Sums) -> Sums:
+def relative(errors: Sums, scale: Sums) -> Sums:
     """errors / scale, with 0 / 0 = 0: an output that is always 0 and agrees is no loss. Against a
-    scale of 0 any error counts as a whole one."""
+    scale of 0 any error counts as a whole one. Shapes broadcast."""
     safe = np.where(scale > 0, scale, 1.0)
     return np.where(scale > 0, errors / safe, (errors > 0).astype(np.float64))

@@ -14,6 +14,7 @@ from mquans.engine.session import Session
 from mquans.engine.stats import StreamStats
 from mquans.errors import FrameError
 from mquans.evaluate.frames import Frame, feeds_of
+from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 
@@ -23,11 +24,12 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 @dataclass(slots=True)
 class FrameReport:
     """One frame: its number from 0, what it cost, and how long it took; stats is None when the
-    frame was refused."""
+    frame was refused, check where no guard looked at it."""
 
     frame: int
     stats: StreamStats | None
     time_ms: float
+    check: GuardCheck | None = None
 
 
 @dataclass(slots=True)
@@ -37,12 +39,14 @@ class RunSummary:
     Attributes:
         refused: numbers of the frames that held NaN or infinity; they have no outputs.
         times_ms: of every other frame.
+        guard: what a guard saw and did, if there was one.
     """
 
     work: Work = field(default_factory=Work)
     refused: list[int] = field(default_factory=list)
     times_ms: list[float] = field(default_factory=list)
     state_bytes: int = 0
+    guard: GuardReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The stable keys of `run --json`."""
@@ -59,6 +63,7 @@ class RunSummary:
                 "p95": float(np.percentile(times, 95)),
             },
             "state_bytes": self.state_bytes,
+            "guard": None if self.guard is None else self.guard.as_dict(),
         }
 
 
@@ -66,6 +71,7 @@ def run_clip(
     session: Session,
     frames: Iterable[Frame],
     *,
+    guard: Guard | None = None,
     on_outputs: Callable[[Outputs], None] | None = None,
     on_frame: Callable[[FrameReport], None] | None = None,
     total: int | None = None,
@@ -76,6 +82,7 @@ def run_clip(
     A frame with NaN or infinity is refused, counted and reported; the run goes on.
 
     Args:
+        guard: of the session, to run through instead.
         on_outputs: called with the outputs of every frame that was not refused.
         on_frame: called for every frame.
 
@@ -83,7 +90,7 @@ def run_clip(
         FrameError: frames of a shape or dtype that the network does not take.
     """
     summary = RunSummary()
-    with session.stream() as stream:
+    with session.stream() if guard is None else guard as stream:
         for index, frame in enumerate(track(frames, "running", total)):
             feeds = feeds_of(frame, session.graph.inputs)
             session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
@@ -98,10 +105,12 @@ def run_clip(
                 stats = stream.stats
                 summary.times_ms.append(time_ms)
                 summary.work.add(stats)
-                report = FrameReport(index, stats, time_ms)
+                check = None if guard is None else guard.last_check
+                report = FrameReport(index, stats, time_ms, check)
                 if on_outputs is not None:
                     on_outputs(outputs)
             if on_frame is not None:
                 on_frame(report)
         summary.state_bytes = stream.state_bytes
+        summary.guard = None if guard is None else guard.report
     return summary

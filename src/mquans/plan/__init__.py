@@ -3,6 +3,7 @@
 from mquans.plan.checks import check_plan
 from mquans.plan.file import plan_fingerprint, read_plan, write_plan
 from mquans.plan.schema import InputFormat, LayerPlan, Plan, Provenance, Rule
+from mquans.plan.tightening import finest, tightened
 
 __all__ = [
     "InputFormat",
@@ -11,7 +12,9 @@ __all__ = [
     "Provenance",
     "Rule",
     "check_plan",
+    "finest",
     "plan_fingerprint",
     "read_plan",
+    "tightened",
     "write_plan",
 ]

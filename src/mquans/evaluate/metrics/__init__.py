@@ -22,7 +22,6 @@ from mquans.evaluate.metrics.loading import load_metric
 from mquans.evaluate.metrics.meter import (
     AnyMetric,
     Metric,
-    MetricError,
     MetricMeter,
     metric_name,
     new_meter,
@@ -39,7 +38,6 @@ __all__ = [
     "Decoder",
     "DetectionLoss",
     "Metric",
-    "MetricError",
     "MetricMeter",
     "RegressionLoss",
     "WordErrorLoss",

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.evaluate.metrics.meter import MetricError, Outputs, pick
+from mquans.errors import MetricError
+from mquans.evaluate.metrics.meter import Outputs, pick
 
 Classes = npt.NDArray[np.int64]
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mquans.errors import MetricError
 from mquans.evaluate.detections import Boxes, suppress
-from mquans.evaluate.metrics.meter import MetricError, Outputs
+from mquans.evaluate.metrics.meter import Outputs
 
 Decoder = Callable[[Outputs], Boxes]
 Values = npt.NDArray[np.float32]

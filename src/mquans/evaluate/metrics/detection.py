@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mquans.errors import MetricError
 from mquans.evaluate.detections import Boxes, DetectionScore
 from mquans.evaluate.metrics.decoders import Decoder
-from mquans.evaluate.metrics.meter import MetricError, Outputs
+from mquans.evaluate.metrics.meter import Outputs
 
 
 class DetectionLoss:

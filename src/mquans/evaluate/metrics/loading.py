@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mquans.evaluate.metrics.meter import AnyMetric, MetricError, metric_name, new_meter
+from mquans.errors import MetricError
+from mquans.evaluate.metrics.meter import AnyMetric, metric_name, new_meter
 from mquans.evaluate.metrics.ready import READY
 from mquans.files import printable
 

@@ -15,16 +15,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from mquans.errors import MquansError
+from mquans.errors import MetricError, MquansError
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 
 PERCENTILE = 95
 """Of the losses of single frames: stale outputs hide in a mean."""
-
-
-class MetricError(MquansError):
-    """A metric cannot be loaded, raises, or gives something that is no loss."""
 
 
 @runtime_checkable

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mquans.evaluate.metrics.meter import MetricError, Outputs, pick
+from mquans.errors import MetricError
+from mquans.evaluate.metrics.meter import Outputs, pick
 
 ROUNDING = 1e-12
 """Variance over squared mean that rounding alone gives a value that never changes."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mquans.evaluate.metrics.meter import MetricError, Outputs, pick
+from mquans.errors import MetricError
+from mquans.evaluate.metrics.meter import Outputs, pick
 
 Words = list[str]
 
