@@ -31,6 +31,7 @@ th, td { text-align: right; padding: .15rem .6rem; border-bottom: 1px solid #e3e
 th:first-child, td:first-child { text-align: left; }
 .facts td { text-align: left; white-space: normal; }
 .scroll { overflow-x: auto; }
+td:has(.bar) { text-align: left; }
 .bar { display: inline-block; height: .6rem; background: #4a7fb5; vertical-align: baseline; }
 figure { margin: .5rem 0; } figcaption { color: #555; font-size: .9rem; }
 svg { max-width: 100%; height: auto; }
@@ -43,7 +44,7 @@ svg { max-width: 100%; height: auto; }
 $figures
 <h2>Layers</h2>
 <div class="scroll"><table>
-<tr><th>layer</th><th>share of MACs</th><th>MACs done</th><th></th><th>similarity</th>\
+<tr><th>layer</th><th></th><th>share of MACs</th><th>MACs done</th><th></th><th>similarity</th>\
 <th>bits</th><th>weights</th></tr>
 $layers
 </table></div>
@@ -75,7 +76,7 @@ def render(content: Content) -> str:
         verdict=escape(content.verdict),
         facts=facts,
         figures=figures,
-        layers="\n".join(_row(layer, total) for layer in content.layers),
+        layers="\n".join(_row(i, layer, total) for i, layer in enumerate(content.layers)),
     )
 
 
@@ -137,11 +138,12 @@ def _figures(content: Content) -> Iterator[tuple[str, str, str]]:
         )
 
 
-def _row(layer: LayerRow, total: int) -> str:
+def _row(index: int, layer: LayerRow, total: int) -> str:
     low, high = int(layer.bits.min()), int(layer.bits.max())
     bits = f"{low}" if low == high else f"{low} to {high}, mean {layer.bits.mean():.1f}"
     cells = (
         escape(layer.name),
+        f"{index}",
         f"{layer.macs / total:.1%}",
         f"{layer.macs_fraction:.1%}",
         f'<span class="bar" style="width:{BAR_REM * min(layer.macs_fraction, 1):.2f}rem"></span>',
