@@ -32,14 +32,23 @@ class Gate:
     Attributes:
         level: a pixel has moved when a channel of it differs by more, in the input's units.
         share: of the pixels of an input that must have moved, 0 to 1; a frame passes with more.
+            Below 0 every frame passes.
     """
 
     level: float
     share: float
 
+    def __str__(self) -> str:
+        if self.share < 0:
+            return "on every frame"
+        return (
+            f"only on frames in which more than {self.share:.2%} of the pixels moved by more than "
+            f"{self.level:g}, last outputs repeated otherwise"
+        )
+
     def opens(self, frame: Arrays, computed: Arrays) -> bool:
         """True when the frame differs enough from the last one that was computed."""
-        return any(
+        return self.share < 0 or any(
             moved_share(frame[name], computed[name], self.level) > self.share for name in frame
         )
 
@@ -89,10 +98,7 @@ class GatedEngine:
     def __init__(self, engine: Engine, gate: Gate) -> None:
         self.name = "gated"
         self.threads = engine.threads
-        self.description = (
-            f"{engine.description}; only on frames in which more than {gate.share:.2%} of the "
-            f"pixels moved by more than {gate.level:g}, last outputs repeated otherwise"
-        )
+        self.description = f"{engine.description}; {gate}"
         self.frames = self.computed = 0
         self._engine = engine
         self._gate = gate

@@ -21,6 +21,8 @@ class LayerStats:
         macs_done: multiplications really issued, dense mode included.
         mode: idle (nothing changed), delta (change by change), dense (touched outputs afresh), or
             mixed (some rows of each).
+        time_ms: spent in the layer, only while `Stream.profile` is on; compares of the layers that
+            read it included where they are fused.
     """
 
     name: str
@@ -29,11 +31,17 @@ class LayerStats:
     macs: int
     macs_done: int
     mode: LayerMode
+    time_ms: float | None = None
 
     @property
     def similarity(self) -> float:
         """Fraction of inputs whose held value did not change."""
         return 1.0 - self.changed / self.inputs if self.inputs else 1.0
+
+    @property
+    def macs_skipped(self) -> int:
+        """MACs of one dense evaluation that were not issued."""
+        return self.macs - self.macs_done
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,11 @@ class StreamStats:
     def macs_done(self) -> int:
         """MACs of this frame."""
         return sum(layer.macs_done for layer in self.layers)
+
+    @property
+    def macs_skipped(self) -> int:
+        """MACs of the dense network that were not issued in this frame."""
+        return self.macs_total - self.macs_done
 
     @property
     def computation_reuse(self) -> float:

@@ -56,6 +56,8 @@ class Stream:
         self._frames = frames
         # What islands made that the engine has no tensor for, by value name.
         self._outside: dict[str, npt.NDArray[Any]] = {}
+        # Nanoseconds of every program step in the last frame, while profiling.
+        self._frame_ns: list[int] | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Stream:
@@ -96,6 +98,7 @@ class Stream:
         snap = snap or self._frames == 0
         with self._lock:
             native = self._open()
+            before = native.step_ns if native.profile else None
             if not self._session.lowered.islands:
                 outputs = self._session.empty_outputs()
                 ok = native.step(arrays, list(outputs.values()), snap)
@@ -112,6 +115,9 @@ class Stream:
                     hint="The stream is unchanged; pass the next frame.",
                 )
             self._frames += 1
+            self._frame_ns = before and [
+                now - then for now, then in zip(native.step_ns, before, strict=True)
+            ]
         return outputs
 
     def outputs(self) -> dict[str, npt.NDArray[np.float32]]:
@@ -202,10 +208,22 @@ class Stream:
 
     @property
     def stats(self) -> StreamStats:
-        """What the last step cost."""
+        """What the last step cost; with the time of each layer while `profile` is on."""
         session = self._session
+        spent_ms = {
+            label: ns / 1e6
+            for label, ns in zip(session.step_labels, self._frame_ns or (), strict=False)
+        }
         layers = [
-            LayerStats(name, inputs, changed, macs, done, layer_mode(delta_rows, dense_rows))
+            LayerStats(
+                name,
+                inputs,
+                changed,
+                macs,
+                done,
+                layer_mode(delta_rows, dense_rows),
+                spent_ms.get(name),
+            )
             for name, inputs, macs, (changed, done, delta_rows, dense_rows) in zip(
                 session.lowered.layers,
                 session.layer_inputs,

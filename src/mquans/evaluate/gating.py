@@ -39,7 +39,7 @@ def tune_gate(
     """The gate that computes the fewest frames among those whose outputs are accepted.
 
     Tuned on the very frames it is then measured on, which favours it. If nothing else is accepted,
-    every frame that differs at all is computed.
+    every frame is computed.
 
     Args:
         frames: a clip, at least one frame.
@@ -48,7 +48,7 @@ def tune_gate(
             outputs frame by frame.
     """
     span = value_range(frames)
-    best = _judge(Gate(0.0, 0.0), frames, dense)
+    best = _judge(Gate(0.0, -1.0), dense, range(len(frames)))
     seen: set[tuple[int, ...]] = set()
     for level in LEVELS:
         for share in SHARES:
@@ -59,7 +59,7 @@ def tune_gate(
             if chosen in seen:
                 continue
             seen.add(chosen)
-            tuned = _judge(gate, frames, dense, chosen)
+            tuned = _judge(gate, dense, chosen)
             if accept(tuned.agreement, [dense[index] for index in chosen]):
                 best = tuned
                 break
@@ -75,14 +75,9 @@ def _computed(gate: Gate, frames: Sequence[Feeds]) -> Iterator[int]:
         yield last
 
 
-def _judge(
-    gate: Gate,
-    frames: Sequence[Feeds],
-    dense: Sequence[Outputs],
-    chosen: Sequence[int] | None = None,
-) -> TunedGate:
-    picked = list(_computed(gate, frames)) if chosen is None else list(chosen)
+def _judge(gate: Gate, dense: Sequence[Outputs], chosen: Sequence[int]) -> TunedGate:
+    """A gate by the frames whose outputs it gives, one for each frame."""
     meter = AgreementMeter()
-    for outputs, index in zip(dense, picked, strict=True):
+    for outputs, index in zip(dense, chosen, strict=True):
         meter.add(outputs, dense[index])
-    return TunedGate(gate, len(set(picked)) / len(frames), meter.result())
+    return TunedGate(gate, len(set(chosen)) / len(dense), meter.result())

@@ -141,3 +141,22 @@ def test_profiling_names_the_layers() -> None:
     assert stream.profile is not None
     assert {"first", "second"} <= stream.profile.keys()
     assert sum(stream.profile.values()) > 0
+
+
+def test_time_per_layer_is_told_on_request() -> None:
+    """Per frame, not since the start; and reading clocks costs those nothing who do not ask."""
+    stream = Session(model(), plan()).stream()
+    stream.step(frame())
+    assert [layer.time_ms for layer in stream.stats.layers] == [None, None]
+    stream.profile = True
+    spent = np.zeros(2)
+    for _ in range(3):
+        stream.step(frame())
+        spent += [layer.time_ms or 0.0 for layer in stream.stats.layers]
+    assert (spent > 0).all()
+    total = stream.profile
+    assert total is not None
+    np.testing.assert_allclose(spent, [total["first"], total["second"]])
+    stream.profile = False
+    stream.step(frame())
+    assert [layer.time_ms for layer in stream.stats.layers] == [None, None]

@@ -14,7 +14,8 @@ def test_totals_are_weighted_by_size() -> None:
             LayerStats("b", inputs=300, changed=0, macs=3000, macs_done=0, mode="idle"),
         )
     )
-    assert (stats.macs_total, stats.macs_done) == (4000, 500)
+    assert (stats.macs_total, stats.macs_done, stats.macs_skipped) == (4000, 500, 3500)
+    assert [layer.macs_skipped for layer in stats.layers] == [500, 3000]
     assert stats.computation_reuse == pytest.approx(0.875)
     assert stats.similarity == pytest.approx(0.875)
     assert [layer.similarity for layer in stats.layers] == [0.5, 1.0]

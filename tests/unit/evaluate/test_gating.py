@@ -56,6 +56,21 @@ def test_stricter_fidelity_computes_more(frames: list[Feeds]) -> None:
     assert (shares[0], shares[-1]) == (1 / 20, 1.0)
 
 
+def test_change_that_the_gate_cannot_see_is_computed_all_the_same(frames: list[Feeds]) -> None:
+    """It looks at every second row and column; where that is not enough it must not look better
+    than it is."""
+    blind = [{"x": frame["x"].copy()} for frame in frames[:1] * 6]
+    for index, frame in enumerate(blind):
+        frame["x"][..., 1::2, :] += index
+    dense = [{"y": frame["x"]} for frame in blind]
+    tuned = tune_gate(blind, dense, below(0.0))  # type: ignore[arg-type]
+    assert tuned.computed == 1.0
+    engine = GatedEngine(Copy(), tuned.gate)
+    for frame in blind:
+        engine.step(frame)
+    assert engine.computed == 6
+
+
 def test_tuned_gate_does_in_a_run_what_was_predicted(frames: list[Feeds]) -> None:
     dense = [{"y": frame["x"]} for frame in frames]
     tuned = tune_gate(frames, dense, below(1e-3))  # type: ignore[arg-type]

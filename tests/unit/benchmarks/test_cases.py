@@ -1,0 +1,44 @@
+"""The clips of the benchmark are what their names say."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+
+def test_still_camera_differs_by_one_grey_level(shared: Path) -> None:
+    """Else it would be too easy, or no still camera."""
+    from cases import load_frames
+
+    frames = [frame["input.1"] for frame in load_frames("fastestdet", "still", 3, shared)]
+    steps = np.round((frames[1] - frames[0]) * 255).astype(int)
+    assert set(np.unique(steps)) == {-2, -1, 0, 1, 2}
+    assert not np.array_equal(frames[1], frames[2])
+
+
+def test_cuts_are_where_they_are_said_to_be(shared: Path) -> None:
+    from cases import cut_frames, load_frames
+
+    frames = [frame["input"] for frame in load_frames("yunet", "cuts", 20, shared)]
+    changes = [np.abs(now - then).mean() for then, now in pairwise(frames)]
+    assert [index + 1 for index, change in enumerate(changes) if change > 20] == [6, 12, 18]
+    assert cut_frames("cuts", 20) == [6, 12, 18]
+    assert cut_frames("vtest", 20) == []
+
+
+def test_every_shuffled_frame_is_new(shared: Path) -> None:
+    from cases import load_frames
+
+    frames = [frame["x"] for frame in load_frames("pilotnet", "shuffled", 12, shared)]
+    assert len(frames) == 12
+    assert all((then != now).mean() > 0.5 for then, now in pairwise(frames))
+
+
+def test_every_network_has_a_clip_and_none_that_it_cannot_see() -> None:
+    from cases import CLIPS, NETWORKS, belongs
+
+    for network in NETWORKS:
+        assert any(belongs(network, clip) for clip in CLIPS)
+    assert not belongs("yolov8n", "driving")
