@@ -181,9 +181,9 @@ def test_value_read_twice_by_one_node() -> None:
         (Conv((3, 3), (2, 3), (1, 1, 0, 0), (1, 1), 4), (1, 4, 8, 9), (4, 1, 3, 3)),
         (Conv((1, 1), (3, 2), (0, 0, 0, 0), (1, 1)), (1, 3, 6, 8), (2, 3, 1, 1)),
         (Conv((3,), (1,), (1, 1), (1,)), (1, 3, 7), (2, 3, 3)),
-        (Conv((2, 2, 2), (1, 2, 1), (0, 1, 0, 0, 0, 0), (1, 1, 1)), (1, 2, 3, 4, 3), (2, 2, 2, 2, 2)),
+        (Conv((2, 2, 2), (1, 2, 1), (0, 1, 0, 0, 0, 0), (1,) * 3), (1, 2, 3, 4, 3), (2,) * 5),
         (Conv((3, 1), (1, 1), (1, 0, 1, 0), (1, 1), 1, Unary("silu")), (1, 2, 4, 4), (3, 2, 3, 1)),
-        (ConvTranspose((2, 2), (2, 2), (0, 0, 0, 0), (1, 1), (0, 0), 2), (1, 4, 3, 4), (4, 1, 2, 2)),
+        (ConvTranspose((2, 2), (2, 2), (0,) * 4, (1, 1), (0, 0), 2), (1, 4, 3, 4), (4, 1, 2, 2)),
         (ConvTranspose((3, 3), (2, 2), (1, 0, 1, 1), (1, 1), (1, 1)), (1, 2, 3, 3), (2, 3, 3, 3)),
         (ConvTranspose((3, 3), (1, 2), (0, 1, 2, 0), (2, 2), (0, 1)), (1, 2, 3, 3), (2, 2, 3, 3)),
         (ConvTranspose((2, 2), (2, 2), (0, 1, 0, 0), (3, 3), (1, 0)), (1, 2, 3, 3), (2, 2, 2, 2)),
@@ -236,7 +236,8 @@ def test_equal_values_share_the_gradient_of_a_maximum() -> None:
     """Behind a ReLU whole windows are 0; what their parts get must add up to what comes in."""
     op = Pool("max", (2, 2), (2, 2), (0, 0, 0, 0), (1, 1))
     made = gradient_graph(one_node(op, {"x": (1, 1, 2, 2)}), values=("x",))
-    feeds = {"x": np.array([[[[0.0, 1.0], [1.0, 0.0]]]]), made.cotangents["y"]: np.full((1, 1, 1, 1), 3.0)}  # fmt: skip
+    x = np.array([[[[0.0, 1.0], [1.0, 0.0]]]])
+    feeds = {"x": x, made.cotangents["y"]: np.full((1, 1, 1, 1), 3.0)}
     [found] = FloatOracle(made.tape.graph).run(feeds, [made.values["x"]]).values()
     np.testing.assert_array_equal(found[0, 0], [[0, 1.5], [1.5, 0]])
 

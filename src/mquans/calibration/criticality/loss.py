@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mquans.calibration.criticality.probe import Array, Arrays
+from mquans.calibration.criticality.probe import Arrays
 from mquans.evaluate.agreement import FLOOR, channels_first
 from mquans.graph import Graph
 
@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class VarianceMeter:
-    """Variance over positions and frames per channel of one value, frame by frame."""
+    """Variance over positions and frames of the rows of one value, frame by frame."""
 
     def __init__(self) -> None:
         self._frames = 0
@@ -34,9 +34,8 @@ class VarianceMeter:
         self._sum: Floats = np.zeros(0)
         self._squares: Floats = np.zeros(0)
 
-    def add(self, array: Array) -> None:
-        """One frame of the value."""
-        values = channels_first(array)
+    def add(self, values: Floats) -> None:
+        """One frame of the value: [rows, positions]."""
         if not self._frames:
             self._start = values.mean(axis=1, keepdims=True)
             self._sum, self._squares = np.zeros(len(values)), np.zeros(len(values))
@@ -46,10 +45,15 @@ class VarianceMeter:
         self._sum += values.mean(axis=1)
         self._squares += np.square(values).mean(axis=1)
 
+    def variance(self) -> Floats:
+        """Per row."""
+        mean = self._sum / self._frames
+        return np.asarray(np.maximum(self._squares / self._frames - mean**2, 0))
+
     def scale(self) -> Floats:
-        """What squared errors are divided by: variance per channel, floored as in `agreement`. Of
-        a value that never varies, its mean square, or 1 where that is 0 too."""
-        variance = np.maximum(self._squares / self._frames - (self._sum / self._frames) ** 2, 0)
+        """What squared errors are divided by: the variance, floored as in `agreement`. Of a value
+        that never varies, its mean square, or 1 where that is 0 too."""
+        variance = self.variance()
         if variance.mean() > 0:
             return np.asarray(np.maximum(variance, FLOOR * variance.mean()))
         level = float(np.square(self._start).mean())
@@ -62,9 +66,12 @@ class OutputLoss:
 
     Attributes:
         weights: `w` by value name, each of the value's shape.
+        shares: loss of an error as large as the value's own variance, by value name; over all
+            outputs they add up to 1.
     """
 
     weights: dict[str, Floats]
+    shares: dict[str, float]
 
     @classmethod
     def measured(cls, graph: Graph, values: Iterable[str], frames: Iterable[Arrays]) -> OutputLoss:
@@ -77,27 +84,22 @@ class OutputLoss:
         meters = {value: VarianceMeter() for value in values}
         for arrays in frames:
             for value, meter in meters.items():
-                meter.add(arrays[value])
-        return cls._of(graph, {value: meter.scale() for value, meter in meters.items()})
+                meter.add(channels_first(arrays[value]))
+        return cls.of(graph, {value: meter.scale() for value, meter in meters.items()})
 
     @classmethod
-    def unmeasured(cls, graph: Graph, values: Iterable[str]) -> OutputLoss:
-        """Weights as if every channel had variance 1."""
-        return cls._of(graph, dict.fromkeys(values))
-
-    @classmethod
-    def _of(cls, graph: Graph, scales: Mapping[str, Floats | None]) -> OutputLoss:
+    def of(cls, graph: Graph, scales: Mapping[str, Floats | None]) -> OutputLoss:
+        """Weights from what the squared errors of the channels are divided by; None for 1."""
         channels = {value: _channel_of(graph.shape(value)) for value in scales}
         counts = {value: int(index.max(initial=0)) + 1 for value, index in channels.items()}
         total = sum(count for value, count in counts.items() if value in graph.outputs)
-        weights = {}
+        weights, shares = {}, {}
         for value, scale in scales.items():
             index, count = channels[value], counts[value]
-            positions = index.size / count
-            shared = total if value in graph.outputs else count
+            shares[value] = count / total if value in graph.outputs else 1.0
             per_channel = 1.0 / (np.ones(count) if scale is None else scale)
-            weights[value] = per_channel[index] / (shared * positions)
-        return cls(weights)
+            weights[value] = per_channel[index] * shares[value] / index.size
+        return cls(weights, shares)
 
     def between(self, dense: Arrays, found: Arrays) -> float:
         """The loss of one frame."""

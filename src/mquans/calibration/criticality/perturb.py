@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from mquans.calibration.criticality.closed_form import closed_form
 from mquans.calibration.criticality.loss import Floats, OutputLoss
-from mquans.calibration.criticality.probe import Array, Probe, spread_over
+from mquans.calibration.criticality.probe import Array, Probe, neuron_axis, spread_over
 from mquans.calibration.gradients import Tape
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Track, silent
-from mquans.graph import Graph, Island, Linear, Node
+from mquans.graph import Graph, Island, Node
 
 FRAMES = 4
 GROUPS = 4
@@ -119,7 +119,7 @@ def _draws(
 ) -> list[Array]:
     """Noise on a group of neurons, 0 on the others."""
     shape = graph.shape(node.inputs[0])
-    axis = len(shape) - 1 if isinstance(node.op, Linear) else 1
+    axis = neuron_axis(node, len(shape))
     drawn: list[Array] = []
     for _ in range(samples):
         noise = np.zeros(shape, np.float32)

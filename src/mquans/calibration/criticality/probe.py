@@ -43,8 +43,19 @@ def neuron_sum(tape: Tape, node: Node, value: str) -> str:
     """A value at a reuse layer summed over positions: [neurons] at its input, [channels] at its
     output."""
     rank = len(tape.shape(value))
-    axis = rank - 1 if isinstance(node.op, Linear) else 1
-    return tape.reduce("sum", value, [i for i in range(rank) if i != axis], keepdims=False)
+    others = [i for i in range(rank) if i != neuron_axis(node, rank)]
+    return tape.reduce("sum", value, others, keepdims=False)
+
+
+def neuron_axis(node: Node, rank: int) -> int:
+    """The axis of a reuse layer's input, of the given rank, along which its neurons lie."""
+    return rank - 1 if isinstance(node.op, Linear) else 1
+
+
+def neurons_first(node: Node, array: Array) -> npt.NDArray[np.float64]:
+    """A reuse layer's input as [neurons, positions]."""
+    values = np.moveaxis(array.astype(np.float64), neuron_axis(node, array.ndim), 0)
+    return values.reshape(len(values), -1)
 
 
 def spread_over(total: int, count: int) -> list[int]:
