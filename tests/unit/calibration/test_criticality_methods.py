@@ -41,6 +41,7 @@ from .criticality_networks import Floats, Step, chain
 X = (1, 3, 4, 4)
 RNG = np.random.default_rng(0)
 POINT = ((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
+UP = ConvTranspose((2, 2), (2, 2), (0, 0, 0, 0), (1, 1), (0, 0))
 
 
 def probe() -> Step:
@@ -60,7 +61,7 @@ def jacobian(graph: Graph) -> Floats:
     "step",
     [
         ("conv", Conv((3, 3), (1, 1), (1, 1, 1, 1), (1, 1)), {"w": RNG.normal(size=(2, 3, 3, 3))}),
-        ("up", ConvTranspose((2, 2), (2, 2), (0,) * 4, (1, 1), (0, 0)), {"w": np.ones((3, 2, 2, 2))}),
+        ("up", UP, {"w": RNG.normal(size=(3, 2, 2, 2))}),
         ("linear", Linear(), {"w": RNG.normal(size=(4, 5))}),
         ("matmul", MatMul(), {"w": RNG.normal(size=(3, 4, 2))}),
         ("scale", Binary("mul"), {"c": RNG.normal(size=(3, 1, 1))}),
