@@ -39,6 +39,25 @@ def test_model_that_is_a_picture(mquans: Run, tmp_path: Path) -> None:
     assert "not an ONNX model" in one_sentence(done)
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--guard", 10), "--max-loss"),
+        (("--max-loss", 0.1), "--guard"),
+        (("--metric", "rmse"), "--guard"),
+        (("--guard", 10, "--max-loss", 0), "greater than 0"),
+        (("--guard", 10, "--max-loss", 0.1, "--metric", "none_such:f"), "none_such"),
+        (("--guard", 10, "--max-loss", 0.1, "--metric", "rsme"), "rmse"),
+    ],
+)
+def test_half_a_guard(
+    mquans: Run, small_model: Path, plan: Path, clip: Path, flags: tuple[object, ...], said: str
+) -> None:
+    done = mquans("run", small_model, "--plan", plan, "--source", clip, *flags)
+    assert done.returncode == 1
+    assert said in one_sentence(done)
+
+
 def test_missing_source(mquans: Run, small_model: Path, plan: Path) -> None:
     done = mquans("run", small_model, "--plan", plan, "--source", "none.mp4")
     assert done.returncode == 1

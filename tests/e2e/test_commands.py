@@ -92,6 +92,18 @@ def test_run_selects_frames(mquans: Run, small_model: Path, plan: Path, clip: Pa
     assert only_json(done)["frames"] == 4
 
 
+def test_run_with_a_guard(mquans: Run, small_model: Path, plan: Path, clip: Path) -> None:
+    """One line tells what it saw, JSON all of it; a budget that nothing keeps is no failure."""
+    args = ("run", small_model, "--plan", plan, "--source", clip, "--guard", 5)
+    found = only_json(mquans(*args, "--max-loss", 0.5, "--json"))["guard"]
+    assert (found["checks"], found["violations"], found["every"]) == (4, 0, 5)
+    assert [check["frame"] for check in found["log"]] == [4, 9, 14, 19]
+    done = mquans(*args, "--max-loss", 1e-9, "--metric", "rmse")
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 checks above 1e-09" in done.stdout
+    assert "calibrate again" in done.stdout
+
+
 def test_compare(mquans: Run, small_model: Path, plan: Path, clip: Path) -> None:
     args = ("compare", small_model, "--plan", plan, "--source", clip, "--threads", 2)
     found = only_json(mquans(*args, "--json"))

@@ -187,6 +187,21 @@ def run(
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
+    guard: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Every N frames, compare with the dense network and act."
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float | None, typer.Option(help="Budget of --guard: the largest loss of a frame.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|MODULE:FUNCTION", help="Loss of --guard, if not that of calibrate."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line per frame.")] = False,
     threads: o.Threads = 1,
     json: o.Json = False,
@@ -196,9 +211,13 @@ def run(
 
     from mquans import Session, open_source
     from mquans.cli import tables
+    from mquans.cli.guarding import open_guard
     from mquans.evaluate import NpzWriter, run_clip, silent
+    from mquans.importers import read_model
 
-    session = Session(model, plan, threads=threads)
+    network = read_model(model)
+    session = Session(network, plan, threads=threads)
+    watch = open_guard(session, network, every=guard, max_loss=max_loss, metric=metric)
     talk = not (quiet or json)
     # The file first: if it cannot be written, that is better known before a long run.
     with (
@@ -215,6 +234,7 @@ def run(
         summary = run_clip(
             session,
             clip,
+            guard=watch,
             on_outputs=None if file is None else file.add,
             on_frame=tables.show_frame if talk else None,
             total=clip.length,

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
     from mquans.calibration import CalibrationResult, Inspection
     from mquans.demo import DemoResult
-    from mquans.evaluate import Agreement, Comparison, FrameReport, RunSummary, Verification
+    from mquans.evaluate import (
+        Agreement,
+        Comparison,
+        FrameReport,
+        GuardCheck,
+        GuardReport,
+        RunSummary,
+        Verification,
+    )
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -147,7 +155,8 @@ def show_frame(report: FrameReport) -> None:
         return
     write(
         f"frame {report.frame}: {percent(1 - report.stats.computation_reuse)} of MACs, "
-        f"similarity {percent(report.stats.similarity)}, {report.time_ms:.2f} ms\n"
+        f"similarity {percent(report.stats.similarity)}, {report.time_ms:.2f} ms"
+        f"{_checked(report.check)}\n"
     )
 
 
@@ -164,6 +173,8 @@ def show_run(summary: RunSummary, output: Path | None) -> None:
     }
     if summary.refused:
         rows["refused"] = f"{len(summary.refused)} frames with NaN or infinite values"
+    if summary.guard is not None:
+        rows["guard"] = _guarded(summary.guard)
     if output is not None:
         rows["outputs"] = str(output)
     show("", facts(rows))
@@ -226,6 +237,27 @@ def show_demo(result: DemoResult) -> None:
         f"({result.faces} faces in {result.comparison.work.frames} frames)",
         Text(f"Wrote {result.picture}"),
     )
+
+
+def _checked(check: GuardCheck | None) -> str:
+    if check is None:
+        return ""
+    done = {"none": "", "refresh": ", refreshed", "tighten": ", refreshed and tightened"}
+    return f", loss {check.loss:.4f}{done[check.action]}"
+
+
+def _guarded(report: GuardReport) -> str:
+    found = (
+        f"{report.violations} of {report.checks} checks above {report.budget:g}, worst loss "
+        f"{report.worst:.4f}; {report.refreshes} times refreshed, {report.tightenings} times "
+        "tightened"
+    )
+    if report.out_of_reach:
+        found += (
+            f". {report.out_of_reach} of them neither can cure: calibrate again, on a clip like "
+            "this one"
+        )
+    return found
 
 
 def _agreement_cells(agreement: Agreement) -> tuple[str, str, str]:

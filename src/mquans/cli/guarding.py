@@ -1,0 +1,46 @@
+"""The guard that the flags of `run` ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mquans.errors import MquansError
+
+if TYPE_CHECKING:
+    from mquans.engine.session import Session
+    from mquans.evaluate import Guard
+    from mquans.importers import ModelFile
+
+
+def open_guard(
+    session: Session,
+    model: ModelFile,
+    *,
+    every: int | None,
+    max_loss: float | None,
+    metric: str | None,
+) -> Guard | None:
+    """A guard that compares with onnxruntime fp32, as calibration does; None if none is wanted.
+
+    Raises:
+        MquansError: flags that only make sense together.
+    """
+    if every is None:
+        if max_loss is not None or metric is not None:
+            given = "--max-loss" if max_loss is not None else "--metric"
+            raise MquansError(
+                f"{given} is for a guard.",
+                hint="Say how often it checks, such as --guard 100, or leave it out.",
+            )
+        return None
+    if max_loss is None:
+        raise MquansError(
+            "a guard needs a budget.", hint="Give the plan's own, such as --max-loss 0.01."
+        )
+    from mquans.baselines import open_engine
+    from mquans.evaluate import Guard, load_metric
+
+    shapes = {name: session.graph.shape(name) for name in session.graph.inputs}
+    dense = open_engine("ort-fp32", model, input_shapes=shapes, threads=session.threads)
+    chosen = None if metric is None else load_metric(metric)
+    return Guard(session, budget=max_loss, every=every, metric=chosen, dense=dense.step)
