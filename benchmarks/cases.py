@@ -136,6 +136,9 @@ CLIPS = (*VIDEOS, "still", "shuffled", "cuts")
 """`still`: one frame again and again, every value with noise of -1, 0 or 1 grey level. `shuffled`:
 every frame from another scene than the one before. `cuts`: scenes of `SEGMENT` frames."""
 
+WAY, RUN = 1000, 12
+"""Frames of the drive before what is measured; length of a run of those that are sampled."""
+
 ROAD = slice(60, 135)
 """Rows of the driving simulator's pictures between sky and bonnet, which PilotNet looks at."""
 
@@ -149,16 +152,31 @@ def belongs(network: str, clip: str) -> bool:
     return clip != "driving"
 
 
-def load_frames(network: str, clip: str, count: int, shared: Path) -> list[Feeds]:
-    """The first frames of a clip as a network takes them; fewer if the clip is shorter.
+def load_frames(
+    network: str, clip: str, calibration: int, count: int, shared: Path
+) -> tuple[list[Feeds], list[Feeds]]:
+    """(frames that plans and int8 ranges come from, frames that are measured) as a network takes
+    them: the first of a clip and those after them; fewer of the latter if it is shorter. A moving
+    camera is sampled in runs of frames all along the way before what is measured.
 
     Raises:
         SourceError: the clip is not there.
     """
-    target = NETWORKS[network]
-    made = {"still": _still, "shuffled": _shuffled, "cuts": _cuts}.get(clip)
-    frames = made(network, count, shared) if made else _recorded(network, clip, count, shared)
-    return [{target.input: frame} for frame in frames]
+    both = calibration + count
+    match clip:
+        case "still":
+            frames = _still(network, both, shared)
+        case "shuffled":
+            frames = list(islice(_spliced(network, both, 1, shared), both))
+        case "cuts":
+            frames = list(islice(_spliced(network, both, SEGMENT, shared), both))
+        case "driving":
+            way = _recorded(network, clip, WAY + count, shared)
+            frames = _runs(way[:WAY], calibration) + way[WAY:]
+        case _:
+            frames = _recorded(network, clip, both, shared)
+    fed = [{NETWORKS[network].input: frame} for frame in frames]
+    return fed[:calibration], fed[calibration:]
 
 
 def cut_frames(clip: str, count: int) -> list[int]:
@@ -188,12 +206,11 @@ def _still(network: str, count: int, shared: Path) -> list[Any]:
     return [(frame + level * n).astype(np.float32) for n in noise]
 
 
-def _shuffled(network: str, count: int, shared: Path) -> list[Any]:
-    return list(islice(_spliced(network, count, 1, shared), count))
-
-
-def _cuts(network: str, count: int, shared: Path) -> list[Any]:
-    return list(islice(_spliced(network, count, SEGMENT, shared), count))
+def _runs(frames: list[Any], count: int) -> list[Any]:
+    """`count` frames in runs of `RUN`, spread evenly."""
+    runs = -(-count // RUN)
+    starts = np.linspace(0, len(frames) - RUN, runs).astype(int)
+    return [frames[start + step] for start in starts for step in range(RUN)][:count]
 
 
 def _spliced(network: str, count: int, length: int, shared: Path) -> Iterator[Any]:

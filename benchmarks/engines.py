@@ -169,12 +169,13 @@ class Bench:
                 self.record.put("startup", f"{task.network}/{OURS[kind]}", found)
 
     def _inputs(self, task: Task) -> tuple[ModelFile, list[Feeds], list[Feeds]]:
-        """(model, calibration frames, the frames after them that are measured)."""
+        """(model, calibration frames, frames that are measured)."""
         chosen = self._arguments
         model = _model(task.network, chosen.shared)
-        calibration: int = chosen.calibration
-        frames = load_frames(task.network, task.clip, calibration + chosen.frames, chosen.shared)
-        return model, frames[:calibration], frames[calibration:]
+        calibration, frames = load_frames(
+            task.network, task.clip, chosen.calibration, chosen.frames, chosen.shared
+        )
+        return model, calibration, frames
 
     def _plans(self, task: Task) -> dict[str, Plan]:
         files = {k: self.record.plan_file(task.network, task.clip, k) for k in OURS}

@@ -42,13 +42,13 @@ def clips_for(network: str, streams: int, count: int, skip: int, shared: Path) -
     """Frames of every stream: cameras in turn, from another moment where one is used again."""
     per_camera = -(-streams // len(FIXED_CAMERAS))
     offset = max(count // 4, 1)
-    longest = skip + count + (per_camera - 1) * offset
-    cameras = [load_frames(network, clip, longest, shared) for clip in FIXED_CAMERAS]
+    longest = count + (per_camera - 1) * offset
+    cameras = [load_frames(network, clip, skip, longest, shared)[1] for clip in FIXED_CAMERAS]
     clips = []
     for stream in range(streams):
         camera = cameras[stream % len(cameras)]
         # The last frames of a short clip: the streams of one camera then differ by less.
-        start = min(skip + stream // len(cameras) * offset, max(len(camera) - count, 0))
+        start = min(stream // len(cameras) * offset, max(len(camera) - count, 0))
         clips.append(camera[start : start + count])
     return clips
 

@@ -12,7 +12,7 @@ def test_still_camera_differs_by_one_grey_level(shared: Path) -> None:
     """Else it would be too easy, or no still camera."""
     from cases import load_frames
 
-    frames = [frame["input.1"] for frame in load_frames("fastestdet", "still", 3, shared)]
+    frames = [frame["input.1"] for frame in load_frames("fastestdet", "still", 0, 3, shared)[1]]
     steps = np.round((frames[1] - frames[0]) * 255).astype(int)
     assert set(np.unique(steps)) == {-2, -1, 0, 1, 2}
     assert not np.array_equal(frames[1], frames[2])
@@ -21,7 +21,7 @@ def test_still_camera_differs_by_one_grey_level(shared: Path) -> None:
 def test_cuts_are_where_they_are_said_to_be(shared: Path) -> None:
     from cases import cut_frames, load_frames
 
-    frames = [frame["input"] for frame in load_frames("yunet", "cuts", 20, shared)]
+    frames = [frame["input"] for frame in load_frames("yunet", "cuts", 0, 20, shared)[1]]
     changes = [np.abs(now - then).mean() for then, now in pairwise(frames)]
     assert [index + 1 for index, change in enumerate(changes) if change > 20] == [6, 12, 18]
     assert cut_frames("cuts", 20) == [6, 12, 18]
@@ -31,7 +31,7 @@ def test_cuts_are_where_they_are_said_to_be(shared: Path) -> None:
 def test_every_shuffled_frame_is_new(shared: Path) -> None:
     from cases import load_frames
 
-    frames = [frame["x"] for frame in load_frames("pilotnet", "shuffled", 12, shared)]
+    frames = [frame["x"] for frame in load_frames("pilotnet", "shuffled", 0, 12, shared)[1]]
     assert len(frames) == 12
     assert all((then != now).mean() > 0.5 for then, now in pairwise(frames))
 

@@ -1,0 +1,58 @@
+"""Plans measured on frames that they were not made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from cases import NETWORKS
+from fidelity import fidelity
+from plans import run_dense
+
+import mquans
+from mquans.evaluate import Feeds, Work
+from mquans.evaluate.interleave import Outputs
+from mquans.importers import ModelFile
+from mquans.plan import Plan
+
+
+@dataclass(slots=True)
+class Judge:
+    """Frames of one stream and what fp32 says to them.
+
+    The first frame, which every plan computes whole, is compared but not counted as work: streams
+    are long.
+    """
+
+    network: str
+    model: ModelFile
+    frames: Sequence[Feeds]
+    dense: list[Outputs] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dense = run_dense(self.model, self.frames, NETWORKS[self.network].shapes)
+
+    def judge(self, plan: Plan) -> dict[str, Any]:
+        """Work and losses of a plan as plain data: `macs_fraction`, `agreement` (as `compare
+        --json`), `f1` where the network finds something, `steering_rms` for PilotNet."""
+        session = mquans.Session(self.model, plan)
+        work, outputs = Work(), []
+        with session.stream() as stream:
+            for index, frame in enumerate(self.frames):
+                outputs.append(stream.step(frame))
+                if index:
+                    work.add(stream.stats)
+        found = fidelity(self.dense, outputs, NETWORKS[self.network].decode)
+        record = {
+            "macs_fraction": work.macs_fraction,
+            "similarity": work.similarity,
+            "agreement": found.agreement.as_dict(),
+            "f1": found.f1,
+        }
+        if self.network == "pilotnet":
+            pairs = zip(self.dense, outputs, strict=True)
+            errors = [a["steer"].item() - b["steer"].item() for a, b in pairs]
+            record["steering_rms"] = float(np.sqrt(np.mean(np.square(errors))))
+        return record

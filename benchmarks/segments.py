@@ -1,0 +1,69 @@
+"""Which part of which clip plans are made from, and which other part they are judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cases import NETWORKS, VIDEOS
+from steering import load_track
+
+from mquans.errors import SourceError
+from mquans.evaluate import Feeds
+from mquans.sources import guess_format, open_source
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive frames of a clip."""
+
+    clip: str
+    start: int
+    frames: int
+
+    def load(self, network: str, shared: Path) -> list[Feeds]:
+        """The frames as a network takes them.
+
+        Raises:
+            SourceError: the clip is not there, or too short.
+        """
+        name = NETWORKS[network].input
+        if self.clip == "driving":
+            found = list(load_track(shared, self.start + self.frames)[0][self.start :, None])
+        else:
+            format = guess_format(
+                name, NETWORKS[network].shapes[name], **NETWORKS[network].preparation
+            )
+            path = shared / "data" / VIDEOS[self.clip]
+            with open_source(
+                path, format, input_shapes=NETWORKS[network].shapes,
+                skip=self.start, frames=self.frames,
+            ) as source:  # fmt: skip
+                found = list(source)
+        if len(found) < self.frames:
+            raise SourceError(f"has no {self.frames} frames from {self.start}.", where=self.clip)
+        return [{name: frame} for frame in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A stream as it is calibrated and then met: another part of the clip, or another clip."""
+
+    calibrated: tuple[Segment, ...]
+    judged: Segment
+
+
+SCENES = {
+    "vtest": Scene((Segment("vtest", 0, 160),), Segment("vtest", 500, 60)),
+    "bottle": Scene((Segment("bottle", 0, 160),), Segment("bottle", 700, 60)),
+    "asl": Scene(
+        (Segment("asl-book", 0, 80), Segment("asl-learn", 0, 80)), Segment("asl-thanks", 0, 60)
+    ),
+    "driving": Scene((Segment("driving", 400, 160),), Segment("driving", 1400, 60)),
+}
+
+CELLS = [
+    *((network, scene) for network in ("centerface", "fastestdet", "yunet")
+      for scene in ("vtest", "bottle", "asl")),
+    ("pilotnet", "driving"),
+]  # fmt: skip
