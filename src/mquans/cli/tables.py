@@ -204,7 +204,8 @@ def comparison_parts(result: Comparison) -> list[RenderableType]:
         f"({macs(result.work.macs_done / result.work.frames)} of "
         f"{macs(result.work.macs_total / result.work.frames)} MACs per frame)",
         "similarity": percent(result.work.similarity),
-        "memory": f"{size(result.weights_bytes)} weights, {size(result.state_bytes)} per stream",
+        "memory": f"{size(result.weights_bytes)} weights, {size(result.state_bytes)} per stream "
+        f"({result.state_ratio:.1f}x the dense network's activations)",
         "run on": f"{result.threads} thread{'s' if result.threads > 1 else ''}, {result.isa}",
     }
     if result.refused:
