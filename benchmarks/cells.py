@@ -112,6 +112,8 @@ def measure(cell: Cell, engines: Sequence[str]) -> dict[str, Any]:
             rows[name]["description"] = dense[name].description
         else:
             rows[name] |= _ours(sessions[name], streams[name], works[name])
+    for kind in cell.plans:
+        rows[OURS[kind]]["keeps_rule"] = cell.judged[kind]["keeps_rule"]
     if tuned is not None:
         rows[GATED] |= {"computed_frames": tuned.computed, "tuned_on": "the measured frames"}
     return {

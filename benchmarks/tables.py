@@ -69,7 +69,7 @@ def engines_table(data: Data) -> str:
             rows.append(
                 [
                     key,
-                    ours,
+                    ours if mine["keeps_rule"] else f"{ours} (rule not kept)",
                     f"{100 * mine['macs_fraction']:.1f} %",
                     *(_time(engines.get(name)) for name in (ours, REFERENCE)),
                     f"{_time(engines[int8])} {int8}" if int8 else "",
