@@ -71,7 +71,7 @@ class GuardReport:
     Attributes:
         budget, every: as given.
         checks: dense frames computed for comparison.
-        violations: checks whose loss was above the budget.
+        violations: checks that counted and whose loss was above the budget.
         refreshes, tightenings: actions taken.
         out_of_reach: violations that neither action can cure: the loss stays above the budget with
             nothing stale, or every neuron has all the bits of its grid. Calibrate again, on a clip
@@ -128,7 +128,7 @@ class RunningLoss:
 
 
 class Guard:
-    """A new stream of a session that watches its own loss; `step` is used as a stream's.
+    """A stream of a session that watches its own loss; `step` is used as a stream's.
 
     The outputs of a checked frame are the stream's own. Only if they are beyond the budget, those
     of the refreshed or tightened stream are returned instead: what is known to be bad is not handed
@@ -148,6 +148,7 @@ class Guard:
         dense: feeds to the dense network's outputs, such as `open_engine("ort-fp32", ...).step`. By
             default the same integer network with nothing stale and all the bits of the grid, which
             cannot show what weights and ranges lose.
+        stream: of the session, to go on with, such as a restored one; by default a new one.
 
     Raises:
         MquansError: a budget or a distance that is not positive.
@@ -161,13 +162,14 @@ class Guard:
         every: int = 100,
         metric: AnyMetric | None = None,
         dense: Dense | None = None,
+        stream: Stream | None = None,
     ) -> None:
         if not budget > 0:
             raise MquansError(f"the largest loss must be greater than 0, not {budget:g}.")
         if every < 1:
             raise MquansError(f"a guard checks every 1 or more frames, not {every}.")
         self.session = session
-        self.stream = session.stream()
+        self.stream = session.stream() if stream is None else stream
         self.report = GuardReport(budget, every)
         self.last_check: GuardCheck | None = None
         self._plan = session.plan
@@ -209,7 +211,8 @@ class Guard:
 
     @property
     def stats(self) -> StreamStats:
-        """What the stream's last step cost; the dense frame of a check is not in it."""
+        """What the stream's last step cost. The dense frame of a check is in it only if it
+        refreshed the stream."""
         return self.stream.stats
 
     def step(self, frame: Frame, *, snap: bool = False) -> Outputs:

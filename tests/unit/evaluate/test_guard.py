@@ -229,6 +229,15 @@ def test_run_through_a_guard(coarse: mquans.Session, dusk: Frames) -> None:
         guard.step(dusk[0])
 
 
+def test_restored_stream_goes_on_under_a_guard(coarse: mquans.Session, dusk: Frames) -> None:
+    """A box that was restarted must not begin with a dense frame."""
+    stream = coarse.stream()
+    stream.step(dusk[0])
+    guard = Guard(coarse, budget=1e9, every=10, stream=coarse.restore(stream.save()))
+    np.testing.assert_array_equal(guard.step(dusk[9])["y"], stream.step(dusk[9])["y"])
+    assert guard.stats == stream.stats
+
+
 def test_report_of_a_stream_without_end_does_not_grow(coarse: mquans.Session, dusk: Frames) -> None:
     """Cameras run for months."""
     guard = Guard(coarse, budget=1e9, every=1)
