@@ -20,7 +20,7 @@ FRAMES = 4
 GROUPS = 4
 """Groups of neurons per layer; each costs one run of the network per frame and sample."""
 
-LEVEL = 0.02
+LEVEL = 0.01
 """Standard deviation of the noise, as a share of the root mean square of the layer's input: small
 against the input, large against rounding in float32."""
 

@@ -20,6 +20,7 @@ from mquans.graph import (
     Operator,
     Pad,
     Reduce,
+    ReduceKind,
     Reshape,
     Slice,
     Unary,
@@ -118,11 +119,13 @@ class Tape:
         """`a` where a mask of zeros and ones is 1, else `b`; both must be finite."""
         return self.add(self.mul(mask, a), self.mul(self.sub(1.0, mask), b))
 
-    def reduce(self, kind: str, x: str, axes: Sequence[int], *, keepdims: bool = True) -> str:
+    def reduce(
+        self, kind: ReduceKind, x: str, axes: Sequence[int], *, keepdims: bool = True
+    ) -> str:
         """A reduction; `x` itself when there is nothing to reduce."""
         if not axes:
             return x
-        return self.apply(Reduce(kind, tuple(axes), keepdims), x)  # type: ignore[arg-type]
+        return self.apply(Reduce(kind, tuple(axes), keepdims), x)
 
     def reshape(self, x: str, shape: Shape) -> str:
         """`x` in another shape; itself if it has that one."""
