@@ -74,8 +74,9 @@ class Network:
     ) -> Pass:
         """Outputs for consecutive frames.
 
-        The estimate of the work takes, for a value that moves by d from frame to frame, the chance
-        min(1, 2 |d| / step) of a change, and weighs layers by their MACs.
+        The estimate of the work takes a value that drifts by d per frame to leave its dead band
+        after r = step / (2 |d|) frames, hence 1 / (1 + r) changes per frame (the 1 keeps gradients
+        alive for fast ones), and weighs layers by their MACs.
 
         Args:
             feeds: by input name, [sequences * frames, ...]: sequences one after the other.
@@ -127,7 +128,8 @@ def _evaluate(node: Node, *inputs: Tensor) -> Tensor:
 def _change_rate(x: Tensor, step: Tensor) -> Tensor:
     if x.shape[1] < 2:
         return torch.zeros(())
-    return (2 * x.diff(dim=1).abs() / step).clamp(max=1).mean()
+    per_step = 2 * x.diff(dim=1).abs() / step
+    return (per_step / (1 + per_step)).mean()
 
 
 def _held(x: Tensor, step: Tensor, rule: str, generator: Any) -> Tensor:
