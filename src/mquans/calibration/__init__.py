@@ -1,40 +1,74 @@
 """The offline half: from a network and a sample of its stream to a plan.
 
-    observe -> allocate -> measure -> decide
+    observe -> criticality -> allocate -> verify
 
-`pipeline` shows the stages in order. Criticality, which tells how much the output suffers per
-neuron, comes between the first two; uniform bits need none.
+`budget` shows the stages in order. Plans of given bits need neither criticality nor a search.
 """
 
 from __future__ import annotations
 
-from mquans.calibration.allocate import GRID_BITS, uniform_layers
-from mquans.calibration.inputs import Clip, InputSetup, Spec, load_clips, resolve_inputs
+from mquans.calibration.allocation import (
+    GRID_BITS,
+    METHODS,
+    Allocation,
+    Candidate,
+    Family,
+    Problem,
+    allocate,
+    layer_plans,
+    problem_of,
+    solve,
+    trace,
+    uniform_layers,
+)
+from mquans.calibration.budget import LATE, OBJECTIVES
+from mquans.calibration.criticality import METHODS as CRITICALITIES
+from mquans.calibration.criticality import criticality
+from mquans.calibration.curves import Curves
+from mquans.calibration.inputs import Clip, InputSetup, Spec, resolve_inputs
 from mquans.calibration.inspection import Inspection, inspect_model
-from mquans.calibration.measure import Measured, Measurement, measure
-from mquans.calibration.observe import LayerRange, observe
+from mquans.calibration.measure import Bench, Measured, Segment
+from mquans.calibration.observe import LayerRange, Observation, Observer
 from mquans.calibration.pipeline import calibrate, calibrate_fully, sweep
-from mquans.calibration.result import BudgetError, CalibrationResult, Sweep
+from mquans.calibration.result import BudgetError, CalibrationResult, Stages, Sweep
+from mquans.calibration.stress import stress_segments
 
 __all__ = [
+    "CRITICALITIES",
     "GRID_BITS",
+    "LATE",
+    "METHODS",
+    "OBJECTIVES",
+    "Allocation",
+    "Bench",
     "BudgetError",
     "CalibrationResult",
+    "Candidate",
     "Clip",
+    "Curves",
+    "Family",
     "InputSetup",
     "Inspection",
     "LayerRange",
     "Measured",
-    "Measurement",
+    "Observation",
+    "Observer",
+    "Problem",
+    "Segment",
     "Spec",
+    "Stages",
     "Sweep",
+    "allocate",
     "calibrate",
     "calibrate_fully",
+    "criticality",
     "inspect_model",
-    "load_clips",
-    "measure",
-    "observe",
+    "layer_plans",
+    "problem_of",
     "resolve_inputs",
+    "solve",
+    "stress_segments",
     "sweep",
+    "trace",
     "uniform_layers",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,28 @@ from mquans.errors import SourceError
 from mquans.evaluate import Feeds, Track, feeds_of, finite, silent
 from mquans.importers import ModelFile, declared_inputs
 from mquans.plan import InputFormat
-from mquans.sources import SourceWarning, guess_format, open_source
+from mquans.sources import Source, SourceWarning, guess_format, open_source
 
 Spec = str | Path | int | Iterable[Any]
 """One clip: anything `open_source` takes."""
 
 Shape = tuple[int, ...]
 
+Labelled = tuple[Feeds, Any]
+"""A frame and its label, None without one."""
+
 DEFAULT_FRAMES = 240
-"""Shared among all clips when the user names no number; frames are kept in memory."""
+"""Shared among all clips when the user names no number."""
 
 LEAST_FRAMES = 4
 """Per clip: some to observe, and at least two, one change, to measure on."""
+
+LEAST_LATE = 2
+MOST_LATE = 160
+"""Of a clip's last frames, which stay in memory."""
+
+MOST_SAMPLED = 48
+"""Of a clip's earlier frames that stay in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +54,21 @@ class InputSetup:
     format: InputFormat | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Clip:
-    """Frames of one source, without those that hold NaN."""
+    """One source, read once. Only what is measured on later stays in memory.
+
+    Attributes:
+        name: of the source.
+        frames: how many were usable: without NaN.
+        late: its last part, with labels: what ranges are not taken from.
+        sample: frames of the earlier part, spread evenly.
+    """
 
     name: str
-    frames: list[Feeds]
-
-    def split(self, held_out: float) -> tuple[list[Feeds], list[Feeds]]:
-        """(frames to observe, later frames to measure on); at least two of the latter."""
-        later = max(2, round(len(self.frames) * held_out))
-        return self.frames[:-later], self.frames[-later:]
+    frames: int = 0
+    late: list[Labelled] = field(default_factory=list)
+    sample: list[Labelled] = field(default_factory=list)
 
 
 def as_specs(source: Spec | Sequence[str | Path]) -> list[Spec]:
@@ -117,55 +133,95 @@ def resolve_shapes(
     return {**given, format.name: _picture_shape(format)}
 
 
-def load_clips(
-    specs: Sequence[Spec],
-    setup: InputSetup,
+def read_clip(
+    clip: Clip,
+    source: Source,
     inputs: Mapping[str, Shape],
     *,
-    frames: int | None = None,
-    skip: int = 0,
-    stride: int = 1,
+    late: float,
+    least: int = LEAST_FRAMES,
+    labels: Sequence[Any] | None = None,
+    number: Callable[[int], int] = lambda index: index,
+    expected: int,
     track: Track = silent,
-) -> list[Clip]:
-    """Reads clips into memory.
+) -> Iterator[Feeds]:
+    """Yields the earlier frames of a source one by one, and fills in the clip.
 
     Args:
         inputs: name and shape of every input of the imported network.
-        frames: per clip; by default `DEFAULT_FRAMES` shared among all.
-        skip, stride: as `open_source`.
+        late: share of the frames, from the end, that are kept in `clip.late` instead.
+        least: fewest usable frames.
+        labels: by a frame's number before selection, which `number` gives.
+        expected: number of frames, if the source does not know.
 
     Raises:
-        SourceError: a clip cannot be read, does not fit the network, or has too few frames.
+        SourceError: frames do not fit the network, labels run out, or there are too few frames.
     """
-    per_clip = frames or max(LEAST_FRAMES, DEFAULT_FRAMES // len(specs))
-    clips = []
-    for spec in specs:
-        with open_source(
-            spec, setup.format, input_shapes=inputs, frames=per_clip, skip=skip, stride=stride
-        ) as source:
-            kept, refused = [], 0
-            total = per_clip if source.length is None else source.length
-            for frame in track(source, f"reading {source.name}", total):
-                feeds = feeds_of(frame, list(inputs))
-                _check_shapes(feeds, inputs, source.name)
-                if finite(feeds):
-                    kept.append(feeds)
-                else:
-                    refused += 1
-        if refused:
-            warnings.warn(
-                f"{source.name}: {refused} frames hold NaN or infinite values and were left out.",
-                SourceWarning,
-                stacklevel=2,
-            )
-        if len(kept) < LEAST_FRAMES:
-            raise SourceError(
-                f"has {len(kept)} usable frames; calibration needs at least {LEAST_FRAMES}.",
-                where=source.name,
-                hint="Give a longer clip, or a smaller --skip or --stride.",
-            )
-        clips.append(Clip(source.name, kept))
-    return clips
+    total = expected if source.length is None else source.length
+    room = min(MOST_LATE, max(LEAST_LATE, math.ceil(late * total)))
+    waiting: deque[Labelled] = deque()
+    refused = 0
+    sampling = _Sampling(clip.sample)
+    for index, frame in enumerate(track(source, f"observing {source.name}", total)):
+        feeds = feeds_of(frame, list(inputs))
+        _check_shapes(feeds, inputs, source.name)
+        if not finite(feeds):
+            refused += 1
+            continue
+        clip.frames += 1
+        waiting.append((feeds, _label(labels, number(index), source.name)))
+        if len(waiting) > room:
+            sampling.offer(waiting[0])
+            yield waiting.popleft()[0]
+    _check_count(clip, refused, least)
+    kept = min(len(waiting), max(LEAST_LATE, round(late * clip.frames)))
+    while len(waiting) > kept:
+        sampling.offer(waiting[0])
+        yield waiting.popleft()[0]
+    clip.late.extend(waiting)
+
+
+class _Sampling:
+    """Every n-th of what is offered, n doubling as it grows: spread evenly, bounded in number."""
+
+    def __init__(self, kept: list[Labelled]) -> None:
+        self._kept, self._every, self._seen = kept, 1, 0
+
+    def offer(self, item: Labelled) -> None:
+        if self._seen % self._every == 0:
+            if len(self._kept) == MOST_SAMPLED:
+                del self._kept[1::2]
+                self._every *= 2
+            if self._seen % self._every == 0:
+                self._kept.append(item)
+        self._seen += 1
+
+
+def _label(labels: Sequence[Any] | None, number: int, name: str) -> Any:
+    if labels is None:
+        return None
+    if number >= len(labels):
+        raise SourceError(
+            f"has no label for frame {number}: there are {len(labels)} labels.",
+            where=name,
+            hint="Give one label per frame of the source, or fewer frames with --frames.",
+        )
+    return labels[number]
+
+
+def _check_count(clip: Clip, refused: int, least: int) -> None:
+    if refused:
+        warnings.warn(
+            f"{clip.name}: {refused} frames hold NaN or infinite values and were left out.",
+            SourceWarning,
+            stacklevel=3,
+        )
+    if clip.frames < least:
+        raise SourceError(
+            f"has {clip.frames} usable frames; calibration needs at least {least}.",
+            where=clip.name,
+            hint="Give a longer clip, or a smaller --skip or --stride.",
+        )
 
 
 def _first_tensor(spec: Spec, shapes: Mapping[str, tuple[int | None, ...]]) -> Feeds | None:

@@ -1,78 +1,104 @@
-"""Stage 3: candidates measured by running the integer engine over held-out frames."""
+"""Plans measured: the integer engine over frames, with temporal state, beside the dense network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from mquans.baselines import open_engine
 from mquans.engine.session import Session
-from mquans.evaluate import Agreement, AgreementMeter, Feeds, Track, Work, silent
+from mquans.evaluate import Agreement, AgreementMeter, Feeds, Work
+from mquans.evaluate.metrics import AnyMetric, new_meter
+from mquans.graph import Graph
 from mquans.importers import ModelFile
+from mquans.plan import Plan
+
+Outputs = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive frames of a stream; outputs of the dense network and labels, one each.
+
+    Attributes:
+        dense: filled in when the segment is first measured on.
+        labels: None for frames without.
+    """
+
+    frames: Sequence[Feeds]
+    labels: Sequence[Any]
+    dense: list[Outputs] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one candidate costs and loses on held-out frames."""
+    """What one plan costs and loses.
+
+    Attributes:
+        work: of all frames, first ones included.
+        moving: of all frames but the first of each segment, which is computed whole.
+        task: loss by the user's metric; None without one.
+    """
 
     work: Work
     agreement: Agreement
+    task: float | None = None
+    moving: Work = field(default_factory=Work)
 
     @property
     def loss(self) -> float:
-        """95th percentile over frames: stale outputs hide in a mean."""
-        return self.agreement.loss_p95
+        """What the budget applies to: the user's metric if there is one, else the 95th percentile
+        over frames, since stale outputs hide in a mean."""
+        return self.agreement.loss_p95 if self.task is None else self.task
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """All candidates on the same frames.
+class Bench:
+    """Measures plans of one network. Dense outputs are computed once per segment."""
 
-    Attributes:
-        by_bits: one entry for each candidate.
-        frozen_loss: what outputs held at each clip's first frame would lose. A budget above it
-            cannot tell a good plan from a dead one on these clips.
-    """
+    def __init__(
+        self, model: ModelFile, graph: Graph, *, metric: AnyMetric | None = None, threads: int = 1
+    ) -> None:
+        shapes = {name: graph.shape(name) for name in graph.inputs}
+        self._model, self._metric, self._threads = model, metric, threads
+        self._dense = open_engine("ort-fp32", model, input_shapes=shapes, threads=threads)
 
-    by_bits: dict[int, Measured]
-    frozen_loss: float
+    def measure(self, plan: Plan, segments: Sequence[Segment]) -> Measured:
+        """Runs a plan over segments, each from a first frame on."""
+        session = Session(self._model, plan, threads=self._threads)
+        meter, work, moving = AgreementMeter(), Work(), Work()
+        task = None if self._metric is None else new_meter(self._metric)
+        for segment in segments:
+            with session.stream() as stream:
+                for index, dense in enumerate(self._dense_outputs(segment)):
+                    found = stream.step(segment.frames[index])
+                    meter.add(dense, found)
+                    if task is not None:
+                        task.add(found, dense, segment.labels[index])
+                    stats = stream.stats
+                    work.add(stats)
+                    if index:
+                        moving.add(stats)
+        return Measured(
+            work, meter.result(), None if task is None else float(task.result()), moving
+        )
 
+    def frozen_loss(self, segments: Sequence[Segment]) -> float:
+        """What outputs held at each segment's first frame would lose."""
+        meter = AgreementMeter()
+        task = None if self._metric is None else new_meter(self._metric)
+        for segment in segments:
+            outputs = self._dense_outputs(segment)
+            for dense, label in zip(outputs, segment.labels, strict=True):
+                meter.add(dense, outputs[0])
+                if task is not None:
+                    task.add(outputs[0], dense, label)
+        return meter.result().loss_p95 if task is None else float(task.result())
 
-def measure(
-    model: ModelFile,
-    sessions: Mapping[int, Session],
-    clips: Sequence[Sequence[Feeds]],
-    *,
-    threads: int = 1,
-    track: Track = silent,
-) -> Measurement:
-    """Runs all candidates and the dense network over the clips in one pass, with temporal state.
-
-    Args:
-        sessions: candidates by their bits.
-        clips: held-out frames of each clip; streams start afresh with each.
-    """
-    graph = next(iter(sessions.values())).graph
-    shapes = {name: graph.shape(name) for name in graph.inputs}
-    dense = open_engine("ort-fp32", model, input_shapes=shapes, threads=threads)
-    meters = {bits: AgreementMeter() for bits in sessions}
-    works = {bits: Work() for bits in sessions}
-    frozen = AgreementMeter()
-    steps = [(feeds, position) for clip in clips for position, feeds in enumerate(clip)]
-    streams = {bits: session.stream() for bits, session in sessions.items()}
-    first = None
-    for feeds, position in track(steps, "measuring", len(steps)):
-        outputs = dense.step(feeds)
-        if position == 0:
-            first = outputs
-            for stream in streams.values():
-                stream.reset()
-        assert first is not None
-        frozen.add(outputs, first)
-        for bits, stream in streams.items():
-            meters[bits].add(outputs, stream.step(feeds))
-            works[bits].add(stream.stats)
-    return Measurement(
-        {bits: Measured(works[bits], meters[bits].result()) for bits in sessions},
-        frozen.result().loss_p95,
-    )
+    def _dense_outputs(self, segment: Segment) -> Sequence[Outputs]:
+        if not segment.dense:
+            segment.dense.extend(self._dense.step(feeds) for feeds in segment.frames)
+        return segment.dense

@@ -1,19 +1,22 @@
-"""Stage 1: the range of every neuron, from the dense network on calibration frames."""
+"""Stage 1: ranges and change curves of every tensor that reuse layers read, in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from mquans.baselines.ort_engine import open_session
-from mquans.evaluate import Feeds, Track, silent
+from mquans.calibration.curves import RULES, CurveMeter, Curves
+from mquans.evaluate import Feeds
 from mquans.graph import Graph, Linear, Node
 from mquans.importers import to_onnx
+from mquans.plan import Rule
 
 Values = npt.NDArray[np.float32]
+Run = Callable[[Feeds], Mapping[str, Values]]
 
 
 @dataclass(slots=True)
@@ -39,43 +42,84 @@ class LayerRange:
         return float(max(self.high.max(), 0)) - float(min(self.low.min(), 0))
 
 
-def observe(
-    graph: Graph, frames: Sequence[Feeds], *, threads: int = 1, track: Track = silent
-) -> dict[str, LayerRange]:
-    """Runs frames through onnxruntime with the inputs of all reuse layers exposed.
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the frames told about every tensor that reuse layers read.
+
+    Attributes:
+        ranges: by tensor.
+        curves: by tensor; empty if only ranges were asked for.
+        frames: how many were seen.
+    """
+
+    ranges: dict[str, LayerRange]
+    curves: dict[str, Curves]
+    frames: int
+
+
+def dense_run(graph: Graph, *, threads: int = 1) -> Run:
+    """A function from feeds to the inputs of all reuse layers, by value name, on onnxruntime."""
+    tensors = dict.fromkeys(node.inputs[0] for node in graph.reuse_layers())
+    computed = [value for value in tensors if value not in graph.inputs]
+    if not computed:
+        return lambda feeds: dict(feeds)
+    model = to_onnx(graph, outputs=computed).SerializeToString()
+    session = open_session(model, model_name=graph.name, threads=threads)
+    needed = {value.name for value in session.get_inputs()}
+
+    def run(feeds: Feeds) -> dict[str, Values]:
+        used = {name: value for name, value in feeds.items() if name in needed}
+        return dict(feeds) | dict(zip(computed, session.run(computed, used), strict=True))
+
+    return run
+
+
+class Observer:
+    """Ranges and curves of all tensors, one frame after the other; frames are not kept.
 
     Args:
-        graph: an imported network.
-        frames: feeds by input name.
-
-    Returns:
-        Ranges by layer name.
+        rules: whose curves are taken; none for ranges alone.
     """
-    layers = list(graph.reuse_layers())
-    exposed = list(dict.fromkeys(node.inputs[0] for node in layers))
-    computed = [value for value in exposed if value not in graph.inputs]
-    session = None
-    if computed:
-        model = to_onnx(graph, outputs=computed).SerializeToString()
-        session = open_session(model, model_name=graph.name, threads=threads)
-    needed = {value.name for value in session.get_inputs()} if session else set()
-    ranges: dict[str, LayerRange] = {}
-    for feeds in track(frames, "observing", len(frames)):
-        values = dict(feeds)
-        if session is not None:
-            used = {name: value for name, value in feeds.items() if name in needed}
-            values |= dict(zip(computed, session.run(computed, used), strict=True))
-        for node in layers:
-            low, high = _extremes(node, values[node.inputs[0]])
-            if node.name in ranges:
-                ranges[node.name].include(low, high)
-            else:
-                ranges[node.name] = LayerRange(low, high)
-    return ranges
+
+    def __init__(self, graph: Graph, *, rules: Sequence[Rule] = RULES, threads: int = 1) -> None:
+        self._graph, self._rules = graph, rules
+        self._run = dense_run(graph, threads=threads)
+        self._readers = {node.inputs[0]: node for node in graph.reuse_layers()}
+        self._ranges: dict[str, LayerRange] = {}
+        self._meters: dict[str, CurveMeter] = {}
+        self._frames = 0
+
+    def add(self, clip: Iterable[Feeds]) -> None:
+        """Consecutive frames of a stream."""
+        for index, feeds in enumerate(clip):
+            self._frames += 1
+            values = self._run(feeds)
+            for name, node in self._readers.items():
+                self._look(name, by_neuron(node, values[name]), first=index == 0)
+
+    def result(self) -> Observation:
+        """What was seen so far."""
+        curves = {name: meter.result() for name, meter in self._meters.items()}
+        return Observation(self._ranges, curves, self._frames)
+
+    def _look(self, name: str, x: Values, *, first: bool) -> None:
+        low, high = x.min(axis=1), x.max(axis=1)
+        if name in self._ranges:
+            self._ranges[name].include(low, high)
+        else:
+            self._ranges[name] = LayerRange(low, high)
+        if not self._rules:
+            return
+        if name not in self._meters:
+            self._meters[name] = CurveMeter(x, self._rules)
+        elif first:
+            self._meters[name].restart(x)
+        else:
+            self._meters[name].add(x)
 
 
-def _extremes(node: Node, value: Values) -> tuple[Values, Values]:
-    """Least and largest value per neuron of a layer's input."""
-    neuron_axis = value.ndim - 1 if isinstance(node.op, Linear) else 1
-    others = tuple(axis for axis in range(value.ndim) if axis != neuron_axis)
-    return value.min(axis=others), value.max(axis=others)
+def by_neuron(node: Node, value: Values) -> Values:
+    """A layer's input as [neurons, positions]."""
+    if isinstance(node.op, Linear):
+        return value.reshape(-1, value.shape[-1]).T
+    return np.moveaxis(value, 1, 0).reshape(value.shape[1], -1)

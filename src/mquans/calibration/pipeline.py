@@ -1,30 +1,26 @@
-"""The stages of calibration, in order."""
+"""Calibration from a model and a clip to a plan: given bits, or the cheapest within a budget."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from mquans.calibration.allocate import GRID_BITS, uniform_layers
-from mquans.calibration.inputs import Clip, InputSetup, Spec, as_specs, load_clips, resolve_inputs
-from mquans.calibration.measure import measure
-from mquans.calibration.observe import LayerRange, observe
+from mquans.calibration.allocation import GRID_BITS, WeightBits, uniform_layers
+from mquans.calibration.budget import Goal, plan_within
+from mquans.calibration.inputs import Spec
+from mquans.calibration.measure import Bench
 from mquans.calibration.result import BudgetError, CalibrationResult, Sweep
-from mquans.engine.session import Session
+from mquans.calibration.workspace import Selected, observe
 from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
-from mquans.graph import Graph
-from mquans.importers import ModelFile, import_model, read_model
-from mquans.plan import InputFormat, Plan, Provenance, Rule
+from mquans.evaluate.metrics import AnyMetric, load_metric
+from mquans.plan import InputFormat, Plan, Rule
 
 DEFAULT_BITS = 8
-CANDIDATE_BITS = tuple(range(4, GRID_BITS + 1))
+
 HELD_OUT = 0.25
-"""Share of every clip, its last part, that ranges are not taken from and candidates are measured
-on."""
+"""Share of every clip, its last part, that ranges are not taken from when bits are given."""
 
 
 def calibrate(
@@ -33,15 +29,7 @@ def calibrate(
     *,
     bits: int | None = None,
     max_loss: float | None = None,
-    rule: Rule = "hold",
-    weight_bits: Literal[8, 16] = 16,
-    frames: int | None = None,
-    skip: int = 0,
-    stride: int = 1,
-    input_shapes: Mapping[str, Sequence[int]] | None = None,
-    input: InputFormat | Mapping[str, Any] | None = None,
-    threads: int = 1,
-    track: Track = silent,
+    **options: Any,
 ) -> Plan:
     """Makes a plan for a network from a sample of its stream.
 
@@ -49,36 +37,18 @@ def calibrate(
         model: ONNX file, its bytes, a ModelProto, or a torch module.
         source: a clip as `open_source` takes it, or a list of paths of several.
         bits: for every neuron; 8 if neither this nor max_loss is given.
-        max_loss: the largest loss (95th percentile, see `evaluate.agreement`) on held-out frames;
-            the fewest bits that keep it are taken.
-        rule: when a held value is updated.
-        weight_bits: width of the integer weights.
-        frames, skip, stride: which frames of every clip; by default 240 shared among all.
-        input_shapes: fixed shapes of inputs, for dynamic dimensions or to override.
-        input: how pictures are prepared, or fields of `InputFormat` over what is guessed.
+        max_loss: the largest loss (95th percentile, see `evaluate.agreement`, or of `metric`) on
+            frames that chose nothing and on stress segments; the cheapest plan that keeps it.
+        options: see `calibrate_fully`.
 
     Returns:
         The plan. `calibrate_fully` returns what was measured beside it.
 
     Raises:
-        BudgetError: no number of bits keeps max_loss.
+        BudgetError: nothing keeps max_loss.
         ModelError, SourceError: the model or a clip cannot be used.
     """
-    result = calibrate_fully(
-        model,
-        source,
-        bits=bits,
-        max_loss=max_loss,
-        rule=rule,
-        weight_bits=weight_bits,
-        frames=frames,
-        skip=skip,
-        stride=stride,
-        input_shapes=input_shapes,
-        input=input,
-        threads=threads,
-        track=track,
-    )
+    result = calibrate_fully(model, source, bits=bits, max_loss=max_loss, **options)
     if not result.reached:
         raise BudgetError(result)
     return result.plan
@@ -90,18 +60,69 @@ def calibrate_fully(
     *,
     bits: int | None = None,
     max_loss: float | None = None,
-    **options: Any,
+    method: str = "criticality",
+    criticality: str = "fisher",
+    objective: str = "macs",
+    rule: Rule = "hold",
+    weight_bits: WeightBits | None = None,
+    metric: AnyMetric | str | None = None,
+    task_loss: Any = None,
+    labels: Sequence[Any] | None = None,
+    stress: bool = True,
+    compare: Sequence[str] = (),
+    frames: int | None = None,
+    skip: int = 0,
+    stride: int = 1,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input: InputFormat | Mapping[str, Any] | None = None,
+    threads: int = 1,
+    track: Track = silent,
 ) -> CalibrationResult:
-    """As `calibrate`, with everything that was measured; a budget out of reach does not raise."""
+    """As `calibrate`, with everything that was measured; a budget out of reach does not raise.
+
+    Args:
+        method: how steps are chosen under a budget, one of `allocation.METHODS`.
+        criticality: how neurons are weighed, one of `criticality.METHODS`.
+        objective: what is saved: `macs`, or `time` as predicted from MACs and changes.
+        rule: when a held value is updated; `linear` and `dorefa` always take `nearest`.
+        weight_bits: width of the integer weights; by default 16, and with objective `time` what
+            each layer can afford.
+        metric: the user's loss, or the name of a ready one (`evaluate.metrics`).
+        task_loss: its gradient at the outputs, for criticality (see `criticality.TaskLoss`).
+        labels: one per frame of the clip, before selection; of several clips a list for each.
+        stress: also keep the budget on segments in which more happens (see `stress`).
+        compare: further methods whose trade-offs are measured, for reports.
+        frames, skip, stride: which frames of every clip; by default 240 shared among all.
+        input_shapes: fixed shapes of inputs, for dynamic dimensions or to override.
+        input: how pictures are prepared, or fields of `InputFormat` over what is guessed.
+    """
     if bits is not None and max_loss is not None:
         raise MquansError("bits and max_loss exclude each other.", hint="Give one of the two.")
     if bits is not None and not 1 <= bits <= GRID_BITS:
         raise MquansError(f"bits must be from 1 to {GRID_BITS}, not {bits}.")
     if max_loss is not None and not max_loss > 0:
         raise MquansError(f"the largest loss must be greater than 0, not {max_loss:g}.")
-    candidates = CANDIDATE_BITS if max_loss is not None else (bits or DEFAULT_BITS,)
-    found = sweep(model, source, candidates, **options)
-    return decide(found, max_loss)
+    selected = Selected(frames, skip, stride, input_shapes, input, labels, threads, track)
+    loaded = load_metric(metric) if isinstance(metric, str) else metric
+    if max_loss is not None:
+        goal = Goal(
+            max_loss, method, criticality, objective, rule, weight_bits, loaded, task_loss, stress,
+            tuple(compare),
+        )  # fmt: skip
+        return plan_within(goal, model, source, selected)
+    chosen = bits or DEFAULT_BITS
+    found = _sweep(model, source, (chosen,), selected, rule, weight_bits or 16, loaded)
+    return CalibrationResult(
+        plan=found.plans[chosen],
+        method="uniform",
+        bits=chosen,
+        budget=None,
+        reached=True,
+        measured=found.measured[chosen],
+        held_out_frames=found.held_out_frames,
+        frozen_loss=found.frozen_loss,
+        uniform=found.measured,
+    )
 
 
 def sweep(
@@ -110,7 +131,7 @@ def sweep(
     candidates: Sequence[int],
     *,
     rule: Rule = "hold",
-    weight_bits: Literal[8, 16] = 16,
+    weight_bits: WeightBits = 16,
     frames: int | None = None,
     skip: int = 0,
     stride: int = 1,
@@ -119,65 +140,27 @@ def sweep(
     threads: int = 1,
     track: Track = silent,
 ) -> Sweep:
-    """Measures several uniform bit widths; arguments as `calibrate`."""
-    file = read_model(model)
-    specs = as_specs(source)
-    setup = resolve_inputs(file, specs[0], input_shapes=input_shapes, input=input)
-    graph = import_model(file, input_shapes=setup.shapes)
-    inputs = {name: graph.shape(name) for name in graph.inputs}
-    clips = load_clips(specs, setup, inputs, frames=frames, skip=skip, stride=stride, track=track)
-    parts = [clip.split(HELD_OUT) for clip in clips]
-
-    ranges = observe(
-        graph, [feeds for early, _ in parts for feeds in early], threads=threads, track=track
-    )
-    plans = {
-        bits: _plan(file, graph, setup, clips, ranges, bits, rule, weight_bits)
-        for bits in candidates
-    }
-    sessions = {bits: Session(file, plan, threads=threads) for bits, plan in plans.items()}
-    held_out = [late for _, late in parts]
-    found = measure(file, sessions, held_out, threads=threads, track=track)
-    return Sweep(plans, found.by_bits, found.frozen_loss, sum(map(len, held_out)))
+    """Measures several uniform bit widths; arguments as `calibrate_fully`."""
+    selected = Selected(frames, skip, stride, input_shapes, input, None, threads, track)
+    return _sweep(model, source, candidates, selected, rule, weight_bits, None)
 
 
-def decide(found: Sweep, max_loss: float | None) -> CalibrationResult:
-    """The fewest bits whose measured loss keeps the budget; without one, the only candidate."""
-    if max_loss is None:
-        bits = next(iter(found.plans))
-        return CalibrationResult(found.plans[bits], bits, None, True, found)
-    fitting = [bits for bits, m in found.measured.items() if m.loss <= max_loss]
-    reached = bool(fitting)
-    bits = min(fitting) if reached else min(found.measured, key=lambda b: found.measured[b].loss)
-    return CalibrationResult(found.plans[bits], bits, max_loss, reached, found)
-
-
-def _plan(
-    file: ModelFile,
-    graph: Graph,
-    setup: InputSetup,
-    clips: Sequence[Clip],
-    ranges: Mapping[str, LayerRange],
-    bits: int,
+def _sweep(
+    model: Any,
+    source: Spec | Sequence[str | Path],
+    candidates: Sequence[int],
+    selected: Selected,
     rule: Rule,
-    weight_bits: Literal[8, 16],
-) -> Plan:
-    try:
-        made_by = version("mquans")
-    except PackageNotFoundError:
-        made_by = "not installed"
-    return Plan(
-        model=file.name,
-        model_sha256=file.sha256,
-        input_shapes={name: graph.shape(name) for name in graph.inputs},
-        input=setup.format,
-        rule=rule,
-        grid_bits=GRID_BITS,
-        layers=uniform_layers(graph, ranges, bits=bits, weight_bits=weight_bits),
-        provenance=Provenance(
-            mquans=made_by,
-            sources=tuple(clip.name for clip in clips),
-            frames=sum(len(clip.frames) for clip in clips),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
-    )
+    weight_bits: WeightBits,
+    metric: AnyMetric | None,
+) -> Sweep:
+    space = observe(model, source, selected, late=HELD_OUT, rules=())
+    bench = Bench(space.file, space.graph, metric=metric, threads=selected.threads)
+    segments = space.late()
+    plans, measured = {}, {}
+    for bits in selected.track(candidates, "measuring", len(candidates)):
+        layers = uniform_layers(space.graph, space.seen.ranges, bits=bits, weight_bits=weight_bits)
+        plans[bits] = space.plan(layers, rule)
+        measured[bits] = bench.measure(plans[bits], segments)
+    held_out = sum(len(segment.frames) for segment in segments)
+    return Sweep(plans, measured, bench.frozen_loss(segments), held_out)

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mquans.calibration.measure import Measured
+from mquans.calibration.observe import Observation
 from mquans.errors import MquansError
 from mquans.plan import Plan
+
+Point = tuple[float, float]
+"""(share of MACs done, loss)."""
+
+
+def pareto_front(points: list[Point]) -> list[Point]:
+    """Points that none beats in both, least work first."""
+    front: list[Point] = []
+    for work, loss in sorted(points):
+        if not front or loss < front[-1][1]:
+            front.append((work, loss))
+    return front
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +37,28 @@ class Sweep:
     held_out_frames: int
 
     @property
-    def pareto(self) -> list[tuple[float, float]]:
+    def pareto(self) -> list[Point]:
         """(share of MACs done, loss) of candidates that none beats in both, least work first."""
-        points = sorted((m.work.macs_fraction, m.loss) for m in self.measured.values())
-        front: list[tuple[float, float]] = []
-        for work, loss in points:
-            if not front or loss < front[-1][1]:
-                front.append((work, loss))
-        return front
+        return pareto_front([(m.work.macs_fraction, m.loss) for m in self.measured.values()])
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What the stages before the plan found; empty for a plan of given bits.
+
+    Attributes:
+        criticality: [neurons] by layer.
+        tried: (share of MACs done, loss) of all candidates, by method, on the frames that the
+            plan was chosen on.
+        compared: the same of methods that were only compared, on the frames of the verdict.
+        seconds: by stage.
+    """
+
+    observation: Observation | None = None
+    criticality: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    tried: Mapping[str, list[Point]] = field(default_factory=dict)
+    compared: Mapping[str, list[Point]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,44 +66,96 @@ class CalibrationResult:
     """The plan and how it was found.
 
     Attributes:
-        bits: the uniform bits of the plan.
+        method: that decided the steps.
+        bits: of the whole network, where the method has that knob; else None.
         budget: the largest loss the user accepts, or None when bits were given.
-        reached: False when no candidate fits the budget; `plan` is then the best one.
+        reached: False when the plan breaks the budget; it is then the best that was found.
+        measured: on frames that had no part in choosing the plan.
+        held_out_frames: how many.
+        frozen_loss: what outputs held at each clip's first frame would lose on them.
+        tuned: on the frames that the plan was chosen on; None for given bits.
+        stress: on segments made from the clips in which more happens; None if they were left out.
+        repairs: how often the plan was made more careful since it broke the budget on frames that
+            had not chosen it.
+        uniform: uniform bit widths that were measured, on the frames of `measured`.
     """
 
     plan: Plan
-    bits: int
+    method: str
+    bits: int | None
     budget: float | None
     reached: bool
-    sweep: Sweep
-
-    @property
-    def measured(self) -> Measured:
-        """Of the plan, on held-out frames."""
-        return self.sweep.measured[self.bits]
+    measured: Measured
+    held_out_frames: int
+    frozen_loss: float
+    tuned: Measured | None = None
+    stress: Measured | None = None
+    repairs: int = 0
+    uniform: Mapping[int, Measured] = field(default_factory=dict)
+    stages: Stages = field(default_factory=Stages)
 
     @property
     def tells_frozen(self) -> bool:
         """False when outputs frozen at the first frame would have been accepted on these clips."""
         limit = self.measured.loss if self.budget is None else self.budget
-        return self.sweep.frozen_loss > limit
+        return self.frozen_loss > limit
+
+    @property
+    def pareto(self) -> list[Point]:
+        """(share of MACs done, loss) of measured candidates that none beats in both, least work
+        first: of the plan's method, on the frames that the plan was chosen on; of uniform bits on
+        held-out frames when bits were given."""
+        points = self.stages.tried.get(self.method)
+        if points is None:
+            points = [(m.work.macs_fraction, m.loss) for m in self.uniform.values()]
+        return pareto_front(list(points))
+
+    @property
+    def verdict(self) -> str:
+        """What was reached, in one or two sentences."""
+        done, loss = 100 * self.measured.work.macs_fraction, self.measured.loss
+        found = f"{done:.1f} % of the MACs at a loss of {loss:.3g}"
+        if self.budget is None:
+            return f"{found} on {self.held_out_frames} frames that ranges were not taken from."
+        if not self.reached:
+            worst = max([loss, *([self.stress.loss] if self.stress else [])])
+            return (
+                f"The budget of {self.budget:g} is out of reach: the best loss is {worst:.3g}, "
+                f"with {done:.1f} % of the MACs."
+            )
+        repaired = f" after {self.repairs} repairs" if self.repairs else ""
+        return (
+            f"{found}, within the budget of {self.budget:g}{repaired}, on {self.held_out_frames} "
+            "frames that chose nothing."
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The stable keys of `calibrate --json`."""
         return {
             "budget": self.budget,
             "reached": self.reached,
+            "verdict": self.verdict,
+            "method": self.method,
             "loss": self.measured.loss,
             "macs_done_fraction": self.measured.work.macs_fraction,
-            "pareto": [list(point) for point in self.sweep.pareto],
+            "pareto": [list(point) for point in self.pareto],
+            "methods": {
+                name: [list(point) for point in pareto_front(list(points))]
+                for name, points in self.stages.compared.items()
+            },
             "uniform": {
                 str(bits): {"macs_fraction": m.work.macs_fraction, "loss": m.loss}
-                for bits, m in self.sweep.measured.items()
+                for bits, m in self.uniform.items()
             },
             "bits": self.bits,
             "agreement": self.measured.agreement.as_dict(),
-            "frozen_loss": self.sweep.frozen_loss,
-            "held_out_frames": self.sweep.held_out_frames,
+            "frozen_loss": self.frozen_loss,
+            "tells_frozen": self.tells_frozen,
+            "held_out_frames": self.held_out_frames,
+            "tuned_loss": None if self.tuned is None else self.tuned.loss,
+            "stress_loss": None if self.stress is None else self.stress.loss,
+            "repairs": self.repairs,
+            "seconds": dict(self.stages.seconds),
         }
 
 
@@ -85,8 +168,9 @@ class BudgetError(MquansError):
 
     def __init__(self, result: CalibrationResult) -> None:
         self.result = result
+        worst = max([result.measured.loss, *([result.stress.loss] if result.stress else [])])
         super().__init__(
-            f"the budget of {result.budget:g} cannot be reached: the best loss is "
-            f"{result.measured.loss:.3g}, with {result.bits} bits.",
+            f"the budget of {result.budget:g} cannot be reached: the best loss is {worst:.3g}, "
+            f"with {100 * result.measured.work.macs_fraction:.1f} % of the MACs.",
             hint="Accept a larger loss with --max-loss, or take the best plan with --best.",
         )

@@ -117,18 +117,54 @@ def calibrate(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the plan goes.")],
     max_loss: Annotated[
         float | None,
-        typer.Option(help="Budget: take the fewest bits that lose no more on held-out frames."),
+        typer.Option(help="Budget: the cheapest plan that loses no more on held-out frames."),
     ] = None,
     bits: Annotated[
         int | None, typer.Option(min=1, max=12, help="Bits of every neuron (default 8).")
     ] = None,
+    method: Annotated[
+        o.MethodName, typer.Option(help="How precision is chosen.", rich_help_panel=o.BUDGET)
+    ] = o.MethodName.criticality,
+    criticality: Annotated[
+        o.CriticalityName,
+        typer.Option(help="How neurons are weighed.", rich_help_panel=o.BUDGET),
+    ] = o.CriticalityName.fisher,
+    objective: Annotated[
+        o.ObjectiveName, typer.Option(help="What is saved.", rich_help_panel=o.BUDGET)
+    ] = o.ObjectiveName.macs,
+    metric: o.Metric = None,
+    labels: o.Labels = None,
+    stress: Annotated[
+        bool,
+        typer.Option(
+            help="Also keep the budget on a slow pan, a brightness ramp and cuts.",
+            rich_help_panel=o.BUDGET,
+        ),
+    ] = True,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD,...",
+            help="Measure other methods beside: a list, or all.",
+            rich_help_panel=o.BUDGET,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Also write a page with charts (extra report)."),
+    ] = None,
     best: Annotated[
-        bool, typer.Option("--best", help="Out of reach of the budget, write the best plan.")
+        bool,
+        typer.Option(
+            "--best",
+            help="Out of reach of the budget, write the best plan.",
+            rich_help_panel=o.BUDGET,
+        ),
     ] = False,
     rule: Annotated[o.RuleName, typer.Option(help="Reuse rule.")] = o.RuleName.hold,
     weight_bits: Annotated[
-        o.WeightBits, typer.Option(help="Width of the weights.")
-    ] = o.WeightBits.int16,
+        o.WeightBits | None, typer.Option(help="Width of the weights (default 16).")
+    ] = None,
     input_shape: o.InputShapes = None,
     frames: o.Frames = None,
     skip: o.Skip = 0,
@@ -154,8 +190,15 @@ def calibrate(
         source,
         bits=bits,
         max_loss=max_loss,
+        method=method.value,
+        criticality=criticality.value,
+        objective=objective.value,
         rule=rule.value,
-        weight_bits=16 if weight_bits is o.WeightBits.int16 else 8,
+        weight_bits=o.width(weight_bits),
+        metric=metric,
+        labels=o.read_labels(labels, len(source)),
+        stress=stress,
+        compare=o.methods(compare),
         input_shapes=o.parse_shapes(input_shape),
         input=o.preparation(size, resize, color, layout, scale, mean, std),
         frames=frames,
@@ -167,6 +210,12 @@ def calibrate(
     written = result.reached or best
     if written:
         result.plan.save(output)
+    if report is not None:
+        from mquans.report import report_calibration
+
+        report_calibration(
+            result, model, source[0], report, skip=skip, stride=stride, threads=threads
+        )
     if json:
         show_json(result.as_dict())
     else:

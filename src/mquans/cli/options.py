@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from mquans.errors import MquansError
 
 PREPARATION = "Preparation of pictures"
 SELECTION = "Which frames"
+BUDGET = "Within a budget"
 
 
 class RuleName(StrEnum):
@@ -27,6 +28,33 @@ class WeightBits(StrEnum):
 
     int8 = "8"
     int16 = "16"
+
+
+class MethodName(StrEnum):
+    """How precision is chosen under a budget."""
+
+    criticality = "criticality"
+    approxann = "approxann"
+    per_layer = "per_layer"
+    uniform = "uniform"
+    linear = "linear"
+    dorefa = "dorefa"
+
+
+class CriticalityName(StrEnum):
+    """How neurons are weighed."""
+
+    fisher = "fisher"
+    taylor = "taylor"
+    closed_form = "closed_form"
+    perturb = "perturb"
+
+
+class ObjectiveName(StrEnum):
+    """What a plan saves."""
+
+    macs = "macs"
+    time = "time"
 
 
 class ResizeName(StrEnum):
@@ -74,6 +102,22 @@ Stride = Annotated[
 ]
 Threads = Annotated[int, typer.Option(min=1, help="Cores that one frame may use.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|MODULE:FUNCTION",
+        help="A loss of your own, or a ready one such as centerface_f1.",
+        rich_help_panel=BUDGET,
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE[:COLUMN]",
+        help="One per source: .csv, .npy or .jsonl, a label per frame.",
+        rich_help_panel=BUDGET,
+    ),
+]
 InputShapes = Annotated[
     list[str] | None,
     typer.Option(
@@ -139,6 +183,39 @@ def parse_shapes(entries: list[str] | None) -> dict[str, tuple[int, ...]]:
             )
         shapes[name] = tuple(int(dim) for dim in re.split(r"[,x]", dims))
     return shapes
+
+
+def width(name: WeightBits | None) -> Literal[8, 16] | None:
+    """The width as a number."""
+    if name is None:
+        return None
+    return 16 if name is WeightBits.int16 else 8
+
+
+def methods(text: str | None) -> tuple[str, ...]:
+    """Names of a comma-separated list, or all of them."""
+    if text == "all":
+        return tuple(method.value for method in MethodName)
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def read_labels(paths: list[str] | None, sources: int) -> list[Any] | None:
+    """The labels of one source, or a list for each of several.
+
+    Raises:
+        MquansError: as many files as sources are needed, or a file cannot be read.
+    """
+    from mquans.evaluate.metrics import load_labels
+
+    if not paths:
+        return None
+    if len(paths) != sources:
+        raise MquansError(
+            f"--labels is given {len(paths)} times for {sources} sources.",
+            hint="Give one file of labels per --source, in the same order.",
+        )
+    read = [load_labels(path) for path in paths]
+    return read[0] if sources == 1 else read
 
 
 def preparation(

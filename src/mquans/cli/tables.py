@@ -13,7 +13,7 @@ from mquans.cli.terminal import show, write
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mquans.calibration import CalibrationResult, Inspection
+    from mquans.calibration import CalibrationResult, Inspection, Measured
     from mquans.demo import DemoResult
     from mquans.evaluate import (
         Agreement,
@@ -121,31 +121,48 @@ def show_inspection(inspection: Inspection) -> None:
 
 def show_calibration(result: CalibrationResult, written: Path | None, *, layers: bool) -> None:
     """`mquans calibrate`."""
-    candidates = table("bits", "MACs done", "loss (p95)", "loss (mean)", "rel_sq")
-    for bits, measured in result.sweep.measured.items():
-        agreement = measured.agreement
-        candidates.add_row(
-            f"{bits}{' *' if bits == result.bits and written else ''}",
-            percent(measured.work.macs_fraction),
-            f"{agreement.loss_p95:.4f}",
-            f"{agreement.loss_mean:.4f}",
-            f"{agreement.rel_sq_mean:.5f}",
-        )
-    frames = f"Measured on {result.sweep.held_out_frames} frames that ranges were not taken from."
-    show(candidates, "", frames)
+    candidates = table("plan", "MACs done", "loss (p95)", "loss (mean)", "rel_sq")
+    if result.bits is None:
+        candidates.add_row(result.method, *_calibration_cells(result.measured), style="bold")
+    for bits, measured in result.uniform.items():
+        chosen = bits == result.bits and written is not None
+        candidates.add_row(f"{bits} bits{' *' if chosen else ''}", *_calibration_cells(measured))
+    show(candidates, "", result.verdict)
+    if result.stress is not None:
+        show(f"On stress segments made from the clips, the loss is {result.stress.loss:.4f}.")
     if layers:
-        rows = table("layer", "MACs", "MACs done", "similarity")
+        rows = table("layer", "bits", "MACs", "MACs done", "similarity")
         for name, work in result.measured.work.layers.items():
             count = macs(work.macs / result.measured.work.frames)
-            rows.add_row(Text(name), count, percent(work.macs_fraction), percent(work.similarity))
+            width = _bits(result.plan.layer(name).bits)
+            shares = (percent(work.macs_fraction), percent(work.similarity))
+            rows.add_row(Text(name), width, count, *shares)
         show("", rows)
     if not result.tells_frozen:
         show(
             f"These clips are too quiet to trust the loss: outputs frozen at the first frame would "
-            f"lose only {result.sweep.frozen_loss:.4f}. Add a livelier one."
+            f"lose only {result.frozen_loss:.4f}. Add a livelier one."
         )
     if written is not None:
-        show(Text(f"Wrote {written}: {result.bits} bits, rule {result.plan.rule}."))
+        how = f"method {result.method}" if result.bits is None else f"{result.bits} bits"
+        show(Text(f"Wrote {written}: {how}, rule {result.plan.rule}."))
+
+
+def _calibration_cells(measured: Measured) -> tuple[str, str, str, str]:
+    agreement = measured.agreement
+    return (
+        percent(measured.work.macs_fraction),
+        f"{agreement.loss_p95:.4f}",
+        f"{agreement.loss_mean:.4f}",
+        f"{agreement.rel_sq_mean:.5f}",
+    )
+
+
+def _bits(bits: int | tuple[int, ...]) -> str:
+    """`7`, or from the fewest to the most and their mean: `3-9 (6.4)`."""
+    if isinstance(bits, int):
+        return str(bits)
+    return f"{min(bits)}-{max(bits)} ({sum(bits) / len(bits):.1f})"
 
 
 def show_frame(report: FrameReport) -> None:

@@ -23,8 +23,10 @@ def ranges(graph: Graph, first: list[float]) -> dict[str, LayerRange]:
     made = {}
     for node in graph.reuse_layers():
         neurons = graph.neurons(node)
-        made[node.name] = LayerRange(np.zeros(neurons, np.float32), np.ones(neurons, np.float32))
-    made["first"] = LayerRange(np.float32(first[:3]), np.float32(first[3:]))
+        made[node.inputs[0]] = LayerRange(
+            np.zeros(neurons, np.float32), np.ones(neurons, np.float32)
+        )
+    made["x"] = LayerRange(np.float32(first[:3]), np.float32(first[3:]))
     return made
 
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mquans.calibration import load_clips, resolve_inputs
-from mquans.calibration.inputs import Clip, as_specs, resolve_shapes
+from mquans.calibration import Clip, resolve_inputs
+from mquans.calibration.inputs import (
+    MOST_LATE,
+    MOST_SAMPLED,
+    as_specs,
+    read_clip,
+    resolve_shapes,
+)
 from mquans.errors import SourceError
 from mquans.importers import ModelFile, read_model
-from mquans.sources import SourceWarning
+from mquans.sources import SourceWarning, open_source
 
 
 def relu(*shapes: list[object]) -> ModelFile:
@@ -99,40 +107,67 @@ def test_shapes_without_a_clip() -> None:
     assert resolve_shapes(relu([1, 3, 8, 8])) == {}
 
 
+def read(frames: npt.NDArray[np.float32], **options: Any) -> tuple[Clip, list[Any]]:
+    """(the clip, what was yielded) for a network of 4x4 pictures."""
+    setup = resolve_inputs(relu([1, 3, 4, 4]), frames)
+    with open_source(frames, setup.format, input_shapes={"x0": (1, 3, 4, 4)}) as source:
+        clip = Clip(source.name)
+        given = {"late": 0.25, "expected": len(frames), **options}
+        early = list(read_clip(clip, source, {"x0": (1, 3, 4, 4)}, **given))
+    return clip, [feeds["x0"].flat[0] for feeds in early]
+
+
+def counted(count: int) -> npt.NDArray[np.float32]:
+    """Frames that hold their own number."""
+    return np.full((count, 3, 4, 4), np.arange(count)[:, None, None, None], np.float32)
+
+
 def test_frames_with_nan_are_left_out_with_a_warning() -> None:
     """One bad frame must not spoil all ranges."""
-    frames = np.zeros((8, 3, 4, 4), np.float32)
+    frames = counted(8)
     frames[3] = np.nan
-    model = relu([1, 3, 4, 4])
-    setup = resolve_inputs(model, frames)
     with pytest.warns(SourceWarning, match="1 frames"):
-        (clip,) = load_clips([frames], setup, {"x0": (1, 3, 4, 4)})
-    assert len(clip.frames) == 7
+        clip, early = read(frames)
+    assert (clip.frames, early) == (7, [0, 1, 2, 4, 5])
 
 
 def test_clip_of_another_shape_is_refused() -> None:
     """With both shapes in the message."""
-    frames = np.zeros((8, 3, 4, 6), np.float32)
-    setup = resolve_inputs(relu([1, 3, 4, 4]), frames)
     with pytest.raises(SourceError, match=r"\[1, 3, 4, 6\].*\[1, 3, 4, 4\]"):
-        load_clips([frames], setup, {"x0": (1, 3, 4, 4)})
+        read(np.zeros((8, 3, 4, 6), np.float32))
 
 
 def test_too_short_clip_is_refused() -> None:
     """Nothing would be left to measure on."""
-    frames = np.zeros((3, 3, 4, 4), np.float32)
-    setup = resolve_inputs(relu([1, 3, 4, 4]), frames)
     with pytest.raises(SourceError, match="at least 4"):
-        load_clips([frames], setup, {"x0": (1, 3, 4, 4)})
+        read(counted(3))
 
 
-def test_held_out_frames_are_the_last_and_at_least_two() -> None:
-    """One frame has no change to measure."""
-    clip = Clip("clip", [{"x": np.full((1,), i, np.float32)} for i in range(10)])
-    early, late = clip.split(0.25)
-    assert [feeds["x"][0] for feeds in late] == [8, 9]
-    assert len(early) == 8
-    assert len(Clip("clip", clip.frames[:4]).split(0.1)[1]) == 2
+@pytest.mark.parametrize("expected", [10, 100, 4])
+def test_late_frames_are_the_last_ones_whatever_length_was_promised(expected: int) -> None:
+    """Containers lie about their length, and live sources have none."""
+    clip, early = read(counted(10), expected=expected)
+    assert early == list(range(10 - len(clip.late)))
+    assert [feeds["x0"].flat[0] for feeds, _ in clip.late] == list(range(len(early), 10))
+    assert 2 <= len(clip.late) <= 3
+
+
+def test_memory_does_not_grow_with_the_clip() -> None:
+    """A day of video must not fill it."""
+    clip, early = read(counted(2000), late=0.4)
+    assert len(clip.late) == MOST_LATE
+    assert len(clip.sample) <= MOST_SAMPLED
+    numbers = [feeds["x0"].flat[0] for feeds, _ in clip.sample]
+    assert numbers[-1] > 0.9 * len(early)
+    assert len(set(np.diff(numbers))) == 1  # spread evenly
+
+
+def test_labels_follow_their_frames() -> None:
+    """Through selection: the third frame of a source stays the third."""
+    clip, _ = read(counted(8), labels=list("abcdefghijklmnopq"), number=lambda index: 1 + 2 * index)
+    assert [label for _, label in clip.late] == ["n", "p"]
+    with pytest.raises(SourceError, match="no label for frame 2"):
+        read(counted(8), labels=["a", "b"])
 
 
 def test_lists_of_paths_are_several_clips_and_lists_of_arrays_one() -> None:

@@ -1,0 +1,86 @@
+"""Plans of a method along its one knob, and how they are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mquans.calibration.allocation.grids import WeightBits, layer_plans
+from mquans.calibration.allocation.problem import Problem, Steps
+from mquans.calibration.allocation.quantizers import dorefa, linear, uniform
+from mquans.calibration.allocation.separable import solve
+from mquans.calibration.measure import Measured
+from mquans.evaluate import Track, silent
+from mquans.plan import LayerPlan, Rule
+
+METHODS = ("criticality", "approxann", "per_layer", "uniform", "linear", "dorefa")
+QUANTIZERS = {"uniform": uniform, "linear": linear, "dorefa": dorefa}
+"""Methods whose knob is the number of bits of the whole network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A plan of some method, measured.
+
+    Attributes:
+        knob: bits of the whole network, log2 of the price of loss, or the number of demotions.
+        steps: in which the plan's neurons move.
+    """
+
+    method: str
+    knob: float
+    rule: Rule
+    steps: Steps
+    layers: tuple[LayerPlan, ...]
+    measured: Measured
+    stress: Measured | None = None
+
+    @property
+    def loss(self) -> float:
+        """What the budget applies to: the worse of the clips and the segments made from them."""
+        return max(self.measured.loss, 0.0 if self.stress is None else self.stress.loss)
+
+    @property
+    def work(self) -> float:
+        """MACs done / dense MACs, first frames left out: they are the same for every plan."""
+        return self.measured.moving.macs_fraction
+
+
+Measure = Callable[[tuple[LayerPlan, ...], Rule], tuple[Measured, Measured | None]]
+"""Layers under a rule, measured on clips and, unless those were left out, on stress segments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All plans of a method for one network.
+
+    Attributes:
+        measure: runs layers under a rule.
+        weight_bits: by layer, 16 where absent.
+    """
+
+    method: str
+    problem: Problem
+    measure: Measure
+    weight_bits: Mapping[str, WeightBits]
+    track: Track = silent
+
+    @property
+    def rule(self) -> Rule:
+        """The published quantizers come with `nearest`; all others take the user's rule."""
+        return "nearest" if self.method in ("linear", "dorefa") else self.problem.rule
+
+    def at(self, knob: float, factors: Mapping[str, float] | None = None) -> Candidate:
+        """Measures the plan at a knob: bits, or log2 of the price of loss."""
+        if self.method in QUANTIZERS:
+            steps = QUANTIZERS[self.method](self.problem, round(knob))
+        else:
+            per_tensor = self.method == "per_layer"
+            steps = solve(self.problem, 2.0**knob, factors=factors, per_tensor=per_tensor).steps
+        return self.with_steps(steps, knob)
+
+    def with_steps(self, steps: Steps, knob: float) -> Candidate:
+        """Measures the plan with these steps."""
+        layers = layer_plans(self.problem, steps, weight_bits=self.weight_bits)
+        measured, stress = self.measure(layers, self.rule)
+        return Candidate(self.method, knob, self.rule, steps, layers, measured, stress)

@@ -1,0 +1,212 @@
+"""The cheapest plan within a budget: observe, criticality, allocate, verify.
+
+Of every clip the first part is observed, the next one chooses among measured candidates, and the
+last one, with stress segments of its own, judges. A plan that breaks the budget there is not shown
+as one that keeps it: the search is repeated with a smaller budget, and repairs are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from mquans.calibration.allocation import (
+    GRID_BITS,
+    METHODS,
+    QUANTIZERS,
+    Candidate,
+    Family,
+    WeightBits,
+    allocate,
+    problem_of,
+    trace,
+)
+from mquans.calibration.criticality import METHODS as CRITICALITIES
+from mquans.calibration.criticality import criticality
+from mquans.calibration.inputs import Spec
+from mquans.calibration.measure import Bench, Measured, Segment
+from mquans.calibration.result import CalibrationResult, Point, Stages
+from mquans.calibration.stress import stress_segments
+from mquans.calibration.workspace import Selected, Workspace, observe, segment
+from mquans.errors import MquansError
+from mquans.evaluate.metrics import AnyMetric
+from mquans.plan import LayerPlan, Rule
+
+LATE = 0.4
+"""Share of every clip, its last part, that ranges are not taken from; the first half of it is
+searched on, the second one judges."""
+
+LEAST_FRAMES = 8
+"""Per clip: to observe, to search on, and to judge."""
+
+MARGIN = 0.85
+"""Share of the budget that a plan may use on the frames that it is chosen on: others differ."""
+
+REPAIRS = 3
+
+UNIFORM_BITS = range(4, GRID_BITS + 1)
+"""Measured beside the plan: what one width for the whole network would do."""
+
+OBJECTIVES = ("macs", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the user wants; fields as the arguments of `calibrate_fully`."""
+
+    max_loss: float
+    method: str
+    criticality: str
+    objective: str
+    rule: Rule
+    weight_bits: WeightBits | None
+    metric: AnyMetric | None
+    task_loss: Any
+    stress: bool
+    compare: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for kind, name, known in (
+            ("method", self.method, METHODS),
+            *(("method", name, METHODS) for name in self.compare),
+            ("criticality method", self.criticality, CRITICALITIES),
+            ("objective", self.objective, OBJECTIVES),
+        ):
+            if name not in known:
+                raise MquansError(
+                    f"there is no {kind} {name!r}.", hint=f"Choose one of: {', '.join(known)}."
+                )
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = perf_counter()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """Where candidates are measured: on clips, and on stress segments made from them."""
+
+    bench: Bench
+    space: Workspace
+    clips: Sequence[Segment]
+    stress: Sequence[Segment]
+
+    def measure(
+        self, layers: tuple[LayerPlan, ...], rule: Rule
+    ) -> tuple[Measured, Measured | None]:
+        plan = self.space.plan(layers, rule)
+        measured = self.bench.measure(plan, self.clips)
+        return measured, self.bench.measure(plan, self.stress) if self.stress else None
+
+    def measure_clips(self, layers: tuple[LayerPlan, ...], rule: Rule) -> tuple[Measured, None]:
+        """Without stress segments: for what is shown, not chosen."""
+        return self.bench.measure(self.space.plan(layers, rule), self.clips), None
+
+
+def plan_within(
+    goal: Goal, model: Any, source: Spec | Sequence[str | Path], selected: Selected
+) -> CalibrationResult:
+    """The cheapest plan of the goal's method that keeps its budget."""
+    clock = _Clock()
+    space = observe(
+        model, source, selected, late=LATE, least=LEAST_FRAMES, rules=("hold", "nearest")
+    )
+    clock.stop("observe")
+    weights = _criticality(goal, space, selected)
+    clock.stop("criticality")
+    bench = Bench(space.file, space.graph, metric=goal.metric, threads=selected.threads)
+    searched = _field(goal, bench, space, 0.0, 0.5)
+    judged = _field(goal, bench, space, 0.5, 1.0)
+    problem = problem_of(space.graph, space.seen, weights, goal.rule)
+    family = Family(goal.method, problem, searched.measure, {}, selected.track)
+    tried: list[Candidate] = []
+    budget = MARGIN * goal.max_loss
+    repairs = 0
+    while True:
+        found = allocate(family, budget)
+        tried += found.tried
+        measured, stress = judged.measure(found.best.layers, found.best.rule)
+        worst = max(measured.loss, stress.loss if stress else 0.0)
+        reached = worst <= goal.max_loss
+        if reached or not found.reached or repairs == REPAIRS:
+            break
+        repairs += 1
+        budget *= MARGIN * goal.max_loss / worst
+    clock.stop("allocate")
+    uniform = replace(family, method="uniform", measure=judged.measure_clips)
+    compared = _compared(goal, family, judged)
+    widths = {bits: uniform.at(bits).measured for bits in UNIFORM_BITS}
+    clock.stop("compare")
+    return CalibrationResult(
+        plan=space.plan(found.best.layers, found.best.rule),
+        method=goal.method,
+        bits=round(found.best.knob) if goal.method in QUANTIZERS else None,
+        budget=goal.max_loss,
+        reached=reached,
+        measured=measured,
+        held_out_frames=sum(len(clip.frames) for clip in judged.clips),
+        frozen_loss=bench.frozen_loss(judged.clips),
+        tuned=found.best.measured,
+        stress=stress,
+        repairs=repairs,
+        uniform=widths,
+        stages=Stages(
+            observation=space.seen,
+            criticality=weights,
+            tried={goal.method: [_point(candidate) for candidate in tried]},
+            compared=compared,
+            seconds=clock.seconds,
+        ),
+    )
+
+
+def _criticality(goal: Goal, space: Workspace, selected: Selected) -> dict[str, Any]:
+    sample = space.sample
+    return criticality(
+        space.graph,
+        [feeds for feeds, _ in sample],
+        method=goal.criticality,
+        loss=goal.task_loss,
+        labels=[label for _, label in sample],
+        threads=selected.threads,
+        track=selected.track,
+    )
+
+
+def _field(goal: Goal, bench: Bench, space: Workspace, start: float, stop: float) -> _Field:
+    clips = space.late(start, stop)
+    stress = []
+    if goal.stress:
+        for clip, own in zip(space.clips, clips, strict=True):
+            items = list(zip(own.frames, own.labels, strict=True))
+            made = stress_segments(items, clip.sample, space.setup.format)
+            stress += [segment(frames) for frames in made]
+    return _Field(bench, space, clips, stress)
+
+
+def _compared(goal: Goal, family: Family, field: _Field) -> dict[str, list[Point]]:
+    """Trade-offs of methods on the frames of the verdict."""
+    found = {}
+    for method in goal.compare:
+        other = replace(family, method=method, measure=field.measure_clips)
+        found[method] = [
+            (candidate.measured.work.macs_fraction, candidate.measured.loss)
+            for candidate in trace(other, goal.max_loss)
+        ]
+    return found
+
+
+def _point(candidate: Candidate) -> Point:
+    return candidate.measured.work.macs_fraction, candidate.loss

@@ -1,0 +1,131 @@
+"""How often the inputs of a layer change, and by how much held values are off, per step size.
+
+For both reuse rules and a ladder of steps, in one pass over the frames: the rules are played on a
+sample of the positions of a layer's input. Steps are absolute, octaves apart, so that nothing need
+be known about ranges beforehand; between them curves are interpolated in log-log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.plan import Rule
+
+Values = npt.NDArray[np.float32]
+Sums = npt.NDArray[np.float64]
+
+RULES: tuple[Rule, ...] = ("hold", "nearest")
+SAMPLED_VALUES = 8192
+"""Values of a tensor that rules are played on, per frame, at least."""
+LEAST_POSITIONS = 100
+RUNGS = 15
+"""Steps of the ladder: from twice the first frame's reach down."""
+SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Change and error of the neurons of one tensor.
+
+    Attributes:
+        steps: [rungs], growing by octaves, in the tensor's own units.
+        change: per rule, [neurons, rungs]: share of values that moved per frame.
+        error: per rule, [neurons, rungs]: mean squared distance of held values, units squared.
+    """
+
+    steps: Sums
+    change: dict[Rule, Sums]
+    error: dict[Rule, Sums]
+
+    def at(self, rule: Rule, steps: Sums) -> tuple[Sums, Sums]:
+        """(change, error) of every neuron at steps [neurons, n] or [n], interpolated."""
+        neurons = len(self.change[rule])
+        position = np.clip(np.log2(steps / self.steps[0]), 0, len(self.steps) - 1)
+        position = np.broadcast_to(position, (neurons, position.shape[-1]))
+        below = np.minimum(position.astype(int), len(self.steps) - 2)
+        part = position - below
+        change = _between(self.change[rule], below, part)
+        error = _between(self.error[rule], below, part)
+        return change, error
+
+
+def _between(curve: Sums, below: npt.NDArray[np.int_], part: Sums) -> Sums:
+    low = np.take_along_axis(curve, below, axis=1)
+    high = np.take_along_axis(curve, below + 1, axis=1)
+    both = (low > 0) & (high > 0)
+    safe_low, safe_high = np.where(both, low, 1.0), np.where(both, high, 1.0)
+    geometric = safe_low ** (1 - part) * safe_high**part
+    return np.where(both, geometric, low + (high - low) * part)
+
+
+class CurveMeter:
+    """Plays the rules on one tensor, frame by frame."""
+
+    def __init__(self, first: Values, rules: Sequence[Rule] = RULES) -> None:
+        """`first`: the first frame, [neurons, positions]."""
+        neurons, positions = first.shape
+        count = min(positions, max(LEAST_POSITIONS, SAMPLED_VALUES // max(neurons, 1)))
+        rng = np.random.default_rng(SEED)
+        self._positions = np.sort(rng.choice(positions, count, replace=False))
+        reach = float(np.abs(first).max(initial=0.0)) or 1.0
+        top = 2.0 ** (np.ceil(np.log2(reach)) + 1)
+        self.steps = top * 2.0 ** -np.arange(RUNGS - 1, -1, -1, dtype=np.float64)
+        x = np.take(first, self._positions, axis=1)
+        shape = (RUNGS, *x.shape)
+        self._rules = tuple(rules)
+        self._frames = 0
+        self._held = np.broadcast_to(x, shape).copy()
+        self._code = self._rounded(x)
+        self._change = {rule: np.zeros(shape[:2], np.int64) for rule in rules}
+        self._error = {rule: np.zeros(shape[:2]) for rule in rules}
+
+    def restart(self, x: Values) -> None:
+        """The first frame of another clip."""
+        x = np.take(x, self._positions, axis=1)
+        self._held[:] = x
+        self._code = self._rounded(x)
+
+    def add(self, x: Values) -> None:
+        """The next frame, [neurons, positions]."""
+        x = np.take(x, self._positions, axis=1)
+        self._frames += 1
+        off, other, flags = np.empty_like(x), np.empty_like(x), np.empty(x.shape, np.bool_)
+        # Rung by rung: what is worked on stays in cache.
+        for rung, step in enumerate(self.steps.astype(np.float32)):
+            if "hold" in self._rules:
+                held = self._held[rung]
+                np.subtract(x, held, out=off)
+                np.multiply(off, off, out=other)
+                np.less_equal(other, (step / 2) ** 2, out=flags)
+                np.multiply(off, flags, out=off)
+                np.subtract(x, off, out=held)
+                self._count("hold", rung, np.logical_not(flags, out=flags), off)
+            if "nearest" in self._rules:
+                np.divide(x, step, out=off)
+                np.rint(off, out=other)
+                np.not_equal(other, self._code[rung], out=flags)
+                np.subtract(off, other, out=off)
+                np.multiply(off, step, out=off)
+                self._code[rung] = other
+                self._count("nearest", rung, flags, off)
+
+    def _rounded(self, x: Values) -> Values:
+        codes: Values = np.rint(x / self.steps.astype(np.float32)[:, None, None])
+        return codes
+
+    def _count(self, rule: Rule, rung: int, moved: npt.NDArray[np.bool_], off: Values) -> None:
+        self._change[rule][rung] += np.einsum("cp->c", moved.view(np.int8), dtype=np.int32)
+        self._error[rule][rung] += np.einsum("cp,cp->c", off, off)
+
+    def result(self) -> Curves:
+        """Averages over the frames so far but the first of each clip."""
+        n = max(self._frames, 1) * len(self._positions)
+        return Curves(
+            self.steps,
+            {r: np.minimum.accumulate(self._change[r].T / n, axis=1) for r in self._rules},
+            {r: np.maximum.accumulate(self._error[r].T / n, axis=1) for r in self._rules},
+        )
