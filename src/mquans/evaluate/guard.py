@@ -35,9 +35,9 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 Dense = Callable[[Feeds], Outputs]
 Action = Literal["none", "refresh", "tighten"]
 
-AGAIN = 4
+AGAIN = 10
 """Checks that a violation is remembered for. A budget holds for 95 of 100 frames, so a single one
-is no reason to pay more for all that follow."""
+is no reason to pay more for all that follow, but one in ten is."""
 
 LEAST_VALUES = 100
 """Per output channel, for a variance that losses can be relative to."""
@@ -294,12 +294,12 @@ class Guard:
         neurons have all bits.
 
         Where the last check was followed by tightening, that was not enough, and the next goes
-        twice as far: very coarse steps lose less than they should since outputs are all but frozen.
+        further: very coarse steps lose less than they should since outputs are all but frozen.
         """
         report = self.report
         more = 2 * ceil(log(min(excess, MOST_EXCESS), 4)) - 1
         if report.log and report.log[-1].action == "tighten":
-            more = max(more, 2 * self._last_tightening)
+            more = max(more, self._last_tightening + 1)
         self._last_tightening = more = max(more, 1)
         for half_steps in range(report.half_steps + more, 2 * self._plan.grid_bits + more):
             plan = tightened(self._plan, half_steps)
