@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mquans.plan import LayerPlan, Plan, Provenance, finest, tightened
@@ -56,6 +56,7 @@ plans = st.lists(
 ).map(lambda layers: plan_of(*(tuple(zip(*layer, strict=True)) for layer in layers)))
 
 
+@settings(deadline=None)
 @given(plans, st.integers(0, 24))
 def test_tightened_plans_are_valid_and_never_coarser(plan: Plan, half_steps: int) -> None:
     """A guard goes on under them without anyone looking."""

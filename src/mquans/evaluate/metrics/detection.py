@@ -33,6 +33,7 @@ class DetectionLoss:
         overlap: float = 0.5,
         score: Literal["f1", "mean_iou"] = "f1",
     ) -> None:
+        self.name = f"{score} of {getattr(decode, '__name__', 'boxes')}"
         self._decode = decode
         self._overlap = overlap
         self._score = score

@@ -146,7 +146,8 @@ def pick(outputs: Outputs, name: str | None) -> npt.NDArray[Any]:
 
 def metric_name(metric: object) -> str:
     """What messages and reports call a metric."""
-    return str(getattr(metric, "__name__", type(metric).__name__))
+    own = getattr(metric, "name", None) or getattr(metric, "__name__", None)
+    return str(own or type(metric).__name__)
 
 
 def _loss(value: Any, name: str) -> float:

@@ -84,11 +84,15 @@ def test_thing_that_is_no_metric_is_refused(metric: Any, words: str) -> None:
         new_meter(metric)
 
 
-def test_ready_metrics_have_names_in_messages() -> None:
-    """And are safe to use twice: none of them is changed by use."""
-    assert {metric_name(metric) for metric in READY.values()} == {
-        "DetectionLoss", "ClassificationLoss", "RegressionLoss", "WordErrorLoss",
-    }  # fmt: skip
+def test_ready_metric_for_another_network_says_which_it_is() -> None:
+    """`--metric yunet_f1` with a network that has none of YuNet's outputs."""
+    assert metric_name(READY["yunet_f1"]) == "f1 of decode_yunet"
+    with pytest.raises(MquansError, match=r"'f1 of decode_yunet'.*KeyError"):
+        new_meter(READY["yunet_f1"]).add(Y, Y, None)
+
+
+def test_ready_metrics_are_not_changed_by_use() -> None:
+    """They are shared by everything in a process."""
     meter = new_meter(READY["rmse"])
     meter.add({"y": Y["y"] + 1}, Y, None)
     assert meter.result() == 1
