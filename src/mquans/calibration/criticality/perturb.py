@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,8 +61,9 @@ def perturb(
     random = np.random.default_rng(seed)
     result = {}
     for node in track(layers, "perturbing", len(layers)):
-        noisy, noise = _with_noise(graph, node)
+        noisy, added = with_noise(graph, {node.name})
         run = Probe(noisy, values, threads=threads)
+        noise = added[node.name]
         sigma = LEVEL * np.sqrt(energies[node.name]) or LEVEL
         criticality = np.zeros(graph.neurons(node))
         for group in np.array_split(np.argsort(ranking[node.name], kind="stable"), GROUPS):
@@ -97,16 +98,21 @@ def _is_fixed(graph: Graph, value: str) -> bool:
     return computed and kind.dtype == "float32" and all(size >= 0 for size in kind.shape)
 
 
-def _with_noise(graph: Graph, layer: Node) -> tuple[Graph, str]:
-    """The network with noise on what one layer reads, and the input that takes the noise."""
+def with_noise(graph: Graph, layers: Container[str]) -> tuple[Graph, dict[str, str]]:
+    """The network with something added to what layers read, each its own.
+
+    Returns:
+        the network, and by layer the further input of it that takes what is added.
+    """
     tape = Tape(graph)
-    noise = tape.input(f"{layer.name}/noise", tape.shape(layer.inputs[0]))
+    added = {}
     for node in graph.nodes:
-        if node.name == layer.name:
-            moved = tape.add(node.inputs[0], noise)
-            node = replace(node, inputs=(moved, *node.inputs[1:]))
+        if node.is_reuse and node.name in layers:
+            x, *constants = node.inputs
+            added[node.name] = tape.input(f"{node.name}/noise", tape.shape(x))
+            node = replace(node, inputs=(tape.add(x, added[node.name]), *constants))
         tape.copy(node)
-    return tape.graph, noise
+    return tape.graph, added
 
 
 def _draws(
