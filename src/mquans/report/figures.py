@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -34,6 +34,10 @@ STYLE: Any = {
 WIDTH_INCH = 7.2
 MARKERS = "osD^vP*X<>"
 QUANTILES = (0, 10, 50, 90, 100)
+LEAST_SHOWN = 1e-9
+"""Of the largest criticality: neurons below hardly exist."""
+BRIGHTEST = 99.5
+"""Percentile of the map of work that is shown brightest."""
 
 
 def pareto(curves: Mapping[str, Curve], chosen: tuple[float, float], budget: float | None) -> str:
@@ -49,7 +53,7 @@ def pareto(curves: Mapping[str, Curve], chosen: tuple[float, float], budget: flo
         axes.plot(*chosen, "o", markersize=11, fillstyle="none", color="black", label="the plan")
         axes.set(xlabel="MACs done", ylabel="measured loss", yscale="log")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.legend(loc="upper right", fontsize=8)
+        axes.legend(loc="best", fontsize=8)
         return _svg(figure, "pareto")
 
 
@@ -86,7 +90,7 @@ def criticality(values: Sequence[Floats]) -> str:
             axes.fill_between(found, low, high, alpha=0.2, linewidth=0, label="all neurons")
             axes.fill_between(found, lower, upper, alpha=0.35, linewidth=0, label="middle 80 %")
             axes.plot(found, middle, marker=".", linewidth=1.2, label="median")
-            axes.set_yscale("log")
+            axes.set(yscale="log", ylim=(max(low.min(), LEAST_SHOWN * high.max()) / 2, None))
             axes.legend(fontsize=8)
         axes.set(xlabel="layer, from input to output", ylabel="loss per squared error")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -113,11 +117,12 @@ def work_map(work: Floats, picture: npt.NDArray[np.generic] | None) -> str:
     with _figure(min(WIDTH_INCH * 0.8 * height / width, 6)) as (figure, axes):
         if picture is not None:
             axes.imshow(picture, cmap="gray", interpolation="bilinear")
-        top = float(work.max()) or 1.0
+        # A few pixels at the border of the picture are dearer than all others.
+        top = float(np.percentile(work, BRIGHTEST)) or float(work.max()) or 1.0
+        opacity = 1.0 if picture is None else np.clip(work / top, 0, 1) ** 0.5
         shown = axes.imshow(
-            np.maximum(work, top * 1e-3), cmap="inferno", norm=LogNorm(top * 1e-3, top),
-            alpha=1.0 if picture is None else 0.6, interpolation="nearest",
-        )  # fmt: skip
+            work, cmap="inferno", vmin=0, vmax=top, alpha=opacity, interpolation="nearest"
+        )
         axes.grid(visible=False)
         axes.set(xticks=[], yticks=[])
         figure.colorbar(shown, ax=axes).set_label("MACs per pixel and frame")

@@ -34,7 +34,7 @@ th:first-child, td:first-child { text-align: left; }
 td:has(.bar) { text-align: left; }
 .bar { display: inline-block; height: .6rem; background: #4a7fb5; vertical-align: baseline; }
 figure { margin: .5rem 0; } figcaption { color: #555; font-size: .9rem; }
-svg { max-width: 100%; height: auto; }
+svg { width: 100%; height: auto; }
 </style>
 </head>
 <body>

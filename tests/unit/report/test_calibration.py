@@ -1,0 +1,56 @@
+"""A calibration becomes a page without further questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import mquans
+from mquans.calibration import calibrate_fully
+from mquans.report import content_of, report_calibration
+
+Frames = npt.NDArray[np.float32]
+
+
+def test_the_page_shows_what_calibration_found(
+    small_model: Path, small_frames: Frames, tmp_path: Path
+) -> None:
+    """Every layer, every method that was compared, the budget, and where work is done."""
+    frames = np.concatenate([small_frames] * 3)
+    result = calibrate_fully(
+        small_model, frames, max_loss=0.05, stress=False, compare=("criticality", "uniform")
+    )
+    page = tmp_path / "page.html"
+    report_calibration(result, small_model, frames, page)
+    text = page.read_text()
+    assert text.count("<svg") == 5
+    for name in ("first", "second", "third", "criticality", "uniform", "budget 0.05"):
+        assert name in text
+    assert ("verdict kept" in text) == result.reached
+
+
+def test_numbers_are_those_of_the_result(small_model: Path, small_frames: Frames) -> None:
+    frames = np.concatenate([small_frames] * 3)
+    result = calibrate_fully(small_model, frames, max_loss=0.05, stress=False)
+    session = mquans.Session(small_model, result.plan)
+    content = content_of(result, session)
+    assert content.work is None
+    assert [row.name for row in content.layers] == ["first", "second", "third"]
+    assert [row.macs for row in content.layers] == session.layer_macs
+    for row, neurons in zip(content.layers, (3, 8, 8), strict=True):
+        assert row.bits.shape == (neurons,)
+        assert row.criticality is not None
+        assert row.criticality.shape == (neurons,)
+        assert row.change is not None
+        assert (np.diff(row.change.mean(axis=0)) > -1e-9).all()
+
+
+def test_uniform_bits_have_a_page_too(
+    small_model: Path, small_frames: Frames, tmp_path: Path
+) -> None:
+    """Without criticality and change curves, which were not asked for."""
+    result = calibrate_fully(small_model, small_frames, bits=6)
+    report_calibration(result, small_model, small_frames, tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text().count("<svg") == 3
