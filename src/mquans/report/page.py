@@ -102,7 +102,7 @@ def _figures(content: Content) -> Iterator[tuple[str, str, str]]:
             hint='Install it with: pip install "mquans[report]"',
         ) from None
     layers = content.layers
-    if content.pareto:
+    if sum(map(len, content.pareto.values())) > 1:
         yield (
             "Work and loss",
             charts.pareto(content.pareto, content.chosen, content.budget),

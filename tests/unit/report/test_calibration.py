@@ -50,7 +50,7 @@ def test_numbers_are_those_of_the_result(small_model: Path, small_frames: Frames
 def test_uniform_bits_have_a_page_too(
     small_model: Path, small_frames: Frames, tmp_path: Path
 ) -> None:
-    """Without criticality and change curves, which were not asked for."""
+    """Without what was not asked for: trade-offs, criticality, change curves."""
     result = calibrate_fully(small_model, small_frames, bits=6)
     report_calibration(result, small_model, small_frames, tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text().count("<svg") == 3
+    assert (tmp_path / "page.html").read_text().count("<svg") == 2
