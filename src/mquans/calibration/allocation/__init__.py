@@ -35,7 +35,6 @@ __all__ = [
     "Candidate",
     "Family",
     "Measure",
-    "Method",
     "Problem",
     "Tensor",
     "WeightBits",
