@@ -41,7 +41,7 @@ class Record:
             self.data.setdefault(section, {})
 
     def __getitem__(self, section: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.data[section]
+        found: dict[str, Any] = self.data.setdefault(section, {})
         return found
 
     def put(self, section: str, key: str, value: Mapping[str, Any]) -> None:

@@ -54,13 +54,21 @@ class Scene:
 
 
 SCENES = {
-    "vtest": Scene((Segment("vtest", 0, 160),), Segment("vtest", 500, 60)),
-    "bottle": Scene((Segment("bottle", 0, 160),), Segment("bottle", 700, 60)),
+    "vtest": Scene((Segment("vtest", 0, 112),), Segment("vtest", 500, 40)),
+    "bottle": Scene((Segment("bottle", 0, 112),), Segment("bottle", 700, 40)),
     "asl": Scene(
-        (Segment("asl-book", 0, 80), Segment("asl-learn", 0, 80)), Segment("asl-thanks", 0, 60)
+        (Segment("asl-book", 0, 56), Segment("asl-learn", 0, 56)), Segment("asl-thanks", 0, 40)
     ),
-    "driving": Scene((Segment("driving", 400, 160),), Segment("driving", 1400, 60)),
+    "driving": Scene((Segment("driving", 400, 112),), Segment("driving", 1400, 40)),
 }
+
+UNSEEN = {
+    "vtest": (Segment("vtest", 300, 40), Segment("vtest", 600, 40)),
+    "bottle": (Segment("bottle", 500, 40), Segment("bottle", 900, 40)),
+    "asl": (Segment("asl-thanks", 0, 40), Segment("asl-thanks", 40, 40)),
+    "driving": (Segment("driving", 1000, 40), Segment("driving", 1600, 40)),
+}
+"""Where budgets are tried: twice per network and scene."""
 
 CELLS = [
     *((network, scene) for network in ("centerface", "fastestdet", "yunet")

@@ -1,0 +1,145 @@
+"""The tables of `criticality.py` from its record, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from methods import VARIANTS
+from operating_points import Point, geometric_mean, work_at
+
+Data = Mapping[str, Any]
+
+FULL = "criticality, hold"
+REL_SQ = (0.003, 0.01, 0.03)
+LOST_F1 = (0.02, 0.05, 0.1)
+STEERING = (0.01, 0.02, 0.04)
+"""Losses at which work is compared: relative squared error (95th percentile), 1 - F1 of boxes, and
+root mean square error of steering."""
+
+RIERA = ("linear, nearest (Riera et al.)", "uniform, nearest")
+FLOORS = (
+    ("uniform `nearest` (Riera et al.), the better of two quantizers", RIERA, 1.8, 3.0),
+    ("uniform `hold`", ("uniform, hold",), 1.3, 2.0),
+    ("bits per layer, `hold`", ("per layer, hold",), 1.0, None),
+)
+ABLATION = (
+    ("everything", FULL),
+    ("`nearest` instead of `hold`", "criticality, nearest"),
+    ("one step per layer instead of per neuron", "per layer, hold"),
+    ("one number of bits for the network", "uniform, hold"),
+    ("all changes cost alike", "criticality, hold, all changes cost alike"),
+    ("int8 weights everywhere", "criticality, hold, int8 weights"),
+    ("ApproxANN's loop instead of a price of loss", "ApproxANN loop, hold"),
+    ("criticality by `taylor`", "criticality by taylor, hold"),
+    ("criticality by `closed_form`", "criticality by closed_form, hold"),
+    ("criticality by `perturb`", "criticality by perturb, hold"),
+)
+
+Loss = Callable[[Data], float | None]
+MEASURES: dict[str, tuple[Loss, Sequence[float]]] = {
+    "relative squared error": (lambda p: p["agreement"]["rel_sq_p95"], REL_SQ),
+    "boxes": (lambda p: None if p["f1"] is None else 1 - p["f1"], LOST_F1),
+    "steering": (lambda p: p.get("steering_rms"), STEERING),
+}
+
+
+def markdown(data: Data) -> str:
+    """All tables that the record has data for."""
+    cells = data.get("methods", {})
+    budgets = data.get("budgets", {})
+    parts = []
+    if cells:
+        parts += [("Against the baselines", floors(cells)), ("Ablation", ablation(cells))]
+        parts += [(f"MACs done: {name}", methods(cells, name)) for name in MEASURES]
+        parts.append(("Calibration times", times(cells)))
+    if budgets:
+        parts.append(("Budgets on segments never seen", kept(budgets)))
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts if text) + "\n"
+
+
+def floors(cells: Data) -> str:
+    """How many times fewer MACs than each baseline, by what loss is measured in."""
+    rows = []
+    for title, baselines, floor, aim in FLOORS:
+        found = [_ratio(compared(cells, baselines, (FULL,), name)) for name in MEASURES]
+        rows.append([title, f"{floor:g}", "" if aim is None else f"{aim:g}", *found])
+    return _table(["fewer MACs than", "floor", "aim", *MEASURES], rows)
+
+
+def ablation(cells: Data) -> str:
+    """MACs of each variant over those of the full method, at equal loss."""
+    rows = [
+        [title, *(_ratio(compared(cells, (name,), (FULL,), measure)) for measure in MEASURES)]
+        for title, name in ABLATION
+    ]
+    return _table(["variant", *(f"MACs at equal {name}" for name in MEASURES)], rows)
+
+
+def methods(cells: Data, measure: str) -> str:
+    """Share of MACs done at the middle one of the compared losses, by method and cell."""
+    limit = MEASURES[measure][1][1]
+    names = [name for name in cells if any(_points(cells[name], v.name, measure) for v in VARIANTS)]
+    rows = []
+    for variant in VARIANTS:
+        works = [work_at(_points(cells[name], variant.name, measure), limit) for name in names]
+        rows.append([variant.name, *("" if w is None else f"{100 * w:.1f} %" for w in works)])
+    return f"At {limit:g}:\n\n" + _table(["method", *names], rows) if names else ""
+
+
+def times(cells: Data) -> str:
+    """Median seconds over the cells, by stage or by variant (all its plans)."""
+    stages = {name for cell in cells.values() for name in cell["seconds"]}
+    rows = []
+    for stage in sorted(stages):
+        seconds = [cell["seconds"][stage] for cell in cells.values() if stage in cell["seconds"]]
+        rows.append([stage, f"{np.median(seconds):.0f}"])
+    return _table(["stage", "seconds"], rows)
+
+
+def kept(budgets: Data) -> str:
+    """Losses on unseen segments against the budget."""
+    rows, good, total = [], 0, 0
+    for name, cell in budgets.items():
+        losses = cell.get("losses", [])
+        good += sum(loss <= cell["budget"] for loss in losses)
+        total += len(losses)
+        shown = ", ".join(f"{loss:.3g}" for loss in losses) or cell.get("refused", "")
+        rows.append([name, f"{cell['budget']:g}", shown, f"{cell.get('seconds', 0):.0f}"])
+    table = _table(["network, scene", "budget", "losses on unseen segments", "seconds"], rows)
+    return f"Kept on {good} of {total} segments.\n\n{table}"
+
+
+def compared(
+    cells: Data, slower: Iterable[str], faster: Iterable[str], measure: str
+) -> list[float]:
+    """Work of the best of `slower` over the best of `faster`, for every cell and compared loss at
+    which both have a plan."""
+    ratios = []
+    for cell in cells.values():
+        for limit in MEASURES[measure][1]:
+            best = [
+                [work_at(_points(cell, name, measure), limit) for name in names]
+                for names in (slower, faster)
+            ]
+            works = [min((w for w in found if w is not None), default=None) for found in best]
+            if works[0] is not None and works[1] is not None:
+                ratios.append(works[0] / works[1])
+    return ratios
+
+
+def _points(cell: Data, variant: str, measure: str) -> list[Point]:
+    loss = MEASURES[measure][0]
+    pairs = [(p["macs_fraction"], loss(p)) for p in cell["points"].get(variant, [])]
+    return [Point(work, value) for work, value in pairs if value is not None]
+
+
+def _ratio(ratios: Sequence[float]) -> str:
+    mean = geometric_mean(ratios)
+    return "" if mean is None else f"{mean:.2f}x of {len(ratios)}"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
