@@ -13,10 +13,12 @@ from mquans.calibration import (
     Bench,
     Candidate,
     Family,
+    Measured,
     Observer,
     Problem,
     Segment,
     criticality,
+    layer_plans,
     problem_of,
     solve,
 )
@@ -104,25 +106,29 @@ class Calibration:
 
     def plans(self, variant: Variant) -> Iterator[tuple[float, Plan]]:
         """(knob, plan) of a variant."""
-        family = Family(
-            variant.method,
-            self._problem(variant),
-            lambda layers, rule: (
-                self._bench.measure(self.plan(layers, rule), [self.tuned]),
-                None,
-            ),
-            dict.fromkeys((n.name for n in self.graph.reuse_layers()), variant.weight_bits),
-        )
+        problem = self._problem(variant)
+        widths = dict.fromkeys(problem.layers, variant.weight_bits)
         start = perf_counter()
         if variant.method in QUANTIZERS:
-            found = [family.at(bits) for bits in BITS]
-        elif variant.method == "approxann":
-            found = _accepted(search_demotions(family, DEMOTION_BUDGET))
+            # Running these before they are judged would teach nothing.
+            quantizer = QUANTIZERS[variant.method]
+            found = [
+                (bits, layer_plans(problem, quantizer(problem, bits), weight_bits=widths))
+                for bits in BITS
+            ]
         else:
-            found = [_refined(family, work) for work in WORK]
+            family = Family(variant.method, problem, self._measure, widths)
+            if variant.method == "approxann":
+                candidates = _accepted(search_demotions(family, DEMOTION_BUDGET))
+            else:
+                candidates = [_refined(family, work) for work in WORK]
+            found = [(candidate.knob, candidate.layers) for candidate in candidates]
         self.seconds[variant.name] = perf_counter() - start
-        for candidate in found:
-            yield candidate.knob, self.plan(candidate.layers, candidate.rule)
+        for knob, layers in found:
+            yield knob, self.plan(layers, variant.rule)
+
+    def _measure(self, layers: tuple[LayerPlan, ...], rule: Rule) -> tuple[Measured, None]:
+        return self._bench.measure(self.plan(layers, rule), [self.tuned]), None
 
     def plan(self, layers: tuple[LayerPlan, ...], rule: Rule) -> Plan:
         return Plan(

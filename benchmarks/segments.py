@@ -54,12 +54,12 @@ class Scene:
 
 
 SCENES = {
-    "vtest": Scene((Segment("vtest", 0, 112),), Segment("vtest", 500, 40)),
-    "bottle": Scene((Segment("bottle", 0, 112),), Segment("bottle", 700, 40)),
+    "vtest": Scene((Segment("vtest", 0, 80),), Segment("vtest", 500, 30)),
+    "bottle": Scene((Segment("bottle", 0, 80),), Segment("bottle", 700, 30)),
     "asl": Scene(
-        (Segment("asl-book", 0, 56), Segment("asl-learn", 0, 56)), Segment("asl-thanks", 0, 40)
+        (Segment("asl-book", 0, 40), Segment("asl-learn", 0, 40)), Segment("asl-thanks", 0, 30)
     ),
-    "driving": Scene((Segment("driving", 400, 112),), Segment("driving", 1400, 40)),
+    "driving": Scene((Segment("driving", 400, 80),), Segment("driving", 1400, 60)),
 }
 
 UNSEEN = {
