@@ -125,8 +125,8 @@ class Bench:
             kind = "criticality"
             if "uniform" not in entry:
                 raise MquansError("there is no uniform plan yet.", hint="Run --phases plans first.")
-            loss = entry["uniform"]["loss_p95"]
-            plan, entry[kind] = criticality_plan(judge, calibration, loss)
+            loss, objective = entry["uniform"]["loss_p95"], self._arguments.objective
+            plan, entry[kind] = criticality_plan(judge, calibration, loss, objective)
         plan.save(self.record.plan_file(task.network, task.clip, kind))
         self.record.put(section, key, entry)
 
@@ -238,6 +238,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--phases", type=names(PHASES), default=list(PHASES))
     parser.add_argument("--frames", type=int, default=96, help="measured, after calibration")
     parser.add_argument("--calibration", type=int, default=48, help="frames plans are made from")
+    parser.add_argument(
+        "--objective", choices=("time", "macs"), default="time", help="of criticality plans"
+    )
     parser.add_argument("--resume", action="store_true", help="leave out what is in the record")
     parser.add_argument("--minutes", type=float, help="start nothing new after so many")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder of models and data")

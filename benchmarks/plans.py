@@ -100,13 +100,14 @@ def uniform_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, dict
 
 
 def criticality_plan(
-    judge: Judge, calibration: Sequence[Feeds], uniform_loss: float
+    judge: Judge, calibration: Sequence[Feeds], uniform_loss: float, objective: str
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan and how it was judged. A budget that calibration cannot keep on its own held-out
     frames is recorded, and its best plan judged all the same.
 
     Args:
         uniform_loss: `loss_p95` of the uniform plan.
+        objective: what calibration saves, `time` or `macs`.
     """
     shapes = NETWORKS[judge.network].shapes
     for share in BUDGET_SHARES:
@@ -115,7 +116,11 @@ def criticality_plan(
         kept = True
         try:
             plan = mquans.calibrate(
-                judge.model, list(calibration), max_loss=budget, input_shapes=shapes
+                judge.model,
+                list(calibration),
+                max_loss=budget,
+                objective=objective,
+                input_shapes=shapes,
             )
         except mquans.BudgetError as error:
             plan, kept = error.result.plan, False
@@ -123,5 +128,10 @@ def criticality_plan(
         judged, found = judge.judge(plan)
         if found.keeps_rule(judge.int8_rel_sq_p95) or not kept:
             break
-    record = {"budget": budget, "budget_kept": kept, "calibration_seconds": seconds, **judged}
-    return plan, record
+    return plan, {
+        "budget": budget,
+        "budget_kept": kept,
+        "objective": objective,
+        "calibration_seconds": seconds,
+        **judged,
+    }

@@ -116,7 +116,11 @@ def plans_table(data: Data) -> str:
     for key, kinds in sorted(data["plans"].items()):
         for kind in (kind for kind in OURS if kind in kinds):
             plan = kinds[kind]
-            how = f"{plan['bits']} bits" if "bits" in plan else f"budget {plan['budget']:.2g}"
+            how = (
+                f"{plan['bits']} bits"
+                if kind == "uniform"
+                else f"budget {plan['budget']:.2g}, {plan['objective']}"
+            )
             rows.append(
                 [
                     key,
