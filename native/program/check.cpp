@@ -10,7 +10,7 @@ std::vector<int16_t> LayerSpec::natural_weights(const KernelTable& kernels) cons
     std::vector<int16_t> index(row_stride), place(row_stride, -1);
     for (int32_t o = 0; o < row_stride; ++o) index[o] = int16_t(o);
     kernels.permute_row16(index.data(), place.data(), shape.group_out());
-    const int64_t size = int64_t(shape.groups) * shape.row_taps * shape.col_taps * tap_rows * row_stride;
+    const int64_t size = int64_t(shape.groups) * shape.row_taps * line_rows * row_stride;
     std::vector<int16_t> natural(size);
     for (int64_t row = 0; row < size; row += row_stride)
         for (int32_t i = 0; i < row_stride; ++i)
@@ -51,7 +51,9 @@ Violation Program::check(const Stream& stream) const {
         const LayerSpec& layer = layers[i];
         const LayerShape& s = layer.shape;
         const std::vector<int16_t> natural = layer.natural_weights(kernels_);
-        const Weights weights{natural.data(), 16, layer.row_stride, layer.tap_rows};
+        Weights weights = layer.weights();
+        weights.data = natural.data();
+        weights.bits = 16;
         const std::vector<int32_t> found = accumulators(stream, int32_t(i));
         const std::vector<int32_t> expected =
             product(kernels_scalar(), layer, weights, stream.held(quantized[layer.input]), zeros.data());

@@ -20,6 +20,9 @@ T padded(T value, T to) {
 // accumulators from memory, change them and write them back (docs/decisions/0010).
 constexpr int32_t small_window = 48;
 
+// Accumulators and outputs of one band stay in the second-level cache until they have been read.
+constexpr int64_t band_bytes = 128 * 1024;
+
 }  // namespace
 
 Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t inputs) : grid(grid_in) {
@@ -40,6 +43,7 @@ Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t input
     }
     identity = tap_count == 1 && inputs == outputs && partial.empty();
     for (int32_t o = 0; identity && o < outputs; ++o) identity = grid[o] == o;
+    find_whole(tap_count);
     reach_begin.push_back(0);
     for (const auto& outputs_of : reached) {
         reach.insert(reach.end(), outputs_of.begin(), outputs_of.end());
@@ -47,8 +51,23 @@ Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t input
     }
 }
 
+void Axis::find_whole(int32_t tap_count) {
+    const int32_t outputs = int32_t(grid.size()) / tap_count;
+    bool found = false;
+    for (int32_t o = 0; o < outputs; ++o) {
+        const int32_t* taps_of = grid.data() + int64_t(o) * tap_count;
+        const bool inside = *std::min_element(taps_of, taps_of + tap_count) >= 0;
+        if (inside && !found && tap_count > 1) spacing = taps_of[1] - taps_of[0];
+        found = found || inside;
+        bool regular = inside;
+        for (int32_t t = 1; t < tap_count; ++t) regular = regular && taps_of[t] - taps_of[t - 1] == spacing;
+        whole.push_back(regular ? taps_of[0] : -1);
+    }
+}
+
 AxisTaps Axis::view() const {
-    return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data()};
+    return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data(),
+            whole.data(), spacing};
 }
 
 Program::Program(const KernelTable& kernels, int threads, Mode mode)
@@ -131,6 +150,8 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
     if (layer.depthwise) {
         layer.row_stride = padded(s.in_channels, 32) + 32;
         layer.tap_rows = 1;
+        layer.line_rows = s.col_taps;
+        layer.lines = false;
         // One more row, of zeros, pairs an odd last tap.
         layer.weights16.assign(int64_t(taps + 1) * layer.row_stride, 0);
         for (int32_t t = 0; t < taps; ++t)
@@ -142,10 +163,13 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
         input.list = input.list || layer.keeps_accumulators;
         const int32_t outputs = s.group_out(), inputs = s.group_in();
         layer.row_stride = padded(outputs, 16);
-        layer.tap_rows = padded(inputs, 2);
+        layer.lines = s.groups == 1 && s.col_taps > 1 && layer.cols.spacing == 1 &&
+                      s.col_taps * inputs <= longest_line;
+        layer.tap_rows = layer.lines ? inputs : padded(inputs, 2);
+        layer.line_rows = layer.lines ? padded(s.col_taps * inputs, 2) : s.col_taps * layer.tap_rows;
         layer.group_stride = layer.row_stride;
         layer.pixel_stride = layer.group_stride * s.groups;
-        const int64_t size = int64_t(s.groups) * taps * layer.tap_rows * layer.row_stride;
+        const int64_t size = int64_t(s.groups) * s.row_taps * layer.line_rows * layer.row_stride;
         if (layer.weight_bits == 8)
             layer.weights8.assign(size + 64, 0);
         else
@@ -155,10 +179,11 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
         for (int32_t g = 0; g < s.groups; ++g)
             for (int32_t t = 0; t < taps; ++t)
                 for (int32_t c = 0; c < inputs; ++c) {
+                    const int32_t row_tap = t / s.col_taps, col_tap = t % s.col_taps;
                     for (int32_t o = 0; o < outputs; ++o)
                         row16[o] = weights[((int64_t(g) * outputs + o) * inputs + c) * taps + t];
-                    const int64_t at =
-                        ((int64_t(g) * taps + t) * layer.tap_rows + c) * layer.row_stride;
+                    const int64_t at = ((int64_t(g) * s.row_taps + row_tap) * layer.line_rows +
+                                        col_tap * layer.tap_rows + c) * layer.row_stride;
                     if (layer.weight_bits == 8) {
                         for (int32_t o = 0; o < outputs; ++o) row8[o] = int8_t(row16[o]);
                         kernels_.permute_row8(row8.data(), layer.weights8.data() + at, outputs);
@@ -206,16 +231,48 @@ int32_t Program::add_output(Port port) {
     return int32_t(outputs.size()) - 1;
 }
 
-// Lets layers bring their readers' inputs onto the grid, and lays the change lists out so that those
-// alive at the same time do not overlap.
 void Program::finish() {
-    for (size_t id = 0; id < quantized.size(); ++id)
-        for (LayerSpec& layer : layers)
-            if (layer.y == quantized[id].x) {
-                layer.readers.push_back(QuantizedId(id));
-                quantized[id].fused = true;
-                quantized[id].step = layer.step;
-            }
+    find_readers();
+    place_lists();
+    for (LayerSpec& layer : layers) {
+        const bool stored = tensors[layer.y].offset >= 0;
+        const int64_t row_values = int64_t(layer.shape.out_width) * layer.shape.out_channels;
+        const int64_t row_acc = int64_t(layer.shape.out_width) * layer.pixel_stride;
+        layer.band = int32_t(std::clamp<int64_t>(band_bytes / (4 * (row_acc + row_values)), 1,
+                                                 layer.shape.out_rows));
+        if (!layer.keeps_accumulators) band_acc_ = std::max(band_acc_, layer.band * row_acc);
+        if (!stored && !layer.to_grid) band_values_ = std::max(band_values_, layer.band * row_values);
+    }
+}
+
+// Lets layers bring their readers' inputs onto the grid.
+void Program::find_readers() {
+    for (LayerSpec& layer : layers) {
+        for (size_t id = 0; id < quantized.size(); ++id) {
+            if (layer.y != quantized[id].x) continue;
+            layer.readers.push_back(QuantizedId(id));
+            quantized[id].fused = true;
+            quantized[id].step = layer.step;
+        }
+        const bool clip = layer.activated && layer.activation == UnaryKind::clip;
+        const bool simple =
+            !layer.activated || layer.activation == UnaryKind::relu || (clip && layer.a == 0.0f);
+        if (tensors[layer.y].offset >= 0 || layer.readers.size() != 1 || !simple) continue;
+        const QuantizedSpec& q = quantized[layer.readers[0]];
+        if (q.groups != 1 || layer.pixel_stride != layer.group_stride) continue;
+        LayerSpec::ToGrid grid{layer.scale, layer.bias, std::vector<float>(layer.scale.size(), q.limit),
+                               layer.activated ? 0.0f : -q.limit};
+        for (int32_t c = 0; c < q.channels; ++c) {
+            grid.scale[c] *= q.inverse_delta[c];
+            grid.bias[c] *= q.inverse_delta[c];
+            if (clip) grid.high[c] = std::min(q.limit, layer.b * q.inverse_delta[c]);
+        }
+        layer.to_grid = std::move(grid);
+    }
+}
+
+// Lays the change lists out so that those alive at the same time do not overlap.
+void Program::place_lists() {
     struct Span {
         int64_t first_step, last_step, offset, size;
     };
@@ -240,31 +297,39 @@ void Program::finish() {
     }
 }
 
-std::unique_ptr<ChangeLists> Program::take_lists() {
-    std::lock_guard<std::mutex> lock(lists_mutex_);
-    if (free_lists_.empty()) {
-        auto lists = std::make_unique<ChangeLists>();
-        lists->channel.resize(lists_size_ + 64);
-        lists->delta.resize(lists_size_ + 64);
-        return lists;
+std::unique_ptr<FrameRoom> Program::take_room() {
+    {
+        std::lock_guard<std::mutex> lock(rooms_mutex_);
+        if (!free_rooms_.empty()) {
+            auto room = std::move(free_rooms_.back());
+            free_rooms_.pop_back();
+            return room;
+        }
     }
-    auto lists = std::move(free_lists_.back());
-    free_lists_.pop_back();
-    return lists;
+    auto room = std::make_unique<FrameRoom>();
+    room->channel.resize(lists_size_ + 64);
+    room->delta.resize(lists_size_ + 64);
+    room->bands.resize(pool_.threads());
+    for (FrameRoom::Band& band : room->bands) {
+        // Vectors may be written a little past the end.
+        band.acc.resize(band_acc_ + 64);
+        band.values.resize(band_values_ + 64);
+    }
+    return room;
 }
 
-void Program::give_back(std::unique_ptr<ChangeLists> lists) {
-    std::lock_guard<std::mutex> lock(lists_mutex_);
-    free_lists_.push_back(std::move(lists));
+void Program::give_back(std::unique_ptr<FrameRoom> room) {
+    std::lock_guard<std::mutex> lock(rooms_mutex_);
+    free_rooms_.push_back(std::move(room));
 }
 
 void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held) {
     std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
     if (pool_.threads() > 1) pool_lock.lock();
     // Lists made before an island are read after it, so the stream keeps them until its frame ends.
-    std::unique_ptr<ChangeLists>& lists = stream.lists.held;
-    if (!lists) lists = take_lists();
-    Context context{stream, pool_, kernels_, snap, keep_held, lists->channel.data(), lists->delta.data()};
+    std::unique_ptr<FrameRoom>& room = stream.room.lent;
+    if (!room) room = take_room();
+    Context context{stream, pool_, kernels_, snap, keep_held, *room};
     if (snap && first == 0)
         for (const Port& port : inputs) stream.mask(port.tensor).fill();
     for (int32_t i = first; i < last; ++i) {
@@ -277,7 +342,7 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool k
         const auto spent = std::chrono::steady_clock::now() - start;
         stream.step_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
     }
-    if (last == int32_t(steps_.size())) give_back(std::move(lists));
+    if (last == int32_t(steps_.size())) give_back(std::move(room));
 }
 
 int64_t Program::weights_bytes() const {

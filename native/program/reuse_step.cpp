@@ -10,8 +10,6 @@
 namespace mquans {
 namespace {
 
-// Accumulators and outputs of one band stay in the second-level cache until they have been read.
-constexpr int64_t band_bytes = 128 * 1024;
 // Tensors of up to this many values are likely still in cache from the last frame.
 constexpr int64_t cached_values = 32 * 1024;
 
@@ -28,14 +26,6 @@ struct Frame {
     MaskView touched;
     const int16_t* held;
     const RowWork* row_work;  // per input row
-};
-
-// What lives only while a band is worked on. Vectors may be written a little past the end.
-struct Scratch {
-    Scratch(int64_t values_size, int64_t acc_size)
-        : values(new float[values_size + 64]), acc(new int32_t[acc_size + 64]) {}
-    std::unique_ptr<float[]> values;
-    std::unique_ptr<int32_t[]> acc;
 };
 
 // Marks the outputs that any changed input of the band's taps reaches.
@@ -129,25 +119,26 @@ bool cheaper_afresh(const LayerShape& s, const RowWork& by_change, int64_t macs_
 void finish(const Context& context, const LayerSpec& layer, const Accumulators& acc, MaskView touched,
             const TensorView& y, int32_t begin, int32_t end) {
     const Program& program = context.stream.program();
+    const auto args_of = [&](size_t reader) {
+        return quantize_args(context, program.quantized[layer.readers[reader]], y, begin, end);
+    };
+    if (layer.to_grid) {
+        // A refresh keeps what is held, and nothing else is wanted.
+        if (context.keep_held) return;
+        const LayerSpec::ToGrid& grid = *layer.to_grid;
+        const RequantizeArgs args{acc, grid.scale.data(), grid.bias.data(), grid.low, grid.high.data()};
+        return context.kernels.requantize(args, args_of(0));
+    }
     const int32_t groups = layer.depthwise ? 1 : layer.shape.groups;
     const EpilogueArgs epilogue{acc, groups, layer.shape.out_channels / groups, layer.scale.data(),
                                 layer.bias.data(), layer.activated, layer.activation, layer.a, layer.b,
                                 touched, y, begin, end};
     if (layer.readers.empty() || context.keep_held) return context.kernels.epilogue(epilogue);
-    const QuantizedSpec& first = program.quantized[layer.readers[0]];
     const bool clamp = !layer.activated || layer.activation == UnaryKind::relu ||
                        layer.activation == UnaryKind::clip;
-    const bool at_once = clamp && groups == 1 && first.groups == 1;
-    if (at_once) {
-        const bool store = program.tensors[layer.y].offset >= 0 || layer.readers.size() > 1;
-        context.kernels.finish(epilogue, quantize_args(context, first, y, begin, end), store);
-    } else {
-        context.kernels.epilogue(epilogue);
-    }
-    for (size_t i = at_once ? 1 : 0; i < layer.readers.size(); ++i) {
-        const QuantizedSpec& q = program.quantized[layer.readers[i]];
-        context.kernels.quantize(quantize_args(context, q, y, begin, end));
-    }
+    const bool at_once = clamp && groups == 1 && program.quantized[layer.readers[0]].groups == 1;
+    at_once ? context.kernels.finish(epilogue, args_of(0)) : context.kernels.epilogue(epilogue);
+    for (size_t i = at_once ? 1 : 0; i < layer.readers.size(); ++i) context.kernels.quantize(args_of(i));
 }
 
 }  // namespace
@@ -179,8 +170,6 @@ void ReuseStep::run(Context& context) const {
     const bool stored = program_.tensors[layer.y].offset >= 0;
     const int64_t row_floats = int64_t(s.out_width) * s.out_channels;
     const int64_t row_acc = int64_t(s.out_width) * layer.pixel_stride;
-    const int64_t row_bytes = 4 * (row_acc + row_floats);
-    const int32_t band = int32_t(std::clamp<int64_t>(band_bytes / row_bytes, 1, s.out_rows));
     const Mode mode = context.snap ? Mode::dense : program_.mode();
     std::atomic<int64_t> macs_done{0};
     std::atomic<int32_t> delta_rows{0}, dense_rows{0};
@@ -199,16 +188,16 @@ void ReuseStep::run(Context& context) const {
         macs_done += dense ? afresh : by_change.products * s.group_out();
         (dense ? dense_rows : delta_rows) += end - begin;
     };
-    auto bring_up_to_date = [&](int32_t begin, int32_t end, Scratch& scratch) {
+    auto bring_up_to_date = [&](int32_t begin, int32_t end, FrameRoom::Band& room) {
         if (context.snap)
             for (int32_t r = begin; r < end; ++r) touched.fill_row(r);
         else
             touch_rows(f, begin, end);
         // A scratch band is addressed like the whole tensor, of which only its rows exist.
         TensorView y = context.tensor(layer.y);
-        if (!stored) y.data = scratch.values.get() - begin * row_floats;
+        if (!stored) y.data = room.values.data() - begin * row_floats;
         Accumulators acc = stream.accumulators(layer);
-        if (!layer.keeps_accumulators) acc.data = scratch.acc.get() - begin * row_acc;
+        if (!layer.keeps_accumulators) acc.data = room.acc.data() - begin * row_acc;
         bool any = false;
         for (int32_t r = begin; r < end && !any; ++r) any = touched.row_any(r);
         if (any) {
@@ -223,10 +212,11 @@ void ReuseStep::run(Context& context) const {
         }
         if (any || !layer.readers.empty()) finish(context, layer, acc, touched, y, begin, end);
     };
-    const int32_t grain = std::max(1, int32_t(8192 / row_bytes));
-    context.pool.for_rows(s.out_rows, grain, [&](int32_t begin, int32_t end) {
-        Scratch scratch(stored ? 0 : band * row_floats, layer.keeps_accumulators ? 0 : band * row_acc);
-        for (int32_t r = begin; r < end; r += band) bring_up_to_date(r, std::min(end, r + band), scratch);
+    const int32_t grain = std::max(1, int32_t(2048 / (row_acc + row_floats)));
+    context.pool.for_rows(s.out_rows, grain, [&](int32_t begin, int32_t end, int worker) {
+        FrameRoom::Band& room = context.room.bands[worker];
+        for (int32_t r = begin; r < end; r += layer.band)
+            bring_up_to_date(r, std::min(end, r + layer.band), room);
     });
     if (context.keep_held)
         for (QuantizedId id : layer.readers) quantize_nothing(context, program_.quantized[id]);

@@ -159,8 +159,8 @@ MaskView Context::mask(TensorId id) const { return stream.mask(id); }
 
 ChangeList Context::changes(const QuantizedSpec& q) const {
     ChangeList changes = stream.changes(q);
-    changes.channel = list_channel + q.list_offset;
-    changes.delta = list_delta + q.list_offset;
+    changes.channel = room.channel.data() + q.list_offset;
+    changes.delta = room.delta.data() + q.list_offset;
     return changes;
 }
 

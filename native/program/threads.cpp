@@ -12,7 +12,7 @@ constexpr int chunks_per_thread = 4;
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { loop(); });
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { loop(i); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -38,28 +38,28 @@ void ThreadPool::run(int32_t n, int32_t grain, Call call, void* self) {
         std::lock_guard<std::mutex> lock(mutex_);
         if (sleeping_ > 0) wake_.notify_all();
     }
-    while (claim_one()) {
+    while (claim_one(0)) {
     }
     while (open_.load(std::memory_order_acquire) > 0) _mm_pause();
 }
 
-bool ThreadPool::claim_one() {
+bool ThreadPool::claim_one(int worker) {
     int32_t left = unclaimed_.load(std::memory_order_acquire);
     while (left > 0 && !unclaimed_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel)) {
     }
     if (left <= 0) return false;
     const int32_t begin = (left - 1) * chunk_;
     const int32_t end = begin + chunk_ < rows_ ? begin + chunk_ : rows_;
-    call_(self_, begin, end);
+    call_(self_, begin, end, worker);
     open_.fetch_sub(1, std::memory_order_acq_rel);
     return true;
 }
 
-void ThreadPool::loop() {
+void ThreadPool::loop(int worker) {
     for (;;) {
         int idle = 0;
         while (idle < spins_before_sleep) {
-            if (claim_one()) {
+            if (claim_one(worker)) {
                 idle = 0;
             } else {
                 ++idle;

@@ -23,11 +23,11 @@ void permuted_rows(void (*permute)(const W*, W*, int32_t), Report& report) {
 }
 
 struct Axis {
-    std::vector<int32_t> begin, reach_begin, reach, grid;
+    std::vector<int32_t> begin, reach_begin, reach, grid, whole;
     std::vector<Tap> taps;
-    int32_t inputs, outputs, extent;
+    int32_t inputs, outputs, extent, spacing;
     AxisTaps view() const {
-        return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data()};
+        return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data(), whole.data(), spacing};
     }
 };
 
@@ -37,7 +37,7 @@ Axis make_axis(int32_t inputs, int32_t extent, int32_t stride, int32_t pad, int3
     const int32_t reach = dilation * (extent - 1);
     const int32_t outputs = transposed ? (inputs - 1) * stride - 2 * pad + reach + 1
                                        : (inputs + 2 * pad - reach - 1) / stride + 1;
-    Axis axis{{0}, {0}, {}, {}, {}, inputs * batch, outputs * batch, extent};
+    Axis axis{{0}, {0}, {}, {}, {}, {}, inputs * batch, outputs * batch, extent, transposed ? 0 : dilation};
     std::vector<std::vector<int32_t>> reached(inputs * batch);
     for (int32_t b = 0; b < batch; ++b)
         for (int32_t o = 0; o < outputs; ++o) {
@@ -51,6 +51,8 @@ Axis make_axis(int32_t inputs, int32_t extent, int32_t stride, int32_t pad, int3
                 reached[b * inputs + i].push_back(b * outputs + o);
             }
             axis.begin.push_back(int32_t(axis.taps.size()));
+            const bool whole = !transposed && axis.begin.back() - axis.begin.end()[-2] == extent;
+            axis.whole.push_back(whole ? axis.grid.end()[-extent] : -1);
         }
     for (const std::vector<int32_t>& list : reached) {
         axis.reach.insert(axis.reach.end(), list.begin(), list.end());
@@ -82,12 +84,16 @@ std::vector<Geometry> geometries() {
 template <class W>
 struct Packed {
     Packed(const LayerShape& s, Random& random)
-        : stride(padded(s.group_out(), 16)), tap_rows(padded(s.group_in(), 2)),
-          natural(int64_t(s.groups) * s.row_taps * s.col_taps * tap_rows * stride, 64), packed(natural) {
+        : stride(padded(s.group_out(), 16)),
+          lines(s.groups == 1 && s.col_taps > 1 && s.cols.spacing == 1 &&
+                s.col_taps * s.in_channels <= longest_line),
+          tap_rows(lines ? s.in_channels : padded(s.group_in(), 2)),
+          line_rows(padded(s.col_taps * tap_rows, 2)),
+          natural(int64_t(s.groups) * s.row_taps * line_rows * stride, 64), packed(natural) {
         const int32_t largest = sizeof(W) == 1 ? INT8_MAX : INT16_MAX;
         for (int64_t row = 0; row * stride < natural.size(); ++row)
             for (int32_t o = 0; o < s.group_out(); ++o)
-                if (row % tap_rows < s.group_in())
+                if (row % line_rows < s.col_taps * tap_rows && row % line_rows % tap_rows < s.group_in())
                     natural[row * stride + o] =
                         W(random.chance(0.02) ? -largest - 1 : random.integer(-largest, largest));
     }
@@ -96,9 +102,11 @@ struct Packed {
             permute(natural.data() + at, packed.data() + at, outputs);
     }
     Weights view(const Buffer<W>& data) const {
-        return {data.data(), int32_t(8 * sizeof(W)), stride, tap_rows};
+        return {data.data(), int32_t(8 * sizeof(W)), stride, tap_rows, line_rows, lines};
     }
-    int32_t stride, tap_rows;
+    int32_t stride;
+    bool lines;
+    int32_t tap_rows, line_rows;
     Buffer<W> natural, packed;
 };
 

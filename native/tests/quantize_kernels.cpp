@@ -201,11 +201,20 @@ void finish_case(const EpilogueCase& e, const QuantizeCase& c, bool store, const
                 expected.held[p * c.channels + i] = actual.held[p * c.channels + i] = int16_t(near);
         }
     std::memcpy(y.data(), y_actual.data(), size_t(y.size()) * sizeof(float));
-    tables.scalar.finish(from.arguments(e, first, y), expected.arguments(c, rule, y, from.touched, first),
-                         store);
-    tables.tested.finish(from.arguments(e, first, y_actual),
-                         actual.arguments(c, rule, y_actual, from.touched, first), store);
-    if (store) report.same(y, y_actual, "y");
+    const QuantizeArgs expected_args = expected.arguments(c, rule, y, from.touched, first);
+    const QuantizeArgs actual_args = actual.arguments(c, rule, y_actual, from.touched, first);
+    if (store) {
+        tables.scalar.finish(from.arguments(e, first, y), expected_args);
+        tables.tested.finish(from.arguments(e, first, y_actual), actual_args);
+    } else {
+        const EpilogueArgs plain = from.arguments(e, first, y);
+        Buffer<float> high(c.channels, 32);
+        high.fill([&] { return random.chance(0.5) ? c.limit : random.real(0.0f, c.limit); });
+        const RequantizeArgs args{plain.acc, plain.scale, plain.bias, e.kind < 0 ? -c.limit : 0.0f, high.data()};
+        tables.scalar.requantize(args, expected_args);
+        tables.tested.requantize(args, actual_args);
+    }
+    report.same(y, y_actual, "y");
     same_quantized(c, expected, actual, first, report);
 }
 

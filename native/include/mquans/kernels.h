@@ -25,6 +25,8 @@ struct AxisTaps {
     const int32_t* reach_begin;  // [inputs + 1] into reach
     const int32_t* reach;        // output indices
     const int32_t* grid;         // [outputs][taps] input index, or -1 on padding
+    const int32_t* whole;        // [outputs] input of the first tap if tap t reads that + t * spacing for
+    int32_t spacing;             //   every t, all inside; else -1
 };
 
 // Shape of a reuse layer. A linear layer is a 1x1 convolution over its rows.
@@ -38,15 +40,21 @@ struct LayerShape {
     MQ_INLINE int32_t group_out() const { return out_channels / groups; }
 };
 
-// Packed integer weights [group][row_tap][col_tap][input row][row_stride]: one row of group_out outputs
-// per input of the group, padded to 16, permuted inside as the instruction set's kernels want them.
-// input rows are padded to even with a zero row, so that inputs can be taken in pairs.
+// Packed integer weights: one row of group_out outputs, padded to 16, for each input that an output of
+// the group sees, permuted inside as the instruction set's kernels want them. Row of input c of tap
+// (row_tap, col_tap) of a group: row_tap * line_rows + col_tap * tap_rows + c. Taps are padded to an even
+// number of rows with zeros, so that inputs can be taken in pairs; with `lines` not taps but whole kernel
+// lines are: their inputs lie in one piece where pixels have few channels.
 struct Weights {
     const void* data;
     int32_t bits;        // 8 or 16
     int32_t row_stride;  // elements
-    int32_t tap_rows;    // rows per tap
+    int32_t tap_rows, line_rows;
+    bool lines;
 };
+
+// Longest kernel line, in inputs, that is packed in one piece.
+constexpr int32_t longest_line = 128;
 
 // Accumulators [out pixel][group][group_stride] in natural order; group_stride = group_out padded to 16.
 struct Accumulators {
@@ -124,6 +132,16 @@ struct EpilogueArgs {
     int32_t row_begin, row_end;
 };
 
+// From accumulators straight onto the grid of the only reader, with no float value in between:
+// g = rint(clamp(acc * scale + bias, low, high)), all in grid units. Tables reach C + 32.
+struct RequantizeArgs {
+    Accumulators acc;
+    const float* scale;
+    const float* bias;
+    float low;
+    const float* high;
+};
+
 struct UnaryArgs {
     UnaryKind kind;
     float a, b;
@@ -149,8 +167,10 @@ struct KernelTable {
     void (*depthwise)(const DenseArgs&);
     void (*epilogue)(const EpilogueArgs&);
     // Epilogue and quantize of its result at once, for layers and readers of one group and for no
-    // activation, relu or clip. y has room for the rows at hand; it need not be written unless `store`.
-    void (*finish)(const EpilogueArgs&, const QuantizeArgs&, bool store);
+    // activation, relu or clip.
+    void (*finish)(const EpilogueArgs&, const QuantizeArgs&);
+    // The same where nobody else reads the result: `x.data` is not touched.
+    void (*requantize)(const RequantizeArgs&, const QuantizeArgs&);
     void (*unary)(const UnaryArgs&);
     const OpLoops* ops;
 };

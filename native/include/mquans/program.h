@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,10 +18,17 @@ namespace mquans {
 class Stream;
 struct QuantizedSpec;
 
-// Room for the change lists of one frame: lent by the program, since lists do not outlive a frame.
-struct ChangeLists {
+// What lives only while a frame is computed; lent by the program.
+struct FrameRoom {
+    // Change lists.
     std::vector<uint16_t> channel;
     std::vector<int16_t> delta;
+    // Per worker: accumulators and outputs of the band at hand, where the stream keeps none.
+    struct Band {
+        std::vector<int32_t> acc;
+        std::vector<float> values;
+    };
+    std::vector<Band> bands;
 };
 
 using TensorId = int32_t;
@@ -40,8 +48,7 @@ struct Context {
     const KernelTable& kernels;
     bool snap;       // recompute everything, whatever the masks say
     bool keep_held;  // with snap: from the held values as they are (refresh)
-    uint16_t* list_channel;  // room for change lists, shared by the streams of a session
-    int16_t* list_delta;
+    FrameRoom& room;
 
     TensorView tensor(TensorId id) const;
     MaskView mask(TensorId id) const;
@@ -81,7 +88,8 @@ struct QuantizedSpec {
 
 // Owner of the tables behind a LayerShape.
 struct Axis {
-    std::vector<int32_t> begin, reach_begin, reach, grid;
+    std::vector<int32_t> begin, reach_begin, reach, grid, whole;
+    int32_t spacing = 0;
     std::vector<Tap> taps;
     // Outputs with taps on padding, and how many.
     std::vector<std::pair<int32_t, int32_t>> partial;
@@ -90,6 +98,9 @@ struct Axis {
     Axis(const std::vector<int32_t>& grid, int32_t taps, int32_t inputs);
     Axis() = default;
     AxisTaps view() const;
+
+private:
+    void find_whole(int32_t tap_count);
 };
 
 // A reuse layer: integer weights, and what follows the accumulators.
@@ -104,7 +115,8 @@ struct LayerSpec {
     int32_t weight_bits;
     std::vector<int8_t> weights8;    // packed
     std::vector<int16_t> weights16;  // packed; depthwise always
-    int32_t row_stride, tap_rows;
+    int32_t row_stride, tap_rows, line_rows;  // as Weights has them
+    bool lines;
     std::vector<float> scale, bias;  // [group][group_stride]
     bool activated;
     UnaryKind activation;
@@ -113,15 +125,22 @@ struct LayerSpec {
     int32_t group_stride, pixel_stride;
     int64_t macs;  // of one dense evaluation, taps on padding not counted
     int32_t step;
+    int32_t band;  // output rows that are worked on at once
     std::vector<QuantizedId> readers;  // of y that are brought up to date with it
+    // Set when the one reader's grid is all that is wanted of y: see RequantizeArgs.
+    struct ToGrid {
+        std::vector<float> scale, bias, high;
+        float low;
+    };
+    std::optional<ToGrid> to_grid;
 
     Weights weights() const {
         const void* data = weights16.empty() ? static_cast<const void*>(weights8.data())
                                              : static_cast<const void*>(weights16.data());
-        return {data, weights16.empty() ? 8 : 16, row_stride, tap_rows};
+        return {data, weights16.empty() ? 8 : 16, row_stride, tap_rows, line_rows, lines};
     }
     int64_t acc_size() const { return int64_t(shape.out_rows) * shape.out_width * pixel_stride; }
-    // Weights [group][tap][tap_rows][row_stride] with the outputs in natural order.
+    // The weights with the outputs in natural order.
     std::vector<int16_t> natural_weights(const KernelTable& kernels) const;
 };
 
@@ -197,16 +216,18 @@ public:
     std::vector<int16_t> zeros;  // what kernels read for padding: as long as any layer needs
 
 private:
-    std::unique_ptr<ChangeLists> take_lists();
-    void give_back(std::unique_ptr<ChangeLists> lists);
+    void find_readers();
+    void place_lists();
+    std::unique_ptr<FrameRoom> take_room();
+    void give_back(std::unique_ptr<FrameRoom> room);
 
     const KernelTable& kernels_;
     ThreadPool pool_;
     Mode mode_;
     std::vector<std::unique_ptr<Step>> steps_;
-    int64_t lists_size_ = 0;
-    std::mutex lists_mutex_;
-    std::vector<std::unique_ptr<ChangeLists>> free_lists_;
+    int64_t lists_size_ = 0, band_acc_ = 0, band_values_ = 0;
+    std::mutex rooms_mutex_;
+    std::vector<std::unique_ptr<FrameRoom>> free_rooms_;
     std::mutex pool_mutex_;
 };
 

@@ -60,13 +60,13 @@ public:
     std::vector<int64_t> step_ns;      // filled when `profile`
     bool profile = false;
 
-    // The lists of the frame at hand; a copy of the stream starts without.
-    struct FrameLists {
-        std::unique_ptr<ChangeLists> held;
-        FrameLists() = default;
-        FrameLists(const FrameLists&) {}
+    // Of the frame at hand; a copy of the stream starts without.
+    struct Room {
+        std::unique_ptr<FrameRoom> lent;
+        Room() = default;
+        Room(const Room&) {}
     };
-    FrameLists lists;
+    Room room;
 
     const Program& program() const { return *program_; }
 

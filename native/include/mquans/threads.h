@@ -20,26 +20,35 @@ public:
 
     int threads() const { return int(workers_.size()) + 1; }
 
-    // Calls f(begin, end) for chunks that cover [0, n); returns when all are done. `grain` is the
-    // smallest chunk worth handing to another thread. One caller at a time.
+    // Calls f(begin, end), or f(begin, end, worker) with the worker's index, for chunks that cover
+    // [0, n); returns when all are done. `grain` is the smallest chunk worth handing to another thread.
+    // One caller at a time.
     template <class F>
     void for_rows(int32_t n, int32_t grain, F&& f) {
         if (workers_.empty() || n <= grain) {
-            if (n > 0) f(0, n);
+            if (n > 0) apply(f, 0, n, 0);
             return;
         }
         using Function = std::remove_reference_t<F>;
-        auto call = [](void* self, int32_t begin, int32_t end) {
-            (*static_cast<Function*>(self))(begin, end);
+        auto call = [](void* self, int32_t begin, int32_t end, int worker) {
+            apply(*static_cast<Function*>(self), begin, end, worker);
         };
         run(n, grain, call, &f);
     }
 
 private:
-    using Call = void (*)(void*, int32_t, int32_t);
+    using Call = void (*)(void*, int32_t, int32_t, int);
+
+    template <class F>
+    static void apply(F& f, int32_t begin, int32_t end, int worker) {
+        if constexpr (std::is_invocable_v<F&, int32_t, int32_t, int>)
+            f(begin, end, worker);
+        else
+            f(begin, end);
+    }
     void run(int32_t n, int32_t grain, Call call, void* self);
-    bool claim_one();
-    void loop();
+    bool claim_one(int worker);
+    void loop(int worker);
 
     std::vector<std::thread> workers_;
     std::mutex mutex_;

@@ -18,10 +18,11 @@ void run(const DeltaArgs& a) {
                         const Tap rt = s.rows.taps[i], ct = s.cols.taps[j];
                         const int64_t segment =
                             (int64_t(rt.input) * s.in_width + ct.input) * s.groups + g;
-                        const int64_t tap = (int64_t(g) * s.row_taps + rt.tap) * s.col_taps + ct.tap;
+                        const int64_t first = (int64_t(g) * s.row_taps + rt.tap) * a.weights.line_rows +
+                                              int64_t(ct.tap) * a.weights.tap_rows;
                         const uint32_t begin = a.changes->begin[segment];
                         for (uint32_t n = begin; n < begin + a.changes->count[segment]; ++n) {
-                            const int64_t row = tap * a.weights.tap_rows + a.changes->channel[n];
+                            const int64_t row = first + a.changes->channel[n];
                             const W* w = weights + row * a.weights.row_stride;
                             for (int32_t o = 0; o < s.group_out(); ++o)
                                 acc[o] = int32_t(uint32_t(acc[o]) +

@@ -65,8 +65,8 @@ void run(const DeltaArgs& a) {
                                            pixel<W, 5>, pixel<W, 6>, pixel<W, 7>, pixel<W, 8>, pixel<W, 9>};
     const Pixel<W> update = by_rest[(full - blocks * max_full) * 2 + half];
     const int64_t stride = a.weights.row_stride;
-    const int64_t tap_size = a.weights.tap_rows * stride;
-    const int64_t group_size = s.row_taps * s.col_taps * tap_size;
+    const int64_t tap_size = a.weights.tap_rows * stride, line_size = a.weights.line_rows * stride;
+    const int64_t group_size = s.row_taps * line_size;
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
         const Tap* row_first = s.rows.taps + s.rows.begin[r];
         const Tap* row_last = s.rows.taps + s.rows.begin[r + 1];
@@ -84,10 +84,9 @@ void run(const DeltaArgs& a) {
                         const int64_t segment = p * s.groups + g;
                         const int32_t n = changes.count[segment];
                         if (!n) continue;
-                        const int64_t tap = int64_t(rt->tap) * s.col_taps + ct->tap;
                         const uint32_t begin = changes.begin[segment];
                         runs[count++] = {changes.channel + begin, changes.delta + begin,
-                                         weights + tap * tap_size, n};
+                                         weights + rt->tap * line_size + ct->tap * tap_size, n};
                         if (count == max_runs) {
                             update(runs, count, stride, blocks, out);
                             count = 0;

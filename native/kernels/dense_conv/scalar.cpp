@@ -20,9 +20,10 @@ void run(const DenseArgs& a) {
                         const int16_t* q = a.held +
                                            (int64_t(rt.input) * s.in_width + ct.input) * s.in_channels +
                                            g * s.group_in();
-                        const int64_t tap = (int64_t(g) * s.row_taps + rt.tap) * s.col_taps + ct.tap;
+                        const int64_t first = (int64_t(g) * s.row_taps + rt.tap) * a.weights.line_rows +
+                                              int64_t(ct.tap) * a.weights.tap_rows;
                         for (int32_t c = 0; c < s.group_in(); ++c) {
-                            const W* w = weights + (tap * a.weights.tap_rows + c) * a.weights.row_stride;
+                            const W* w = weights + (first + c) * a.weights.row_stride;
                             for (int32_t o = 0; o < s.group_out(); ++o)
                                 acc[o] = int32_t(uint32_t(acc[o]) + uint32_t(int32_t(w[o]) * q[c]));
                         }

@@ -1,5 +1,7 @@
 // Depthwise convolution: every touched pixel afresh from the held values, which costs about what
 // applying the changes would, and needs no lists. Taps are taken in pairs, channels in vectors.
+#include <type_traits>
+
 #include "kernels/kernels_isa.h"
 #include "kernels/simd/lanes.h"
 
@@ -7,147 +9,145 @@ namespace mquans::MQ_ISA {
 namespace {
 
 constexpr int tile_pixels = 4;
-constexpr int32_t step = 2 * lanes;   // channels at once
-constexpr int32_t max_taps = 128;     // of one tile; larger kernels are taken in parts
+constexpr int32_t step = 2 * lanes;  // channels at once
+constexpr int32_t max_taps = 64;     // at once; larger kernels are taken in parts
 
-// The held values under the taps of a tile, in pairs of taps. Taps outside the input read zeros.
-template <int PIXELS>
-struct Scattered {
-    static constexpr int pixels = PIXELS;
-    const int16_t* held[max_taps][PIXELS];
-    const int16_t* weights[max_taps];
-    int32_t taps = 0;
-
-    MQ_INLINE const int16_t* at(int32_t t, int j) const { return held[t][j]; }
-    MQ_INLINE void repeat_last() {
-        for (int j = 0; j < PIXELS; ++j) held[taps][j] = held[taps - 1][j];
-    }
+// The taps of one output row that are taken at once: where their inputs and weights lie.
+struct RowTaps {
+    const int16_t* held[max_taps + 1];     // of input column 0
+    const int16_t* shifted[max_taps + 1];  // the same seen from the first tap's column
+    const int16_t* weights[max_taps + 1];
+    int32_t column[max_taps + 1];          // column of the tap within the kernel
+    int32_t count = 0;                     // even
+    bool first;                            // outputs start from zero
 };
 
-// The same for neighbouring pixels away from the borders: each tap moves on by one step per pixel.
+// Neighbouring pixels away from the borders look the same way at shifted inputs.
 struct Neighbours {
-    static constexpr int pixels = tile_pixels;
-    const int16_t* held[max_taps];
-    const int16_t* weights[max_taps];
-    int32_t taps = 0;
-    int64_t step;
-
-    MQ_INLINE const int16_t* at(int32_t t, int j) const { return held[t] + j * step; }
-    MQ_INLINE void repeat_last() { held[taps] = held[taps - 1]; }
+    const RowTaps& taps;
+    int64_t offset, step;
+    MQ_INLINE const int16_t* held(int32_t t, int j) const { return taps.shifted[t] + offset + j * step; }
 };
 
-// Adds the window's taps to all channels of the tile's outputs; `first` starts them from zero.
-template <class Window>
-void apply(const DenseArgs& a, Window& window, int32_t r, const int32_t* xs, bool first) {
-    constexpr int pixels = Window::pixels;
-    if (window.taps & 1) {
-        const LayerShape& s = *a.shape;
-        const int64_t zero_row = int64_t(s.row_taps) * s.col_taps * a.weights.row_stride;
-        window.repeat_last();
-        window.weights[window.taps++] = static_cast<const int16_t*>(a.weights.data) + zero_row;
-    }
-    int32_t* out[pixels];
-    for (int j = 0; j < pixels; ++j)
-        out[j] = a.acc.data + (int64_t(r) * a.shape->out_width + xs[j]) * a.acc.pixel_stride;
-    for (int32_t c = 0; c < a.shape->in_channels; c += step) {
+// On padding a pixel reads zeros.
+struct AtBorder {
+    const int16_t* inputs[max_taps + 1];
+    MQ_INLINE const int16_t* held(int32_t t, int) const { return inputs[t]; }
+};
+
+// Applies the taps to all channels of neighbouring outputs.
+template <int PIXELS, class Window>
+MQ_FORCE void apply(const DenseArgs& a, const RowTaps& taps, const Window& window, int32_t* out) {
+    const int32_t stride = a.acc.pixel_stride, count = taps.count;
+    for (int32_t c = 0, channels = a.shape->in_channels; c < channels; c += step) {
         // Accumulators are padded to 16 channels; with wider steps the upper half may lie beyond.
-        const bool upper = c + lanes < a.acc.pixel_stride;
-        I32 acc[pixels][2];
-        for (int j = 0; j < pixels; ++j) acc[j][0] = acc[j][1] = zero32();
-        for (int32_t t = 0; t < window.taps; t += 2) {
-            const I16 w0 = load_full(window.weights[t] + c), w1 = load_full(window.weights[t + 1] + c);
+        const bool upper = c + lanes < stride;
+        I32 acc[PIXELS][2];
+        for (int j = 0; j < PIXELS; ++j) acc[j][0] = acc[j][1] = zero32();
+        for (int32_t t = 0; t < count; t += 2) {
+            const I16 w0 = load_full(taps.weights[t] + c), w1 = load_full(taps.weights[t + 1] + c);
             const I16 lo = low(w0, w1), hi = high(w0, w1);
-            for (int j = 0; j < pixels; ++j) {
-                const I16 q0 = load_full(window.at(t, j) + c), q1 = load_full(window.at(t + 1, j) + c);
+            for (int j = 0; j < PIXELS; ++j) {
+                const I16 q0 = load_full(window.held(t, j) + c), q1 = load_full(window.held(t + 1, j) + c);
                 acc[j][0] = dot(acc[j][0], low(q0, q1), lo);
                 acc[j][1] = dot(acc[j][1], high(q0, q1), hi);
             }
         }
-        for (int j = 0; j < pixels; ++j) {
-            natural(acc[j][0], acc[j][1]);
-            if (!first) {
-                acc[j][0] = add32(acc[j][0], load32(out[j] + c));
-                if (upper) acc[j][1] = add32(acc[j][1], load32(out[j] + c + lanes));
-            }
-            store32(out[j] + c, acc[j][0]);
-            if (upper) store32(out[j] + c + lanes, acc[j][1]);
-        }
-    }
-    window.taps = 0;
-}
-
-// Fills the window tap by tap with `place(t, row_of_held_values, tap_column)` and applies it.
-template <class Window, class Place>
-MQ_FORCE void tile(const DenseArgs& a, Window& window, int32_t r, const int32_t* xs, Place&& place) {
-    const LayerShape& s = *a.shape;
-    const int16_t* weights = static_cast<const int16_t*>(a.weights.data);
-    bool first = true;
-    for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i) {
-        const Tap rt = s.rows.taps[i];
-        const int16_t* line = a.held + int64_t(rt.input) * s.in_width * s.in_channels;
-        for (int32_t ct = 0; ct < s.col_taps; ++ct) {
-            if (window.taps == max_taps - 2) {
-                apply(a, window, r, xs, first);
-                first = false;
-            }
-            const int32_t t = window.taps++;
-            window.weights[t] = weights + (int64_t(rt.tap) * s.col_taps + ct) * a.weights.row_stride;
-            place(t, line, ct);
-        }
-    }
-    apply(a, window, r, xs, first);
-}
-
-template <int PIXELS>
-void scattered_tile(const DenseArgs& a, int32_t r, const int32_t* xs) {
-    const LayerShape& s = *a.shape;
-    Scattered<PIXELS> window;
-    tile(a, window, r, xs, [&](int32_t t, const int16_t* line, int32_t ct) {
         for (int j = 0; j < PIXELS; ++j) {
-            const int32_t col = s.cols.grid[int64_t(xs[j]) * s.col_taps + ct];
-            window.held[t][j] = col < 0 ? a.zeros : line + int64_t(col) * s.in_channels;
+            int32_t* to = out + int64_t(j) * stride + c;
+            natural(acc[j][0], acc[j][1]);
+            if (!taps.first) {
+                acc[j][0] = add32(acc[j][0], load32(to));
+                if (upper) acc[j][1] = add32(acc[j][1], load32(to + lanes));
+            }
+            store32(to, acc[j][0]);
+            if (upper) store32(to + lanes, acc[j][1]);
         }
-    });
+    }
 }
 
-// Inputs between the pixels of a tile, or 0 when they are not neighbours well inside the input.
-MQ_FORCE int32_t neighbour_step(const LayerShape& s, const int32_t* xs) {
-    if (xs[tile_pixels - 1] - xs[0] != tile_pixels - 1) return 0;
-    const int32_t* first = s.cols.grid + int64_t(xs[0]) * s.col_taps;
-    const int32_t* second = first + s.col_taps;
-    const int32_t* last = first + (tile_pixels - 1) * s.col_taps;
-    const int32_t step = second[0] - first[0];
-    for (int32_t ct = 0; ct < s.col_taps; ++ct)
-        if (first[ct] < 0 || last[ct] - first[ct] != (tile_pixels - 1) * step) return 0;
-    return step;
-}
-
-void full_tile(const DenseArgs& a, int32_t r, const int32_t* xs) {
+void border(const DenseArgs& a, const RowTaps& taps, int32_t x, int32_t* out) {
     const LayerShape& s = *a.shape;
-    const int32_t between = neighbour_step(s, xs);
-    if (!between) return scattered_tile<tile_pixels>(a, r, xs);
-    const int32_t* first = s.cols.grid + int64_t(xs[0]) * s.col_taps;
-    Neighbours window;
-    window.step = int64_t(between) * s.in_channels;
-    tile(a, window, r, xs, [&](int32_t t, const int16_t* line, int32_t ct) {
-        window.held[t] = line + int64_t(first[ct]) * s.in_channels;
-    });
+    const int32_t* columns = s.cols.grid + int64_t(x) * s.col_taps;
+    AtBorder window;
+    for (int32_t t = 0; t < taps.count; ++t) {
+        const int32_t column = columns[taps.column[t]];
+        window.inputs[t] = column < 0 ? a.zeros : taps.held[t] + int64_t(column) * s.in_channels;
+    }
+    apply<1>(a, taps, window, out);
+}
+
+// Touched pixels [begin, end) of a row. Outputs of one row that are whole read inputs at equal steps.
+void run(const DenseArgs& a, const RowTaps& taps, int32_t* row, int32_t begin, int32_t end) {
+    const LayerShape& s = *a.shape;
+    const int32_t* whole = s.cols.whole;
+    const int64_t stride = a.acc.pixel_stride, channels = s.in_channels;
+    int32_t x = begin;
+    while (x < end) {
+        if (whole[x] < 0) {
+            border(a, taps, x, row + x * stride);
+            ++x;
+            continue;
+        }
+        const int32_t between = x + 1 < end && whole[x + 1] >= 0 ? whole[x + 1] - whole[x] : 0;
+        int32_t last = x + 1;
+        while (last < end && whole[last] >= 0 && whole[last] - whole[last - 1] == between) ++last;
+        const auto tile = [&](auto pixels, int32_t at) {
+            apply<pixels()>(a, taps, Neighbours{taps, whole[at] * channels, between * channels},
+                            row + at * stride);
+        };
+        using Full = std::integral_constant<int, tile_pixels>;
+        const int32_t length = last - x;
+        if (length >= tile_pixels && taps.first) {
+            for (; x + tile_pixels <= last; x += tile_pixels) tile(Full(), x);
+            // The last tile starts early and computes some outputs once more.
+            if (x < last) tile(Full(), last - tile_pixels);
+        } else {
+            for (; x + 1 < last; x += 2) tile(std::integral_constant<int, 2>(), x);
+            if (x < last) tile(std::integral_constant<int, 1>(), x);
+        }
+        x = last;
+    }
+}
+
+void rows(const DenseArgs& a, RowTaps& taps, int32_t r) {
+    if (taps.count & 1) {
+        const LayerShape& s = *a.shape;
+        const int32_t t = taps.count++;
+        taps.held[t] = taps.held[t - 1];
+        taps.shifted[t] = taps.shifted[t - 1];
+        taps.column[t] = taps.column[t - 1];
+        taps.weights[t] = static_cast<const int16_t*>(a.weights.data) +
+                          int64_t(s.row_taps) * s.col_taps * a.weights.row_stride;
+    }
+    int32_t* row = a.acc.data + int64_t(r) * a.shape->out_width * a.acc.pixel_stride;
+    for_each_run(a.touched.row(r), a.touched.width,
+                 [&](int32_t begin, int32_t end) { run(a, taps, row, begin, end); });
+    taps.count = 0;
+    taps.first = false;
 }
 
 }  // namespace
 
 void depthwise(const DenseArgs& a) {
+    const LayerShape& s = *a.shape;
+    const int16_t* weights = static_cast<const int16_t*>(a.weights.data);
+    RowTaps taps;
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
-        int32_t xs[tile_pixels];
-        int n = 0;
-        for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
-            xs[n++] = x;
-            if (n == tile_pixels) {
-                full_tile(a, r, xs);
-                n = 0;
+        if (!a.touched.row_any(r)) continue;
+        taps.first = true;
+        for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i)
+            for (int32_t ct = 0; ct < s.col_taps; ++ct) {
+                const Tap rt = s.rows.taps[i];
+                const int16_t* line = a.held + int64_t(rt.input) * s.in_width * s.in_channels;
+                const int32_t t = taps.count++;
+                taps.held[t] = line;
+                taps.shifted[t] = line + int64_t(ct) * s.cols.spacing * s.in_channels;
+                taps.column[t] = ct;
+                taps.weights[t] = weights + (int64_t(rt.tap) * s.col_taps + ct) * a.weights.row_stride;
+                if (taps.count == max_taps) rows(a, taps, r);
             }
-        });
-        for (int j = 0; j < n; ++j) scattered_tile<1>(a, r, xs + j);
+        if (taps.count || taps.first) rows(a, taps, r);
     }
 }
 

@@ -24,6 +24,8 @@ using Bits = uint32_t;
 
 constexpr int step = 32;
 using Delta = __m512i;
+using Grid = __m512i;
+using Changed = Bits;
 
 // Float values of one vector of channels; lanes beyond the last channel hold anything.
 struct Values {
@@ -44,35 +46,44 @@ MQ_FORCE void store_values(float* y, const Values& values, int32_t n) {
     _mm512_mask_storeu_ps(y + 16, __mmask16(valid >> 16), values.part[1]);
 }
 
-// min(max(acc * scale + bias, low), high)
-MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias, float low, float high) {
+// acc * scale + bias
+MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias) {
     Values y;
-    for (int h = 0; h < 2; ++h) {
-        const __m512 v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc + 16 * h)),
-                                         _mm512_loadu_ps(scale + 16 * h), _mm512_loadu_ps(bias + 16 * h));
-        y.part[h] = _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(low)), _mm512_set1_ps(high));
-    }
+    for (int h = 0; h < 2; ++h)
+        y.part[h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc + 16 * h)),
+                                    _mm512_loadu_ps(scale + 16 * h), _mm512_loadu_ps(bias + 16 * h));
     return y;
 }
 
-MQ_FORCE __m512i grid(const Values& x, const float* scale, float limit) {
-    const __m512 high = _mm512_set1_ps(limit), low = _mm512_set1_ps(-limit);
-    __m256i part[2];
-    for (int h = 0; h < 2; ++h) {
-        __m512 v = _mm512_mul_ps(x.part[h], _mm512_loadu_ps(scale + 16 * h));
-        // The operand order makes a NaN become -limit, as in the oracle.
-        v = _mm512_min_ps(_mm512_max_ps(v, low), high);
-        part[h] = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v));
-    }
-    return _mm512_inserti64x4(_mm512_castsi256_si512(part[0]), part[1], 1);
+// The operand order makes a NaN become `low`, as in the oracle.
+MQ_FORCE Values clamp(Values y, float low, float high) {
+    for (int h = 0; h < 2; ++h)
+        y.part[h] = _mm512_min_ps(_mm512_max_ps(y.part[h], _mm512_set1_ps(low)), _mm512_set1_ps(high));
+    return y;
+}
+
+MQ_FORCE Values clamp(Values y, float low, const float* high) {
+    for (int h = 0; h < 2; ++h)
+        y.part[h] = _mm512_min_ps(_mm512_max_ps(y.part[h], _mm512_set1_ps(low)),
+                                  _mm512_loadu_ps(high + 16 * h));
+    return y;
+}
+
+MQ_FORCE Values times(Values x, const float* scale) {
+    for (int h = 0; h < 2; ++h) x.part[h] = _mm512_mul_ps(x.part[h], _mm512_loadu_ps(scale + 16 * h));
+    return x;
+}
+
+MQ_FORCE Grid rounded(const Values& x) {
+    const __m256i low = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x.part[0]));
+    const __m256i high = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x.part[1]));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
 // Compares n channels, updates held, returns the changed lanes and their deltas.
 template <bool HOLD>
-MQ_FORCE Bits compare(const Rule& rule, const Values& x, int16_t* held, int32_t c, int32_t n,
-                      Delta& delta) {
+MQ_FORCE Changed compare(const Rule& rule, Grid q, int16_t* held, int32_t c, int32_t n, Delta& delta) {
     const Bits valid = valid_lanes(n);
-    __m512i q = grid(x, rule.inverse_delta + c, rule.limit);
     if (!HOLD)
         q = _mm512_and_si512(_mm512_add_epi16(q, _mm512_loadu_si512(rule.offset + c)),
                              _mm512_loadu_si512(rule.mask + c));
@@ -80,9 +91,12 @@ MQ_FORCE Bits compare(const Rule& rule, const Values& x, int16_t* held, int32_t 
     delta = _mm512_sub_epi16(q, old);
     const Bits changed = _mm512_mask_cmpgt_epi16_mask(valid, _mm512_abs_epi16(delta),
                                                       _mm512_loadu_si512(rule.threshold + c));
-    if (changed) _mm512_mask_storeu_epi16(held, changed, q);
+    _mm512_mask_storeu_epi16(held, changed, q);
     return changed;
 }
+
+MQ_FORCE Bits bits_of(Changed changed) { return changed; }
+MQ_FORCE int32_t count_of(Changed changed) { return __builtin_popcount(changed); }
 
 MQ_FORCE void emit(Bits changed, Delta delta, int32_t first, uint16_t* channel, int16_t* deltas) {
     const __m512i iota = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17,
@@ -96,6 +110,8 @@ MQ_FORCE void emit(Bits changed, Delta delta, int32_t first, uint16_t* channel, 
 
 constexpr int step = 16;
 using Delta = __m256i;
+using Grid = __m256i;
+using Changed = __m256i;  // all ones in changed lanes
 
 // Byte shuffles that move the 16-bit lanes named by an 8-bit mask to the front.
 struct Compress {
@@ -116,13 +132,6 @@ struct Compress {
 constexpr Compress compress_table;
 
 MQ_FORCE __m256i load(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-
-MQ_FORCE __m256i grid8(__m256 x, const float* scale, float limit) {
-    const __m256 v = _mm256_mul_ps(x, _mm256_loadu_ps(scale));
-    // The operand order makes a NaN become -limit, as in the oracle.
-    const __m256 clipped = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(-limit)), _mm256_set1_ps(limit));
-    return _mm256_cvtps_epi32(clipped);
-}
 
 MQ_FORCE __m256 load_part(const float* x, int32_t n) {
     const __m256i iota = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
@@ -154,52 +163,71 @@ MQ_FORCE void store_values(float* y, const Values& values, int32_t n) {
     store_part(y + 8, values.part[1], n - 8);
 }
 
-// min(max(acc * scale + bias, low), high)
-MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias, float low, float high) {
+// acc * scale + bias
+MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias) {
     Values y;
     for (int h = 0; h < 2; ++h) {
         const __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc + 8 * h));
-        const __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale + 8 * h),
-                                         _mm256_loadu_ps(bias + 8 * h));
-        y.part[h] = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(low)), _mm256_set1_ps(high));
+        y.part[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale + 8 * h),
+                                    _mm256_loadu_ps(bias + 8 * h));
     }
     return y;
 }
 
-MQ_FORCE Bits changed_lanes(__m256i over) {
-    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(over), _mm256_extracti128_si256(over, 1));
+// The operand order makes a NaN become `low`, as in the oracle.
+MQ_FORCE Values clamp(Values y, float low, float high) {
+    for (int h = 0; h < 2; ++h)
+        y.part[h] = _mm256_min_ps(_mm256_max_ps(y.part[h], _mm256_set1_ps(low)), _mm256_set1_ps(high));
+    return y;
+}
+
+MQ_FORCE Values clamp(Values y, float low, const float* high) {
+    for (int h = 0; h < 2; ++h)
+        y.part[h] = _mm256_min_ps(_mm256_max_ps(y.part[h], _mm256_set1_ps(low)),
+                                  _mm256_loadu_ps(high + 8 * h));
+    return y;
+}
+
+MQ_FORCE Values times(Values x, const float* scale) {
+    for (int h = 0; h < 2; ++h) x.part[h] = _mm256_mul_ps(x.part[h], _mm256_loadu_ps(scale + 8 * h));
+    return x;
+}
+
+MQ_FORCE Grid rounded(const Values& x) {
+    const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(x.part[0]), _mm256_cvtps_epi32(x.part[1]));
+    return _mm256_permute4x64_epi64(packed, 0xD8);
+}
+
+MQ_FORCE Bits bits_of(Changed changed) {
+    const __m128i bytes =
+        _mm_packs_epi16(_mm256_castsi256_si128(changed), _mm256_extracti128_si256(changed, 1));
     return Bits(_mm_movemask_epi8(bytes));
+}
+
+MQ_FORCE int32_t count_of(Changed changed) {
+    return __builtin_popcount(uint32_t(_mm256_movemask_epi8(changed))) >> 1;
 }
 
 // Compares n channels, updates held, returns the changed lanes and their deltas.
 template <bool HOLD>
-MQ_FORCE Bits compare(const Rule& rule, const Values& x, int16_t* held, int32_t c, int32_t n,
-                      Delta& delta) {
-    const float* scale = rule.inverse_delta + c;
-    const bool whole = n >= step;
-    const __m256i packed = _mm256_packs_epi32(grid8(x.part[0], scale, rule.limit),
-                                              grid8(x.part[1], scale + 8, rule.limit));
-    __m256i q = _mm256_permute4x64_epi64(packed, 0xD8);
+MQ_FORCE Changed compare(const Rule& rule, Grid q, int16_t* held, int32_t c, int32_t n, Delta& delta) {
     if (!HOLD) q = _mm256_and_si256(_mm256_add_epi16(q, load(rule.offset + c)), load(rule.mask + c));
     const __m256i old = load(held);
     delta = _mm256_sub_epi16(q, old);
-    const __m256i over = _mm256_cmpgt_epi16(_mm256_abs_epi16(delta), load(rule.threshold + c));
-    if (whole) {
-        if (_mm256_testz_si256(over, over)) return 0;
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(held), _mm256_blendv_epi8(old, q, over));
-        return changed_lanes(over);
+    __m256i changed = _mm256_cmpgt_epi16(_mm256_abs_epi16(delta), load(rule.threshold + c));
+    const __m256i next = _mm256_blendv_epi8(old, q, changed);
+    if (n >= step) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(held), next);
+        return changed;
     }
     // The lanes beyond the last channel belong to the next pixel, perhaps to another thread's.
-    Bits changed = changed_lanes(over) & ((1u << n) - 1);
-    if (n >= 8) {
-        const __m128i first = _mm256_castsi256_si128(_mm256_blendv_epi8(old, q, over));
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(held), first);
-    }
-    const Bits single = n >= 8 ? changed & ~0xFFu : changed;
-    if (single) {
+    const __m256i iota = _mm256_set_epi16(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    changed = _mm256_and_si256(changed, _mm256_cmpgt_epi16(_mm256_set1_epi16(int16_t(n)), iota));
+    if (n >= 8) _mm_storeu_si128(reinterpret_cast<__m128i*>(held), _mm256_castsi256_si128(next));
+    if (n != 8) {
         alignas(32) int16_t values[step];
-        _mm256_store_si256(reinterpret_cast<__m256i*>(values), q);
-        for (Bits b = single; b; b &= b - 1) held[__builtin_ctz(b)] = values[__builtin_ctz(b)];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(values), next);
+        for (int32_t i = n & 8; i < n; ++i) held[i] = values[i];
     }
     return changed;
 }
@@ -232,9 +260,10 @@ struct ListWriter {
 
     MQ_INLINE ListWriter(const ChangeList& changes, uint32_t at)
         : channel(changes.channel + at), delta(changes.delta + at), begin(at) {}
-    MQ_INLINE void add(Bits changed, Delta deltas, int32_t first) {
-        if (LIST && changed) emit(changed, deltas, first, channel + count, delta + count);
-        count += __builtin_popcount(changed);
+    // Always written: in touched pixels a branch on "any changed" would be foretold wrongly too often.
+    MQ_INLINE void add(Changed changed, Delta deltas, int32_t first) {
+        if (LIST) emit(bits_of(changed), deltas, first, channel + count, delta + count);
+        count += count_of(changed);
     }
     // Pads to pairs, notes the segment; returns where the next list begins.
     MQ_INLINE uint32_t close(const ChangeList& changes, int64_t segment) {

@@ -5,6 +5,10 @@
 namespace mquans::MQ_ISA {
 namespace {
 
+MQ_FORCE Grid on_grid(const Rule& rule, const Values& x, int32_t c) {
+    return rounded(clamp(times(x, rule.inverse_delta + c), -rule.limit, rule.limit));
+}
+
 template <bool LIST, bool HOLD>
 void wide(const QuantizeArgs& a, int32_t r) {
     const Rule rule(a);
@@ -25,8 +29,8 @@ void wide(const QuantizeArgs& a, int32_t r) {
             for (int32_t i = 0; i < group; i += step) {
                 const int32_t c = g * group + i;
                 Delta delta;
-                const Values v = load_values(values + c, group - i);
-                const Bits changed = compare<HOLD>(rule, v, held + c, c, group - i, delta);
+                const Grid q = on_grid(rule, load_values(values + c, group - i), c);
+                const Changed changed = compare<HOLD>(rule, q, held + c, c, group - i, delta);
                 list.add(changed, delta, i);
             }
             at = list.close(changes, (row_pixel + x) * groups + g);
@@ -39,64 +43,80 @@ void wide(const QuantizeArgs& a, int32_t r) {
 }
 
 // A camera image has 1 or 3 channels: a vector then spans several pixels. Runs of dirty pixels are
-// compared as one array; the few changes are listed one by one. The tables repeat every `channels`.
+// compared as one array, whose changed values are noted bit by bit and then dealt to their pixels.
+// The tables repeat every `channels`.
+constexpr int32_t narrow_channels = 8;
+constexpr int32_t narrow_pixels = 256;
+
+struct Noted {
+    // 8 bytes more than needed: they are read as whole words.
+    uint8_t changed[narrow_pixels * narrow_channels / 8 + 8];
+    int16_t delta[narrow_pixels * narrow_channels + step];
+
+    // Of the values [first, first + n), n <= 8.
+    MQ_INLINE uint32_t at(int32_t first, int32_t n) const {
+        uint16_t word;
+        std::memcpy(&word, changed + (first >> 3), 2);
+        return uint32_t(word) >> (first & 7) & ((1u << n) - 1);
+    }
+};
+
+template <bool LIST, bool HOLD>
+MQ_FORCE void note(const Rule& rule, const float* values, int16_t* held, int32_t channels, int32_t n,
+                   Noted& noted) {
+    for (int32_t i = 0, c = 0; i < n; i += step) {
+        Delta delta;
+        const Grid q = on_grid(rule, load_values(values + i, n - i), c);
+        const Bits changed = bits_of(compare<HOLD>(rule, q, held + i, c, n - i, delta));
+        std::memcpy(noted.changed + i / 8, &changed, step / 8);
+        if (LIST) std::memcpy(noted.delta + i, &delta, sizeof(delta));
+        c += step % channels;
+        if (c >= channels) c -= channels;
+    }
+}
+
 template <bool LIST, bool HOLD>
 void narrow(const QuantizeArgs& a, int32_t r) {
     const Rule rule(a);
-    const int32_t channels = a.x.channels;
+    const ChangeList changes = a.changes;
+    const TensorView view = a.x;
+    const int32_t channels = view.channels;
+    int16_t* const all_held = a.held;
     uint32_t at = uint32_t(r * a.row_capacity);
     int64_t changed_in_row = 0;
-    const int64_t row_pixel = int64_t(r) * a.x.width;
-    uint64_t* pixels = a.changes.pixels.row(r);
-    for_each_run(a.dirty.row(r), a.x.width, [&](int32_t first, int32_t last) {
-        const float* values = a.x.pixel(row_pixel + first);
-        int16_t* held = a.held + (row_pixel + first) * channels;
-        const int32_t n = (last - first) * channels;
-        int32_t open = -1;  // pixel whose list is being written
-        uint32_t begin = at;
-        auto close = [&] {
-            if (open < 0) return;
-            a.changes.count[row_pixel + open] = uint16_t(at - begin);
-            a.changes.begin[row_pixel + open] = begin;
-            pixels[open >> 6] |= uint64_t(1) << (open & 63);
-            changed_in_row += at - begin;
-            if (!LIST) {
-                at = begin;
-            } else if ((at - begin) & 1) {
-                a.changes.channel[at] = 0;
-                a.changes.delta[at++] = 0;
-            }
-        };
-        for (int32_t i = 0; i < n; i += step) {
-            Delta delta;
-            const Bits changed = 
-                compare<HOLD>(rule, load_values(values + i, n - i), held + i, i % channels, n - i, delta);
-            if (!changed) continue;
-            alignas(64) int16_t deltas[step];
-            std::memcpy(deltas, &delta, sizeof(deltas));
-            for (Bits b = changed; b; b &= b - 1) {
-                const int32_t lane = __builtin_ctz(b);
-                const int32_t x = first + (i + lane) / channels;
-                if (x != open) {
-                    close();
-                    open = x;
-                    begin = at;
+    const int64_t row_pixel = int64_t(r) * view.width;
+    uint64_t* pixels = changes.pixels.row(r);
+    Noted noted;
+    for_each_run(a.dirty.row(r), view.width, [&](int32_t first, int32_t last) {
+        for (int32_t x = first; x < last; x += narrow_pixels) {
+            const int32_t count = last - x < narrow_pixels ? last - x : narrow_pixels;
+            note<LIST, HOLD>(rule, view.pixel(row_pixel + x), all_held + (row_pixel + x) * channels,
+                             channels, count * channels, noted);
+            for (int32_t i = 0; i < count; ++i) {
+                const uint32_t bits = noted.at(i * channels, channels);
+                const int32_t n = __builtin_popcount(bits);
+                changes.count[row_pixel + x + i] = uint16_t(n);
+                pixels[(x + i) >> 6] |= uint64_t(n != 0) << ((x + i) & 63);
+                changed_in_row += n;
+                if (!LIST) continue;
+                changes.begin[row_pixel + x + i] = at;
+                for (uint32_t b = bits; b; b &= b - 1) {
+                    const int32_t c = __builtin_ctz(b);
+                    changes.channel[at] = uint16_t(c);
+                    changes.delta[at++] = noted.delta[i * channels + c];
                 }
-                if (LIST) {
-                    a.changes.channel[at] = uint16_t((i + lane) % channels);
-                    a.changes.delta[at] = deltas[lane];
-                }
-                ++at;
+                changes.channel[at] = 0;
+                changes.delta[at] = 0;
+                at += n & 1;
             }
         }
-        close();
     });
     a.row_changed[r] = changed_in_row;
 }
 
 template <bool LIST, bool HOLD>
 void rows(const QuantizeArgs& a) {
-    const bool flat = a.groups == 1 && a.x.channels <= 8 && a.x.stride == a.x.channels;
+    const bool flat = a.groups == 1 && a.x.channels <= narrow_channels && a.x.stride == a.x.channels;
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
         clear_row(a.changes, r, a.x.width * a.groups);
         flat ? narrow<LIST, HOLD>(a, r) : wide<LIST, HOLD>(a, r);
