@@ -12,8 +12,8 @@ void delta_conv(const DeltaArgs&);
 void dense_conv(const DenseArgs&);
 void depthwise(const DenseArgs&);
 void epilogue(const EpilogueArgs&);
-void finish(const EpilogueArgs&, const QuantizeArgs&);
 void requantize(const RequantizeArgs&, const QuantizeArgs&);
+void finish(const EpilogueArgs&, const RequantizeArgs&, const QuantizeArgs&);
 void unary(const UnaryArgs&);
 
 }  // namespace mquans::MQ_ISA

@@ -44,6 +44,7 @@ Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t input
     identity = tap_count == 1 && inputs == outputs && partial.empty();
     for (int32_t o = 0; identity && o < outputs; ++o) identity = grid[o] == o;
     find_whole(tap_count);
+    find_stride(tap_count, inputs);
     reach_begin.push_back(0);
     for (const auto& outputs_of : reached) {
         reach.insert(reach.end(), outputs_of.begin(), outputs_of.end());
@@ -63,6 +64,22 @@ void Axis::find_whole(int32_t tap_count) {
         for (int32_t t = 1; t < tap_count; ++t) regular = regular && taps_of[t] - taps_of[t - 1] == spacing;
         whole.push_back(regular ? taps_of[0] : -1);
     }
+}
+
+void Axis::find_stride(int32_t tap_count, int32_t inputs) {
+    const int32_t outputs = int32_t(whole.size());
+    int32_t first = 0;
+    while (first < outputs && whole[first] < 0) ++first;
+    const auto fits = [&](int32_t step) {
+        start = whole[first] - first * step;
+        for (int32_t o = 0; o < outputs; ++o)
+            for (int32_t t = 0; t < tap_count; ++t) {
+                const int32_t i = o * step + t * spacing + start;
+                if (grid[int64_t(o) * tap_count + t] != (i >= 0 && i < inputs ? i : -1)) return false;
+            }
+        return true;
+    };
+    if (first < outputs) stride = fits(1) ? 1 : fits(2) ? 2 : 0;
 }
 
 AxisTaps Axis::view() const {
@@ -232,7 +249,7 @@ int32_t Program::add_output(Port port) {
 }
 
 void Program::finish() {
-    find_readers();
+    for (LayerSpec& layer : layers) find_readers(layer);
     place_lists();
     for (LayerSpec& layer : layers) {
         const bool stored = tensors[layer.y].offset >= 0;
@@ -241,25 +258,25 @@ void Program::finish() {
         layer.band = int32_t(std::clamp<int64_t>(band_bytes / (4 * (row_acc + row_values)), 1,
                                                  layer.shape.out_rows));
         if (!layer.keeps_accumulators) band_acc_ = std::max(band_acc_, layer.band * row_acc);
-        if (!stored && !layer.to_grid) band_values_ = std::max(band_values_, layer.band * row_values);
+        if (!stored && layer.needs_y) band_values_ = std::max(band_values_, layer.band * row_values);
     }
 }
 
-// Lets layers bring their readers' inputs onto the grid.
-void Program::find_readers() {
-    for (LayerSpec& layer : layers) {
-        for (size_t id = 0; id < quantized.size(); ++id) {
-            if (layer.y != quantized[id].x) continue;
-            layer.readers.push_back(QuantizedId(id));
-            quantized[id].fused = true;
-            quantized[id].step = layer.step;
+// Lets a layer bring its readers' inputs onto the grid.
+void Program::find_readers(LayerSpec& layer) {
+    const bool clip = layer.activated && layer.activation == UnaryKind::clip && layer.a == 0.0f;
+    const bool clamp = !layer.activated || layer.activation == UnaryKind::relu || clip;
+    layer.needs_y = tensors[layer.y].offset >= 0;
+    for (size_t id = 0; id < quantized.size(); ++id) {
+        QuantizedSpec& q = quantized[id];
+        if (layer.y != q.x) continue;
+        q.fused = true;
+        q.step = layer.step;
+        layer.readers.push_back({QuantizedId(id), {}});
+        if (!clamp || q.groups != 1 || layer.pixel_stride != layer.group_stride) {
+            layer.needs_y = true;
+            continue;
         }
-        const bool clip = layer.activated && layer.activation == UnaryKind::clip;
-        const bool simple =
-            !layer.activated || layer.activation == UnaryKind::relu || (clip && layer.a == 0.0f);
-        if (tensors[layer.y].offset >= 0 || layer.readers.size() != 1 || !simple) continue;
-        const QuantizedSpec& q = quantized[layer.readers[0]];
-        if (q.groups != 1 || layer.pixel_stride != layer.group_stride) continue;
         LayerSpec::ToGrid grid{layer.scale, layer.bias, std::vector<float>(layer.scale.size(), q.limit),
                                layer.activated ? 0.0f : -q.limit};
         for (int32_t c = 0; c < q.channels; ++c) {
@@ -267,7 +284,7 @@ void Program::find_readers() {
             grid.bias[c] *= q.inverse_delta[c];
             if (clip) grid.high[c] = std::min(q.limit, layer.b * q.inverse_delta[c]);
         }
-        layer.to_grid = std::move(grid);
+        layer.readers.back().to_grid = std::move(grid);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "mquans/stream.h"
 #include "program/steps.h"
+#include "program/touch.h"
 
 namespace mquans {
 namespace {
@@ -27,30 +28,6 @@ struct Frame {
     const int16_t* held;
     const RowWork* row_work;  // per input row
 };
-
-// Marks the outputs that any changed input of the band's taps reaches.
-void touch_rows(const Frame& f, int32_t begin, int32_t end) {
-    const LayerShape& s = f.layer.shape;
-    const int32_t words = f.changes.pixels.words();
-    const AxisTaps& cols = s.cols;
-    const bool pointwise = f.layer.cols.identity;
-    std::vector<uint64_t> line(words);  // changed pixels of all input rows that one output row reads
-    for (int32_t r = begin; r < end; ++r) {
-        f.touched.clear_row(r);
-        uint64_t* out = f.touched.row(r);
-        uint64_t* merged = pointwise ? out : line.data();
-        std::fill(merged, merged + words, 0);
-        for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i) {
-            const uint64_t* in = f.changes.pixels.row(s.rows.taps[i].input);
-            for (int32_t w = 0; w < words; ++w) merged[w] |= in[w];
-        }
-        if (pointwise) continue;
-        for_each_pixel(merged, words, [&](int32_t x) {
-            for (int32_t k = cols.reach_begin[x]; k < cols.reach_begin[x + 1]; ++k)
-                out[cols.reach[k] >> 6] |= uint64_t(1) << (cols.reach[k] & 63);
-        });
-    }
-}
 
 // Touched pixels are scattered, so the hardware does not foresee them: ask for all of a band at once.
 void prefetch_row(const uint64_t* touched, int32_t words, const void* row, int64_t pixel_bytes) {
@@ -120,25 +97,31 @@ void finish(const Context& context, const LayerSpec& layer, const Accumulators& 
             const TensorView& y, int32_t begin, int32_t end) {
     const Program& program = context.stream.program();
     const auto args_of = [&](size_t reader) {
-        return quantize_args(context, program.quantized[layer.readers[reader]], y, begin, end);
+        return quantize_args(context, program.quantized[layer.readers[reader].id], y, begin, end);
     };
-    if (layer.to_grid) {
-        // A refresh keeps what is held, and nothing else is wanted.
-        if (context.keep_held) return;
-        const LayerSpec::ToGrid& grid = *layer.to_grid;
-        const RequantizeArgs args{acc, grid.scale.data(), grid.bias.data(), grid.low, grid.high.data()};
-        return context.kernels.requantize(args, args_of(0));
-    }
+    const auto to_grid_of = [&](size_t reader) {
+        const LayerSpec::ToGrid& grid = *layer.readers[reader].to_grid;
+        return RequantizeArgs{acc, grid.scale.data(), grid.bias.data(), grid.low, grid.high.data()};
+    };
     const int32_t groups = layer.depthwise ? 1 : layer.shape.groups;
     const EpilogueArgs epilogue{acc, groups, layer.shape.out_channels / groups, layer.scale.data(),
                                 layer.bias.data(), layer.activated, layer.activation, layer.a, layer.b,
                                 touched, y, begin, end};
-    if (layer.readers.empty() || context.keep_held) return context.kernels.epilogue(epilogue);
-    const bool clamp = !layer.activated || layer.activation == UnaryKind::relu ||
-                       layer.activation == UnaryKind::clip;
-    const bool at_once = clamp && groups == 1 && program.quantized[layer.readers[0]].groups == 1;
-    at_once ? context.kernels.finish(epilogue, args_of(0)) : context.kernels.epilogue(epilogue);
-    for (size_t i = at_once ? 1 : 0; i < layer.readers.size(); ++i) context.kernels.quantize(args_of(i));
+    // A refresh keeps what is held.
+    const size_t readers = context.keep_held ? 0 : layer.readers.size();
+    size_t done = 0;
+    if (layer.needs_y && readers && layer.readers[0].to_grid) {
+        context.kernels.finish(epilogue, to_grid_of(0), args_of(0));
+        done = 1;
+    } else if (layer.needs_y) {
+        context.kernels.epilogue(epilogue);
+    }
+    for (; done < readers; ++done) {
+        if (layer.readers[done].to_grid)
+            context.kernels.requantize(to_grid_of(done), args_of(done));
+        else
+            context.kernels.quantize(args_of(done));
+    }
 }
 
 }  // namespace
@@ -157,7 +140,7 @@ void ReuseStep::run(Context& context) const {
     const MaskView touched = context.mask(layer.y);
     if (!context.snap && !changes.pixels.any()) {
         touched.clear();
-        for (QuantizedId id : layer.readers) quantize_nothing(context, program_.quantized[id]);
+        for (const auto& reader : layer.readers) quantize_nothing(context, program_.quantized[reader.id]);
         return;
     }
 
@@ -192,7 +175,7 @@ void ReuseStep::run(Context& context) const {
         if (context.snap)
             for (int32_t r = begin; r < end; ++r) touched.fill_row(r);
         else
-            touch_rows(f, begin, end);
+            touch(layer, changes.pixels, touched, begin, end);
         // A scratch band is addressed like the whole tensor, of which only its rows exist.
         TensorView y = context.tensor(layer.y);
         if (!stored) y.data = room.values.data() - begin * row_floats;
@@ -219,7 +202,7 @@ void ReuseStep::run(Context& context) const {
             bring_up_to_date(r, std::min(end, r + layer.band), room);
     });
     if (context.keep_held)
-        for (QuantizedId id : layer.readers) quantize_nothing(context, program_.quantized[id]);
+        for (const auto& reader : layer.readers) quantize_nothing(context, program_.quantized[reader.id]);
     report.macs_done = macs_done;
     report.delta_rows = delta_rows;
     report.dense_rows = dense_rows;

@@ -203,16 +203,21 @@ void finish_case(const EpilogueCase& e, const QuantizeCase& c, bool store, const
     std::memcpy(y.data(), y_actual.data(), size_t(y.size()) * sizeof(float));
     const QuantizeArgs expected_args = expected.arguments(c, rule, y, from.touched, first);
     const QuantizeArgs actual_args = actual.arguments(c, rule, y_actual, from.touched, first);
+    const EpilogueArgs expected_from = from.arguments(e, first, y), actual_from = from.arguments(e, first, y_actual);
+    Buffer<float> scale(from.scale), bias(from.bias), high(c.channels, 32);
+    for (int32_t i = 0; i < c.channels; ++i) {
+        scale[i] *= rule.inverse_delta[i];
+        bias[i] *= rule.inverse_delta[i];
+        high[i] = random.chance(0.5) ? c.limit : random.real(0.0f, c.limit);
+    }
+    const RequantizeArgs to_grid{expected_from.acc, scale.data(), bias.data(), e.kind < 0 ? -c.limit : 0.0f,
+                                 high.data()};
     if (store) {
-        tables.scalar.finish(from.arguments(e, first, y), expected_args);
-        tables.tested.finish(from.arguments(e, first, y_actual), actual_args);
+        tables.scalar.finish(expected_from, to_grid, expected_args);
+        tables.tested.finish(actual_from, to_grid, actual_args);
     } else {
-        const EpilogueArgs plain = from.arguments(e, first, y);
-        Buffer<float> high(c.channels, 32);
-        high.fill([&] { return random.chance(0.5) ? c.limit : random.real(0.0f, c.limit); });
-        const RequantizeArgs args{plain.acc, plain.scale, plain.bias, e.kind < 0 ? -c.limit : 0.0f, high.data()};
-        tables.scalar.requantize(args, expected_args);
-        tables.tested.requantize(args, actual_args);
+        tables.scalar.requantize(to_grid, expected_args);
+        tables.tested.requantize(to_grid, actual_args);
     }
     report.same(y, y_actual, "y");
     same_quantized(c, expected, actual, first, report);

@@ -132,7 +132,7 @@ struct EpilogueArgs {
     int32_t row_begin, row_end;
 };
 
-// From accumulators straight onto the grid of the only reader, with no float value in between:
+// From accumulators straight onto a reader's grid, with no float value in between:
 // g = rint(clamp(acc * scale + bias, low, high)), all in grid units. Tables reach C + 32.
 struct RequantizeArgs {
     Accumulators acc;
@@ -166,11 +166,10 @@ struct KernelTable {
     // last row zero; accumulators as of one group.
     void (*depthwise)(const DenseArgs&);
     void (*epilogue)(const EpilogueArgs&);
-    // Epilogue and quantize of its result at once, for layers and readers of one group and for no
-    // activation, relu or clip.
-    void (*finish)(const EpilogueArgs&, const QuantizeArgs&);
-    // The same where nobody else reads the result: `x.data` is not touched.
+    // Quantize from accumulators instead of x, whose data is not touched; for one group.
     void (*requantize)(const RequantizeArgs&, const QuantizeArgs&);
+    // Epilogue and requantize at once, for no activation, relu or clip.
+    void (*finish)(const EpilogueArgs&, const RequantizeArgs&, const QuantizeArgs&);
     void (*unary)(const UnaryArgs&);
     const OpLoops* ops;
 };

@@ -94,6 +94,8 @@ struct Axis {
     // Outputs with taps on padding, and how many.
     std::vector<std::pair<int32_t, int32_t>> partial;
     bool identity = false;  // one tap, output i reads input i
+    // 1 or 2 where tap t of output o reads input o * stride + t * spacing + start if that exists; else 0.
+    int32_t stride = 0, start = 0;
     // grid: [outputs][taps], input index or -1.
     Axis(const std::vector<int32_t>& grid, int32_t taps, int32_t inputs);
     Axis() = default;
@@ -101,6 +103,7 @@ struct Axis {
 
 private:
     void find_whole(int32_t tap_count);
+    void find_stride(int32_t tap_count, int32_t inputs);
 };
 
 // A reuse layer: integer weights, and what follows the accumulators.
@@ -126,13 +129,18 @@ struct LayerSpec {
     int64_t macs;  // of one dense evaluation, taps on padding not counted
     int32_t step;
     int32_t band;  // output rows that are worked on at once
-    std::vector<QuantizedId> readers;  // of y that are brought up to date with it
-    // Set when the one reader's grid is all that is wanted of y: see RequantizeArgs.
+    // Who reads y and is brought up to date with it: by way of y, or, after an activation that is a
+    // clamp, straight from the accumulators (see RequantizeArgs).
     struct ToGrid {
         std::vector<float> scale, bias, high;
         float low;
     };
-    std::optional<ToGrid> to_grid;
+    struct Reader {
+        QuantizedId id;
+        std::optional<ToGrid> to_grid;
+    };
+    std::vector<Reader> readers;
+    bool needs_y;  // as floats
 
     Weights weights() const {
         const void* data = weights16.empty() ? static_cast<const void*>(weights8.data())
@@ -216,7 +224,7 @@ public:
     std::vector<int16_t> zeros;  // what kernels read for padding: as long as any layer needs
 
 private:
-    void find_readers();
+    void find_readers(LayerSpec& layer);
     void place_lists();
     std::unique_ptr<FrameRoom> take_room();
     void give_back(std::unique_ptr<FrameRoom> room);
