@@ -113,14 +113,30 @@ Port make_port(const Program& program, TensorId tensor, Array<int64_t> row_offse
 }  // namespace
 
 void bind_program(nb::module_& m) {
+    nb::class_<CostModel>(m, "CostModel", "Picoseconds that kernels take, see cost_model.h.")
+        .def_ro("tile", &CostModel::tile)
+        .def_ro("product", &CostModel::product)
+        .def_ro("update", &CostModel::update)
+        .def_ro("list", &CostModel::list)
+        .def_ro("pair", &CostModel::pair)
+        .def_ro("change", &CostModel::change);
+    m.def(
+        "measure_costs",
+        [](const std::string& isa) {
+            const KernelTable& kernels = kernels_for(isa);
+            nb::gil_scoped_release release;
+            return measure_costs(kernels);
+        },
+        "isa"_a, "Times the kernels of an instruction set on this machine.");
     nb::class_<Program>(m, "Program", "A network compiled for the engine; weights packed once.")
         .def(
             "__init__",
-            [](Program* self, const std::string& isa, int threads, const std::string& mode) {
+            [](Program* self, const std::string& isa, int threads, const std::string& mode,
+               const CostModel& costs) {
                 if (threads < 1) throw std::invalid_argument("at least one thread is needed");
-                new (self) Program(kernels_for(isa), threads, mode_named(mode));
+                new (self) Program(kernels_for(isa), threads, mode_named(mode), costs);
             },
-            "isa"_a, "threads"_a, "mode"_a)
+            "isa"_a, "threads"_a, "mode"_a, "costs"_a)
         .def("add_tensor", &Program::add_tensor, "rows"_a, "width"_a, "channels"_a, "stored"_a = true)
         .def("add_view", &Program::add_view, "base"_a, "first_channel"_a, "channels"_a)
         .def("add_reshaped", &Program::add_reshaped, "base"_a, "rows"_a, "width"_a, "channels"_a)

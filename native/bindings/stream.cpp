@@ -180,7 +180,7 @@ void bind_stream(nb::module_& m) {
             "flip_bit",
             [](Stream& self, int32_t layer, int64_t index, int32_t bit) {
                 const LayerSpec& spec = self.program().layers.at(layer);
-                if (!spec.keeps_accumulators)
+                if (!self.keeps(layer))
                     throw std::invalid_argument("the layer keeps no accumulators: it is computed afresh");
                 if (index < 0 || index >= spec.acc_size() || bit < 0 || bit > 31)
                     throw std::invalid_argument("no such bit");

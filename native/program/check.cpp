@@ -39,7 +39,7 @@ std::vector<int32_t> product(const KernelTable& kernels, const LayerSpec& layer,
 
 std::vector<int32_t> Program::accumulators(const Stream& stream, int32_t index) const {
     const LayerSpec& layer = layers.at(index);
-    if (!layer.keeps_accumulators)
+    if (!stream.keeps(index))
         return product(kernels_, layer, layer.weights(), stream.held(quantized[layer.input]),
                        zeros.data());
     const int32_t* acc = stream.accumulators(layer).data;

@@ -87,8 +87,8 @@ AxisTaps Axis::view() const {
             whole.data(), spacing};
 }
 
-Program::Program(const KernelTable& kernels, int threads, Mode mode)
-    : kernels_(kernels), pool_(threads), mode_(mode) {}
+Program::Program(const KernelTable& kernels, int threads, Mode mode, const CostModel& costs)
+    : kernels_(kernels), pool_(threads), mode_(mode), costs_(costs) {}
 
 TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored) {
     tensors.push_back({rows, width, channels, channels, stored ? floats_size : -1, mask_words});
@@ -138,7 +138,6 @@ QuantizedId Program::add_quantized(QuantizedSpec q) {
     repeat(q.mask);
     repeat(q.threshold);
     q.zero_threshold.assign(q.threshold.size(), 0);
-    q.list = false;
     // Whole vectors are stored at the end of a list: the surplus must not reach the next row's.
     q.row_capacity = int64_t(q.width) * q.groups * padded(q.channels / q.groups, 2) + 32;
     if (q.row_capacity * q.rows > INT32_MAX) throw std::invalid_argument("tensor too large");
@@ -177,7 +176,7 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
         layer.group_stride = layer.pixel_stride = padded(s.out_channels, 16);
     } else {
         if (input.groups != s.groups) throw std::invalid_argument("groups of input and layer differ");
-        input.list = input.list || layer.keeps_accumulators;
+        if (layer.keeps_accumulators) input.listed_for.push_back(int32_t(layers.size()));
         const int32_t outputs = s.group_out(), inputs = s.group_in();
         layer.row_stride = padded(outputs, 16);
         layer.lines = s.groups == 1 && s.col_taps > 1 && layer.cols.spacing == 1 &&
@@ -257,7 +256,7 @@ void Program::finish() {
         const int64_t row_acc = int64_t(layer.shape.out_width) * layer.pixel_stride;
         layer.band = int32_t(std::clamp<int64_t>(band_bytes / (4 * (row_acc + row_values)), 1,
                                                  layer.shape.out_rows));
-        if (!layer.keeps_accumulators) band_acc_ = std::max(band_acc_, layer.band * row_acc);
+        band_acc_ = std::max(band_acc_, layer.band * row_acc);
         if (!stored && layer.needs_y) band_values_ = std::max(band_values_, layer.band * row_values);
     }
 }
@@ -296,7 +295,7 @@ void Program::place_lists() {
     std::vector<Span> placed;
     for (size_t id = 0; id < quantized.size(); ++id) {
         QuantizedSpec& q = quantized[id];
-        Span span{q.step, q.step, 0, q.list ? q.row_capacity * q.rows : 0};
+        Span span{q.step, q.step, 0, q.listed_for.empty() ? 0 : q.row_capacity * q.rows};
         for (const auto& layer : layers)
             if (layer.input == QuantizedId(id)) span.last_step = std::max<int64_t>(span.last_step, layer.step);
         std::vector<Span> alive;

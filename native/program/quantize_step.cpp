@@ -16,7 +16,7 @@ QuantizeArgs quantize_args(const Context& context, const QuantizedSpec& q, const
     args.threshold = context.snap ? q.zero_threshold.data() : q.threshold.data();
     args.hold = q.hold;
     args.groups = q.groups;
-    args.list = q.list && !context.snap;
+    args.list = !context.snap && context.stream.lists(q);
     args.changes = context.changes(q);
     args.row_capacity = q.row_capacity;
     args.row_changed = context.stream.row_changed(q);

@@ -7,27 +7,13 @@
 #include "mquans/stream.h"
 #include "program/steps.h"
 #include "program/touch.h"
+#include "program/work.h"
 
 namespace mquans {
 namespace {
 
 // Tensors of up to this many values are likely still in cache from the last frame.
 constexpr int64_t cached_values = 32 * 1024;
-
-// What the changes of one input row cost each output row that reads it.
-struct RowWork {
-    int64_t products;  // changed input times tap; each meets all outputs of its group
-    int64_t lists;     // changed pixel (of one group) times tap
-};
-
-struct Frame {
-    const LayerSpec& layer;
-    const QuantizedSpec& input;
-    ChangeList changes;
-    MaskView touched;
-    const int16_t* held;
-    const RowWork* row_work;  // per input row
-};
 
 // Touched pixels are scattered, so the hardware does not foresee them: ask for all of a band at once.
 void prefetch_row(const uint64_t* touched, int32_t words, const void* row, int64_t pixel_bytes) {
@@ -38,58 +24,27 @@ void prefetch_row(const uint64_t* touched, int32_t words, const void* row, int64
     });
 }
 
-// Dense work of the touched outputs of a band.
-int64_t dense_macs(const Frame& f, int32_t begin, int32_t end) {
-    const LayerShape& s = f.layer.shape;
-    int64_t total = 0;
-    for (int32_t r = begin; r < end; ++r) {
-        int64_t pixels = 0;
-        const uint64_t* row = f.touched.row(r);
-        for (int32_t w = 0; w < f.touched.words(); ++w) pixels += __builtin_popcountll(row[w]);
-        int64_t taps = pixels * s.col_taps;
-        for (const auto& [x, missing] : f.layer.cols.partial)
-            if (f.touched.get(r, x)) taps -= missing;
-        total += taps * (s.rows.begin[r + 1] - s.rows.begin[r]);
+// What a layer's frame cost as it was done, and what it would have cost the other way; picoseconds.
+struct Costs {
+    std::atomic<int64_t> afresh{0};  // with accumulators in scratch memory
+    std::atomic<int64_t> kept{0};    // with accumulators brought up to date, by the cheaper way band by band
+};
+
+// Frames in a row in which keeping accumulators must have been dearer for it to end, and after which
+// a layer computed afresh is asked whether it would pay.
+constexpr int32_t patience = 4, interval = 8;
+
+// Counting what changes would cost is work too: where nothing is kept, only now and then.
+bool weighs(const Habit& habit) { return habit.keeps || habit.frames + 1 >= interval; }
+
+void reconsider(Habit& habit, const Costs& costs) {
+    if (habit.keeps) {
+        habit.frames = costs.kept > costs.afresh ? habit.frames + 1 : 0;
+        if (habit.frames >= patience) habit = {false, false, 0};
+    } else if (++habit.frames >= interval) {
+        // To begin costs a dense frame of the layer, so it must pay clearly.
+        habit = {4 * costs.kept < 3 * costs.afresh, false, 0};
     }
-    return total * s.group_in() * s.out_channels;
-}
-
-RowWork delta_work(const Frame& f, int32_t begin, int32_t end) {
-    const LayerShape& s = f.layer.shape;
-    RowWork total{};
-    for (int32_t r = begin; r < end; ++r)
-        for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i) {
-            total.products += f.row_work[s.rows.taps[i].input].products;
-            total.lists += f.row_work[s.rows.taps[i].input].lists;
-        }
-    return total;
-}
-
-void count_work(const Frame& f, std::vector<RowWork>& row_work) {
-    const LayerShape& s = f.layer.shape;
-    const int32_t groups = f.input.groups;
-    for (int32_t r = 0; r < s.in_rows; ++r) {
-        RowWork work{};
-        for_each_pixel(f.changes.pixels.row(r), f.changes.pixels.words(), [&](int32_t x) {
-            const int64_t segment = (int64_t(r) * s.in_width + x) * groups;
-            const int64_t taps = s.cols.reach_begin[x + 1] - s.cols.reach_begin[x];
-            for (int32_t g = 0; g < groups; ++g) {
-                work.products += taps * f.changes.count[segment + g];
-                work.lists += f.changes.count[segment + g] ? taps : 0;
-            }
-        });
-        row_work[r] = work;
-    }
-}
-
-// Cycles, estimated for Zen 3 with AVX2; one side 40 % off moves no median measurably. By change: to find a list, and per pair of
-// changes to broadcast it and to pass over the outputs, 16 at once. Afresh: per pair of inputs.
-bool cheaper_afresh(const LayerShape& s, const RowWork& by_change, int64_t macs_afresh) {
-    const double units = (s.group_out() + 15) / 16;
-    const double pairs = 0.5 * double(by_change.products + by_change.lists);
-    const double delta = 10.0 * double(by_change.lists) + pairs * (3.0 + 2.7 * units);
-    const double dense = double(macs_afresh) / (2.0 * s.group_out()) * (0.3 + 1.2 * units);
-    return dense < delta;
 }
 
 // Scale, bias and activation of a band, and the grids of the layers that read it.
@@ -144,32 +99,49 @@ void ReuseStep::run(Context& context) const {
         return;
     }
 
-    std::vector<RowWork> row_work(s.in_rows);
-    const Frame f{layer, input, changes, touched, stream.held(input), row_work.data()};
     if (!context.keep_held)
         for (int32_t r = 0; r < s.in_rows; ++r) report.changed += stream.row_changed(input)[r];
-    if (!context.snap && layer.keeps_accumulators) count_work(f, row_work);
+    Habit& habit = stream.habits[layer_];
+    const Mode mode = context.snap ? Mode::dense : program_.mode();
+    const bool adapts = mode == Mode::automatic && layer.keeps_accumulators;
+    const bool keeps = layer.keeps_accumulators && habit.keeps;
+    const bool count = keeps ? mode != Mode::dense : adapts && weighs(habit);
+    const std::vector<Work> by_row = count ? work_by_row(layer, changes) : std::vector<Work>();
+    // Accumulators that were not kept so far are computed wherever they are.
+    std::vector<uint64_t> everywhere;
+    MaskView computed = touched;
+    if (keeps && !habit.filled && !context.snap) {
+        everywhere.resize(int64_t(s.out_rows) * touched.words());
+        computed.bits = everywhere.data();
+        computed.fill();
+    }
+    const bool afresh_only = !keeps || mode == Mode::dense || !everywhere.empty();
 
     const bool stored = program_.tensors[layer.y].offset >= 0;
     const int64_t row_floats = int64_t(s.out_width) * s.out_channels;
     const int64_t row_acc = int64_t(s.out_width) * layer.pixel_stride;
-    const Mode mode = context.snap ? Mode::dense : program_.mode();
+    const CostModel& model = program_.costs();
+    Costs costs;
     std::atomic<int64_t> macs_done{0};
     std::atomic<int32_t> delta_rows{0}, dense_rows{0};
 
     auto accumulate = [&](const Accumulators& acc, int32_t begin, int32_t end) {
-        const int64_t afresh = dense_macs(f, begin, end);
-        const RowWork by_change = layer.keeps_accumulators ? delta_work(f, begin, end) : RowWork{};
-        const bool dense = !layer.keeps_accumulators || mode == Mode::dense ||
-                           (mode == Mode::automatic && cheaper_afresh(s, by_change, afresh));
+        const Work work = work_of(layer, computed, by_row, begin, end);
+        const int64_t afresh = model.afresh(s, work), by_change = model.by_change(s, work);
+        const bool dense = afresh_only || (mode == Mode::automatic && afresh < by_change);
         if (dense) {
-            const DenseArgs args{&s, layer.weights(), f.held, program_.zeros.data(), touched, acc, begin, end};
+            const DenseArgs args{&s,  layer.weights(), stream.held(input), program_.zeros.data(), computed,
+                                 acc, begin,           end};
             (layer.depthwise ? context.kernels.depthwise : context.kernels.dense_conv)(args);
         } else {
-            context.kernels.delta_conv({&s, layer.weights(), &f.changes, touched, acc, begin, end});
+            context.kernels.delta_conv({&s, layer.weights(), &changes, touched, acc, begin, end});
         }
-        macs_done += dense ? afresh : by_change.products * s.group_out();
+        macs_done += dense ? work.taps * s.in_channels / s.groups * s.out_channels
+                           : work.products * s.group_out();
         (dense ? dense_rows : delta_rows) += end - begin;
+        if (!count) return;
+        costs.afresh += afresh;
+        costs.kept += std::min(by_change, afresh + model.keeping(s, work));
     };
     auto bring_up_to_date = [&](int32_t begin, int32_t end, FrameRoom::Band& room) {
         if (context.snap)
@@ -180,12 +152,12 @@ void ReuseStep::run(Context& context) const {
         TensorView y = context.tensor(layer.y);
         if (!stored) y.data = room.values.data() - begin * row_floats;
         Accumulators acc = stream.accumulators(layer);
-        if (!layer.keeps_accumulators) acc.data = room.acc.data() - begin * row_acc;
+        if (!keeps) acc.data = room.acc.data() - begin * row_acc;
         bool any = false;
-        for (int32_t r = begin; r < end && !any; ++r) any = touched.row_any(r);
+        for (int32_t r = begin; r < end && !any; ++r) any = computed.row_any(r);
         if (any) {
             for (int32_t r = begin; r < end && !context.snap; ++r) {
-                if (layer.keeps_accumulators && layer.acc_size() > cached_values)
+                if (keeps && layer.acc_size() > cached_values)
                     prefetch_row(touched.row(r), touched.words(), acc.data + r * row_acc,
                                  4 * layer.pixel_stride);
                 if (stored && s.out_rows * row_floats > cached_values)
@@ -203,6 +175,8 @@ void ReuseStep::run(Context& context) const {
     });
     if (context.keep_held)
         for (const auto& reader : layer.readers) quantize_nothing(context, program_.quantized[reader.id]);
+    if (keeps) habit.filled = true;
+    if (adapts && everywhere.empty()) reconsider(habit, costs);
     report.macs_done = macs_done;
     report.delta_rows = delta_rows;
     report.dense_rows = dense_rows;

@@ -69,6 +69,7 @@ template class Buffer<int64_t>;
 
 Stream::Stream(const Program& program)
     : reports(program.layers.size()),
+      habits(program.layers.size()),
       step_ns(program.step_names.size()),
       program_(&program),
       floats_(program.floats_size),
@@ -91,6 +92,7 @@ void Stream::reset() {
         std::memcpy(floats_.data() + constant.offset, constant.values.data(),
                     constant.values.size() * sizeof(float));
     reports.assign(program_->layers.size(), {});
+    habits.assign(program_->layers.size(), {});
 }
 
 TensorView Stream::tensor(TensorId id) const {
@@ -111,6 +113,12 @@ Accumulators Stream::accumulators(const LayerSpec& layer) const {
 ChangeList Stream::changes(const QuantizedSpec& q) const {
     return {begin_.data() + q.segment_offset, count_.data() + q.segment_offset, nullptr, nullptr,
             MaskView{masks_.data() + q.pixel_mask_offset, q.rows, q.width}};
+}
+
+bool Stream::lists(const QuantizedSpec& q) const {
+    for (int32_t layer : q.listed_for)
+        if (habits[layer].keeps) return true;
+    return false;
 }
 
 bool Stream::finite(const float* values, int64_t n) {

@@ -8,10 +8,34 @@ from numpy.typing import NDArray
 def available_isas() -> list[str]:
     """Instruction sets that this CPU has, slowest first."""
 
+class CostModel:
+    """Picoseconds that kernels take, see cost_model.h."""
+
+    @property
+    def tile(self) -> int: ...
+
+    @property
+    def product(self) -> int: ...
+
+    @property
+    def update(self) -> int: ...
+
+    @property
+    def list(self) -> int: ...
+
+    @property
+    def pair(self) -> int: ...
+
+    @property
+    def change(self) -> int: ...
+
+def measure_costs(isa: str) -> CostModel:
+    """Times the kernels of an instruction set on this machine."""
+
 class Program:
     """A network compiled for the engine; weights packed once."""
 
-    def __init__(self, isa: str, threads: int, mode: str) -> None: ...
+    def __init__(self, isa: str, threads: int, mode: str, costs: CostModel) -> None: ...
 
     def add_tensor(self, rows: int, width: int, channels: int, stored: bool = True) -> int: ...
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "mquans/cost_model.h"
 #include "mquans/kernels.h"
 #include "mquans/threads.h"
 
@@ -74,7 +75,7 @@ struct QuantizedSpec {
     std::vector<float> inverse_delta;  // tables as QuantizeArgs has them
     std::vector<int16_t> offset, mask, threshold, zero_threshold;
     bool hold;
-    bool list;             // some reader needs the changes one by one
+    std::vector<int32_t> listed_for;  // layers that may need the changes one by one
     int64_t row_capacity;  // list elements per row
     int64_t held_offset;   // int16, into the stream's held values
     int64_t segment_offset;
@@ -180,7 +181,7 @@ struct Violation {
 
 class Program {
 public:
-    Program(const KernelTable& kernels, int threads, Mode mode);
+    Program(const KernelTable& kernels, int threads, Mode mode, const CostModel& costs);
 
     // Building, in the order of the data. Tensors named by steps must exist.
     // `stored` false: only layers read it, and only on their grids.
@@ -206,6 +207,7 @@ public:
     const KernelTable& kernels() const { return kernels_; }
     ThreadPool& pool() { return pool_; }
     Mode mode() const { return mode_; }
+    const CostModel& costs() const { return costs_; }
     int64_t weights_bytes() const;
 
     std::vector<TensorSpec> tensors;
@@ -232,6 +234,7 @@ private:
     const KernelTable& kernels_;
     ThreadPool pool_;
     Mode mode_;
+    CostModel costs_;
     std::vector<std::unique_ptr<Step>> steps_;
     int64_t lists_size_ = 0, band_acc_ = 0, band_values_ = 0;
     std::mutex rooms_mutex_;

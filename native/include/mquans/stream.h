@@ -31,6 +31,14 @@ private:
     std::unique_ptr<T[], Free> data_;
 };
 
+// Whether a layer's accumulators are kept from frame to frame, which pays while they are brought up to
+// date by change; decided anew as the stream goes on.
+struct Habit {
+    bool keeps = true;
+    bool filled = false;   // since it began to keep them
+    int32_t frames = 0;    // for which the other way would have been cheaper, or since that was last asked
+};
+
 class Stream {
 public:
     explicit Stream(const Program& program);
@@ -50,6 +58,9 @@ public:
     void feed(const Port& port, const float* values);
     void fetch(const Port& port, float* values) const;
 
+    // Some reader needs the changes one by one.
+    bool lists(const QuantizedSpec& q) const;
+
     int64_t bytes() const;
     int64_t held_bytes() const { return held_.bytes(); }
     const int16_t* held_data() const { return held_.data(); }
@@ -57,6 +68,11 @@ public:
     void reset();
 
     std::vector<LayerReport> reports;  // one per layer
+    std::vector<Habit> habits;         // one per layer
+    // Whether the accumulators of a layer are up to date; otherwise they follow from the held values.
+    bool keeps(int32_t layer) const {
+        return program_->layers[layer].keeps_accumulators && habits[layer].keeps && habits[layer].filled;
+    }
     std::vector<int64_t> step_ns;      // filled when `profile`
     bool profile = false;
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -276,13 +277,19 @@ def _input_order(graph: Graph, value: str) -> Dims:
     return layout.channels_last(rank)
 
 
+@cache
+def machine_costs(isa: str) -> Any:
+    """What the kernels of an instruction set cost here, timed once per process (some 10 ms)."""
+    return _native.measure_costs(isa)
+
+
 def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Lowered:
     """Builds the native program of a network under a plan.
 
     Raises:
         ModelError: the graph holds something that the engine cannot place.
     """
-    program = _native.Program(isa, threads, mode)
+    program = _native.Program(isa, threads, mode, machine_costs(isa))
     lowering = Lowering(graph, plan, program)
     inputs = {}
     for value in graph.inputs:
