@@ -136,7 +136,7 @@ void bind_program(nb::module_& m) {
                 if (threads < 1) throw std::invalid_argument("at least one thread is needed");
                 new (self) Program(kernels_for(isa), threads, mode_named(mode), costs);
             },
-            "isa"_a, "threads"_a, "mode"_a, "costs"_a)
+            "isa"_a, "threads"_a, "mode"_a, "costs"_a = CostModel())
         .def("add_tensor", &Program::add_tensor, "rows"_a, "width"_a, "channels"_a, "stored"_a = true)
         .def("add_view", &Program::add_view, "base"_a, "first_channel"_a, "channels"_a)
         .def("add_reshaped", &Program::add_reshaped, "base"_a, "rows"_a, "width"_a, "channels"_a)
