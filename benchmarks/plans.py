@@ -1,8 +1,7 @@
 """The plans that are measured, chosen by fidelity alone, never by time.
 
 `uniform`: rule hold, the fewest bits, not under 7, that keep the rule of `fidelity`. `criticality`:
-bits per neuron for the budget that the uniform plan used up, a third of it, or a tenth, whichever
-keeps the rule first.
+bits per neuron for a multiple of the uniform plan's loss, the largest that keeps the rule.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from mquans.importers import ModelFile
 from mquans.plan import Plan
 
 FEWEST_BITS, MOST_BITS = 7, 12
-BUDGET_SHARES = (1.0, 1 / 3, 0.1)
+BUDGET_SHARES = (6.0, 3.0, 1.0, 1 / 3)
 LEAST_BUDGET = 1e-6
 
 

@@ -37,7 +37,14 @@ def test_inspect(mquans: Run, small_model: Path) -> None:
 def test_inspect_with_a_clip(mquans: Run, small_model: Path, clip: Path) -> None:
     done = mquans("inspect", small_model, "--source", clip)
     assert done.returncode == 0
-    assert "worth it" in done.stdout
+    assert "worth it on this clip" in done.stdout
+    found = only_json(mquans("inspect", small_model, "--source", clip, "--json"))
+    rows = found["layer_table"]["rows"]
+    assert [row["name"] for row in rows] == [
+        n["name"] for n in found["nodes"] if n["mode"] == "reuse"
+    ]
+    assert all(row["time_ms"] >= 0 for row in rows)
+    assert found["advice"] == found["layer_table"]["verdict"]
 
 
 def test_calibrate_with_bits(mquans: Run, small_model: Path, clip: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""What reuse could do for a network: its nodes, and, with a clip, a sweep over bits."""
+"""What reuse could do for a network: its nodes, and, with a clip, a sweep over bits and the time of
+every layer."""
 
 from __future__ import annotations
 
@@ -7,40 +8,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from mquans.calibration.inputs import Spec, resolve_shapes
-from mquans.calibration.pipeline import sweep
+from mquans.calibration.pipeline import HELD_OUT, sweep_observed
 from mquans.calibration.result import Sweep
-from mquans.evaluate import Coverage, Track, coverage, silent
+from mquans.calibration.workspace import Selected, observe
+from mquans.engine.session import Session
+from mquans.evaluate import Coverage, LayerTable, Track, coverage, layer_table, silent
 from mquans.importers import import_model, read_model
 from mquans.plan import InputFormat, Rule
 
 SWEPT_BITS = (4, 5, 6, 7, 8)
-
-PAYS = 0.35
-"""Share of the MACs up to which skipping beats the dense engine clearly, see docs/benchmarks.md."""
-
-PAYS_SOMEWHAT = 0.6
+TIMED_BITS = 8
+"""Of the sweep, the most careful."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Coverage of a network; with a clip, the measured sweep and one sentence of advice."""
+    """Coverage of a network; with a clip, the measured sweep, and the layers timed at `TIMED_BITS`
+    beside onnxruntime."""
 
     coverage: Coverage
     sweep: Sweep | None = None
+    layers: LayerTable | None = None
 
     @property
     def advice(self) -> str | None:
-        """Is reuse worth it on this clip? Judged at the most careful bits of the sweep."""
-        if self.sweep is None:
-            return None
-        bits = max(self.sweep.measured)
-        done = self.sweep.measured[bits].work.macs_fraction
-        found = f"at {bits} bits {100 * done:.0f} % of the MACs are left"
-        if done <= PAYS:
-            return f"Reuse is worth it on this clip: {found}."
-        if done <= PAYS_SOMEWHAT:
-            return f"Reuse may be worth it on this clip: {found}; try fewer bits with --max-loss."
-        return f"Reuse is hardly worth it on this clip: {found}. A fixed camera would help."
+        """Is reuse worth it on this clip? One sentence."""
+        return None if self.layers is None else self.layers.verdict
 
     def as_dict(self) -> dict[str, Any]:
         """The stable keys of `inspect --json`."""
@@ -55,6 +48,8 @@ class Inspection:
                 }
                 for bits, m in self.sweep.measured.items()
             }
+        if self.layers is not None:
+            found["layer_table"] = {"bits": TIMED_BITS, **self.layers.as_dict()}
             found["advice"] = self.advice
         return found
 
@@ -72,7 +67,8 @@ def inspect_model(
     threads: int = 1,
     track: Track = silent,
 ) -> Inspection:
-    """Shows how each node runs and, given a clip, measures 4 to 8 bits on its last part.
+    """Shows how each node runs and, given a clip, measures 4 to 8 bits on its last part, and there
+    times every layer.
 
     Arguments as `calibrate`.
     """
@@ -80,18 +76,10 @@ def inspect_model(
     if source is None:
         shapes = resolve_shapes(file, input_shapes=input_shapes, input=input)
         return Inspection(coverage(import_model(file, input_shapes=shapes)))
-    found = sweep(
-        file,
-        source,
-        SWEPT_BITS,
-        input_shapes=input_shapes,
-        input=input,
-        frames=frames,
-        skip=skip,
-        stride=stride,
-        rule=rule,
-        threads=threads,
-        track=track,
-    )
-    shapes = next(iter(found.plans.values())).input_shapes
-    return Inspection(coverage(import_model(file, input_shapes=shapes)), found)
+    selected = Selected(frames, skip, stride, input_shapes, input, None, threads, track)
+    space = observe(file, source, selected, late=HELD_OUT, rules=())
+    found = sweep_observed(space, SWEPT_BITS, selected, rule)
+    clip = space.late()[0].frames
+    session = Session(file, found.plans[TIMED_BITS], threads=threads)
+    layers = layer_table(session, file, clip, total=len(clip), track=track)
+    return Inspection(coverage(space.graph), found, layers)

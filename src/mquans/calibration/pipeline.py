@@ -11,7 +11,7 @@ from mquans.calibration.budget import Goal, plan_within
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench
 from mquans.calibration.result import BudgetError, CalibrationResult, Sweep
-from mquans.calibration.workspace import Selected, observe
+from mquans.calibration.workspace import Selected, Workspace, observe
 from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
 from mquans.evaluate.metrics import AnyMetric, load_metric
@@ -155,6 +155,18 @@ def _sweep(
     metric: AnyMetric | None,
 ) -> Sweep:
     space = observe(model, source, selected, late=HELD_OUT, rules=())
+    return sweep_observed(space, candidates, selected, rule, weight_bits, metric)
+
+
+def sweep_observed(
+    space: Workspace,
+    candidates: Sequence[int],
+    selected: Selected,
+    rule: Rule,
+    weight_bits: WeightBits = 16,
+    metric: AnyMetric | None = None,
+) -> Sweep:
+    """As `sweep`, on clips that were observed with `HELD_OUT` of them kept for measuring."""
     bench = Bench(space.file, space.graph, metric=metric, threads=selected.threads)
     segments = space.late()
     plans, measured = {}, {}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         FrameReport,
         GuardCheck,
         GuardReport,
+        LayerTable,
         RunSummary,
         Verification,
     )
@@ -116,7 +117,26 @@ def show_inspection(inspection: Inspection) -> None:
         "computation reuse", *(percent(m.work.computation_reuse) for m in measured.values())
     )
     totals.add_row("loss (p95)", *(f"{m.loss:.4f}" for m in measured.values()))
-    show("", similarity, "", totals, "", inspection.advice or "")
+    show("", similarity, "", totals)
+    if inspection.layers is not None:
+        show("", layer_times(inspection.layers), "", Text(inspection.layers.verdict))
+
+
+def layer_times(found: LayerTable) -> Table:
+    """Reuse layers with what is left of their work, and the time of a frame."""
+    made = table("layer", "MACs", "MACs left", "runs", "time", "share")
+    for row in found.rows:
+        made.add_row(
+            Text(row.name),
+            macs(row.macs),
+            percent(row.macs_fraction),
+            row.mode,
+            f"{row.time_ms:.3f} ms",
+            percent(row.time_share),
+        )
+    rest = 1 - sum(row.time_share for row in found.rows)
+    made.add_row("all else", "", "", "", f"{found.other_ms:.3f} ms", percent(max(rest, 0.0)))
+    return made
 
 
 def show_calibration(result: CalibrationResult, written: Path | None, *, layers: bool) -> None:

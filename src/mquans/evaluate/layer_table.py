@@ -76,7 +76,7 @@ class LayerTable:
         if self.speedup >= CLEARLY:
             worth = "Reuse is worth it on this clip"
         elif self.speedup >= 1 / CLEARLY:
-            worth = "Reuse makes little difference on this clip"
+            worth = "Reuse is hardly worth it on this clip"
         else:
             worth = "Reuse is not worth it on this clip"
         found = (

@@ -12,8 +12,6 @@ import pytest
 
 import mquans
 from mquans.calibration import GRID_BITS, METHODS, calibrate_fully, inspect_model
-from mquans.calibration.measure import Measured
-from mquans.evaluate import Work
 
 Frames = npt.NDArray[np.float32]
 Outputs = Mapping[str, Frames]
@@ -152,24 +150,6 @@ def test_inspection_with_a_clip_measures_every_layer(
     assert set(values["bits"]) == {"4", "5", "6", "7", "8"}
     assert set(values["bits"]["8"]["layers"]) == {"first", "second", "third"}
     assert "worth it" in values["advice"]
+    assert values["layer_table"]["bits"] == 8
+    assert [row["name"] for row in values["layer_table"]["rows"]] == ["first", "second", "third"]
     assert "advice" not in inspect_model(small_model).as_dict()
-
-
-def test_advice_follows_the_work_left() -> None:
-    """Three cases, three sentences."""
-    from mquans.calibration import Inspection, Sweep
-    from mquans.evaluate import AgreementMeter, Coverage
-    from mquans.evaluate.work import LayerWork
-
-    meter = AgreementMeter()
-    meter.add({"y": np.ones((1, 2))}, {"y": np.ones((1, 2))})
-    sentences = []
-    for done in (10, 50, 90):
-        work = Work(1, {"layer": LayerWork(10, 1, 100, done)})
-        measured = {8: Measured(work, meter.result())}
-        sentences.append(Inspection(Coverage((), ()), Sweep({}, measured, 1.0, 1)).advice)
-    assert [str(s).split(" worth")[0] for s in sentences] == [
-        "Reuse is",
-        "Reuse may be",
-        "Reuse is hardly",
-    ]
