@@ -1,13 +1,13 @@
 """Our engine beside the dense ones: speed, fidelity, memory, start, on networks and clips.
 
-Everything, about two hours on two cores, nothing else running on the machine:
+Everything, about three hours, nothing else running on the machine:
 
     python benchmarks/engines.py --json bench.json --markdown bench.md
     python benchmarks/streams.py --json bench.json --markdown bench.md
 
-In pieces of at most 7 minutes; each goes on where the last one ended and merges into the same file:
+In pieces of at most 8 minutes; each goes on where the last one ended and merges into the same file:
 
-    python benchmarks/engines.py --json bench.json --resume --minutes 7    # until it says: complete
+    python benchmarks/engines.py --json bench.json --resume --minutes 4    # until it says: complete
 
 Or part by part (`--phases plans|criticality|times|startup`, `--networks`, `--clips`, `--threads`):
 

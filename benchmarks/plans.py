@@ -125,7 +125,7 @@ def criticality_plan(
             plan, kept = error.result.plan, False
         seconds = perf_counter() - start
         judged, found = judge.judge(plan)
-        if found.keeps_rule(judge.int8_rel_sq_p95) or not kept:
+        if found.keeps_rule(judge.int8_rel_sq_p95):
             break
     return plan, {
         "budget": budget,
