@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from mquans.engine.oracle import FloatOracle
 from mquans.errors import UnsupportedOperatorError
-from mquans.finetune.operators import BINARY, REDUCE, UNARY, evaluate
 from mquans.graph import (
     Binary,
     Concat,
@@ -35,6 +33,10 @@ from mquans.graph import (
     ValueType,
     infer,
 )
+
+torch = pytest.importorskip("torch")
+
+from mquans.finetune.operators import BINARY, REDUCE, UNARY, evaluate  # noqa: E402
 
 PARAMS = {
     "leaky_relu": (0.1,), "clip": (-0.5, 0.7), "hard_sigmoid": (0.2, 0.5), "elu": (0.7,),
