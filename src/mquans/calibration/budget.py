@@ -26,8 +26,10 @@ from mquans.calibration.allocation import (
 )
 from mquans.calibration.criticality import METHODS as CRITICALITIES
 from mquans.calibration.criticality import criticality
+from mquans.calibration.curves import Curves
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench, Measured, Segment
+from mquans.calibration.replay import observe_under
 from mquans.calibration.result import CalibrationResult, Point, Stages
 from mquans.calibration.stress import stress_segments
 from mquans.calibration.workspace import Selected, Workspace, observe, segment
@@ -46,6 +48,12 @@ MARGIN = 0.85
 """Share of the budget that a plan may use on the frames that it is chosen on: others differ."""
 
 REPAIRS = 3
+
+REPLAYED = 24
+"""Frames of each clip that curves under a plan are taken from."""
+
+PROBED = 16
+"""Frames of each clip that single parts of the network are measured on."""
 
 UNIFORM_BITS = range(4, GRID_BITS + 1)
 """Measured beside the plan: what one width for the whole network would do."""
@@ -102,6 +110,7 @@ class _Field:
     space: Workspace
     clips: Sequence[Segment]
     stress: Sequence[Segment]
+    threads: int
 
     def measure(
         self, layers: tuple[LayerPlan, ...], rule: Rule
@@ -109,6 +118,17 @@ class _Field:
         plan = self.space.plan(layers, rule)
         measured = self.bench.measure(plan, self.clips)
         return measured, self.bench.measure(plan, self.stress) if self.stress else None
+
+    def observe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> dict[str, Curves]:
+        """Curves of all tensors under these layers."""
+        plan = self.space.plan(layers, rule)
+        clips = [clip.frames[:REPLAYED] for clip in self.clips]
+        return observe_under(self.space.graph, plan, clips, threads=self.threads).curves
+
+    def probe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
+        """Mean loss on few frames."""
+        short = [clip.until(PROBED) for clip in self.clips]
+        return self.bench.measure(self.space.plan(layers, rule), short).agreement.loss_mean
 
     def measure_clips(self, layers: tuple[LayerPlan, ...], rule: Rule) -> tuple[Measured, None]:
         """Without stress segments: for what is shown, not chosen."""
@@ -127,10 +147,12 @@ def plan_within(
     weights = _criticality(goal, space, selected)
     clock.stop("criticality")
     bench = Bench(space.file, space.graph, metric=goal.metric, threads=selected.threads)
-    searched = _field(goal, bench, space, 0.0, 0.5)
-    judged = _field(goal, bench, space, 0.5, 1.0)
+    searched = _field(goal, bench, space, selected, 0.0, 0.5)
+    judged = _field(goal, bench, space, selected, 0.5, 1.0)
     problem = problem_of(space.graph, space.seen, weights, goal.rule)
-    family = Family(goal.method, problem, searched.measure, {}, selected.track)
+    family = Family(
+        goal.method, problem, searched.measure, searched.observe, searched.probe, {}, selected.track
+    )
     tried: list[Candidate] = []
     budget = MARGIN * goal.max_loss
     repairs = 0
@@ -145,8 +167,14 @@ def plan_within(
         repairs += 1
         budget *= MARGIN * goal.max_loss / worst
     clock.stop("allocate")
-    uniform = replace(family, method="uniform", measure=judged.measure_clips)
-    compared = _compared(goal, family, judged)
+    shown = replace(
+        family, measure=judged.measure_clips, observe=judged.observe, probe=judged.probe
+    )
+    compared = {
+        method: [_point(candidate) for candidate in trace(replace(shown, method=method), budget)]
+        for method in goal.compare
+    }
+    uniform = replace(shown, method="uniform")
     widths = {bits: uniform.at(bits).measured for bits in UNIFORM_BITS}
     clock.stop("compare")
     return CalibrationResult(
@@ -185,7 +213,9 @@ def _criticality(goal: Goal, space: Workspace, selected: Selected) -> dict[str, 
     )
 
 
-def _field(goal: Goal, bench: Bench, space: Workspace, start: float, stop: float) -> _Field:
+def _field(
+    goal: Goal, bench: Bench, space: Workspace, selected: Selected, start: float, stop: float
+) -> _Field:
     clips = space.late(start, stop)
     stress = []
     if goal.stress:
@@ -193,19 +223,7 @@ def _field(goal: Goal, bench: Bench, space: Workspace, start: float, stop: float
             items = list(zip(own.frames, own.labels, strict=True))
             made = stress_segments(items, clip.sample, space.setup.format)
             stress += [segment(frames) for frames in made]
-    return _Field(bench, space, clips, stress)
-
-
-def _compared(goal: Goal, family: Family, field: _Field) -> dict[str, list[Point]]:
-    """Trade-offs of methods on the frames of the verdict."""
-    found = {}
-    for method in goal.compare:
-        other = replace(family, method=method, measure=field.measure_clips)
-        found[method] = [
-            (candidate.measured.work.macs_fraction, candidate.measured.loss)
-            for candidate in trace(other, goal.max_loss)
-        ]
-    return found
+    return _Field(bench, space, clips, stress, selected.threads)
 
 
 def _point(candidate: Candidate) -> Point:

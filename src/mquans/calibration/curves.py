@@ -17,13 +17,22 @@ from mquans.plan import Rule
 
 Values = npt.NDArray[np.float32]
 Sums = npt.NDArray[np.float64]
+Floating = npt.NDArray[np.floating]
 
 RULES: tuple[Rule, ...] = ("hold", "nearest")
 SAMPLED_VALUES = 8192
 """Values of a tensor that rules are played on, per frame, at least."""
 LEAST_POSITIONS = 100
-RUNGS = 15
-"""Steps of the ladder: from twice the first frame's reach down."""
+OCTAVES = 14
+"""Of the ladder of steps: from twice the first frame's reach down."""
+
+FINE = 4
+FEW_NEURONS = 16
+"""Tensors of so few neurons, pictures above all, have `FINE` steps per octave."""
+
+CARE = 1 / 8
+"""Octaves."""
+
 SEED = 7
 
 
@@ -32,7 +41,7 @@ class Curves:
     """Change and error of the neurons of one tensor.
 
     Attributes:
-        steps: [rungs], growing by octaves, in the tensor's own units.
+        steps: [rungs], growing geometrically, in the tensor's own units.
         change: per rule, [neurons, rungs]: share of values that moved per frame.
         error: per rule, [neurons, rungs]: mean squared distance of held values, units squared.
     """
@@ -41,10 +50,22 @@ class Curves:
     change: dict[Rule, Sums]
     error: dict[Rule, Sums]
 
-    def at(self, rule: Rule, steps: Sums) -> tuple[Sums, Sums]:
-        """(change, error) of every neuron at steps [neurons, n] or [n], interpolated."""
+    def at(self, rule: Rule, steps: Floating, *, careful: bool = False) -> tuple[Sums, Sums]:
+        """(change, error) of every neuron at steps [neurons, n] or [n], interpolated.
+
+        Args:
+            careful: the change of slightly finer and the error of slightly coarser steps. Where
+                values are whole numbers, as in pictures, a step just wide enough to hold back a
+                change of one and a step just not are worlds apart, and rounding to the grid decides
+                which it is.
+        """
+        if careful:
+            change, _ = self.at(rule, steps * 2.0**-CARE)
+            _, error = self.at(rule, steps * 2.0**CARE)
+            return change, error
         neurons = len(self.change[rule])
-        position = np.clip(np.log2(steps / self.steps[0]), 0, len(self.steps) - 1)
+        per_octave = 1 / np.log2(self.steps[1] / self.steps[0])
+        position = np.clip(per_octave * np.log2(steps / self.steps[0]), 0, len(self.steps) - 1)
         position = np.broadcast_to(position, (neurons, position.shape[-1]))
         below = np.minimum(position.astype(int), len(self.steps) - 2)
         part = position - below
@@ -73,9 +94,11 @@ class CurveMeter:
         self._positions = np.sort(rng.choice(positions, count, replace=False))
         reach = float(np.abs(first).max(initial=0.0)) or 1.0
         top = 2.0 ** (np.ceil(np.log2(reach)) + 1)
-        self.steps = top * 2.0 ** -np.arange(RUNGS - 1, -1, -1, dtype=np.float64)
+        per_octave = FINE if neurons <= FEW_NEURONS else 1
+        count = OCTAVES * per_octave
+        self.steps = top * 2.0 ** (np.arange(-count, 1, dtype=np.float64) / per_octave)
         x = np.take(first, self._positions, axis=1)
-        shape = (RUNGS, *x.shape)
+        shape = (len(self.steps), *x.shape)
         self._rules = tuple(rules)
         self._frames = 0
         self._held = np.broadcast_to(x, shape).copy()

@@ -33,6 +33,10 @@ class Segment:
     labels: Sequence[Any]
     dense: list[Outputs] = field(default_factory=list)
 
+    def until(self, count: int) -> Segment:
+        """Its first frames."""
+        return Segment(self.frames[:count], self.labels[:count], self.dense[:count])
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -99,6 +103,6 @@ class Bench:
         return meter.result().loss_p95 if task is None else float(task.result())
 
     def _dense_outputs(self, segment: Segment) -> Sequence[Outputs]:
-        if not segment.dense:
-            segment.dense.extend(self._dense.step(feeds) for feeds in segment.frames)
+        missing = segment.frames[len(segment.dense) :]
+        segment.dense.extend(self._dense.step(feeds) for feeds in missing)
         return segment.dense

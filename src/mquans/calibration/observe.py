@@ -81,19 +81,18 @@ class Observer:
         rules: whose curves are taken; none for ranges alone.
     """
 
-    def __init__(self, graph: Graph, *, rules: Sequence[Rule] = RULES, threads: int = 1) -> None:
-        self._graph, self._rules = graph, rules
-        self._run = dense_run(graph, threads=threads)
+    def __init__(self, graph: Graph, *, rules: Sequence[Rule] = RULES) -> None:
+        self._rules = rules
         self._readers = {node.inputs[0]: node for node in graph.reuse_layers()}
         self._ranges: dict[str, LayerRange] = {}
         self._meters: dict[str, CurveMeter] = {}
         self._frames = 0
 
-    def add(self, clip: Iterable[Feeds]) -> None:
-        """Consecutive frames of a stream."""
+    def add(self, clip: Iterable[Feeds], run: Run) -> None:
+        """Consecutive frames of a stream, through a function that gives all tensors."""
         for index, feeds in enumerate(clip):
             self._frames += 1
-            values = self._run(feeds)
+            values = run(feeds)
             for name, node in self._readers.items():
                 self._look(name, by_neuron(node, values[name]), first=index == 0)
 

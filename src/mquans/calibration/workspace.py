@@ -22,7 +22,7 @@ from mquans.calibration.inputs import (
     resolve_inputs,
 )
 from mquans.calibration.measure import Segment
-from mquans.calibration.observe import Observation, Observer
+from mquans.calibration.observe import Observation, Observer, dense_run
 from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
 from mquans.graph import Graph
@@ -120,7 +120,8 @@ def observe(
     setup = resolve_inputs(file, specs[0], input_shapes=selected.input_shapes, input=selected.input)
     graph = import_model(file, input_shapes=setup.shapes)
     labels = _labels_by_clip(selected.labels, len(specs))
-    observer = Observer(graph, rules=rules, threads=selected.threads)
+    observer = Observer(graph, rules=rules)
+    run = dense_run(graph, threads=selected.threads)
     shapes = {name: graph.shape(name) for name in graph.inputs}
     count = selected.frames or max(least, DEFAULT_FRAMES // len(specs))
     clips = []
@@ -145,7 +146,7 @@ def observe(
                 expected=count,
                 track=selected.track,
             )
-            observer.add(frames)
+            observer.add(frames, run)
         clips.append(clip)
     return Workspace(file, graph, setup, clips, observer.result())
 

@@ -83,4 +83,4 @@ def trace(family: Family, budget: float) -> list[Candidate]:
         return search_demotions(family, budget)
     if family.method in QUANTIZERS:
         return trace_bits(family)
-    return trace_price(family, budget)[1:]
+    return trace_price(family, budget)

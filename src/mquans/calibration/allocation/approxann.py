@@ -47,10 +47,10 @@ def _demote(family: Family, steps: dict[str, Sums], share: float) -> dict[str, S
     """Doubles the steps of the given share of neurons, least critical per MAC saved first."""
     ratios = []
     for tensor in family.problem.tensors:
-        now = steps[tensor.name][:, None]
-        change, error = tensor.curves.at(family.problem.rule, np.hstack([now, 2 * now]))
-        saved = tensor.cost * (change[:, 0] - change[:, 1])
-        lost = tensor.criticality * (error[:, 1] - error[:, 0])
+        change, error = tensor.at(steps[tensor.name])
+        less_change, more_error = tensor.at(2 * steps[tensor.name])
+        saved = tensor.cost * (change - less_change)
+        lost = tensor.criticality * (more_error - error)
         # One that saves nothing any more is not worth a demotion.
         ratios.append(np.where(saved > 0, lost / np.where(saved > 0, saved, 1.0), np.inf))
     every = np.concatenate(ratios)

@@ -9,6 +9,7 @@ from mquans.calibration.allocation.grids import WeightBits, layer_plans
 from mquans.calibration.allocation.problem import Problem, Steps
 from mquans.calibration.allocation.quantizers import dorefa, linear, uniform
 from mquans.calibration.allocation.separable import solve
+from mquans.calibration.curves import Curves
 from mquans.calibration.measure import Measured
 from mquans.evaluate import Track, silent
 from mquans.plan import LayerPlan, Rule
@@ -46,6 +47,12 @@ class Candidate:
         return self.measured.moving.macs_fraction
 
 
+Observe = Callable[[tuple[LayerPlan, ...], Rule], Mapping[str, Curves]]
+"""Curves of every tensor under layers and a rule."""
+
+Probe = Callable[[tuple[LayerPlan, ...], Rule], float]
+"""Mean loss (`evaluate.agreement`) of layers under a rule, on few frames."""
+
 Measure = Callable[[tuple[LayerPlan, ...], Rule], tuple[Measured, Measured | None]]
 """Layers under a rule, measured on clips and, unless those were left out, on stress segments."""
 
@@ -56,12 +63,16 @@ class Family:
 
     Attributes:
         measure: runs layers under a rule.
+        observe: looks at what they see.
+        probe: a quick look at what they lose.
         weight_bits: by layer, 16 where absent.
     """
 
     method: str
     problem: Problem
     measure: Measure
+    observe: Observe
+    probe: Probe
     weight_bits: Mapping[str, WeightBits]
     track: Track = silent
 

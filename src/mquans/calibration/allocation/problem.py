@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,7 +28,6 @@ class Tensor:
     Attributes:
         layers: that read it.
         range: seen in calibration.
-        curves: seen in calibration.
         cost: [neurons], what it costs per frame if all values of the neuron change, in MACs.
         criticality: [neurons], loss per squared unit of mean squared error.
         steps: [options] to choose from, growing, in the tensor's units.
@@ -38,12 +37,18 @@ class Tensor:
     name: str
     layers: tuple[str, ...]
     range: LayerRange
-    curves: Curves
     cost: Sums
     criticality: Sums
     steps: Sums
     change: Sums
     error: Sums
+
+    def at(self, steps: Sums) -> tuple[Sums, Sums]:
+        """(change, error) of every neuron at steps [neurons], the nearest of the table's."""
+        found = np.rint(OPTIONS_PER_OCTAVE * np.log2(steps / self.steps[0])).astype(int)
+        option = np.clip(found, 0, len(self.steps) - 1)
+        every = np.arange(len(option))
+        return self.change[every, option], self.error[every, option]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,37 @@ Steps = Mapping[str, Sums]
 """Step of every neuron, [neurons] in the tensor's units, by tensor."""
 
 
+def with_curves(problem: Problem, curves: Mapping[str, Curves]) -> Problem:
+    """The problem with curves halfway between its own and others, such as those under a plan."""
+    tensors = []
+    for tensor in problem.tensors:
+        change, error = _tabulated(curves[tensor.name], problem.rule, tensor.steps)
+        tensors.append(
+            replace(
+                tensor,
+                change=(tensor.change + change) / 2,
+                error=(tensor.error + error) / 2,
+            )
+        )
+    return replace(problem, tensors=tuple(tensors))
+
+
+def tilted(problem: Problem, octaves: float) -> Problem:
+    """The problem with errors in the first tensor counted `octaves` less than in the last one.
+
+    Criticality adds up the errors of all layers as if they were independent. They are not: a change
+    that a dead band holds back never reaches the layers behind it, which then need not hold it back
+    again. It costs its error once and saves work everywhere behind, so early dead bands are worth
+    more than the sum says; how much depends on the network and the clip, and is found by measuring.
+    """
+    depth = np.linspace(-0.5, 0.5, len(problem.tensors))
+    tensors = tuple(
+        replace(tensor, criticality=tensor.criticality * 2.0 ** (octaves * at))
+        for tensor, at in zip(problem.tensors, depth, strict=True)
+    )
+    return replace(problem, tensors=tensors)
+
+
 def problem_of(
     graph: Graph, seen: Observation, criticality: Mapping[str, Sums], rule: Rule
 ) -> Problem:
@@ -81,22 +117,26 @@ def problem_of(
         reach = seen.ranges[name].layer or 1.0
         count = OCTAVES * OPTIONS_PER_OCTAVE
         steps = 2 * reach * 2.0 ** (np.arange(-count, 1) / OPTIONS_PER_OCTAVE)
-        change, error = seen.curves[name].at(rule, steps)
+        change, error = _tabulated(seen.curves[name], rule, steps)
         tensors.append(
             Tensor(
                 name=name,
                 layers=tuple(node.name for node in nodes),
                 range=seen.ranges[name],
-                curves=seen.curves[name],
                 cost=np.sum([fan_out(graph, node) for node in nodes], axis=0),
                 criticality=np.sum([criticality[node.name] for node in nodes], axis=0),
                 steps=steps,
-                change=change + SHRINKAGE * change.mean(axis=0),
-                error=error + SHRINKAGE * error.mean(axis=0),
+                change=change,
+                error=error,
             )
         )
     macs = float(sum(tensor.cost.sum() for tensor in tensors))
     return Problem(rule, tuple(tensors), macs, tuple(node.name for node in graph.reuse_layers()))
+
+
+def _tabulated(curves: Curves, rule: Rule, steps: Sums) -> tuple[Sums, Sums]:
+    change, error = curves.at(rule, steps, careful=True)
+    return change + SHRINKAGE * change.mean(axis=0), error + SHRINKAGE * error.mean(axis=0)
 
 
 def fan_out(graph: Graph, node: Node) -> Sums:

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+
 import numpy as np
 
 from mquans.calibration.allocation.candidates import Candidate, Family
+from mquans.calibration.allocation.corrections import corrected
+from mquans.calibration.allocation.problem import tilted, with_curves
 from mquans.calibration.allocation.separable import solve, work_factors
 
 MOST_BITS = 12
 FEWEST_BITS = 3
 
-PRICES = (-12.0, 24.0)
+PRICES = (-16.0, 28.0)
 """Least and largest log2 of a price: from everything frozen to everything on the finest steps."""
 
 TAIL = 1.6
 """Predictions are means over frames, budgets apply to the 95th percentile: where to start."""
 
+TILTS = (0.0, 3.0)
+"""Octaves by which errors in the first layer count less than those in the last one."""
+
+EXPLORED = 4
+"""Candidates per tilt; curves and factors are learned from all but the last of them."""
+
+REFINED = 4
+"""Further candidates at the best tilt."""
+
 CLOSE = 0.93
 """A loss of at least this share of the budget is close enough to it."""
 
-MEASURED = 9
-"""Most candidates of a search by price."""
-
-TRACED = (-3.0, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5)
-"""Prices of a trace; the first only tells how work relates to predictions."""
-
-LEARNED = 4
-"""Candidates after which the factors between predicted and measured work stay as they are."""
+TRACED = (-3.0, -1.5, 0.0, 1.5, 3.0, 4.5)
+"""Prices of a trace around the one that meets the budget."""
 
 
 def search_bits(family: Family, budget: float) -> list[Candidate]:
@@ -42,35 +49,98 @@ def search_bits(family: Family, budget: float) -> list[Candidate]:
 
 
 def search_price(family: Family, budget: float) -> list[Candidate]:
-    """Secant steps on log loss over log price, kept between prices known to fail and to pass.
-
-    Each of the first candidates also tells how predicted work relates to measured work under
-    plans near the budget.
-    """
-    low, high = PRICES
-    price = _predicted_price(family, budget / TAIL)
-    factors: dict[str, float] = {}
-    found: list[Candidate] = []
-    for count in family.track(range(MEASURED), "searching", MEASURED):
-        candidate = family.at(price, factors)
-        found.append(candidate)
-        if count < LEARNED:
-            measured = work_factors(family.problem, candidate.steps, candidate.measured.moving)
-            factors = {n: float(np.sqrt(f * factors.get(n, f))) for n, f in measured.items()}
-        loss = candidate.loss
-        if loss <= budget:
-            high = min(high, price)
-            if count >= LEARNED - 1 and loss >= CLOSE * budget:
-                break
-        else:
-            low = max(low, price)
-        if high - low < 0.1 and count >= LEARNED:
+    """Walks towards the budget at every tilt, then on at the one that needs least work."""
+    lines = _explored(family, budget)
+    best = min(lines, key=lambda line: line.score)
+    for _ in family.track(range(REFINED), "refining", REFINED):
+        if best.is_close:
             break
-        price = _next_price(found[-2:], budget, low, high)
-        if count < LEARNED:
-            # Other factors, other plans: what failed or passed under the old ones may not now.
-            low, high = min(low, price - 1.0), max(high, price + 1.0)
-    return found
+        best.measure(learn=False)
+    return [candidate for line in lines for candidate in line.found]
+
+
+def trace_bits(family: Family) -> list[Candidate]:
+    """Every number of bits."""
+    widths = range(FEWEST_BITS, MOST_BITS + 1)
+    return [family.at(bits) for bits in family.track(widths, "comparing", len(widths))]
+
+
+def trace_price(family: Family, budget: float) -> list[Candidate]:
+    """Prices around the one that meets the budget, at the best tilt."""
+    best = min(_explored(family, budget), key=lambda line: line.score)
+    return [
+        best.family.at(best.price + offset, best.factors)
+        for offset in family.track(TRACED, "comparing", len(TRACED))
+    ]
+
+
+def _explored(family: Family, budget: float) -> list[_Line]:
+    price = _predicted_price(family, budget / TAIL)
+    per_tensor = family.method == "per_layer"
+    start = solve(family.problem, 2.0**price, per_tensor=per_tensor)
+    family = corrected(family, start.steps)
+    problems = [tilted(family.problem, tilt) for tilt in TILTS]
+    lines = [_Line(replace(family, problem=problem), budget) for problem in problems]
+    steps = [(line, count) for line in lines for count in range(EXPLORED)]
+    for line, count in family.track(steps, "searching", len(steps)):
+        line.measure(learn=count < EXPLORED - 1)
+    return lines
+
+
+@dataclass(slots=True)
+class _Line:
+    """Candidates of one tilt, by price.
+
+    While it learns, each candidate tells how often values change under plans near the budget and
+    how predicted work relates to measured work there. Prices follow secant steps on log loss over
+    log price.
+    """
+
+    family: Family
+    budget: float
+    price: float = 0.0
+    factors: dict[str, float] = field(default_factory=dict)
+    found: list[Candidate] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.price = _predicted_price(self.family, self.budget / TAIL)
+
+    @property
+    def score(self) -> float:
+        """Log of the work that the last candidate would do if it just met the budget; around it
+        work falls roughly with the square root of the loss."""
+        last = self.found[-1]
+        return float(np.log(max(last.work, 1e-9)) + 0.5 * np.log(self._excess(last)))
+
+    @property
+    def is_close(self) -> bool:
+        """Whether some candidate leaves next to nothing of the budget."""
+        return any(CLOSE * self.budget <= c.loss <= self.budget for c in self.found)
+
+    def measure(self, *, learn: bool) -> None:
+        """Measures at the price, learns from it, and moves the price on."""
+        candidate = self.family.at(self.price, self.factors)
+        self.found.append(candidate)
+        if learn:
+            curves = self.family.observe(candidate.layers, candidate.rule)
+            problem = with_curves(self.family.problem, curves)
+            self.family = replace(self.family, problem=problem)
+            self.factors = work_factors(problem, candidate.steps, candidate.measured.moving)
+        self.price = self._next_price()
+
+    def _excess(self, candidate: Candidate) -> float:
+        return max(candidate.loss, 1e-3 * self.budget) / self.budget
+
+    def _next_price(self) -> float:
+        now = self.found[-1]
+        slope = -0.6  # losses fall roughly with the square root of the price
+        if len(self.found) > 1 and self.found[-2].knob != now.knob:
+            before = self.found[-2]
+            rise = np.log2(self._excess(now) / self._excess(before)) / (now.knob - before.knob)
+            slope = float(np.clip(rise, -1.2, -0.35))
+        # A little inside the budget: a hit just outside is of no use.
+        move = float(np.log2(0.96 / self._excess(now)) / slope)
+        return float(np.clip(now.knob + np.clip(move, -3.0, 3.0), *PRICES))
 
 
 def _predicted_price(family: Family, loss: float) -> float:
@@ -84,41 +154,3 @@ def _predicted_price(family: Family, loss: float) -> float:
         else:
             high = middle
     return high
-
-
-def _next_price(last: list[Candidate], budget: float, low: float, high: float) -> float:
-    """Where the line through the last two points meets the budget; losses fall roughly with the
-    square root of the price."""
-    now = last[-1]
-    if now.loss <= 0:
-        guess = now.knob - 2.0
-    else:
-        slope = -0.6
-        if len(last) == 2 and last[0].knob != now.knob and last[0].loss > 0:
-            rise = np.log2(now.loss / last[0].loss) / (now.knob - last[0].knob)
-            slope = float(np.clip(rise, -1.5, -0.3))
-        # A little inside the budget: a hit just outside is of no use.
-        guess = now.knob + np.log2(0.97 * budget / now.loss) / slope
-        guess = float(np.clip(guess, now.knob - 4.0, now.knob + 4.0))
-    if low < guess < high:
-        return guess
-    return float(np.clip((low + high) / 2, guess - 2.0, guess + 2.0)) if high > low else guess
-
-
-def trace_bits(family: Family) -> list[Candidate]:
-    """Every number of bits."""
-    widths = range(FEWEST_BITS, MOST_BITS + 1)
-    return [family.at(bits) for bits in family.track(widths, "comparing", len(widths))]
-
-
-def trace_price(family: Family, budget: float) -> list[Candidate]:
-    """Prices around where the budget is predicted to be met, octaves apart."""
-    middle = _predicted_price(family, budget / TAIL)
-    found: list[Candidate] = []
-    for offset in family.track(TRACED, "comparing", len(TRACED)):
-        factors: dict[str, float] = {}
-        if found:
-            last = found[-1]
-            factors = work_factors(family.problem, last.steps, last.measured.moving)
-        found.append(family.at(middle + offset, factors))
-    return found

@@ -72,15 +72,11 @@ def _last_least(values: Sums) -> npt.NDArray[np.intp]:
 
 def work_factors(problem: Problem, steps: Steps, work: Work) -> dict[str, float]:
     """MACs measured / MACs predicted under these steps, by tensor."""
-    return {
-        tensor.name: _factor(tensor, problem, steps[tensor.name], work)
-        for tensor in problem.tensors
-    }
+    return {tensor.name: _factor(tensor, steps[tensor.name], work) for tensor in problem.tensors}
 
 
-def _factor(tensor: Tensor, problem: Problem, steps: Sums, work: Work) -> float:
-    change, _ = tensor.curves.at(problem.rule, steps[:, None])
-    predicted = float(tensor.cost @ change[:, 0]) * work.frames
+def _factor(tensor: Tensor, steps: Sums, work: Work) -> float:
+    predicted = float(tensor.cost @ tensor.at(steps)[0]) * work.frames
     measured = sum(work.layers[layer].macs_done for layer in tensor.layers)
     if predicted <= 0:
         return 1.0
