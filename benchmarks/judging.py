@@ -14,6 +14,7 @@ from plans import run_dense
 import mquans
 from mquans.evaluate import Feeds, Work
 from mquans.evaluate.interleave import Outputs
+from mquans.evaluate.work import LayerWork
 from mquans.importers import ModelFile
 from mquans.plan import Plan
 
@@ -35,8 +36,12 @@ class Judge:
         self.dense = run_dense(self.model, self.frames, NETWORKS[self.network].shapes)
 
     def judge(self, plan: Plan) -> dict[str, Any]:
-        """Work and losses of a plan as plain data: `macs_fraction`, `agreement` (as `compare
-        --json`), `f1` where the network finds something, `steering_rms` for PilotNet."""
+        """Work and losses of a plan as plain data.
+
+        `macs_fraction` was issued; `changed_fraction` is what changed values take part in.
+        `agreement` as of `compare --json`, `f1` where the network finds something, `steering_rms`
+        of PilotNet.
+        """
         session = mquans.Session(self.model, plan)
         work, outputs = Work(), []
         with session.stream() as stream:
@@ -47,6 +52,7 @@ class Judge:
         found = fidelity(self.dense, outputs, NETWORKS[self.network].decode)
         record = {
             "macs_fraction": work.macs_fraction,
+            "changed_fraction": sum(map(macs_of_changes, work.layers.values())) / work.macs_total,
             "similarity": work.similarity,
             "agreement": found.agreement.as_dict(),
             "f1": found.f1,
@@ -56,3 +62,9 @@ class Judge:
             errors = [a["steer"].item() - b["steer"].item() for a, b in pairs]
             record["steering_rms"] = float(np.sqrt(np.mean(np.square(errors))))
         return record
+
+
+def macs_of_changes(work: LayerWork) -> float:
+    """MACs that changed values take part in: what reuse leaves to do. The engine issues more where
+    that takes less time on a machine, so only this number is a matter of the plan alone."""
+    return work.changed / work.inputs * work.macs if work.inputs else 0.0

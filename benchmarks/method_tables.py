@@ -44,6 +44,10 @@ MEASURES: dict[str, tuple[Loss, Sequence[float]]] = {
     "steering": (lambda p: p.get("steering_rms"), STEERING),
 }
 
+WORKS = {"changed": "changed_fraction", "issued": "macs_fraction"}
+"""MACs that changed values take part in, and those that the engine issued: it computes afresh where
+that takes less time."""
+
 
 def markdown(data: Data) -> str:
     """All tables that the record has data for."""
@@ -52,7 +56,7 @@ def markdown(data: Data) -> str:
     parts = []
     if cells:
         parts += [("Against the baselines", floors(cells)), ("Ablation", ablation(cells))]
-        parts += [(f"MACs done: {name}", methods(cells, name)) for name in MEASURES]
+        parts += [(f"MACs of changed values: {name}", methods(cells, name)) for name in MEASURES]
         parts.append(("Calibration times", times(cells)))
     if budgets:
         parts.append(("Budgets on segments never seen", kept(budgets)))
@@ -61,20 +65,31 @@ def markdown(data: Data) -> str:
 
 def floors(cells: Data) -> str:
     """How many times fewer MACs than each baseline, by what loss is measured in."""
-    rows = []
-    for title, baselines, floor, aim in FLOORS:
-        found = [_ratio(compared(cells, baselines, (FULL,), name)) for name in MEASURES]
-        rows.append([title, f"{floor:g}", "" if aim is None else f"{aim:g}", *found])
-    return _table(["fewer MACs than", "floor", "aim", *MEASURES], rows)
+    return _comparison(
+        cells,
+        ["fewer MACs than", "floor", "aim"],
+        [
+            ([title, f"{floor:g}", "" if aim is None else f"{aim:g}"], baselines)
+            for title, baselines, floor, aim in FLOORS
+        ],
+    )
 
 
 def ablation(cells: Data) -> str:
     """MACs of each variant over those of the full method, at equal loss."""
-    rows = [
-        [title, *(_ratio(compared(cells, (name,), (FULL,), measure)) for measure in MEASURES)]
-        for title, name in ABLATION
+    return _comparison(cells, ["variant"], [([title], (name,)) for title, name in ABLATION])
+
+
+def _comparison(
+    cells: Data, head: Sequence[str], rows: Sequence[tuple[list[str], Sequence[str]]]
+) -> str:
+    """Rows of names and of work over that of the full method, one column per loss and work."""
+    columns = [(measure, work) for measure in MEASURES for work in WORKS]
+    found = [
+        [*cells_before, *(_ratio(compared(cells, names, (FULL,), *c)) for c in columns)]
+        for cells_before, names in rows
     ]
-    return _table(["variant", *(f"MACs at equal {name}" for name in MEASURES)], rows)
+    return _table([*head, *(f"{measure}, {work}" for measure, work in columns)], found)
 
 
 def methods(cells: Data, measure: str) -> str:
@@ -112,27 +127,29 @@ def kept(budgets: Data) -> str:
 
 
 def compared(
-    cells: Data, slower: Iterable[str], faster: Iterable[str], measure: str
+    cells: Data, slower: Iterable[str], faster: Iterable[str], measure: str, work: str = "changed"
 ) -> list[float]:
     """Work of the best of `slower` over the best of `faster`, for every cell and compared loss at
     which both have a plan."""
     ratios = []
     for cell in cells.values():
         for limit in MEASURES[measure][1]:
-            best = [
-                [work_at(_points(cell, name, measure), limit) for name in names]
-                for names in (slower, faster)
+            works = [
+                min(filter(None, (work_at(p, limit) for p in points)), default=None)
+                for points in (
+                    [_points(cell, name, measure, work) for name in names]
+                    for names in (slower, faster)
+                )
             ]
-            works = [min((w for w in found if w is not None), default=None) for found in best]
             if works[0] is not None and works[1] is not None:
                 ratios.append(works[0] / works[1])
     return ratios
 
 
-def _points(cell: Data, variant: str, measure: str) -> list[Point]:
+def _points(cell: Data, variant: str, measure: str, work: str = "changed") -> list[Point]:
     loss = MEASURES[measure][0]
-    pairs = [(p["macs_fraction"], loss(p)) for p in cell["points"].get(variant, [])]
-    return [Point(work, value) for work, value in pairs if value is not None]
+    pairs = [(p[WORKS[work]], loss(p)) for p in cell["points"].get(variant, [])]
+    return [Point(share, value) for share, value in pairs if value is not None]
 
 
 def _ratio(ratios: Sequence[float]) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from judging import macs_of_changes
 
 from mquans.calibration import (
     Bench,
     Candidate,
+    Curves,
     Family,
     Measured,
     Observer,
@@ -20,26 +23,26 @@ from mquans.calibration import (
     criticality,
     layer_plans,
     problem_of,
-    solve,
+    trace,
 )
-from mquans.calibration.allocation import QUANTIZERS, work_factors
-from mquans.calibration.allocation.approxann import search_demotions
+from mquans.calibration.allocation import QUANTIZERS
 from mquans.calibration.allocation.grids import GRID_BITS
+from mquans.calibration.allocation.search import FEWEST_BITS
+from mquans.calibration.observe import dense_run
+from mquans.calibration.replay import observe_under
 from mquans.evaluate import Feeds
 from mquans.graph import Graph
 from mquans.importers import ModelFile
 from mquans.plan import LayerPlan, Plan, Provenance, Rule
 
-BITS = (4, 5, 6, 7, 8, 9, 10)
-WORK = (0.04, 0.08, 0.15, 0.3, 0.5, 0.75)
-"""Predicted shares of the MACs at which methods without bits are measured."""
+TRACED_LOSS = 0.03
+"""Loss, as calibration measures it, around which plans are spread."""
 
-REFINED = 2
-"""How often predicted work is corrected by measured work, as calibration does."""
-
-DEMOTION_BUDGET = 0.3
 DEMOTIONS = 6
 """Plans that are judged of one search by demotion, evenly spread."""
+
+MOST_BITS = 10
+"""Of the whole network; more only cost time here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,9 @@ class Calibration:
     def __post_init__(self) -> None:
         self._bench = Bench(self.model, self.graph)
         start = perf_counter()
-        observer = Observer(self.graph)
+        observer, run = Observer(self.graph), dense_run(self.graph)
         for clip in self.observed:
-            observer.add(clip)
+            observer.add(clip, run)
         self._seen = observer.result()
         self.seconds["observe"] = perf_counter() - start
 
@@ -114,21 +117,40 @@ class Calibration:
             quantizer = QUANTIZERS[variant.method]
             found = [
                 (bits, layer_plans(problem, quantizer(problem, bits), weight_bits=widths))
-                for bits in BITS
+                for bits in range(FEWEST_BITS, MOST_BITS + 1)
             ]
         else:
-            family = Family(variant.method, problem, self._measure, widths)
+            family = Family(
+                method=variant.method,
+                problem=problem,
+                measure=partial(self._measure, variant.cost == "values"),
+                observe=self._observe,
+                probe=self._probe,
+                weight_bits=widths,
+            )
+            traced = trace(family, TRACED_LOSS)
             if variant.method == "approxann":
-                candidates = _accepted(search_demotions(family, DEMOTION_BUDGET))
-            else:
-                candidates = [_refined(family, work) for work in WORK]
-            found = [(candidate.knob, candidate.layers) for candidate in candidates]
+                traced = _spread([c for c in traced if c.loss <= TRACED_LOSS])
+            found = [(candidate.knob, candidate.layers) for candidate in traced]
         self.seconds[variant.name] = perf_counter() - start
         for knob, layers in found:
             yield knob, self.plan(layers, variant.rule)
 
-    def _measure(self, layers: tuple[LayerPlan, ...], rule: Rule) -> tuple[Measured, None]:
-        return self._bench.measure(self.plan(layers, rule), [self.tuned]), None
+    def _measure(
+        self, alike: bool, layers: tuple[LayerPlan, ...], rule: Rule
+    ) -> tuple[Measured, None]:
+        """On the tuned frames, with the MACs that changed values take part in for work or, if all
+        changes are to cost alike, their number."""
+        measured = self._bench.measure(self.plan(layers, rule), [self.tuned])
+        for work in measured.moving.layers.values():
+            work.macs_done = work.changed if alike else round(macs_of_changes(work))
+        return measured, None
+
+    def _observe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> Mapping[str, Curves]:
+        return observe_under(self.graph, self.plan(layers, rule), [self.tuned.frames]).curves
+
+    def _probe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
+        return self._bench.measure(self.plan(layers, rule), [self.tuned]).agreement.loss_mean
 
     def plan(self, layers: tuple[LayerPlan, ...], rule: Rule) -> Plan:
         return Plan(
@@ -142,42 +164,31 @@ class Calibration:
         )
 
     def _problem(self, variant: Variant) -> Problem:
-        method = variant.criticality
+        if variant.method in QUANTIZERS:
+            nodes = self.graph.reuse_layers()
+            weights = {node.name: np.zeros(self.graph.neurons(node)) for node in nodes}
+        else:
+            weights = self._weights(variant.criticality)
+        problem = problem_of(self.graph, self._seen, weights, variant.rule)
+        if variant.cost == "macs":
+            return problem
+        sizes = {tensor.name: self.graph.types[tensor.name].size for tensor in problem.tensors}
+        tensors = tuple(
+            # Every reader counts its changes.
+            replace(t, cost=np.full(len(t.cost), len(t.layers) * sizes[t.name] / len(t.cost)))
+            for t in problem.tensors
+        )
+        return replace(problem, tensors=tensors)
+
+    def _weights(self, method: str) -> Mapping[str, Any]:
         if method not in self._criticality:
             start = perf_counter()
             frames = [frame for clip in self.observed for frame in clip]
             self._criticality[method] = criticality(self.graph, frames, method=method)
             self.seconds[f"criticality by {method}"] = perf_counter() - start
-        problem = problem_of(self.graph, self._seen, self._criticality[method], variant.rule)
-        if variant.cost == "macs":
-            return problem
-        shapes = {tensor.name: self.graph.types[tensor.name].size for tensor in problem.tensors}
-        alike = problem.macs / sum(shapes.values())
-        tensors = tuple(
-            replace(t, cost=np.full(len(t.cost), alike * shapes[t.name] / len(t.cost)))
-            for t in problem.tensors
-        )
-        return replace(problem, tensors=tensors)
+        return self._criticality[method]
 
 
-def _refined(family: Family, work: float) -> Candidate:
-    """The candidate at the price where a share of the MACs is predicted, its work then corrected by
-    what is measured."""
-    low, high = -20.0, 40.0
-    per_tensor = family.method == "per_layer"
-    for _ in range(16):
-        price = (low + high) / 2
-        predicted = solve(family.problem, 2.0**price, per_tensor=per_tensor)
-        low, high = (price, high) if predicted.macs < work * family.problem.macs else (low, price)
-    candidate = family.at(price)
-    for _ in range(REFINED):
-        measured = candidate.measured.moving
-        candidate = family.at(price, work_factors(family.problem, candidate.steps, measured))
-    return candidate
-
-
-def _accepted(tried: Sequence[Candidate]) -> list[Candidate]:
-    """Some of the candidates that kept the budget of the search, by falling work."""
-    kept = [candidate for candidate in tried if candidate.loss <= DEMOTION_BUDGET]
-    chosen = np.unique(np.linspace(0, len(kept) - 1, DEMOTIONS).round().astype(int))
-    return [kept[index] for index in chosen]
+def _spread(candidates: Sequence[Candidate]) -> list[Candidate]:
+    chosen = np.linspace(0, len(candidates) - 1, min(DEMOTIONS, len(candidates)))
+    return [candidates[index] for index in np.unique(chosen.round().astype(int))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cases import NETWORKS, VIDEOS
 from steering import load_track
@@ -11,6 +12,9 @@ from steering import load_track
 from mquans.errors import SourceError
 from mquans.evaluate import Feeds
 from mquans.sources import guess_format, open_source
+
+BUDGET_FRAMES = 120
+"""Of every clip, for a plan within a budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,14 @@ class Scene:
 
     calibrated: tuple[Segment, ...]
     judged: Segment
+
+    def source(self, network: str, shared: Path) -> Any:
+        """What `mquans.calibrate` takes, beginning with the frames that are calibrated on."""
+        first = self.calibrated[0]
+        if first.clip == "driving":
+            longer = Segment(first.clip, first.start, BUDGET_FRAMES)
+            return [frame[NETWORKS[network].input][0] for frame in longer.load(network, shared)]
+        return [shared / "data" / VIDEOS[segment.clip] for segment in self.calibrated]
 
 
 SCENES = {

@@ -37,7 +37,12 @@ def test_nothing_is_extrapolated() -> None:
 
 def points(*pairs: tuple[float, float]) -> list[dict[str, Any]]:
     return [
-        {"macs_fraction": work, "agreement": {"rel_sq_p95": loss}, "f1": None}
+        {
+            "macs_fraction": work,
+            "changed_fraction": work,
+            "agreement": {"rel_sq_p95": loss},
+            "f1": None,
+        }
         for work, loss in pairs
     ]
 
