@@ -20,12 +20,13 @@ from mquans.calibration.allocation import (
     Candidate,
     Family,
     WeightBits,
+    affordable_widths,
     allocate,
     problem_of,
     trace,
 )
 from mquans.calibration.criticality import METHODS as CRITICALITIES
-from mquans.calibration.criticality import criticality
+from mquans.calibration.criticality import criticality, output_criticality
 from mquans.calibration.curves import Curves
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench, Measured, Segment
@@ -149,9 +150,15 @@ def plan_within(
     bench = Bench(space.file, space.graph, metric=goal.metric, threads=selected.threads)
     searched = _field(goal, bench, space, selected, 0.0, 0.5)
     judged = _field(goal, bench, space, selected, 0.5, 1.0)
-    problem = problem_of(space.graph, space.seen, weights, goal.rule)
+    problem = problem_of(space.graph, space.seen, weights, goal.rule, goal.objective)
     family = Family(
-        goal.method, problem, searched.measure, searched.observe, searched.probe, {}, selected.track
+        method=goal.method,
+        problem=problem,
+        measure=searched.measure,
+        observe=searched.observe,
+        probe=searched.probe,
+        weight_bits=_widths(goal, space, selected),
+        track=selected.track,
     )
     tried: list[Candidate] = []
     budget = MARGIN * goal.max_loss
@@ -211,6 +218,17 @@ def _criticality(goal: Goal, space: Workspace, selected: Selected) -> dict[str, 
         threads=selected.threads,
         track=selected.track,
     )
+
+
+def _widths(goal: Goal, space: Workspace, selected: Selected) -> dict[str, WeightBits]:
+    """Width of the weights by layer."""
+    if goal.weight_bits is not None or goal.objective == "macs":
+        return {node.name: goal.weight_bits or 16 for node in space.graph.reuse_layers()}
+    frames = [feeds for feeds, _ in space.sample]
+    criticality = output_criticality(
+        space.graph, frames, threads=selected.threads, track=selected.track
+    )
+    return affordable_widths(space.graph, space.seen, criticality, goal.max_loss)
 
 
 def _field(

@@ -44,11 +44,13 @@ class Curves:
         steps: [rungs], growing geometrically, in the tensor's own units.
         change: per rule, [neurons, rungs]: share of values that moved per frame.
         error: per rule, [neurons, rungs]: mean squared distance of held values, units squared.
+        power: [neurons]: mean square.
     """
 
     steps: Sums
     change: dict[Rule, Sums]
     error: dict[Rule, Sums]
+    power: Sums
 
     def at(self, rule: Rule, steps: Floating, *, careful: bool = False) -> tuple[Sums, Sums]:
         """(change, error) of every neuron at steps [neurons, n] or [n], interpolated.
@@ -103,6 +105,7 @@ class CurveMeter:
         self._frames = 0
         self._held = np.broadcast_to(x, shape).copy()
         self._code = self._rounded(x)
+        self._power = np.zeros(neurons)
         self._change = {rule: np.zeros(shape[:2], np.int64) for rule in rules}
         self._error = {rule: np.zeros(shape[:2]) for rule in rules}
 
@@ -116,6 +119,7 @@ class CurveMeter:
         """The next frame, [neurons, positions]."""
         x = np.take(x, self._positions, axis=1)
         self._frames += 1
+        self._power += np.einsum("cp,cp->c", x, x)
         off, other, flags = np.empty_like(x), np.empty_like(x), np.empty(x.shape, np.bool_)
         # Rung by rung: what is worked on stays in cache.
         for rung, step in enumerate(self.steps.astype(np.float32)):
@@ -151,4 +155,5 @@ class CurveMeter:
             self.steps,
             {r: np.minimum.accumulate(self._change[r].T / n, axis=1) for r in self._rules},
             {r: np.maximum.accumulate(self._error[r].T / n, axis=1) for r in self._rules},
+            self._power / n,
         )

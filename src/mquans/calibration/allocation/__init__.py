@@ -26,6 +26,7 @@ from mquans.calibration.allocation.grids import GRID_BITS, WeightBits, layer_pla
 from mquans.calibration.allocation.problem import Problem, Tensor, problem_of
 from mquans.calibration.allocation.search import search_bits, search_price, trace_bits, trace_price
 from mquans.calibration.allocation.separable import solve, work_factors
+from mquans.calibration.allocation.widths import affordable_widths
 
 __all__ = [
     "GRID_BITS",
@@ -38,6 +39,7 @@ __all__ = [
     "Problem",
     "Tensor",
     "WeightBits",
+    "affordable_widths",
     "allocate",
     "layer_plans",
     "problem_of",

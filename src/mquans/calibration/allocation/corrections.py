@@ -7,6 +7,7 @@ That is measured: one group of neighbouring layers in the steps of a plan, all o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,10 +20,24 @@ from mquans.calibration.allocation.quantizers import uniform
 GROUPS = 8
 """The first tensor is one of its own: pictures have errors of their own kind."""
 
+TYPICAL_BITS = 7
+
 LARGEST = 8.0
 
 NEGLIGIBLE = 0.02
 """Share of the predicted loss below which a group's own loss tells nothing."""
+
+
+def normalized(family: Family) -> Family:
+    """The family with all criticality scaled by one factor, so that it predicts the loss of uniform
+    bits: some methods know criticality up to a factor only."""
+    steps = uniform(family.problem, TYPICAL_BITS)
+    finest = _loss(family, uniform(family.problem, GRID_BITS))
+    measured = max(_loss(family, steps) - finest, 0.0)
+    predicted = sum(_predicted(tensor, steps) for tensor in family.problem.tensors)
+    if not measured or not predicted:
+        return family
+    return _scaled(family, dict.fromkeys(_names(family.problem), measured / predicted))
 
 
 def corrected(family: Family, steps: Steps) -> Family:
@@ -40,11 +55,19 @@ def corrected(family: Family, steps: Steps) -> Family:
         ratio = measured / predicted if predicted > 0 else 1.0
         for tensor in group:
             factors[tensor.name] = float(np.clip(ratio, 1 / LARGEST, LARGEST))
+    return _scaled(family, factors)
+
+
+def _scaled(family: Family, factors: Mapping[str, float]) -> Family:
     tensors = tuple(
         replace(tensor, criticality=tensor.criticality * factors[tensor.name])
-        for tensor in problem.tensors
+        for tensor in family.problem.tensors
     )
-    return replace(family, problem=replace(problem, tensors=tensors))
+    return replace(family, problem=replace(family.problem, tensors=tensors))
+
+
+def _names(problem: Problem) -> list[str]:
+    return [tensor.name for tensor in problem.tensors]
 
 
 def _groups(problem: Problem) -> list[list[Tensor]]:

@@ -69,7 +69,7 @@ def uniform_layers(
     plans = []
     for node in graph.reuse_layers():
         seen = ranges[node.inputs[0]]
-        steps = np.full(len(seen.low), _unit(seen) * 2.0 ** (GRID_BITS - bits))
+        steps = np.full(len(seen.low), grid_unit(seen) * 2.0 ** (GRID_BITS - bits))
         delta, chosen = (_one_grid if weight_bits == 8 else _own_grids)(seen, steps)
         plans.append(
             LayerPlan(
@@ -79,14 +79,15 @@ def uniform_layers(
     return tuple(plans)
 
 
-def _unit(seen: LayerRange) -> float:
+def grid_unit(seen: LayerRange) -> float:
+    """One grid unit of a neuron that fills its tensor's range."""
     if seen.layer <= 0:
         return 2.0**-GRID_BITS
     return max(seen.layer, LEAST_RANGE) / 2.0**GRID_BITS
 
 
 def _own_grids(seen: LayerRange, steps: Sums) -> tuple[Sums, Sums]:
-    unit = _unit(seen)
+    unit = grid_unit(seen)
     # The range is at least 2**-80 of a unit range here, so an empty neuron just gets the finest.
     share = np.maximum(seen.neuron, LEAST_RANGE) / (unit * 2**GRID_BITS)
     finest = unit / 2 ** np.clip(np.floor(-np.log2(share)), 0, FINEST)
@@ -98,7 +99,7 @@ def _own_grids(seen: LayerRange, steps: Sums) -> tuple[Sums, Sums]:
 
 
 def _one_grid(seen: LayerRange, steps: Sums) -> tuple[Sums, Sums]:
-    unit = _unit(seen)
+    unit = grid_unit(seen)
     bits = np.clip(np.ceil(GRID_BITS - np.log2(steps / unit) - 1e-9), 1, GRID_BITS)
     return np.full(len(steps), unit), bits
 

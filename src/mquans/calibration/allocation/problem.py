@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,17 @@ OPTIONS_PER_OCTAVE = 4
 OCTAVES = 13
 """Steps to choose from: from twice a tensor's range down to its 2**-12th."""
 
+CHANGED = 20.0
+"""MACs that listing one changed value takes as long as, in the objective `time`: to compare,
+compress and broadcast it. An estimate from the engine's own cost model (reuse_step.cpp) at about 16
+MACs per cycle; it shifts precision between layers and is no forecast."""
+
+FINISHED = 15.0
+"""The same for finishing one output that a change reaches: scale, activation, the next grid."""
+
+SHARED = 8
+"""Changes that share the finishing of an output, about."""
+
 SHRINKAGE = 0.03
 """Share of the mean neuron's curves that is added to each neuron's: one that never moved in the
 calibration frames may do so later."""
@@ -28,7 +39,8 @@ class Tensor:
     Attributes:
         layers: that read it.
         range: seen in calibration.
-        cost: [neurons], what it costs per frame if all values of the neuron change, in MACs.
+        macs: [neurons], MACs per frame if all values of the neuron change.
+        cost: [neurons], the same in what is to be saved: MACs, or time in MACs.
         criticality: [neurons], loss per squared unit of mean squared error.
         steps: [options] to choose from, growing, in the tensor's units.
         change, error: [neurons, options], at those steps.
@@ -37,6 +49,7 @@ class Tensor:
     name: str
     layers: tuple[str, ...]
     range: LayerRange
+    macs: Sums
     cost: Sums
     criticality: Sums
     steps: Sums
@@ -64,6 +77,7 @@ class Problem:
     tensors: tuple[Tensor, ...]
     macs: float
     layers: tuple[str, ...]
+    objective: str = "macs"
 
 
 Steps = Mapping[str, Sums]
@@ -102,11 +116,16 @@ def tilted(problem: Problem, octaves: float) -> Problem:
 
 
 def problem_of(
-    graph: Graph, seen: Observation, criticality: Mapping[str, Sums], rule: Rule
+    graph: Graph,
+    seen: Observation,
+    criticality: Mapping[str, Sums],
+    rule: Rule,
+    objective: str = "macs",
 ) -> Problem:
     """Costs, criticality and curves of a network's tensors.
 
     Args:
+        objective: `macs` or `time`.
         criticality: [neurons] by layer. Of a tensor that several layers read it is their sum.
     """
     readers: dict[str, list[Node]] = {}
@@ -117,21 +136,34 @@ def problem_of(
         reach = seen.ranges[name].layer or 1.0
         count = OCTAVES * OPTIONS_PER_OCTAVE
         steps = 2 * reach * 2.0 ** (np.arange(-count, 1) / OPTIONS_PER_OCTAVE)
+        macs = np.sum([fan_out(graph, node) for node in nodes], axis=0)
         change, error = _tabulated(seen.curves[name], rule, steps)
         tensors.append(
             Tensor(
                 name=name,
                 layers=tuple(node.name for node in nodes),
                 range=seen.ranges[name],
-                cost=np.sum([fan_out(graph, node) for node in nodes], axis=0),
+                macs=macs,
+                cost=macs if objective == "macs" else macs + _overhead(graph, nodes),
                 criticality=np.sum([criticality[node.name] for node in nodes], axis=0),
                 steps=steps,
                 change=change,
                 error=error,
             )
         )
-    macs = float(sum(tensor.cost.sum() for tensor in tensors))
-    return Problem(rule, tuple(tensors), macs, tuple(node.name for node in graph.reuse_layers()))
+    total = float(sum(tensor.macs.sum() for tensor in tensors))
+    layers = tuple(node.name for node in graph.reuse_layers())
+    return Problem(rule, tuple(tensors), total, layers, objective)
+
+
+def _overhead(graph: Graph, readers: Sequence[Node]) -> float:
+    """What changes of one neuron of a tensor take beside its multiplications, in MACs."""
+    neurons = graph.neurons(readers[0])
+    values = np.prod(graph.shape(readers[0].inputs[0])) / neurons
+    reached = sum(fan_out(graph, node)[0] for node in readers)
+    if neurons == getattr(readers[0].op, "groups", 1):
+        neurons = 1  # of a depthwise layer each change reaches outputs of its own
+    return float(CHANGED * values + FINISHED * reached / (SHARED if neurons > 1 else 1))
 
 
 def _tabulated(curves: Curves, rule: Rule, steps: Sums) -> tuple[Sums, Sums]:

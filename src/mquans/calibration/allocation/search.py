@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mquans.calibration.allocation.candidates import Candidate, Family
-from mquans.calibration.allocation.corrections import corrected
+from mquans.calibration.allocation.corrections import corrected, normalized
 from mquans.calibration.allocation.problem import tilted, with_curves
 from mquans.calibration.allocation.separable import solve, work_factors
 
@@ -75,6 +75,7 @@ def trace_price(family: Family, budget: float) -> list[Candidate]:
 
 
 def _explored(family: Family, budget: float) -> list[_Line]:
+    family = normalized(family)
     price = _predicted_price(family, budget / TAIL)
     per_tensor = family.method == "per_layer"
     start = solve(family.problem, 2.0**price, per_tensor=per_tensor)

@@ -76,7 +76,7 @@ def work_factors(problem: Problem, steps: Steps, work: Work) -> dict[str, float]
 
 
 def _factor(tensor: Tensor, steps: Sums, work: Work) -> float:
-    predicted = float(tensor.cost @ tensor.at(steps)[0]) * work.frames
+    predicted = float(tensor.macs @ tensor.at(steps)[0]) * work.frames
     measured = sum(work.layers[layer].macs_done for layer in tensor.layers)
     if predicted <= 0:
         return 1.0
