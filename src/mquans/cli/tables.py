@@ -141,7 +141,8 @@ def layer_times(found: LayerTable) -> Table:
 
 def show_calibration(result: CalibrationResult, written: Path | None, *, layers: bool) -> None:
     """`mquans calibrate`."""
-    candidates = table("plan", "MACs done", "loss (p95)", "loss (mean)", "rel_sq")
+    task = () if result.measured.task is None else ("metric",)
+    candidates = table("plan", "MACs done", *task, "loss (p95)", "loss (mean)", "rel_sq")
     if result.bits is None:
         candidates.add_row(result.method, *_calibration_cells(result.measured), style="bold")
     for bits, measured in result.uniform.items():
@@ -168,10 +169,11 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
         show(Text(f"Wrote {written}: {how}, rule {result.plan.rule}."))
 
 
-def _calibration_cells(measured: Measured) -> tuple[str, str, str, str]:
+def _calibration_cells(measured: Measured) -> tuple[str, ...]:
     agreement = measured.agreement
     return (
         percent(measured.work.macs_fraction),
+        *(() if measured.task is None else (f"{measured.task:.4f}",)),
         f"{agreement.loss_p95:.4f}",
         f"{agreement.loss_mean:.4f}",
         f"{agreement.rel_sq_mean:.5f}",

@@ -23,11 +23,11 @@ TAIL = 1.6
 TILTS = (0.0, 3.0)
 """Octaves by which errors in the first layer count less than those in the last one."""
 
-EXPLORED = 4
-"""Candidates per tilt; curves and factors are learned from all but the last of them."""
+EXPLORED = 3
+"""Candidates of each start; curves and factors are learned from all but the last of them."""
 
-REFINED = 4
-"""Further candidates at the best tilt."""
+REFINED = 5
+"""Further candidates from the best start."""
 
 CLOSE = 0.93
 """A loss of at least this share of the budget is close enough to it."""
@@ -49,7 +49,12 @@ def search_bits(family: Family, budget: float) -> list[Candidate]:
 
 
 def search_price(family: Family, budget: float) -> list[Candidate]:
-    """Walks towards the budget at every tilt, then on at the one that needs least work."""
+    """Walks towards the budget from several starts, then on from the one that needs least work.
+
+    Work falls in cliffs: noise is either held back at the first layer, or passes through all of
+    them; a band of rows is computed change by change or afresh. So one start may end far above
+    another, and which is best is measured.
+    """
     lines = _explored(family, budget)
     best = min(lines, key=lambda line: line.score)
     for _ in family.track(range(REFINED), "refining", REFINED):
@@ -66,7 +71,7 @@ def trace_bits(family: Family) -> list[Candidate]:
 
 
 def trace_price(family: Family, budget: float) -> list[Candidate]:
-    """Prices around the one that meets the budget, at the best tilt."""
+    """Prices around the one that meets the budget, from the best start."""
     best = min(_explored(family, budget), key=lambda line: line.score)
     return [
         best.family.at(best.price + offset, best.factors)
@@ -78,10 +83,11 @@ def _explored(family: Family, budget: float) -> list[_Line]:
     family = normalized(family)
     price = _predicted_price(family, budget / TAIL)
     per_tensor = family.method == "per_layer"
-    start = solve(family.problem, 2.0**price, per_tensor=per_tensor)
-    family = corrected(family, start.steps)
-    problems = [tilted(family.problem, tilt) for tilt in TILTS]
-    lines = [_Line(replace(family, problem=problem), budget) for problem in problems]
+    plan = solve(family.problem, 2.0**price, per_tensor=per_tensor).steps
+    starts = [
+        tilted(known.problem, tilt) for known in (family, corrected(family, plan)) for tilt in TILTS
+    ]
+    lines = [_Line(replace(family, problem=problem), budget) for problem in starts]
     steps = [(line, count) for line in lines for count in range(EXPLORED)]
     for line, count in family.track(steps, "searching", len(steps)):
         line.measure(learn=count < EXPLORED - 1)
@@ -90,7 +96,7 @@ def _explored(family: Family, budget: float) -> list[_Line]:
 
 @dataclass(slots=True)
 class _Line:
-    """Candidates of one tilt, by price.
+    """Candidates from one start, by price.
 
     While it learns, each candidate tells how often values change under plans near the budget and
     how predicted work relates to measured work there. Prices follow secant steps on log loss over
