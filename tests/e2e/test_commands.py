@@ -68,6 +68,29 @@ def test_calibrate_with_a_budget(mquans: Run, small_model: Path, clip: Path) -> 
     assert set(found["uniform"]) == {str(bits) for bits in range(4, 13)}
 
 
+def test_calibrate_by_a_metric_of_the_users(
+    mquans: Run, small_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    """A function in the folder where the command runs, with labels of its own."""
+    (tmp_path / "own.py").write_text(
+        "def worst(outputs, dense, label):\n"
+        "    assert label >= 0\n"
+        "    return float(abs(outputs['y'] - dense['y']).max())\n"
+    )
+    (tmp_path / "labels.csv").write_text("frame\n" + "\n".join(map(str, range(20))) + "\n")
+    args = (
+        "calibrate", small_model, "--source", clip, "--max-loss", 0.5, "--metric", "own:worst",
+        "--labels", "labels.csv", "--objective", "time", "--compare", "per_layer,linear", "-o", "p",
+    )  # fmt: skip
+    done = mquans(*args, "--json")
+    assert done.returncode == 0, done.stderr
+    found = only_json(done)
+    assert found["loss"] <= 0.5
+    assert set(found["methods"]) == {"per_layer", "linear"}
+    assert found["agreement"]["loss_p95"] != found["loss"]
+    assert "metric" in mquans(*args, "--no-stress").stdout
+
+
 def test_budget_out_of_reach(mquans: Run, small_model: Path, clip: Path, tmp_path: Path) -> None:
     """Exit code 3, and a plan only on request."""
     args = ("calibrate", small_model, "--source", clip, "--max-loss", 1e-12, "-o", "plan.json")
