@@ -77,7 +77,7 @@ SCENES = {
 UNSEEN = {
     "vtest": (Segment("vtest", 300, 40), Segment("vtest", 600, 40)),
     "bottle": (Segment("bottle", 500, 40), Segment("bottle", 900, 40)),
-    "asl": (Segment("asl-thanks", 0, 40), Segment("asl-thanks", 40, 40)),
+    "asl": (Segment("asl-thanks", 0, 25), Segment("asl-thanks", 25, 25)),
     "driving": (Segment("driving", 1000, 40), Segment("driving", 1600, 40)),
 }
 """Where budgets are tried: twice per network and scene."""
