@@ -19,7 +19,7 @@ struct CostModel {
     // Afresh: per pixel and unit, per pair and unit. (To begin with those of a Zen 3 with AVX2.)
     int64_t tile = 3000, product = 600;
     // By change: per pixel and unit, per list, per pair, per pair and unit.
-    int64_t update = 5000, list = 13000, pair = 1000, change = 800;
+    int64_t update = 5000, list = 4000, pair = 1000, change = 800;
 
     int64_t afresh(const LayerShape& s, const Work& work) const {
         return units(s) * (work.pixels * s.groups * tile + work.taps * s.in_channels / 2 * product);

@@ -1,72 +1,125 @@
-// Output-stationary delta convolution: for every touched pixel the lists under its taps are gathered
-// once; then block by block of outputs stays in registers while the changes are added, two at a time.
+// Output-stationary delta convolution: for every touched pixel the changes under its taps are strung
+// together; then block by block of outputs stays in registers while they are added, two at a time.
 #include "kernels/kernels_isa.h"
 #include "kernels/simd/lanes.h"
 
 namespace mquans::MQ_ISA {
 namespace {
 
-constexpr int max_full = 4;   // units of a block
-constexpr int max_runs = 64;  // lists gathered at once
+constexpr int max_full = 4;         // units of a block
+constexpr int32_t capacity = 2048;  // changes strung together
+constexpr int32_t at_once = 16;     // copied, whether there are so many or not
 
-// The changes of one input pixel and the weights of the tap it is seen through.
-template <class W>
-struct Run {
-    const uint16_t* channel;
-    const int16_t* delta;
-    const W* weights;
-    int32_t n;
+// Changes with the weight rows that they meet, in pairs.
+struct Strung {
+    uint16_t row[capacity + 2 * at_once];
+    int16_t delta[capacity + 2 * at_once];
+    int32_t n = 0;
+
+    MQ_INLINE void copy(const uint16_t* channels, const int16_t* deltas, uint16_t first_row) {
+        const __m256i base = _mm256_set1_epi16(int16_t(first_row));
+        const __m256i rows = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(channels));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + n), _mm256_add_epi16(rows, base));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(delta + n),
+                            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(deltas)));
+    }
+    // Most lists are shorter than one copy: no branch depends on their lengths.
+    MQ_INLINE void add(const uint16_t* channels, const int16_t* deltas, int32_t count, uint16_t first_row) {
+        int32_t rest = count + (count & 1);
+        for (; rest > at_once; rest -= at_once, n += at_once, channels += at_once, deltas += at_once)
+            copy(channels, deltas, first_row);
+        copy(channels, deltas, first_row);
+        n += rest;
+    }
 };
 
 template <class W, int FULL, int HALF>
-MQ_FORCE void block(const Run<W>* runs, int32_t count, int64_t stride, int32_t out0, int32_t* out) {
+MQ_FORCE void block(const uint16_t* row, const int16_t* delta, int32_t n, const W* weights, int64_t stride,
+                    int32_t* out) {
     I32 acc[2 * FULL + HALF];
-    for (int j = 0; j < 2 * FULL + HALF; ++j) acc[j] = load32(out + out0 + j * lanes);
-    for (const Run<W>* run = runs; run < runs + count; ++run) {
-        const W* base = run->weights + out0;
-        const uint16_t* channel = run->channel;
-        const int16_t* delta = run->delta;
-        for (int32_t i = 0, n = run->n; i < n; i += 2) {
-            const I16 d = pair(delta + i);
-            const W* w0 = base + channel[i] * stride;
-            const W* w1 = base + channel[i + 1] * stride;
-            for (int j = 0; j < FULL; ++j) {
-                const I16 r0 = load_full(w0 + j * 2 * lanes);
-                const I16 r1 = load_full(w1 + j * 2 * lanes);
-                acc[2 * j] = dot(acc[2 * j], low(r0, r1), d);
-                acc[2 * j + 1] = dot(acc[2 * j + 1], high(r0, r1), d);
-            }
-            if (HALF)
-                acc[2 * FULL] = dot(acc[2 * FULL],
-                                    half_pairs(w0 + FULL * 2 * lanes, w1 + FULL * 2 * lanes), d);
+    for (int j = 0; j < 2 * FULL + HALF; ++j) acc[j] = load32(out + j * lanes);
+    for (int32_t i = 0; i < n; i += 2) {
+        const I16 d = pair(delta + i);
+        const W* w0 = weights + row[i] * stride;
+        const W* w1 = weights + row[i + 1] * stride;
+        for (int j = 0; j < FULL; ++j) {
+            const I16 r0 = load_full(w0 + j * 2 * lanes);
+            const I16 r1 = load_full(w1 + j * 2 * lanes);
+            acc[2 * j] = dot(acc[2 * j], low(r0, r1), d);
+            acc[2 * j + 1] = dot(acc[2 * j + 1], high(r0, r1), d);
         }
+        if (HALF)
+            acc[2 * FULL] = dot(acc[2 * FULL], half_pairs(w0 + FULL * 2 * lanes, w1 + FULL * 2 * lanes), d);
     }
-    for (int j = 0; j < 2 * FULL + HALF; ++j) store32(out + out0 + j * lanes, acc[j]);
+    for (int j = 0; j < 2 * FULL + HALF; ++j) store32(out + j * lanes, acc[j]);
 }
 
 // REST: twice the full units of the last block, plus one for a half unit.
 template <class W, int REST>
-void pixel(const Run<W>* runs, int32_t count, int64_t stride, int32_t blocks, int32_t* out) {
+void pixel(const uint16_t* row, const int16_t* delta, int32_t n, const W* weights, int64_t stride,
+           int32_t blocks, int32_t* out) {
+    constexpr int width = max_full * 2 * lanes;
     for (int32_t b = 0; b < blocks; ++b)
-        block<W, max_full, 0>(runs, count, stride, b * max_full * 2 * lanes, out);
-    block<W, REST / 2, REST % 2>(runs, count, stride, blocks * max_full * 2 * lanes, out);
+        block<W, max_full, 0>(row, delta, n, weights + b * width, stride, out + b * width);
+    block<W, REST / 2, REST % 2>(row, delta, n, weights + blocks * width, stride, out + blocks * width);
 }
 
 template <class W>
-using Pixel = void (*)(const Run<W>*, int32_t, int64_t, int32_t, int32_t*);
+using Pixel = void (*)(const uint16_t*, const int16_t*, int32_t, const W*, int64_t, int32_t, int32_t*);
 
 template <class W>
-void run(const DeltaArgs& a) {
+class Update {
+public:
+    explicit Update(const DeltaArgs& a)
+        : stride_(a.weights.row_stride), full_(full_units(a.shape->group_out())),
+          half_(half_units(a.shape->group_out())), blocks_(full_ > max_full ? (full_ - 1) / max_full : 0) {
+        static constexpr Pixel<W> by_rest[] = {nullptr,     pixel<W, 1>, pixel<W, 2>, pixel<W, 3>, pixel<W, 4>,
+                                               pixel<W, 5>, pixel<W, 6>, pixel<W, 7>, pixel<W, 8>, pixel<W, 9>};
+        pixel_ = by_rest[(full_ - blocks_ * max_full) * 2 + half_];
+    }
+    MQ_INLINE void operator()(const uint16_t* row, const int16_t* delta, int32_t n, const W* weights,
+                              int32_t* out) const {
+        pixel_(row, delta, n, weights, stride_, blocks_, out);
+    }
+
+private:
+    int64_t stride_;
+    int32_t full_, half_, blocks_;
+    Pixel<W> pixel_;
+};
+
+// One tap: the lists are taken as they are.
+template <class W>
+void pointwise(const DeltaArgs& a) {
     const LayerShape& s = *a.shape;
     const ChangeList changes = *a.changes;
-    const int32_t full = full_units(s.group_out()), half = half_units(s.group_out());
-    const int32_t blocks = full > max_full ? (full - 1) / max_full : 0;
-    static constexpr Pixel<W> by_rest[] = {nullptr,     pixel<W, 1>, pixel<W, 2>, pixel<W, 3>, pixel<W, 4>,
-                                           pixel<W, 5>, pixel<W, 6>, pixel<W, 7>, pixel<W, 8>, pixel<W, 9>};
-    const Pixel<W> update = by_rest[(full - blocks * max_full) * 2 + half];
-    const int64_t stride = a.weights.row_stride;
-    const int64_t tap_size = a.weights.tap_rows * stride, line_size = a.weights.line_rows * stride;
+    const Update<W> update(a);
+    const int64_t group_size = int64_t(a.weights.line_rows) * a.weights.row_stride;
+    for (int32_t r = a.row_begin; r < a.row_end; ++r)
+        for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
+            int32_t* out = a.acc.data + (int64_t(r) * s.out_width + x) * a.acc.pixel_stride;
+            if (s.rows.grid[r] < 0 || s.cols.grid[x] < 0) return;  // on padding
+            const int64_t input = int64_t(s.rows.grid[r]) * s.in_width + s.cols.grid[x];
+            for (int32_t g = 0; g < s.groups; ++g, out += a.acc.group_stride) {
+                const int64_t segment = input * s.groups + g;
+                const uint32_t begin = changes.begin[segment];
+                if (changes.count[segment])
+                    update(changes.channel + begin, changes.delta + begin, changes.count[segment],
+                           static_cast<const W*>(a.weights.data) + g * group_size, out);
+            }
+        });
+}
+
+template <class W>
+void spatial(const DeltaArgs& a) {
+    const LayerShape& s = *a.shape;
+    const ChangeList changes = *a.changes;
+    const Update<W> update(a);
+    const int64_t stride = a.weights.row_stride, line_size = a.weights.line_rows * stride;
     const int64_t group_size = s.row_taps * line_size;
+    // Weight rows are counted in 16 bits: from the group's first one, or else from each tap's.
+    const bool far = int64_t(s.row_taps) * a.weights.line_rows > UINT16_MAX;
+    Strung strung;
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
         const Tap* row_first = s.rows.taps + s.rows.begin[r];
         const Tap* row_last = s.rows.taps + s.rows.begin[r + 1];
@@ -76,26 +129,35 @@ void run(const DeltaArgs& a) {
             const Tap* col_last = s.cols.taps + s.cols.begin[x + 1];
             for (int32_t g = 0; g < s.groups; ++g, out += a.acc.group_stride) {
                 const W* weights = static_cast<const W*>(a.weights.data) + g * group_size;
-                Run<W> runs[max_runs];
-                int32_t count = 0;
-                for (const Tap* rt = row_first; rt < row_last; ++rt)
+                strung.n = 0;
+                for (const Tap* rt = row_first; rt < row_last; ++rt) {
+                    const int64_t line = int64_t(rt->input) * s.in_width;
                     for (const Tap* ct = col_first; ct < col_last; ++ct) {
-                        const int64_t p = int64_t(rt->input) * s.in_width + ct->input;
-                        const int64_t segment = p * s.groups + g;
+                        const int64_t segment = (line + ct->input) * s.groups + g;
+                        const int64_t first_row = rt->tap * a.weights.line_rows + ct->tap * a.weights.tap_rows;
+                        const uint16_t* channels = changes.channel + changes.begin[segment];
+                        const int16_t* deltas = changes.delta + changes.begin[segment];
                         const int32_t n = changes.count[segment];
-                        if (!n) continue;
-                        const uint32_t begin = changes.begin[segment];
-                        runs[count++] = {changes.channel + begin, changes.delta + begin,
-                                         weights + rt->tap * line_size + ct->tap * tap_size, n};
-                        if (count == max_runs) {
-                            update(runs, count, stride, blocks, out);
-                            count = 0;
+                        if (far || n > capacity / 2) {
+                            update(channels, deltas, n, weights + first_row * stride, out);
+                            continue;
                         }
+                        if (strung.n + n > capacity) {
+                            update(strung.row, strung.delta, strung.n, weights, out);
+                            strung.n = 0;
+                        }
+                        strung.add(channels, deltas, n, uint16_t(first_row));
                     }
-                if (count) update(runs, count, stride, blocks, out);
+                }
+                if (strung.n) update(strung.row, strung.delta, strung.n, weights, out);
             }
         });
     }
+}
+
+template <class W>
+void run(const DeltaArgs& a) {
+    a.shape->row_taps * a.shape->col_taps == 1 ? pointwise<W>(a) : spatial<W>(a);
 }
 
 }  // namespace
