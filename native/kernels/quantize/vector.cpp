@@ -1,6 +1,6 @@
 // Quantize and compare a float tensor.
 #include "kernels/kernels_isa.h"
-#include "kernels/quantize/compare.h"
+#include "kernels/quantize/rows.h"
 
 namespace mquans::MQ_ISA {
 namespace {
@@ -9,8 +9,9 @@ MQ_FORCE Grid on_grid(const Rule& rule, const Values& x, int32_t c) {
     return rounded(clamp(times(x, rule.inverse_delta + c), -rule.limit, rule.limit));
 }
 
+// Several groups, each with lists of its own.
 template <bool LIST, bool HOLD>
-void wide(const QuantizeArgs& a, int32_t r) {
+void grouped(const QuantizeArgs& a, int32_t r) {
     const Rule rule(a);
     const ChangeList changes = a.changes;
     const TensorView view = a.x;
@@ -115,21 +116,28 @@ void narrow(const QuantizeArgs& a, int32_t r) {
 }
 
 template <bool LIST, bool HOLD>
-void rows(const QuantizeArgs& a) {
-    const bool flat = a.groups == 1 && a.x.channels <= narrow_channels && a.x.stride == a.x.channels;
+void rows(const QuantizeArgs& a, bool flat) {
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
         clear_row(a.changes, r, a.x.width * a.groups);
-        flat ? narrow<LIST, HOLD>(a, r) : wide<LIST, HOLD>(a, r);
+        flat ? narrow<LIST, HOLD>(a, r) : grouped<LIST, HOLD>(a, r);
     }
 }
 
 }  // namespace
 
 void quantize(const QuantizeArgs& a) {
+    const bool flat = a.groups == 1 && a.x.channels <= narrow_channels && a.x.stride == a.x.channels;
+    if (a.groups == 1 && !flat) {
+        const Rule rule(a);
+        const TensorView x = a.x;
+        return compare_pixels(a, [=](int64_t p, int32_t c, int32_t n) {
+            return on_grid(rule, load_values(x.pixel(p) + c, n), c);
+        });
+    }
     if (a.hold)
-        a.list ? rows<true, true>(a) : rows<false, true>(a);
+        a.list ? rows<true, true>(a, flat) : rows<false, true>(a, flat);
     else
-        a.list ? rows<true, false>(a) : rows<false, false>(a);
+        a.list ? rows<true, false>(a, flat) : rows<false, false>(a, flat);
 }
 
 }  // namespace mquans::MQ_ISA

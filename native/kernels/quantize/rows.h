@@ -1,0 +1,57 @@
+// The loop over dirty pixels of one group that all compare passes share.
+#pragma once
+
+#include "kernels/quantize/compare.h"
+
+namespace mquans::MQ_ISA {
+
+// WHOLE: channels fill their vectors.
+template <bool LIST, bool HOLD, bool WHOLE, class F>
+MQ_FORCE void compare_rows(const QuantizeArgs& a, F&& f) {
+    const Rule rule(a);
+    const ChangeList changes = a.changes;
+    const MaskView dirty = a.dirty;
+    const int32_t channels = a.x.channels;
+    const int64_t row_capacity = a.row_capacity;
+    for (int32_t r = a.row_begin, end = a.row_end; r < end; ++r) {
+        clear_row(changes, r, dirty.width);
+        uint32_t at = uint32_t(r * row_capacity);
+        int64_t changed_in_row = 0;
+        const int64_t row_pixel = int64_t(r) * dirty.width;
+        uint64_t* const pixels = changes.pixels.row(r);
+        for_each_run(dirty.row(r), dirty.width, [&](int32_t first, int32_t last) {
+            int16_t* held = a.held + (row_pixel + first) * channels;
+            for (int32_t x = first; x < last; ++x, held += channels) {
+                ListWriter<LIST> list(changes, at);
+                for (int32_t c = 0; c < channels; c += step) {
+                    Delta delta;
+                    const int32_t n = WHOLE ? step : channels - c;
+                    const Grid q = f(row_pixel + x, c, n);
+                    const Changed changed = compare<HOLD>(rule, q, held + c, c, n, delta);
+                    list.add(changed, delta, c);
+                }
+                at = list.close(changes, row_pixel + x);
+                pixels[x >> 6] |= uint64_t(list.count != 0) << (x & 63);
+                changed_in_row += list.count;
+            }
+        });
+        a.row_changed[r] = changed_in_row;
+    }
+}
+
+template <bool LIST, bool HOLD, class F>
+MQ_FORCE void compare_by_width(const QuantizeArgs& a, F&& f) {
+    a.x.channels % step == 0 ? compare_rows<LIST, HOLD, true>(a, f) : compare_rows<LIST, HOLD, false>(a, f);
+}
+
+// Calls f(pixel, first channel, channels left) for every vector of every dirty pixel; it returns grid
+// values, which are compared with what is held.
+template <class F>
+MQ_FORCE void compare_pixels(const QuantizeArgs& a, F&& f) {
+    if (a.hold)
+        a.list ? compare_by_width<true, true>(a, f) : compare_by_width<false, true>(a, f);
+    else
+        a.list ? compare_by_width<true, false>(a, f) : compare_by_width<false, false>(a, f);
+}
+
+}  // namespace mquans::MQ_ISA
