@@ -62,7 +62,7 @@ def main() -> None:
                 variants = [v for v in VARIANTS if not args.methods or v.name in args.methods]
                 found = compare_methods(network, scene, args.shared, variants)
                 for part, before in record[phase].get(cell, {}).items():
-                    if part in found:
+                    if part in ("points", "seconds"):
                         found[part] = {**before, **found[part]}
             record.put(phase, cell, found)
     text = markdown(record.data)
@@ -89,7 +89,7 @@ def compare_methods(
             {"knob": knob, **judge.judge(plan)} for knob, plan in calibration.plans(variant)
         ]
         print(f"  {variant.name}: {calibration.seconds[variant.name]:.0f} s", flush=True)
-    return {"points": points, "seconds": calibration.seconds}
+    return {"points": points, "seconds": calibration.seconds, "frozen": judge.frozen()}
 
 
 def try_budget(network: str, scene: str, shared: Path) -> dict[str, Any]:

@@ -49,19 +49,25 @@ class Judge:
                 outputs.append(stream.step(frame))
                 if index:
                     work.add(stream.stats)
-        found = fidelity(self.dense, outputs, NETWORKS[self.network].decode)
-        record = {
+        return {
             "macs_fraction": work.macs_fraction,
             "changed_fraction": sum(map(macs_of_changes, work.layers.values())) / work.macs_total,
             "similarity": work.similarity,
-            "agreement": found.agreement.as_dict(),
-            "f1": found.f1,
+            **self._losses(outputs),
         }
+
+    def frozen(self) -> dict[str, Any]:
+        """Losses of outputs that stay as they were on the first frame."""
+        return self._losses([self.dense[0]] * len(self.dense))
+
+    def _losses(self, outputs: Sequence[Outputs]) -> dict[str, Any]:
+        found = fidelity(self.dense, outputs, NETWORKS[self.network].decode)
+        losses: dict[str, Any] = {"agreement": found.agreement.as_dict(), "f1": found.f1}
         if self.network == "pilotnet":
             pairs = zip(self.dense, outputs, strict=True)
             errors = [a["steer"].item() - b["steer"].item() for a, b in pairs]
-            record["steering_rms"] = float(np.sqrt(np.mean(np.square(errors))))
-        return record
+            losses["steering_rms"] = float(np.sqrt(np.mean(np.square(errors))))
+        return losses
 
 
 def macs_of_changes(work: LayerWork) -> float:

@@ -95,7 +95,8 @@ def _comparison(
 def methods(cells: Data, measure: str) -> str:
     """Share of MACs done at the middle one of the compared losses, by method and cell."""
     limit = MEASURES[measure][1][1]
-    names = [name for name in cells if any(_points(cells[name], v.name, measure) for v in VARIANTS)]
+    loss = MEASURES[measure][0]
+    names = [name for name, cell in cells.items() if (loss(cell["frozen"]) or 0.0) > limit]
     rows = []
     for variant in VARIANTS:
         works = [work_at(_points(cells[name], variant.name, measure), limit) for name in names]
@@ -130,10 +131,14 @@ def compared(
     cells: Data, slower: Iterable[str], faster: Iterable[str], measure: str, work: str = "changed"
 ) -> list[float]:
     """Work of the best of `slower` over the best of `faster`, for every cell and compared loss at
-    which both have a plan."""
+    which both have a plan. Losses that outputs frozen at the first frame would keep tell nothing
+    and are left out."""
     ratios = []
     for cell in cells.values():
+        frozen = MEASURES[measure][0](cell["frozen"])
         for limit in MEASURES[measure][1]:
+            if frozen is None or frozen <= limit:
+                continue
             works = [
                 min(filter(None, (work_at(p, limit) for p in points)), default=None)
                 for points in (

@@ -51,15 +51,24 @@ def test_methods_are_compared_where_both_have_a_plan() -> None:
     """The best of several baselines counts, cell by cell and loss by loss."""
     from method_tables import FULL, compared
 
+    (frozen,) = points((0.0, 1.0))
     cells = {
         "a": {
+            "frozen": frozen,
             "points": {
                 "slow": points((0.8, 0.0001)),
                 "slower": points((0.9, 0.0001)),
                 FULL: points((0.2, 0.0001)),
-            }
+            },
         },
-        "b": {"points": {"slow": points((0.8, 0.5)), FULL: points((0.2, 0.0001))}},
+        "quiet": {
+            "frozen": points((0.0, 0.0))[0],
+            "points": {"slow": points((0.8, 0.0001)), FULL: points((0.2, 0.0001))},
+        },
+        "b": {
+            "frozen": frozen,
+            "points": {"slow": points((0.8, 0.5)), FULL: points((0.2, 0.0001))},
+        },
     }
     ratios = compared(cells, ("slow", "slower"), (FULL,), "relative squared error")
     assert ratios == pytest.approx([4.0] * 3)
@@ -87,7 +96,11 @@ def test_every_variant_gives_plans_that_run(
     names = {variant.name for variant in VARIANTS}
     assert {name for _, name in ABLATION} <= names
     assert {name for _, baselines, _, _ in FLOORS for name in baselines} <= names
-    cell = {"points": found, "seconds": calibration.seconds}
+    cell = {
+        "points": found,
+        "seconds": calibration.seconds,
+        "frozen": points((0.0, 1.0))[0],
+    }
     budget = {"budget": 0.05, "losses": [0.01, 0.06], "seconds": 2.0}
     text = markdown({"methods": {"net/clip": cell}, "budgets": {"net/clip": budget}})
     assert "Kept on 1 of 2 segments." in text
