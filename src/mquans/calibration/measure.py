@@ -20,6 +20,10 @@ from mquans.plan import Plan
 Outputs = Mapping[str, npt.NDArray[np.float32]]
 
 
+PART = 16
+"""Frames of a stretch that is also looked at alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Consecutive frames of a stream; outputs of the dense network and labels, one each.
@@ -46,12 +50,20 @@ class Measured:
         work: of all frames, first ones included.
         moving: of all frames but the first of each segment, which is computed whole.
         task: loss by the user's metric; None without one.
+        parts: 95th percentiles over shorter stretches, against the variance within each: how much
+            the loss differs between segments of the stream. Empty for short ones and with a metric.
     """
 
     work: Work
     agreement: Agreement
     task: float | None = None
     moving: Work = field(default_factory=Work)
+    parts: tuple[float, ...] = ()
+
+    @property
+    def worst(self) -> float:
+        """The largest loss of the whole and its parts."""
+        return max(self.loss, *self.parts, 0.0)
 
     @property
     def loss(self) -> float:
@@ -74,12 +86,17 @@ class Bench:
         """Runs a plan over segments, each from a first frame on."""
         session = Session(self._model, plan, threads=self._threads)
         meter, work, moving = AgreementMeter(), Work(), Work()
+        parts: list[AgreementMeter] = []
         task = None if self._metric is None else new_meter(self._metric)
         for segment in segments:
             with session.stream() as stream:
                 for index, dense in enumerate(self._dense_outputs(segment)):
                     found = stream.step(segment.frames[index])
                     meter.add(dense, found)
+                    if index % PART == 0 and len(segment.frames) - index >= PART:
+                        parts.append(AgreementMeter())
+                    if parts and len(segment.frames) >= PART:
+                        parts[-1].add(dense, found)
                     if task is not None:
                         task.add(found, dense, segment.labels[index])
                     stats = stream.stats
@@ -87,7 +104,11 @@ class Bench:
                     if index:
                         moving.add(stats)
         return Measured(
-            work, meter.result(), None if task is None else float(task.result()), moving
+            work,
+            meter.result(),
+            None if task is None else float(task.result()),
+            moving,
+            tuple(part.result().loss_p95 for part in parts) if task is None else (),
         )
 
     def frozen_loss(self, segments: Sequence[Segment]) -> float:

@@ -39,8 +39,8 @@ class Candidate:
 
     @property
     def loss(self) -> float:
-        """What the budget applies to: the worse of the clips and the segments made from them."""
-        return max(self.measured.loss, 0.0 if self.stress is None else self.stress.loss)
+        """What a budget is kept by: the worst of the clips, their parts, and stress segments."""
+        return max(self.measured.worst, 0.0 if self.stress is None else self.stress.loss)
 
     @property
     def work(self) -> float:

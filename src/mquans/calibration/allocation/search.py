@@ -32,7 +32,7 @@ REFINED = 5
 CLOSE = 0.93
 """A loss of at least this share of the budget is close enough to it."""
 
-TRACED = (-3.0, -1.5, 0.0, 1.5, 3.0, 4.5)
+TRACED = (-10.0, -6.0, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5)
 """Prices of a trace around the one that meets the budget."""
 
 
