@@ -22,6 +22,7 @@ from mquans.calibration.allocation import (
     WeightBits,
     affordable_widths,
     allocate,
+    cheapest,
     problem_of,
     trace,
 )
@@ -49,6 +50,9 @@ MARGIN = 0.85
 """Share of the budget that a plan may use on the frames that it is chosen on: others differ."""
 
 REPAIRS = 3
+
+USED = 0.6
+"""Share of a smaller budget that a candidate at hand must use, or the search is repeated."""
 
 REPLAYED = 24
 """Frames of each clip that curves under a plan are taken from."""
@@ -160,12 +164,11 @@ def plan_within(
         weight_bits=_widths(goal, space, selected),
         track=selected.track,
     )
-    tried: list[Candidate] = []
     budget = MARGIN * goal.max_loss
     repairs = 0
+    found = allocate(family, budget)
+    tried = list(found.tried)
     while True:
-        found = allocate(family, budget)
-        tried += found.tried
         measured, stress = judged.measure(found.best.layers, found.best.rule)
         worst = max(measured.loss, stress.loss if stress else 0.0)
         reached = worst <= goal.max_loss
@@ -173,6 +176,12 @@ def plan_within(
             break
         repairs += 1
         budget *= MARGIN * goal.max_loss / worst
+        known = cheapest(tried, budget)
+        if known.reached and known.best.loss >= USED * budget:
+            found = known
+        else:
+            found = allocate(family, budget)
+            tried += found.tried
     clock.stop("allocate")
     shown = replace(
         family, measure=judged.measure_clips, observe=judged.observe, probe=judged.probe

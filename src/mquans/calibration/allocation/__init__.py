@@ -41,6 +41,7 @@ __all__ = [
     "WeightBits",
     "affordable_widths",
     "allocate",
+    "cheapest",
     "layer_plans",
     "problem_of",
     "solve",
@@ -73,6 +74,11 @@ def allocate(family: Family, budget: float) -> Allocation:
         tried = search_bits(family, budget)
     else:
         tried = search_price(family, budget)
+    return cheapest(tried, budget)
+
+
+def cheapest(tried: list[Candidate], budget: float) -> Allocation:
+    """The outcome of a search that measured these candidates."""
     fitting = [candidate for candidate in tried if candidate.loss <= budget]
     if fitting:
         return Allocation(min(fitting, key=lambda candidate: candidate.work), True, tried)
