@@ -36,7 +36,7 @@ def held_after(
     inverse = (1.0 / per_neuron(layer.delta, op, x.ndim)).astype(np.float32)
     with np.errstate(over="ignore"):
         scaled = x.astype(np.float32) * inverse
-    limit = 2 ** (grid_bits + 1)
+    limit = 7 * 2 ** (grid_bits - 1)
     grid = np.clip(np.rint(scaled), -limit, limit).astype(np.int64)
     step = 2.0 ** (grid_bits - per_neuron(layer.bits, op, x.ndim))
     if rule == "nearest":

@@ -160,7 +160,7 @@ def test_under_another_plan() -> None:
             refused(stream.save(), "another plan")
 
 
-@pytest.mark.parametrize("value", [8193, -8193, 32767, -32768])
+@pytest.mark.parametrize("value", [14337, -14337, 32767, -32768])
 @pytest.mark.parametrize("index", [0, -1])
 def test_held_values_beyond_the_grid(value: int, index: int) -> None:
     """Only within the grid is overflow impossible."""

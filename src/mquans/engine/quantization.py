@@ -13,8 +13,12 @@ ACCUMULATOR_MAX = 2**31 - 1
 
 
 def grid_limit(grid_bits: int) -> int:
-    """Largest grid value: twice the calibrated range, so that nothing observed clips."""
-    return int(2 ** (grid_bits + 1))
+    """Largest grid value: 3.5 times the calibrated range, since calibration seldom saw everything.
+
+    It is a multiple of every step, so that rounding does not leave the grid, and the difference of
+    two held values fits 16 bits.
+    """
+    return int(7 * 2 ** (grid_bits - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         input: picture preparation, or None when the stream is ready tensors.
         rule: when a held value is updated (design, section 3).
         grid_bits: observed range of every layer input in grid units, log2; the grid itself reaches
-            twice as far (head room).
+            3.5 times as far (head room).
         layers: one entry for each reuse layer of the graph.
     """
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mquans.calibration import GRID_BITS, LayerRange, uniform_layers
+from mquans.engine.quantization import grid_limit
 from mquans.graph import Graph
 from mquans.importers import import_model, read_model
 from mquans.plan import LayerPlan
@@ -35,25 +36,25 @@ def layer(graph: Graph, first: list[float], **options: int) -> LayerPlan:
 
 
 def test_step_is_the_layers_range_whatever_the_neurons_grid(graph: Graph) -> None:
-    """Ranges 4, 1 and 0.5 in a layer of range 4 (-1 to 3): grids 1, 1/4, 1/8; steps 4/2**8."""
+    """Ranges 4, 1 and 0.5 in a layer of range 4 (-1 to 3): grids 1, 1/2, 1/4; steps 4/2**8."""
     found = layer(graph, [-1, 0, 0, 3, 1, 0.5], bits=8)
-    assert found.bits == (8, 6, 5)
+    assert found.bits == (8, 7, 6)
     assert isinstance(found.delta, tuple)
     assert isinstance(found.bits, tuple)
-    np.testing.assert_allclose(np.array(found.delta) * 2**GRID_BITS, [4, 1, 0.5])
+    np.testing.assert_allclose(np.array(found.delta) * 2**GRID_BITS, [4, 2, 1])
     steps = np.array(found.delta) * 2.0 ** (GRID_BITS - np.array(found.bits))
     np.testing.assert_allclose(steps, 4 / 2**8)
 
 
 def test_no_observed_value_clips(graph: Graph) -> None:
-    """The grid reaches twice as far as each neuron's own range."""
+    """The grid reaches 3.5 times as far as each neuron's own range."""
     rng = np.random.default_rng(0)
     for _ in range(50):
         low = -(rng.exponential(1, 3) ** 3)
         high = rng.exponential(1, 3) ** 3
         found = layer(graph, [*low, *high], bits=int(rng.integers(1, 13)))
-        reach = np.asarray(found.delta) * 2 ** (GRID_BITS + 1)
-        assert (reach >= 2 * np.maximum(-low, high) * (1 - 1e-6)).all()
+        reach = np.asarray(found.delta) * grid_limit(GRID_BITS)
+        assert (reach >= 3.5 * np.maximum(-low, high) * (1 - 1e-6)).all()
 
 
 def test_few_bits_leave_every_neuron_at_least_one(graph: Graph) -> None:

@@ -20,7 +20,7 @@ def layer(**changes: object) -> LayerPlan:
 
 
 def test_the_grid_has_twice_the_calibrated_range() -> None:
-    assert grid_limit(12) == 2 * 2**12
+    assert grid_limit(12) == 3.5 * 2**12
 
 
 def test_one_number_stands_for_all_neurons() -> None:
@@ -38,11 +38,11 @@ def test_numbers_per_neuron_keep_their_order() -> None:
 def test_nearest_rounds_every_grid_value_to_a_multiple_of_the_step(bits: int) -> None:
     step = 2 ** (12 - bits)
     tables = rule_tables("nearest", np.array([step]))
-    g = np.arange(-8192, 8193)
+    g = np.arange(-14336, 14337)
     q = (g + int(tables.offset[0])) & int(tables.mask[0])
     assert not (q % step).any()
     assert np.abs(q - g).max() <= step / 2
-    assert np.abs(q).max() == 8192
+    assert np.abs(q).max() == 14336
     assert tables.threshold[0] == 0
 
 
@@ -50,7 +50,7 @@ def test_nearest_rounds_every_grid_value_to_a_multiple_of_the_step(bits: int) ->
 def test_hold_moves_when_the_distance_exceeds_half_a_step(bits: int) -> None:
     step = 2 ** (12 - bits)
     tables = rule_tables("hold", np.array([step]))
-    g = np.arange(-8192, 8193)
+    g = np.arange(-14336, 14337)
     np.testing.assert_array_equal((g + int(tables.offset[0])) & int(tables.mask[0]), g)
     distance = np.arange(0, 16385)
     np.testing.assert_array_equal(distance > tables.threshold[0], distance > step / 2)

@@ -147,7 +147,7 @@ def test_clipping_is_not_cured_by_bits(small_model: Path, dusk: Frames) -> None:
     for reference, wrong in ((None, 0), (dense.step, 12)):
         guard = Guard(session, budget=0.01, every=10, dense=reference)
         for frame in dusk:
-            guard.step(frame * np.float32(6))
+            guard.step(frame * np.float32(12))
         assert guard.report.violations == guard.report.out_of_reach == wrong
         assert guard.report.tightenings == 0
 
