@@ -76,6 +76,34 @@ MQ_FORCE void note(const Rule& rule, const float* values, int16_t* held, int32_t
     }
 }
 
+// Counts the changes of pixels [x, x + n), four at once: their bits are spread to 16-bit lanes and added
+// up there. Returns the sum.
+MQ_FORCE int64_t deal(const Noted& noted, int32_t channels, int32_t n, int32_t x, uint16_t* count,
+                      uint64_t* pixels) {
+    constexpr uint64_t ones = 0x0001000100010001u;
+    const uint64_t lanes_of_pixel = ((uint64_t(1) << channels) - 1) * ones;
+    int64_t total = 0;
+    for (int32_t i = 0; i < n; i += 4) {
+        const int32_t first = i * channels, own = (n - i < 4 ? n - i : 4) * channels;
+        uint64_t bits;
+        std::memcpy(&bits, noted.changed + (first >> 3), 8);
+        bits = bits >> (first & 7) & ((uint64_t(1) << own) - 1);
+        total += __builtin_popcountll(bits);
+        const uint64_t spread = _pdep_u64(bits, lanes_of_pixel);
+        uint64_t counts = 0;
+        for (int32_t c = 0; c < channels; ++c) counts += spread >> c & ones;
+        if (n - i >= 4)
+            std::memcpy(count + i, &counts, 8);
+        else
+            for (int32_t j = i; j < n; ++j) count[j] = uint16_t(counts >> 16 * (j - i));
+        const uint64_t any = _pext_u64((counts + 0x7fff * ones) >> 15, ones);
+        const int32_t at = x + i;
+        pixels[at >> 6] |= any << (at & 63);
+        if ((at & 63) > 60) pixels[(at >> 6) + 1] |= any >> (64 - (at & 63));
+    }
+    return total;
+}
+
 template <bool LIST, bool HOLD>
 void narrow(const QuantizeArgs& a, int32_t r) {
     const Rule rule(a);
@@ -93,13 +121,16 @@ void narrow(const QuantizeArgs& a, int32_t r) {
             const int32_t count = last - x < narrow_pixels ? last - x : narrow_pixels;
             note<LIST, HOLD>(rule, view.pixel(row_pixel + x), all_held + (row_pixel + x) * channels,
                              channels, count * channels, noted);
+            if (!LIST) {
+                changed_in_row += deal(noted, channels, count, x, changes.count + row_pixel + x, pixels);
+                continue;
+            }
             for (int32_t i = 0; i < count; ++i) {
                 const uint32_t bits = noted.at(i * channels, channels);
                 const int32_t n = __builtin_popcount(bits);
                 changes.count[row_pixel + x + i] = uint16_t(n);
                 pixels[(x + i) >> 6] |= uint64_t(n != 0) << ((x + i) & 63);
                 changed_in_row += n;
-                if (!LIST) continue;
                 changes.begin[row_pixel + x + i] = at;
                 for (uint32_t b = bits; b; b &= b - 1) {
                     const int32_t c = __builtin_ctz(b);
