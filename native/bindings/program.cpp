@@ -114,6 +114,7 @@ Port make_port(const Program& program, TensorId tensor, Array<int64_t> row_offse
 
 void bind_program(nb::module_& m) {
     nb::class_<CostModel>(m, "CostModel", "Picoseconds that kernels take, see cost_model.h.")
+        .def(nb::init<>(), "Those of one machine.")
         .def_ro("tile", &CostModel::tile)
         .def_ro("product", &CostModel::product)
         .def_ro("update", &CostModel::update)

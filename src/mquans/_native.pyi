@@ -11,6 +11,9 @@ def available_isas() -> list[str]:
 class CostModel:
     """Picoseconds that kernels take, see cost_model.h."""
 
+    def __init__(self) -> None:
+        """Those of one machine."""
+
     @property
     def tile(self) -> int: ...
 
