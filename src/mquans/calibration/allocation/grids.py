@@ -27,8 +27,8 @@ from mquans.graph import Graph
 from mquans.plan import LayerPlan
 
 GRID_BITS = 12
-FINEST = 4
-"""Largest k: a neuron's grid units are at least a sixteenth of its layer's."""
+FINEST = 2
+"""log2 of how much finer than its layer's a neuron's grid units can be."""
 
 ROOM = 1
 """log2 of the head room that a neuron on a finer grid has beyond its layer's."""
