@@ -9,7 +9,6 @@ namespace {
 struct Run {
     int32_t input, to, to_step, from, from_step, count;
 
-
     void copy(const float* x, float* y) const {
         // Shuffles step by one or two.
         if (to_step == 1 && from_step == 1) return copy_steps(x, y, 1, 1);

@@ -37,7 +37,7 @@ private:
     static int64_t units(const LayerShape& s) { return (s.group_out() + 15) / 16; }
 };
 
-// Runs the kernels on made-up layers for some ten milliseconds.
+// Runs the kernels on made-up layers for some forty milliseconds.
 CostModel measure_costs(const KernelTable& kernels);
 
 }  // namespace mquans

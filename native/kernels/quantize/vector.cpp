@@ -99,7 +99,9 @@ MQ_FORCE int64_t deal(const Noted& noted, int32_t channels, int32_t n, int32_t x
         const uint64_t any = _pext_u64((counts + 0x7fff * ones) >> 15, ones);
         const int32_t at = x + i;
         pixels[at >> 6] |= any << (at & 63);
-        if ((at & 63) > 60) pixels[(at >> 6) + 1] |= any >> (64 - (at & 63));
+        // Beyond the row lies another one, perhaps another thread's: no writing there, not even of nothing.
+        const uint64_t spill = (at & 63) > 60 ? any >> (64 - (at & 63)) : 0;
+        if (spill) pixels[(at >> 6) + 1] |= spill;
     }
     return total;
 }
