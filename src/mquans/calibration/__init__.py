@@ -29,7 +29,7 @@ from mquans.calibration.inputs import Clip, InputSetup, Spec, resolve_inputs
 from mquans.calibration.inspection import Inspection, inspect_model
 from mquans.calibration.measure import Bench, Measured, Segment
 from mquans.calibration.observe import LayerRange, Observation, Observer
-from mquans.calibration.pipeline import calibrate, calibrate_fully, sweep
+from mquans.calibration.pipeline import calibrate, calibrate_fully
 from mquans.calibration.result import BudgetError, CalibrationResult, Stages, Sweep
 from mquans.calibration.stress import stress_segments
 
@@ -68,7 +68,6 @@ __all__ = [
     "resolve_inputs",
     "solve",
     "stress_segments",
-    "sweep",
     "trace",
     "uniform_layers",
 ]

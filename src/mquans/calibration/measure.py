@@ -80,11 +80,18 @@ class Bench:
     ) -> None:
         shapes = {name: graph.shape(name) for name in graph.inputs}
         self._model, self._metric, self._threads = model, metric, threads
+        self._session: Session | None = None
         self._dense = open_engine("ort-fp32", model, input_shapes=shapes, threads=threads)
 
     def measure(self, plan: Plan, segments: Sequence[Segment]) -> Measured:
         """Runs a plan over segments, each from a first frame on."""
-        session = Session(self._model, plan, threads=self._threads)
+        # The model is read once, for the first plan.
+        session = (
+            self._session.with_plan(plan)
+            if self._session
+            else Session(self._model, plan, threads=self._threads)
+        )
+        self._session = session
         meter, work, moving = AgreementMeter(), Work(), Work()
         parts: list[AgreementMeter] = []
         task = None if self._metric is None else new_meter(self._metric)

@@ -111,7 +111,8 @@ def calibrate_fully(
         )  # fmt: skip
         return plan_within(goal, model, source, selected)
     chosen = bits or DEFAULT_BITS
-    found = _sweep(model, source, (chosen,), selected, rule, weight_bits or 16, loaded)
+    space = observe(model, source, selected, late=HELD_OUT, rules=())
+    found = sweep_observed(space, (chosen,), selected, rule, weight_bits or 16, loaded)
     return CalibrationResult(
         plan=found.plans[chosen],
         method="uniform",
@@ -125,39 +126,6 @@ def calibrate_fully(
     )
 
 
-def sweep(
-    model: Any,
-    source: Spec | Sequence[str | Path],
-    candidates: Sequence[int],
-    *,
-    rule: Rule = "hold",
-    weight_bits: WeightBits = 16,
-    frames: int | None = None,
-    skip: int = 0,
-    stride: int = 1,
-    input_shapes: Mapping[str, Sequence[int]] | None = None,
-    input: InputFormat | Mapping[str, Any] | None = None,
-    threads: int = 1,
-    track: Track = silent,
-) -> Sweep:
-    """Measures several uniform bit widths; arguments as `calibrate_fully`."""
-    selected = Selected(frames, skip, stride, input_shapes, input, None, threads, track)
-    return _sweep(model, source, candidates, selected, rule, weight_bits, None)
-
-
-def _sweep(
-    model: Any,
-    source: Spec | Sequence[str | Path],
-    candidates: Sequence[int],
-    selected: Selected,
-    rule: Rule,
-    weight_bits: WeightBits,
-    metric: AnyMetric | None,
-) -> Sweep:
-    space = observe(model, source, selected, late=HELD_OUT, rules=())
-    return sweep_observed(space, candidates, selected, rule, weight_bits, metric)
-
-
 def sweep_observed(
     space: Workspace,
     candidates: Sequence[int],
@@ -166,7 +134,8 @@ def sweep_observed(
     weight_bits: WeightBits = 16,
     metric: AnyMetric | None = None,
 ) -> Sweep:
-    """As `sweep`, on clips that were observed with `HELD_OUT` of them kept for measuring."""
+    """Measures several uniform bit widths, on clips that were observed with `HELD_OUT` of them kept
+    for measuring; other arguments as `calibrate_fully`."""
     bench = Bench(space.file, space.graph, metric=metric, threads=selected.threads)
     segments = space.late()
     plans, measured = {}, {}

@@ -279,7 +279,7 @@ def _input_order(graph: Graph, value: str) -> Dims:
 
 @cache
 def machine_costs(isa: str) -> Any:
-    """What the kernels of an instruction set cost here, timed once per process (some 10 ms)."""
+    """What the kernels of an instruction set cost here, timed once per process (some 40 ms)."""
     return _native.measure_costs(isa)
 
 
