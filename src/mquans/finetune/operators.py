@@ -188,7 +188,7 @@ def _pad(op: Pad, x: Tensor) -> Tensor:
 
 def _pool(node: Node, op: Pool, x: Tensor) -> Tensor:
     axes = len(op.kernel)
-    counts = infer_node(node, [tuple(x.shape)])[2:]
+    (_, _, *counts) = infer_node(node, [tuple(x.shape)])[0]
     ends = []
     for i, size in enumerate(x.shape[2:]):
         reach = (counts[i] - 1) * op.strides[i] + window_span(op.kernel[i], op.dilations[i])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from mquans.graph.edits import Editor, free_name
 from mquans.graph.graph import Graph, Node, ValueType
 from mquans.graph.operators import (
+    GATES,
     Array,
     Binary,
     BinaryKind,
@@ -23,6 +24,8 @@ from mquans.graph.operators import (
     Operator,
     Pad,
     Pool,
+    Recurrence,
+    RecurrenceKind,
     Reduce,
     ReduceKind,
     Reshape,
@@ -40,6 +43,7 @@ from mquans.graph.rewrites.channel_selection import slices
 from mquans.graph.shapes import broadcast, infer, infer_node, window_span
 
 __all__ = [
+    "GATES",
     "Array",
     "Binary",
     "BinaryKind",
@@ -58,6 +62,8 @@ __all__ = [
     "Operator",
     "Pad",
     "Pool",
+    "Recurrence",
+    "RecurrenceKind",
     "Reduce",
     "ReduceKind",
     "Reshape",

@@ -86,8 +86,8 @@ class Editor:
         if absorbed is not None:
             del nodes[_index(nodes, absorbed)]
         self._attach(node)
-        shape = infer_node(node, [self.graph.types[value].shape for value in inputs if value])
-        self.graph.types[node.outputs[0]] = ValueType(shape)
+        shapes = infer_node(node, [self.graph.types[value].shape for value in inputs if value])
+        self.graph.types.update(zip(node.outputs, map(ValueType, shapes), strict=True))
         return node
 
     def alias(self, node: Node) -> bool:

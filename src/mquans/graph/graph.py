@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from mquans.graph.operators import Conv, ConvTranspose, Linear, MatMul, Operator
+from mquans.graph.operators import Conv, ConvTranspose, Linear, MatMul, Operator, Recurrence
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Node:
     @property
     def is_reuse(self) -> bool:
         """True for layers with constant weights that the engine can recompute incrementally."""
-        return isinstance(self.op, Conv | ConvTranspose | Linear)
+        return isinstance(self.op, Conv | ConvTranspose | Linear | Recurrence)
 
 
 @dataclass(slots=True)
@@ -102,11 +102,17 @@ class Graph:
                 weight = self.shape(node.inputs[1])
                 taps = int(np.prod(weight[1:], dtype=np.int64))
                 return self.types[node.inputs[0]].size * taps
+            case Recurrence():
+                steps, batch, outputs = self.shape(node.inputs[0])
+                return steps * batch * outputs * self.shape(node.inputs[1])[0]
             case _:
                 return out.size * self.shape(node.inputs[0])[-1]
 
     def neurons(self, node: Node) -> int:
         """Number of units of a reuse layer that get their own precision: the input channels of a
-        convolution, the input features of a linear layer."""
+        convolution, the input features of a linear layer, the units of the state that a
+        recurrence multiplies (for a gru that resets before the product: h, then the reset h)."""
+        if isinstance(node.op, Recurrence):
+            return self.shape(node.inputs[1])[0] * node.op.states
         shape = self.shape(node.inputs[0])
         return shape[-1] if isinstance(node.op, Linear) else shape[1]

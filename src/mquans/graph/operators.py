@@ -18,6 +18,7 @@ UnaryKind = Literal[
     "selu", "gelu", "gelu_tanh", "softplus", "mish", "exp", "log", "sqrt", "abs", "neg",
     "reciprocal", "erf", "floor", "ceil", "round", "sign", "softsign", "sin", "cos",
 ]  # fmt: skip
+RecurrenceKind = Literal["lstm", "gru", "rnn"]
 BinaryKind = Literal["add", "sub", "mul", "div", "max", "min", "pow", "prelu"]
 ReduceKind = Literal["mean", "sum", "max", "min", "prod", "l1", "l2", "sum_square"]
 
@@ -64,9 +65,55 @@ class ConvTranspose:
 @dataclass(frozen=True, slots=True)
 class Linear:
     """`y = x @ weight + bias`. Inputs: x [..., K], weight [K, N], optional bias [N]; the latter two
-    are constants. Gemm and MatMul with a constant become this."""
+    are constants. Gemm and MatMul with a constant become this.
+
+    lanes: 0 when every row of x is compared with the same row of the last frame. Else the rows of a
+    frame are a sequence in time, `lanes` rows per time step, and each is compared with the row
+    `lanes` before it (the first ones with the last of the frame before).
+    """
 
     activation: Unary | None = None
+    lanes: int = 0
+
+
+GATES: dict[RecurrenceKind, int] = {"lstm": 4, "gru": 3, "rnn": 1}
+"""Outputs of a recurrent product per hidden unit. ONNX order: lstm i, o, f, c; gru z, r, h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """The recurrent half of an ONNX LSTM, GRU or RNN in one direction; its input product is a
+    Linear before it.
+
+    T = time steps, B = batch, H = hidden units, G = gates (`GATES`).
+
+    Inputs: p [T, B, G*H], the input product with every bias that is only added to it; weight
+    [H, G*H], constant; bias [G*H], constant or absent, added to the recurrent product; h [B, H];
+    for lstm c [B, H]; for lstm peepholes [3*H] (i, o, f), constant or absent. An absent h or c is
+    zero.
+    Outputs: y [T, B, H]; last h [B, H]; for lstm last c [B, H].
+
+    Attributes:
+        reverse: time runs from the last row of p to the first; y keeps p's order.
+        activations: f, g, h of ONNX (lstm 3, gru 2, rnn 1).
+        clip: bound of the sums before activations, or None.
+        reset_after: gru: the reset gate scales the recurrent product (ONNX linear_before_reset)
+            instead of the state that it is taken of.
+        lengths: valid time steps of each batch row, or () for all; outputs beyond are zero.
+    """
+
+    kind: RecurrenceKind
+    activations: tuple[Unary, ...]
+    reverse: bool = False
+    clip: float | None = None
+    reset_after: bool = False
+    lengths: tuple[int, ...] = ()
+
+    @property
+    def states(self) -> int:
+        """Vectors that the recurrent product reads per hidden unit: h, and for a gru that resets
+        before the product also the reset h."""
+        return 2 if self.kind == "gru" and not self.reset_after else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +244,11 @@ class Island:
 
 
 Operator = (
-    Conv | ConvTranspose | Linear | Unary | Binary | Concat | Slice | Gather | Pad | Pool | Reduce
-    | Resize | Reshape | Transpose | Expand | Softmax | LayerNorm | MatMul | Island
+    Conv | ConvTranspose | Linear | Recurrence | Unary | Binary | Concat | Slice | Gather | Pad
+    | Pool | Reduce | Resize | Reshape | Transpose | Expand | Softmax | LayerNorm | MatMul | Island
 )  # fmt: skip
 
-ReuseOperator = Conv | ConvTranspose | Linear
+ReuseOperator = Conv | ConvTranspose | Linear | Recurrence
 """Layers whose work is proportional to changed inputs."""
 
 Array = npt.NDArray[np.generic]

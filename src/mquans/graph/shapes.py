@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mquans.errors import ModelError
 from mquans.graph.graph import Graph, Node, ValueType
 from mquans.graph.operators import (
+    GATES,
     Binary,
     Concat,
     Conv,
@@ -21,6 +22,7 @@ from mquans.graph.operators import (
     Operator,
     Pad,
     Pool,
+    Recurrence,
     Reduce,
     Reshape,
     Resize,
@@ -51,13 +53,13 @@ def infer(graph: Graph) -> dict[str, ValueType]:
         if isinstance(node.op, Island):
             types.update((output, graph.types[output]) for output in node.outputs)
             continue
-        shape = infer_node(node, [types[value].shape for value in node.inputs if value])
-        types[node.outputs[0]] = ValueType(shape)
+        shapes = infer_node(node, [types[value].shape for value in node.inputs if value])
+        types.update(zip(node.outputs, map(ValueType, shapes), strict=True))
     return types
 
 
-def infer_node(node: Node, inputs: Sequence[Shape]) -> Shape:
-    """Shape of the only output of a node that is not an island.
+def infer_node(node: Node, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
+    """Shapes of the outputs of a node that is not an island; all but a Recurrence have one.
 
     Args:
         node: for its operator, and its name in errors.
@@ -67,7 +69,9 @@ def infer_node(node: Node, inputs: Sequence[Shape]) -> Shape:
         ModelError: operands do not fit together; names the node.
     """
     try:
-        shape = _infer(node.op, inputs)
+        if isinstance(node.op, Recurrence):
+            return _recurrence(node.op, inputs)
+        return (_infer(node.op, inputs),)
     except (ValueError, IndexError, ZeroDivisionError) as error:
         shapes = ", ".join(str(list(shape)) for shape in inputs)
         raise ModelError(
@@ -75,7 +79,6 @@ def infer_node(node: Node, inputs: Sequence[Shape]) -> Shape:
             where=f"node {node.name!r}",
             hint="If you changed the input shape, the model may only allow the declared one.",
         ) from None
-    return shape
 
 
 def _infer(op: Operator, inputs: Sequence[Shape]) -> Shape:
@@ -130,8 +133,8 @@ def _infer(op: Operator, inputs: Sequence[Shape]) -> Shape:
         case Expand(shape):
             _need(broadcast(x, shape) == shape, f"it cannot be expanded to {list(shape)}")
             return shape
-        case Island():
-            raise ValueError("islands carry their own types")
+        case Recurrence() | Island():
+            raise ValueError("their types are found elsewhere")
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -157,6 +160,15 @@ def window_span(kernel: int, dilation: int) -> int:
 def _need(condition: bool, complaint: str) -> None:
     if not condition:
         raise ValueError(complaint)
+
+
+def _recurrence(op: Recurrence, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
+    (steps, batch, outputs), (hidden, columns) = inputs[:2]
+    _need(columns == outputs, f"{outputs} input products meet {columns} recurrent ones")
+    _need(outputs == GATES[op.kind] * hidden, f"{outputs} products are not {op.kind} gates")
+    _need(len(op.lengths) in (0, batch), f"{len(op.lengths)} lengths for {batch} sequences")
+    states = 2 if op.kind == "lstm" else 1
+    return ((steps, batch, hidden), *[(batch, hidden)] * states)
 
 
 def _conv(op: Conv, x: Shape, weight: Shape) -> Shape:

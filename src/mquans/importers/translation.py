@@ -112,7 +112,8 @@ class Translation:
         """Append one node; its inputs must be float32 values or constants of any float type."""
         inputs = tuple(map(self._as_float32, inputs))
         node = Node(self._free_node_name(name), op, inputs, (output,))
-        self.types[output] = ValueType(infer_node(node, [self.shape(v) for v in inputs if v]))
+        shapes = infer_node(node, [self.shape(v) for v in inputs if v])
+        self.types.update(zip(node.outputs, map(ValueType, shapes), strict=True))
         self.nodes.append(node)
 
     def shape(self, value: str) -> tuple[int, ...]:

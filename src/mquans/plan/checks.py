@@ -107,6 +107,21 @@ def check_plan(plan: Plan, graph: Graph, *, model_sha256: str) -> None:
                 where=printable(name),
                 hint=again,
             )
+    for name, output in plan.feedback.items():
+        if name not in graph.inputs or output not in graph.outputs:
+            raise PlanError(
+                f"{printable(name)!r} is not an input, or {printable(output)!r} not an output of "
+                "the model.",
+                where="feedback",
+                hint=again,
+            )
+        if math.prod(graph.shape(name)) != math.prod(graph.shape(output)):
+            raise PlanError(
+                f"the state {printable(name)!r} has shape {list(graph.shape(name))}, but "
+                f"{printable(output)!r}, which is to feed it, {list(graph.shape(output))}.",
+                where="feedback",
+                hint=again,
+            )
     if plan.input is not None:
         _check_picture_input(plan.input, plan.input_shapes)
     neurons = {node.name: graph.neurons(node) for node in graph.reuse_layers()}

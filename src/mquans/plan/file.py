@@ -20,6 +20,9 @@ from mquans.plan.schema import FORMAT, Plan
 
 MAX_PLAN_BYTES = 64 * 2**20
 
+OPTIONAL = ("constants", "feedback", "carry_state")
+"""Fields that are left out where they say nothing: most networks have none of these."""
+
 
 class _Header(msgspec.Struct):
     """The part of a plan that every version of the format shares."""
@@ -93,6 +96,8 @@ def encode_plan(plan: Plan) -> bytes:
     fields = []
     for name in plan.__struct_fields__:
         value = getattr(plan, name)
+        if name in OPTIONAL and not value:
+            continue
         if name == "layers" and value:
             lines = ",\n".join(f"    {_line(layer)}" for layer in value)
             fields.append(f'  "{name}": [\n{lines}\n  ]')
@@ -109,6 +114,9 @@ def plan_fingerprint(plan: Plan) -> str:
     """
     fields: dict[str, Any] = msgspec.to_builtins(plan, enc_hook=plain_number)
     del fields["provenance"], fields["model"]
+    for name in OPTIONAL:
+        if not fields[name]:
+            del fields[name]
     for layer in fields["layers"]:
         for field in ("delta", "bits"):
             values = layer[field]

@@ -84,7 +84,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     Attributes:
         model_sha256: of the model file's bytes; a plan is refused for any other model.
         input_shapes: fixed shape of every graph input.
-        input: picture preparation, or None when the stream is ready tensors.
+        constants: value of every graph input that is the same in all frames, such as a sample rate.
+        feedback: state inputs by the output that feeds them in the next frame; zeros in the first.
+        carry_state: recurrent layers without state inputs go on where the last frame ended; their
+            states are then inputs and outputs in `feedback`.
+        input: picture preparation, or None when the stream is ready tensors or sound.
         rule: when a held value is updated (design, section 3).
         grid_bits: observed range of every layer input in grid units, log2; the grid itself reaches
             3.5 times as far (head room).
@@ -96,6 +100,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     model: str
     model_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     input_shapes: dict[str, tuple[Annotated[int, msgspec.Meta(ge=0)], ...]]
+    constants: dict[str, float] = {}
+    feedback: dict[str, str] = {}
+    carry_state: bool = False
     input: InputFormat | None = None
     rule: Rule = "hold"
     grid_bits: Annotated[int, msgspec.Meta(ge=4, le=12)] = 12

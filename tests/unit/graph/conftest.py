@@ -20,13 +20,16 @@ def make_graph(
     outputs: Sequence[str],
     constants: dict[str, Any] | None = None,
 ) -> Graph:
-    """A graph from (operator, "inputs", "output") rows; node names are output names."""
+    """A graph from (operator, "inputs", "outputs") rows; nodes are named by their first output."""
     arrays = {name: np.asarray(array, np.float32) for name, array in (constants or {}).items()}
     graph = Graph(
         name="small",
         inputs=tuple(inputs),
         outputs=tuple(outputs),
-        nodes=[Node(out, op, tuple(names.split()), (out,)) for op, names, out in nodes],
+        nodes=[
+            Node(made.split()[0], op, tuple(names.split()), tuple(made.split()))
+            for op, names, made in nodes
+        ],
         constants=arrays,
         types={name: ValueType(shape) for name, shape in inputs.items()},
     )

@@ -19,10 +19,12 @@ from mquans.graph import (
     Node,
     Pad,
     Pool,
+    Recurrence,
     Reduce,
     Reshape,
     Slice,
     Transpose,
+    Unary,
     broadcast,
     infer_node,
 )
@@ -34,6 +36,9 @@ TRANSPOSED = ConvTranspose(
     kernel=(3, 3), strides=(2, 2), pads=(1, 1, 0, 0), dilations=(1, 1), output_padding=(1, 0),
     groups=2,
 )  # fmt: skip
+
+
+SIGMOID, TANH = Unary("sigmoid"), Unary("tanh")
 
 
 def pool(ceil_mode: bool) -> Pool:
@@ -62,7 +67,7 @@ def pool(ceil_mode: bool) -> Pool:
     ],
 )
 def test_shapes(op: Any, inputs: list[tuple[int, ...]], shape: tuple[int, ...]) -> None:
-    assert infer_node(Node("n", op, (), ()), inputs) == shape
+    assert infer_node(Node("n", op, (), ()), inputs) == (shape,)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +91,25 @@ def test_operands_that_do_not_fit_name_the_node(
     with pytest.raises(ModelError, match=text) as caught:
         infer_node(Node("layer7", op, (), ()), inputs)
     assert "layer7" in str(caught.value)
+
+
+def test_a_recurrence_returns_all_steps_and_its_last_states() -> None:
+    node = Node("n", Recurrence("lstm", (SIGMOID, TANH, TANH)), (), ())
+    assert infer_node(node, [(9, 2, 20), (5, 20)]) == ((9, 2, 5), (2, 5), (2, 5))
+    with pytest.raises(ModelError, match="not lstm gates"):
+        infer_node(node, [(9, 2, 15), (5, 15)])
+
+
+def test_a_gru_that_resets_before_the_product_reads_two_vectors() -> None:
+    def gru(reset_after: bool) -> Recurrence:
+        return Recurrence("gru", (SIGMOID, TANH), reset_after=reset_after)
+
+    graph = make_graph(
+        [(gru(True), "p w", "y h"), (gru(False), "p w", "z i")],
+        {"p": (7, 1, 12)}, ["y", "z"], {"w": random(4, 12)},
+    )  # fmt: skip
+    assert [graph.neurons(node) for node in graph.reuse_layers()] == [4, 8]
+    assert [graph.macs(node) for node in graph.nodes] == [7 * 4 * 12] * 2
 
 
 def test_broadcasting_is_that_of_numpy() -> None:

@@ -79,7 +79,8 @@ class Tape:
         """The value of an operator that is not an island, under a free name."""
         label = name or self._next(type(op).__name__.lower())
         node = Node(label, op, inputs, (label,))
-        output = self._declare(label, infer_node(node, [self.shape(value) for value in inputs]))
+        (shape,) = infer_node(node, [self.shape(value) for value in inputs])
+        output = self._declare(label, shape)
         self.graph.nodes.append(Node(output, op, inputs, (output,)))
         return output
 
