@@ -13,6 +13,7 @@ from mquans.errors import MquansError
 if TYPE_CHECKING:
     from mquans.baselines.int8 import Form
     from mquans.importers.model_file import ModelFile
+    from mquans.plan import NetworkOptions
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -51,8 +52,8 @@ class Engine(Protocol):
 def open_engine(
     name: str,
     model: ModelFile,
+    options: NetworkOptions,
     *,
-    input_shapes: Mapping[str, tuple[int, ...]],
     threads: int = 1,
     calibration: Sequence[Arrays] = (),
 ) -> Engine:
@@ -62,7 +63,7 @@ def open_engine(
         name: one of `ENGINES`. The int8 engines run the same model, quantized statically with one
             scale per weight channel; `ort-int8` as QDQ pairs, `ort-int8-qoperator` as integer
             operators; `gated` is `ort-fp32` behind a motion gate.
-        input_shapes: fixed shape of every input; overrides what the model declares.
+        options: how the model is to be run, with the shape of every input.
         threads: used inside one layer; layers run one after the other.
         calibration: feeds that the engines in `CALIBRATED` learn from.
 
@@ -72,7 +73,7 @@ def open_engine(
         MquansError: no such engine, this CPU lacks what it needs, or no calibration where it is
             needed.
     """
-    data = prepare_model(name, model, input_shapes=input_shapes, calibration=calibration)
+    data = prepare_model(name, model, options, calibration=calibration)
     if name == "gated":
         from mquans.baselines.gated import GatedEngine, default_gate
 
@@ -85,8 +86,8 @@ def open_engine(
 def prepare_model(
     name: str,
     model: ModelFile,
+    options: NetworkOptions,
     *,
-    input_shapes: Mapping[str, tuple[int, ...]],
     calibration: Sequence[Arrays] = (),
 ) -> bytes:
     """The ONNX file that an engine loads: shapes fixed, weights constant, int8 where it says so.
@@ -104,7 +105,7 @@ def prepare_model(
         from mquans.baselines.openvino_engine import require_openvino
 
         require_openvino(precision=name.removeprefix("openvino-"))
-    data = with_fixed_shapes(model, input_shapes)
+    data = with_fixed_shapes(model, options.input_shapes)
     if "int8" in name:
         from mquans.baselines.int8 import quantize
 

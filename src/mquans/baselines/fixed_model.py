@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mquans.errors import ModelError
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mquans.importers.model_file import ModelFile
 
 
-def with_fixed_shapes(model: ModelFile, input_shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+def with_fixed_shapes(model: ModelFile, input_shapes: Mapping[str, Sequence[int]]) -> bytes:
     """The model's bytes, weights included, with the given input shapes.
 
     Shapes that the file declares for other values are dropped: they belong to the declared input

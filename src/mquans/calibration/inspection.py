@@ -14,7 +14,7 @@ from mquans.calibration.workspace import Selected, observe
 from mquans.engine.session import Session
 from mquans.evaluate import Coverage, LayerTable, Track, coverage, layer_table, silent
 from mquans.importers import import_model, read_model
-from mquans.plan import InputFormat, Rule
+from mquans.plan import InputFormat, NetworkOptions, Rule
 
 SWEPT_BITS = (4, 5, 6, 7, 8)
 TIMED_BITS = 8
@@ -75,7 +75,7 @@ def inspect_model(
     file = read_model(model)
     if source is None:
         shapes = resolve_shapes(file, input_shapes=input_shapes, input=input)
-        return Inspection(coverage(import_model(file, input_shapes=shapes)))
+        return Inspection(coverage(import_model(file, NetworkOptions(shapes))))
     selected = Selected(frames, skip, stride, input_shapes, input, None, threads, track)
     space = observe(file, source, selected, late=HELD_OUT, rules=())
     found = sweep_observed(space, SWEPT_BITS, selected, rule)

@@ -15,7 +15,7 @@ from mquans.evaluate import Agreement, AgreementMeter, Feeds, Work
 from mquans.evaluate.metrics import AnyMetric, new_meter
 from mquans.graph import Graph
 from mquans.importers import ModelFile
-from mquans.plan import Plan
+from mquans.plan import NetworkOptions, Plan
 
 Outputs = Mapping[str, npt.NDArray[np.float32]]
 
@@ -81,7 +81,7 @@ class Bench:
         shapes = {name: graph.shape(name) for name in graph.inputs}
         self._model, self._metric, self._threads = model, metric, threads
         self._session: Session | None = None
-        self._dense = open_engine("ort-fp32", model, input_shapes=shapes, threads=threads)
+        self._dense = open_engine("ort-fp32", model, NetworkOptions(shapes), threads=threads)
 
     def measure(self, plan: Plan, segments: Sequence[Segment]) -> Measured:
         """Runs a plan over segments, each from a first frame on."""

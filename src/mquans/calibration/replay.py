@@ -15,7 +15,7 @@ from mquans.engine.session import Session
 from mquans.evaluate import Feeds
 from mquans.graph import Graph
 from mquans.importers import import_model, read_model, to_onnx
-from mquans.plan import Plan
+from mquans.plan import NetworkOptions, Plan
 
 
 def observe_under(
@@ -48,7 +48,7 @@ def _exposed(graph: Graph, plan: Plan, threads: int) -> Session:
     tensors = dict.fromkeys(node.inputs[0] for node in graph.reuse_layers())
     outputs = [*graph.outputs, *(name for name in tensors if name not in graph.inputs)]
     file = read_model(to_onnx(graph, outputs=outputs).SerializeToString())
-    exposed = import_model(file, input_shapes=plan.input_shapes)
+    exposed = import_model(file, NetworkOptions(plan.input_shapes))
     layers = tuple(
         msgspec.structs.replace(plan.layer(node.name), name=twin.name)
         for node, twin in zip(graph.reuse_layers(), exposed.reuse_layers(), strict=True)

@@ -27,7 +27,7 @@ from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
 from mquans.graph import Graph
 from mquans.importers import ModelFile, import_model, read_model
-from mquans.plan import InputFormat, LayerPlan, Plan, Provenance, Rule
+from mquans.plan import InputFormat, LayerPlan, NetworkOptions, Plan, Provenance, Rule
 from mquans.sources import open_source
 
 
@@ -118,7 +118,7 @@ def observe(
     file = read_model(model)
     specs = as_specs(source)
     setup = resolve_inputs(file, specs[0], input_shapes=selected.input_shapes, input=selected.input)
-    graph = import_model(file, input_shapes=setup.shapes)
+    graph = import_model(file, NetworkOptions(setup.shapes))
     labels = _labels_by_clip(selected.labels, len(specs))
     observer = Observer(graph, rules=rules)
     run = dense_run(graph, threads=selected.threads)

@@ -92,7 +92,7 @@ class Session:
         self.threads = threads
         self._mode: Mode = mode
         self.model_sha256 = file.sha256
-        self.graph = import_model(file, input_shapes=plan.input_shapes)
+        self.graph = import_model(file, plan.options)
         self._islands: dict[str, Any] = {}
         self._adopt(plan)
 

@@ -115,12 +115,11 @@ def compare(
     head: list[Feeds] = []
     if CALIBRATED.intersection(names):
         head = list(islice(iterator, HEAD_FRAMES))
-    shapes = {name: session.graph.shape(name) for name in inputs}
     dense = {
         name: open_engine(
             name,
             model,
-            input_shapes=shapes,
+            session.plan.options,
             threads=session.threads,
             calibration=[feeds for feeds in head if finite(feeds)],
         )

@@ -119,8 +119,7 @@ def layer_table(
         SourceError: there are fewer than two frames.
     """
     inputs = session.graph.inputs
-    shapes = {name: session.graph.shape(name) for name in inputs}
-    dense = open_engine(REFERENCE, model, input_shapes=shapes, threads=session.threads)
+    dense = open_engine(REFERENCE, model, session.plan.options, threads=session.threads)
     stream = session.stream()
     every = (feeds_of(frame, inputs) for frame in track(frames, "timing layers", total))
     for first in every:

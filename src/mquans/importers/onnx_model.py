@@ -13,25 +13,25 @@ from mquans.importers.half_precision import widen
 from mquans.importers.island_merging import merge_islands
 from mquans.importers.model_file import ModelFile
 from mquans.importers.translation import Translation
+from mquans.plan import NetworkOptions
 
 
-def import_model(
-    model: ModelFile, *, input_shapes: Mapping[str, Sequence[int]] | None = None
-) -> Graph:
+def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Graph:
     """Translate a model into the closed operator set and rewrite it.
 
     Args:
         model: from `read_model`.
-        input_shapes: fixed shape per input. Needed for dynamic dimensions other than the batch
-            (which is 1 then); may also override what the model declares, since many declared
+        options: how it is to be run. Shapes are needed for dynamic dimensions other than the batch
+            (which is 1 then), and may override what the model declares, since many declared
             shapes are leftovers of the export.
 
     Raises:
         ModelError: a dimension is not known, or the shapes do not fit the model's weights.
         UnsupportedOperatorError: an operator that neither the engine nor onnxruntime can run.
     """
+    options = options or NetworkOptions()
     proto = prepare(model.proto())
-    shapes = fix_shapes(model, proto, input_shapes or {})
+    shapes = fix_shapes(model, proto, options.input_shapes)
     return merge_islands(rewrite(Translation(proto).run(model.name, shapes)))
 
 

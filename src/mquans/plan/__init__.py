@@ -3,6 +3,7 @@
 from mquans.plan.checks import check_plan
 from mquans.plan.feedback import Feedback
 from mquans.plan.file import plan_fingerprint, read_plan, write_plan
+from mquans.plan.options import NetworkOptions
 from mquans.plan.schema import InputFormat, LayerPlan, Plan, Provenance, Rule
 from mquans.plan.tightening import finest, tightened
 
@@ -10,6 +11,7 @@ __all__ = [
     "Feedback",
     "InputFormat",
     "LayerPlan",
+    "NetworkOptions",
     "Plan",
     "Provenance",
     "Rule",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
+from mquans.plan.options import NetworkOptions
+
 if TYPE_CHECKING:
     from mquans.files import PathLike
 
@@ -108,6 +110,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     grid_bits: Annotated[int, msgspec.Meta(ge=4, le=12)] = 12
     layers: tuple[LayerPlan, ...]
     provenance: Provenance
+
+    @property
+    def options(self) -> NetworkOptions:
+        """How the model file is to be run."""
+        return NetworkOptions(self.input_shapes, self.constants, self.feedback, self.carry_state)
 
     def layer(self, name: str) -> LayerPlan:
         """The entry of one reuse layer.

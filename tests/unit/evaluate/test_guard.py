@@ -16,6 +16,7 @@ from mquans.baselines import open_engine
 from mquans.evaluate import run_clip
 from mquans.evaluate.guard import AGAIN, LEAST_VALUES, LOG, Guard, RunningLoss
 from mquans.importers import read_model
+from mquans.plan import NetworkOptions
 
 Frames = npt.NDArray[np.float32]
 
@@ -143,7 +144,7 @@ def test_what_no_bits_can_cure_is_said(coarse: mquans.Session, dusk: Frames) -> 
 def test_clipping_is_not_cured_by_bits(small_model: Path, dusk: Frames) -> None:
     """A scene far brighter than calibration's leaves the grid. Only the fp32 network shows it."""
     session = session_of(small_model, dusk, 10)
-    dense = open_engine("ort-fp32", read_model(small_model), input_shapes={"x": (1, 3, 16, 16)})
+    dense = open_engine("ort-fp32", read_model(small_model), NetworkOptions({"x": (1, 3, 16, 16)}))
     for reference, wrong in ((None, 0), (dense.step, 12)):
         guard = Guard(session, budget=0.01, every=10, dense=reference)
         for frame in dusk:

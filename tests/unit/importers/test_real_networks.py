@@ -15,6 +15,7 @@ import pytest
 from mquans.engine.oracle import FloatOracle
 from mquans.graph import Graph
 from mquans.importers import ModelFile, import_model, read_model, to_onnx
+from mquans.plan import NetworkOptions
 
 from .conftest import kinds, relative_error, run_onnxruntime
 
@@ -75,7 +76,7 @@ def prove(path: Path, x: np.ndarray) -> Graph:
     probe = model.proto()
     weights = {tensor.name for tensor in probe.graph.initializer}
     (name,) = [value.name for value in probe.graph.input if value.name not in weights]
-    graph = import_model(model, input_shapes={name: x.shape})
+    graph = import_model(model, NetworkOptions({name: x.shape}))
     expected = reference(fixed_model(model, name, x.shape), name, x)
     layers = list(dict.fromkeys(node.inputs[0] for node in graph.reuse_layers()))
     wanted = list(dict.fromkeys([*graph.outputs, *layers]))
