@@ -5,6 +5,7 @@ from __future__ import annotations
 from mquans.importers.model_file import ModelFile, declared_inputs, declared_outputs, read_model
 from mquans.importers.onnx_model import import_model
 from mquans.importers.onnx_writer import to_onnx
+from mquans.importers.recurrence_writer import state_value
 
 __all__ = [
     "ModelFile",
@@ -12,5 +13,6 @@ __all__ = [
     "declared_outputs",
     "import_model",
     "read_model",
+    "state_value",
     "to_onnx",
 ]

@@ -108,10 +108,10 @@ class Translation:
             del self.nodes[before:]
             self._make_island(proto, name, refusal.reason)
 
-    def emit(self, name: str, op: Operator, inputs: Sequence[str], output: str) -> None:
+    def emit(self, name: str, op: Operator, inputs: Sequence[str], *outputs: str) -> None:
         """Append one node; its inputs must be float32 values or constants of any float type."""
         inputs = tuple(map(self._as_float32, inputs))
-        node = Node(self._free_node_name(name), op, inputs, (output,))
+        node = Node(self._free_node_name(name), op, inputs, outputs)
         shapes = infer_node(node, [self.shape(v) for v in inputs if v])
         self.types.update(zip(node.outputs, map(ValueType, shapes), strict=True))
         self.nodes.append(node)
