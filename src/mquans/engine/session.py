@@ -186,25 +186,35 @@ class Session:
         """Where the session runs, as onnxruntime lists it."""
         return ["CPUExecutionProvider"]
 
-    def frame_arrays(self, frame: Frame) -> list[npt.NDArray[np.float32]]:
-        """A frame as the native code takes it: contiguous float32 arrays, in the inputs' order.
+    def frame_arrays(self, frame: Frame) -> dict[str, npt.NDArray[np.float32]]:
+        """A frame by input name, as the native code takes it: contiguous float32 arrays.
+
+        States that the plan feeds back may be missing; constants of the plan may be there.
 
         Raises:
             FrameError: an input is missing, unknown, or has the wrong shape or dtype.
         """
-        names = self.graph.inputs
+        names, feedback = self.graph.inputs, self.plan.feedback
         if not isinstance(frame, Mapping):
-            if len(names) != 1:
-                raise FrameError(f"the network has {len(names)} inputs: pass arrays by name.")
-            frame = {names[0]: frame}
-        missing = [name for name in names if name not in frame]
+            wanted = [name for name in names if name not in feedback]
+            if len(wanted) != 1:
+                raise FrameError(f"the network has {len(wanted)} inputs: pass arrays by name.")
+            frame = {wanted[0]: frame}
+        missing = [name for name in names if name not in frame and name not in feedback]
         unknown = [name for name in frame if name not in names]
+        for name in [name for name in unknown if name in self.plan.constants]:
+            if np.any(frame[name] != self.plan.constants[name]):
+                raise FrameError(
+                    f"the plan was made for {self.plan.constants[name]:g} only.",
+                    where=f"input {name!r}",
+                )
+            unknown.remove(name)
         if missing or unknown:
             raise FrameError(
                 f"no value for input {missing[0]!r}." if missing else f"no input {unknown[0]!r}.",
                 hint=f"The network's inputs are: {', '.join(names)}.",
             )
-        return [self._checked(name, frame[name]) for name in names]
+        return {name: self._checked(name, frame[name]) for name in names if name in frame}
 
     def _checked(self, name: str, value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         expected = self.graph.shape(name)
