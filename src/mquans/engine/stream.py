@@ -249,6 +249,10 @@ class Stream:
         counts = self._open().layer_changes(self._layer(layer))
         return np.asarray(counts.sum(axis=2), np.uint16)
 
+    def held(self, layer: str) -> npt.NDArray[np.int16]:
+        """A copy of the held values of a layer, in grid units: [rows, width, C]."""
+        return np.asarray(self._open().layer_held(self._layer(layer)))
+
     def layer_state(self, layer: str) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
         """(held values [rows, width, C], accumulators [rows, width, O]) of a layer."""
         native, index = self._open(), self._layer(layer)
