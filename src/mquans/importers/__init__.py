@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mquans.importers.applied_options import whole_feedback
 from mquans.importers.model_file import ModelFile, declared_inputs, declared_outputs, read_model
 from mquans.importers.onnx_model import import_model
 from mquans.importers.onnx_writer import to_onnx
@@ -15,4 +16,5 @@ __all__ = [
     "read_model",
     "state_value",
     "to_onnx",
+    "whole_feedback",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def state_type(graph: Graph, node: Node) -> ValueType:
     return ValueType((steps, batch, node.op.states * hidden))
 
 
-def absorbed_products(graph: Graph, kept: set[str]) -> dict[str, Node]:
+def absorbed_products(graph: Graph, kept: Container[str]) -> dict[str, Node]:
     """Input products that a recurrence alone reads, by value: they are written with it.
 
     Args:
