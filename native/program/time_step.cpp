@@ -50,15 +50,8 @@ void compute_time_step(const Context& context, int32_t index, int32_t k, float* 
     const MaskView all = context.mask(layer.y), touched = full_row(all, all.rows > 1 ? row : 0);
     const Accumulators acc = context.stream.accumulators(layer);
 
-    const bool afresh_only = context.keep_held || (context.snap && !k) || program.mode() == Mode::dense;
-    Work work{s.in_width, s.in_width, 0, 0};
-    for (int32_t i = 0; !afresh_only && i < q.width; ++i) {
-        work.products += changes.count[i];
-        work.lists += changes.count[i] != 0;
-    }
-    const CostModel& costs = program.costs();
-    const bool dense = afresh_only || (program.mode() == Mode::automatic &&
-                                       costs.afresh(s, work) < costs.by_change(s, work));
+    // Both ways read every weight row at most once, so changes cost no more than all inputs do.
+    const bool dense = context.keep_held || (context.snap && !k) || program.mode() == Mode::dense;
     if (dense) {
         const int16_t* held = context.stream.held(q) + int64_t(row) * q.width * q.channels;
         context.kernels.dense_conv({&s, layer.weights(), held, program.zeros.data(), touched, acc, 0, 1});
@@ -72,8 +65,9 @@ void compute_time_step(const Context& context, int32_t index, int32_t k, float* 
     if (context.keep_held) return;
     LayerReport& report = context.stream.reports[index];
     if (!k) report = {};
-    report.changed += context.stream.row_changed(q)[row];
-    report.macs_done += (dense ? work.taps * s.in_channels : work.products) * s.out_channels;
+    const int64_t changed = context.stream.row_changed(q)[row];
+    report.changed += changed;
+    report.macs_done += (dense ? int64_t(s.in_width) * s.in_channels : changed) * s.out_channels;
     (dense ? report.dense_rows : report.delta_rows) += 1;
 }
 

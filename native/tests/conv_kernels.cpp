@@ -223,6 +223,9 @@ int convolutions(const Tables& tables) {
     // More outputs than one block of registers holds.
     for (const int32_t out : {65, 72, 80, 112, 128, 129, 144, 152, 160, 200, 272, 288})
         both(all[0], 1, 3, out, 0.5);
+    // So many that weight rows are read from end to end, with lists of any length.
+    for (const int32_t in : {1, 2, 5, 17, 40})
+        for (const int32_t out : {256, 264, 520, 530, 600}) both(all[0], 1, in, out, 0.5);
     const int wrong = dense.close();
     return wrong + delta.close();
 }

@@ -106,6 +106,10 @@ class Session:
         self.step_labels: list[str] = _unique(program.steps)
         self.layer_macs: list[int] = program.layer_macs
         self.layer_inputs: list[int] = program.layer_inputs
+        # What a frame brings: all inputs but the states.
+        self._fed = tuple(name for name in self.graph.inputs if name not in plan.feedback)
+        self._fed_names = frozenset(self._fed)
+        self._output_shapes = [(name, self.graph.shape(name)) for name in self.lowered.outputs]
         self._default: Stream | None = None
         self._lock = threading.Lock()
 
@@ -194,29 +198,32 @@ class Session:
         Raises:
             FrameError: an input is missing, unknown, or has the wrong shape or dtype.
         """
-        names, feedback = self.graph.inputs, self.plan.feedback
-        if not isinstance(frame, Mapping):
-            wanted = [name for name in names if name not in feedback]
-            if len(wanted) != 1:
-                raise FrameError(f"the network has {len(wanted)} inputs: pass arrays by name.")
-            frame = {wanted[0]: frame}
-        missing = [name for name in names if name not in frame and name not in feedback]
-        unknown = [name for name in frame if name not in names]
-        for name in [name for name in unknown if name in self.plan.constants]:
-            if np.any(frame[name] != self.plan.constants[name]):
+        if isinstance(frame, np.ndarray) or not isinstance(frame, Mapping):
+            if len(self._fed) != 1:
+                raise FrameError(f"the network has {len(self._fed)} inputs: pass arrays by name.")
+            return {self._fed[0]: self._checked(self._fed[0], frame)}
+        if frame.keys() != self._fed_names:
+            frame = self._without_constants(frame)
+        return {name: self._checked(name, value) for name, value in frame.items()}
+
+    def _without_constants(self, frame: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The inputs of a frame that are fed, after a check of the names."""
+        for name, constant in self.plan.constants.items():
+            if name in frame and np.any(frame[name] != constant):
                 raise FrameError(
-                    f"the plan was made for {self.plan.constants[name]:g} only.",
-                    where=f"input {name!r}",
+                    f"the plan was made for {constant:g} only.", where=f"input {name!r}"
                 )
-            unknown.remove(name)
+        given = {name: frame[name] for name in frame if name not in self.plan.constants}
+        missing = [name for name in self._fed if name not in given]
+        unknown = [name for name in given if name not in self.graph.inputs]
         if missing or unknown:
             raise FrameError(
                 f"no value for input {missing[0]!r}." if missing else f"no input {unknown[0]!r}.",
-                hint=f"The network's inputs are: {', '.join(names)}.",
+                hint=f"The network's inputs are: {', '.join(self.graph.inputs)}.",
             )
-        return {name: self._checked(name, frame[name]) for name in names if name in frame}
+        return given
 
-    def _checked(self, name: str, value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _checked(self, name: str, value: Any) -> npt.NDArray[np.float32]:
         expected = self.graph.shape(name)
         try:
             array = np.asarray(value)
@@ -236,8 +243,7 @@ class Session:
 
     def empty_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """Uninitialised arrays for the outputs that the native program computes, by name."""
-        names = self.lowered.outputs
-        return {name: np.empty(self.graph.shape(name), np.float32) for name in names}
+        return {name: np.empty(shape, np.float32) for name, shape in self._output_shapes}
 
     def run_island(
         self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]
