@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableSequence, Sequence
 
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 from onnx.helper import make_node, make_tensor_value_info
 
 from mquans.errors import ModelError
 from mquans.graph import free_name
-from mquans.importers.input_shapes import fed_inputs, fix_shapes
-from mquans.importers.preparation import prepare
+from mquans.importers.flattening import flatten, replace_nodes
+from mquans.importers.input_shapes import fed_inputs
 from mquans.importers.rules.recurrent import KINDS
 from mquans.importers.translation import Translation
 
@@ -43,18 +43,13 @@ def carry_states(
         ModelError: a layer runs backwards in time or starts from constants other than zero, or no
             layer has a state that could be carried.
     """
-    proto = prepare(proto)
-    where = f"model {name!r}"
-    known = {value.name for value in fed_inputs(proto)}
-    wanted = {value: shape for value, shape in input_shapes.items() if value in known}
-    translation = Translation(proto)
-    translation.run(name, fix_shapes(proto, wanted, where))
+    proto, translation = flatten(proto, name, input_shapes)
     graph = proto.graph
-    nodes = translation.flat
-    taken = {value for node in nodes for value in [*node.input, *node.output]} | known
+    taken = {value for node in graph.node for value in [*node.input, *node.output]}
+    taken |= {value.name for value in fed_inputs(proto)}
     feedback: dict[str, str] = {}
     result: list[onnx.NodeProto] = []
-    for node in nodes:
+    for node in list(graph.node):
         result.append(node)
         if node.op_type not in KINDS or node.domain not in ("", "ai.onnx"):
             continue
@@ -78,15 +73,10 @@ def carry_states(
     if not feedback:
         raise ModelError(
             "it has no LSTM, GRU or RNN whose state could be carried from frame to frame.",
-            where=where,
+            where=f"model {name!r}",
             hint="Leave carry_state (--carry-state) out; states that are inputs go to feedback.",
         )
-    del graph.node[:]
-    graph.node.extend(result)
-    graph.initializer.extend(
-        numpy_helper.from_array(array, value)
-        for value, array in translation.branch_constants.items()
-    )
+    replace_nodes(graph, result)
     return proto, feedback
 
 

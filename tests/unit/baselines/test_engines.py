@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from mquans.baselines import ENGINES, Engine, open_engine
-from mquans.baselines.fixed_model import with_fixed_shapes
+from mquans.baselines.fixed_model import fixed_model
 from mquans.errors import DependencyError, ModelError, MquansError
 from mquans.importers.model_file import ModelFile
 from mquans.plan import NetworkOptions
@@ -66,14 +66,14 @@ def test_outputs_are_kept_when_the_next_frame_is_computed(
 def test_weights_listed_as_inputs_become_constants(model: ModelFile) -> None:
     """Engines cannot fold them otherwise: onnxruntime ran one real face detector three times slower
     than it can."""
-    fixed = onnx.load_model_from_string(with_fixed_shapes(model, SHAPES))
+    fixed = onnx.load_model_from_string(fixed_model(model, NetworkOptions(SHAPES))[0])
     assert [value.name for value in fixed.graph.input] == ["x", "gain"]
     assert len(fixed.graph.initializer) == 5
     onnx.checker.check_model(fixed, full_check=True)
 
 
 def test_declared_shapes_give_way(model: ModelFile) -> None:
-    fixed = onnx.load_model_from_string(with_fixed_shapes(model, SHAPES))
+    fixed = onnx.load_model_from_string(fixed_model(model, NetworkOptions(SHAPES))[0])
     dims = [dim.dim_value for dim in fixed.graph.input[0].type.tensor_type.shape.dim]
     assert dims == [1, 3, 8, 8]
     assert not fixed.graph.value_info

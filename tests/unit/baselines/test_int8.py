@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from mquans.baselines import int8, open_engine
-from mquans.baselines.fixed_model import with_fixed_shapes
+from mquans.baselines.fixed_model import fixed_model
 from mquans.baselines.int8 import quantize
 from mquans.errors import MquansError
 from mquans.importers.model_file import ModelFile
@@ -20,7 +20,7 @@ SHAPES = {"x": (1, 3, 8, 8), "gain": (1, 4, 1, 1)}
 
 @pytest.fixture
 def data(model: ModelFile) -> bytes:
-    return with_fixed_shapes(model, SHAPES)
+    return fixed_model(model, NetworkOptions(SHAPES))[0]
 
 
 def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_other_frames_or_model_are_not_taken_from_the_cache(
     quantize(data, feeds)
     quantize(data, feeds[:3])
     quantize(
-        with_fixed_shapes(model, SHAPES | {"x": (1, 3, 4, 4)}),
+        fixed_model(model, NetworkOptions(SHAPES | {"x": (1, 3, 4, 4)}))[0],
         [{"x": feed["x"][:, :, :4, :4], "gain": feed["gain"]} for feed in feeds],
     )
     assert len(list(cache.iterdir())) == 3
