@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mquans.importers.applied_options import whole_feedback
+from mquans.importers.feedback import guess_feedback
 from mquans.importers.model_file import ModelFile, declared_inputs, declared_outputs, read_model
 from mquans.importers.onnx_model import import_model
 from mquans.importers.onnx_writer import to_onnx
@@ -12,6 +13,7 @@ __all__ = [
     "ModelFile",
     "declared_inputs",
     "declared_outputs",
+    "guess_feedback",
     "import_model",
     "read_model",
     "state_value",
