@@ -73,7 +73,7 @@ def test_files_of_a_training_fit_together(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     found = [session.run(None, {"window": frame})[0].argmax() for frame in frames]
     assert card.accuracy["accuracy"] > 0.5
-    assert np.mean(np.equal(found, labels)) == pytest.approx(card.accuracy["accuracy"])
+    assert np.mean(np.equal(found, labels)) == pytest.approx(card.accuracy["accuracy"], abs=1e-4)
 
 
 def test_unknown_networks_are_named_with_the_known_ones(tmp_path: Path) -> None:
