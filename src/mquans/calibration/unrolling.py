@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.gradients import Tape
+from mquans.evaluate.counted import counted
 from mquans.graph import Graph, Linear, Node, Recurrence, Slice
 
 Sums = npt.NDArray[np.float64]
@@ -93,19 +94,21 @@ class Unrolled:
                     total[layer][part.outputs] += found[part.node.name]
 
 
-def counted(outputs: Sequence[str], feedback: Mapping[str, str]) -> tuple[str, ...]:
-    """Outputs that a loss is taken of: not those that only carry a state to the next frame, unless
-    there are no others."""
-    states = set(feedback.values())
-    return tuple(name for name in outputs if name not in states) or tuple(outputs)
+def time_steps(graph: Graph) -> int:
+    """Steps in time that one frame of a network holds: more than 1 for those of whole sequences."""
+    found = [1]
+    for node in graph.nodes:
+        match node.op:
+            case Recurrence():
+                found.append(graph.shape(node.inputs[0])[0])
+            case Linear(lanes=lanes) if lanes:
+                found.append(graph.types[node.inputs[0]].size // graph.neurons(node) // lanes)
+    return max(found)
 
 
 def window(graph: Graph, feedback: Mapping[str, str]) -> int:
     """Consecutive frames that make a window of about `WINDOW` steps; 1 without states."""
-    if not feedback:
-        return 1
-    steps = [graph.shape(n.inputs[0])[0] for n in graph.nodes if isinstance(n.op, Recurrence)]
-    return max(1, -(-WINDOW // max(steps, default=1)))
+    return -(-WINDOW // min(time_steps(graph), WINDOW)) if feedback else 1
 
 
 def unroll(graph: Graph, feedback: Mapping[str, str]) -> Unrolled:

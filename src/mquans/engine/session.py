@@ -6,7 +6,7 @@ import copy
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -122,6 +122,14 @@ class Session:
         """
         other = copy.copy(self)
         other._adopt(plan)
+        return other
+
+    def exposing(self, values: Sequence[str]) -> Session:
+        """The same network and plan; steps also return these values of the graph, by name."""
+        more = [name for name in values if name not in self.graph.outputs]
+        other = copy.copy(self)
+        other.graph = replace(self.graph, outputs=(*self.graph.outputs, *more))
+        other._adopt(self.plan)
         return other
 
     @property

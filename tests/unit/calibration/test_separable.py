@@ -14,7 +14,7 @@ from mquans.calibration.allocation import work_factors
 from mquans.calibration.allocation.problem import tilted, with_curves
 from mquans.calibration.allocation.quantizers import dorefa, linear, uniform
 from mquans.calibration.allocation.widths import affordable_widths
-from mquans.calibration.observe import Observation, dense_run
+from mquans.calibration.observe import DenseRun, Observation
 from mquans.evaluate.work import LayerWork, Work
 from mquans.graph import Graph
 from mquans.importers import import_model, read_model
@@ -33,7 +33,7 @@ def seen(graph: Graph, small_frames: Frames) -> Observation:
     observer = Observer(graph)
     noise = rng.normal(0, 0.02, small_frames.shape).astype(np.float32)
     frames = ({"x": frame[None]} for frame in small_frames + noise)
-    observer.add(frames, dense_run(graph))
+    observer.add(frames, DenseRun(graph))
     return observer.result()
 
 

@@ -37,8 +37,8 @@ def test_ramp_brightens_within_what_pixels_can_be() -> None:
 
 def test_splices_never_show_neighbours_in_time_together() -> None:
     """Every second frame is a cut, and a far one."""
-    items = [({"x": np.full((1,), i, np.float32)}, i) for i in range(40)]
-    labels = [label for _, label in spliced(items)]
+    parts = [[({"x": np.full((1,), i, np.float32)}, i)] for i in range(40)]
+    labels = [label for _, label in spliced(parts)]
     assert len(labels) == LENGTH
     cuts = [abs(a - b) for a, b in zip(labels[1::2], labels[2::2], strict=False)]
     assert min(cuts) > 10
@@ -48,7 +48,8 @@ def test_splices_never_show_neighbours_in_time_together() -> None:
 def test_labelled_frames_are_not_panned_and_tensors_only_spliced() -> None:
     """A box would no longer be where its label says."""
     items = [(picture(i), None) for i in range(4)]
-    assert len(stress_segments(items, items, FORMAT)) == 3
-    assert len(stress_segments(items, items, None)) == 1
+    parts = [[item] for item in items]
+    assert len(stress_segments(items, parts, FORMAT)) == 3
+    assert len(stress_segments(items, parts, None)) == 1
     labelled = [(frame, [1, 2, 3, 4]) for frame, _ in items]
-    assert len(stress_segments(labelled, labelled, FORMAT)) == 2
+    assert len(stress_segments(labelled, parts, FORMAT)) == 2

@@ -22,7 +22,7 @@ import numpy as np
 
 from mquans.calibration.allocation.problem import Problem, Steps
 from mquans.calibration.curves import Sums
-from mquans.calibration.observe import LayerRange
+from mquans.calibration.observe import LayerRange, tensor_of
 from mquans.graph import Graph
 from mquans.plan import LayerPlan
 
@@ -69,11 +69,11 @@ def uniform_layers(
     it, / 2**bits.
 
     Args:
-        ranges: by the name of the value that a layer reads.
+        ranges: by the name of the tensor that a layer reads.
     """
     plans = []
     for node in graph.reuse_layers():
-        seen = ranges[node.inputs[0]]
+        seen = ranges[tensor_of(node)]
         steps = np.full(len(seen.low), grid_unit(seen) * 2.0 ** (GRID_BITS - bits))
         delta, chosen = (_one_grid if weight_bits == 8 else _own_grids)(seen, steps)
         plans.append(
