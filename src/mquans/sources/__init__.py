@@ -4,7 +4,7 @@ from mquans.sources.audio_format import FRONT_ENDS, guess_audio_format
 from mquans.sources.audio_frames import AudioFrames, FirstFrame, begins, prepare_recordings
 from mquans.sources.grammar import is_sound, open_source
 from mquans.sources.preparation import Placement, guess_format, placement, prepare
-from mquans.sources.resynthesis import OverlapAdd, resynthesise, spectra
+from mquans.sources.resynthesis import OverlapAdd, SpectralGains, masked, resynthesise, spectra
 from mquans.sources.sound import read_sound
 from mquans.sources.source import Source
 from mquans.sources.warning import SourceWarning
@@ -17,10 +17,12 @@ __all__ = [
     "Placement",
     "Source",
     "SourceWarning",
+    "SpectralGains",
     "begins",
     "guess_audio_format",
     "guess_format",
     "is_sound",
+    "masked",
     "open_source",
     "placement",
     "prepare",

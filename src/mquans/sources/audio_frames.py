@@ -73,8 +73,8 @@ class AudioFrames:
         Raises:
             FrameError: not samples, or NaN or infinite values among them; nothing was heard then.
         """
-        mono = _mono(samples)
-        return self._frames(self._extractor.push(mono * self.format.gain), last=False)
+        heard = mono(samples)
+        return self._frames(self._extractor.push(heard * self.format.gain), last=False)
 
     def finish(self) -> list[Tensor]:
         """The frames that the end of the recording completes; then a new one begins."""
@@ -183,7 +183,8 @@ class _Framing:
             yield np.pad(self._kept, ((0, self._steps - len(self._kept)), (0, 0)))
 
 
-def _mono(samples: npt.ArrayLike) -> Values:
+def mono(samples: npt.ArrayLike) -> Values:
+    """Samples [n] from -1 to 1 of what sound cards and users have; see `AudioFrames.push`."""
     try:
         array: npt.NDArray[Any] = np.asarray(samples)
     except ValueError as error:  # nested lists of unequal lengths
@@ -199,7 +200,7 @@ def _mono(samples: npt.ArrayLike) -> Values:
             f"samples must be float from -1 to 1, or int16, in an array [n] or [n, channels], not "
             f"{array.dtype} {list(array.shape)}."
         )
-    mono = array.astype(np.float64) if array.ndim == 1 else array.mean(axis=1, dtype=np.float64)
-    if not np.isfinite(mono).all():
+    mixed = array.astype(np.float64) if array.ndim == 1 else array.mean(axis=1, dtype=np.float64)
+    if not np.isfinite(mixed).all():
         raise FrameError("there are NaN or infinite values among the samples.")
-    return mono
+    return mixed

@@ -3,13 +3,15 @@ that gives gains or clean windows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mquans.errors import FrameError
-from mquans.plan.audio import AudioFormat
+from mquans.errors import FrameError, SourceError
+from mquans.plan.audio import KALDI_FEATURES, AudioFormat
+from mquans.sources.audio_frames import AudioFrames, Tensor, mono
 from mquans.sources.features import Values, Windows, window_function
 
 Spectrum = npt.NDArray[np.complex128]
@@ -26,12 +28,34 @@ def spectra(samples: Values, format: AudioFormat) -> Spectrum:
     return np.asarray(np.fft.rfft(whole, format.fft or format.window))
 
 
+def masked(
+    window: npt.ArrayLike, gains: npt.ArrayLike, format: AudioFormat, *, least: float = 0.0
+) -> Values:
+    """A window with gains on its spectrum.
+
+    Args:
+        window: samples, already multiplied by the window function.
+        gains: one per bin, in any shape; limited to `least` to 1.
+
+    Raises:
+        FrameError: there is another number of gains.
+    """
+    size = format.fft or format.window
+    factors = np.clip(np.asarray(gains, np.float64).reshape(-1), least, 1.0)
+    if len(factors) != size // 2 + 1:
+        raise FrameError(
+            f"there are {len(factors)} gains, but a spectrum of {size} samples has "
+            f"{size // 2 + 1} bins."
+        )
+    return np.asarray(np.fft.irfft(np.fft.rfft(np.asarray(window), size) * factors, size))
+
+
 class OverlapAdd:
     """Sound from overlapping windows, hop by hop (Allen and Rabiner 1977).
 
         overlap = OverlapAdd(plan.audio)
-        for spectrum, gains in ...:
-            play(overlap.add(np.fft.irfft(spectrum * gains)))
+        for window, gains in ...:
+            play(overlap.add(masked(window, gains, plan.audio)))
         play(overlap.finish())
 
     What comes out begins with the recording's first sample, each hop as soon as its last window is
@@ -108,3 +132,59 @@ def resynthesise(masked: Spectrum, format: AudioFormat, length: int) -> Values:
     pieces = [overlap.add(row) for row in np.fft.irfft(masked, format.fft or format.window)]
     whole = np.concatenate([*pieces, overlap.finish()])
     return whole[:length]
+
+
+class SpectralGains:
+    """Sound with a network's gains applied to its spectrum, hop by hop.
+
+        with session.stream() as stream:
+            denoise = SpectralGains(audio, lambda x: stream.step({audio.name: x})["output"])
+            for samples in microphone:
+                play(denoise.push(samples))
+
+    What comes out lies a window behind what went in.
+
+    Args:
+        format: of the network's input, one window per frame.
+        gains: a frame to its gains, [..., bins].
+        least: smaller gains are raised to it; above 1 they are lowered.
+
+    Raises:
+        SourceError: a frame of this format is not one window.
+    """
+
+    def __init__(
+        self,
+        format: AudioFormat,
+        gains: Callable[[Tensor], npt.ArrayLike],
+        *,
+        least: float = 0.0,
+    ) -> None:
+        windows = format.steps * (1 + sum(format.context)) * format.subsample
+        if windows != 1 or format.whole or format.features in KALDI_FEATURES:
+            raise SourceError("gains need frames of one window each, and a spectrum of it.")
+        self._format, self._gains, self._least = format, gains, least
+        self._frames, self._overlap = AudioFrames(format), OverlapAdd(format)
+        self._windows = Windows(format)
+
+    def push(self, samples: npt.ArrayLike) -> Values:
+        """The clean samples that are due.
+
+        Raises:
+            FrameError: as `AudioFrames.push`.
+        """
+        frames = self._frames.push(samples)
+        return self._applied(frames, self._windows.push(mono(samples)))
+
+    def finish(self) -> Values:
+        """The rest of the recording; then a new one begins. Whoever keeps states resets them."""
+        rest = self._applied(self._frames.finish(), self._windows.finish())
+        self._windows = Windows(self._format)
+        return np.concatenate([rest, self._overlap.finish()])
+
+    def _applied(self, frames: list[Tensor], windows: Values) -> Values:
+        heard = [np.empty(0)]
+        for frame, window in zip(frames, windows, strict=True):
+            clean = masked(window, self._gains(frame), self._format, least=self._least)
+            heard.append(self._overlap.add(clean))
+        return np.concatenate(heard)

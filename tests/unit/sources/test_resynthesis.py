@@ -7,8 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mquans.errors import FrameError
-from mquans.sources import OverlapAdd, guess_audio_format, resynthesise, spectra
+from mquans.errors import FrameError, SourceError
+from mquans.plan import AudioFormat
+from mquans.sources import (
+    OverlapAdd,
+    SpectralGains,
+    guess_audio_format,
+    resynthesise,
+    spectra,
+)
 
 NSNET2 = guess_audio_format("input", (1, 1, 161))
 DTLN = guess_audio_format("input", (1, 1, 257))
@@ -67,3 +74,28 @@ def test_sums_are_left_to_networks_that_learned_them() -> None:
 def test_short_windows_are_refused() -> None:
     with pytest.raises(FrameError, match="320 samples, not 100"):
         OverlapAdd(NSNET2).add(np.zeros(100))
+
+
+@pytest.mark.parametrize("format", [NSNET2, DTLN], ids=["nsnet2", "dtln"])
+def test_gains_hop_by_hop_are_those_over_the_whole_recording(format: AudioFormat) -> None:
+    """A microphone is enhanced as a file is, whatever the pieces it delivers."""
+    samples, heard = noise(4000), []
+
+    def gains(frame: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        heard.append(frame)
+        return np.linspace(-0.5, 1.5, frame.size, dtype=np.float32).reshape(frame.shape)
+
+    masked = spectra(samples, format) * np.clip(np.linspace(-0.5, 1.5, format.width), 0.25, 1)
+    whole = resynthesise(masked, format, len(samples))
+    enhance = SpectralGains(format, gains, least=0.25)
+    for _ in range(2):
+        pieces = [enhance.push(samples[i : i + 333]) for i in range(0, 4000, 333)]
+        found = np.concatenate([*pieces, enhance.finish()])
+        assert np.allclose(found[:4000], whole, atol=1e-6)
+    assert [frame.shape for frame in heard] == [format.shape] * (2 * len(masked))
+
+
+def test_gains_need_a_window_per_frame() -> None:
+    several = msgspec.structs.replace(NSNET2, shape=(1, 2, 161))
+    with pytest.raises(SourceError, match="frames of one window"):
+        SpectralGains(several, np.ones_like)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mquans.errors import MetricError
 from mquans.evaluate.metrics.meter import Outputs, pick
 from mquans.plan import AudioFormat
-from mquans.sources import OverlapAdd
+from mquans.sources import OverlapAdd, masked
 from mquans.sources.features import window_function
 
 Samples = npt.NDArray[np.float64]
@@ -87,15 +87,8 @@ class DistortionLoss:
         return max(0.0, si_sdr(dense, clean) - si_sdr(found, clean))
 
     def _masked(self, noisy: Samples, outputs: Outputs) -> Samples:
-        size = self._format.fft or self._format.window
-        gains = np.asarray(pick(outputs, self._output), np.float64).reshape(-1)
-        if gains.size != size // 2 + 1:
-            raise MetricError(
-                f"the output has {gains.size} values, but a spectrum of {size} samples has "
-                f"{size // 2 + 1} bins."
-            )
-        spectrum = np.fft.rfft(noisy, size) * np.clip(gains, self._least, 1.0)
-        return np.asarray(np.fft.irfft(spectrum, size))
+        gains = pick(outputs, self._output)
+        return masked(noisy, gains, self._format, least=self._least)
 
     def _windows(self, label: Any) -> Samples:
         wanted = (2, self._format.window)

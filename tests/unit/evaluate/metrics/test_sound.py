@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mquans.errors import MetricError
+from mquans.errors import FrameError, MetricError
 from mquans.evaluate.metrics import (
     DistortionLoss,
     VoiceActivityLoss,
@@ -125,7 +125,7 @@ def test_enhancement_says_what_label_it_needs() -> None:
     for label in (None, 1.0, "x", np.zeros((2, 7))):
         with pytest.raises(MetricError, match=r"an array \[2, 8\]"):
             meter.add(gains, gains, label)
-    with pytest.raises(MetricError, match="4 values, but a spectrum of 8 samples has 5 bins"):
+    with pytest.raises(FrameError, match="4 gains, but a spectrum of 8 samples has 5 bins"):
         meter.add({"g": np.ones((1, 4))}, gains, np.zeros((2, 8)))
 
 
