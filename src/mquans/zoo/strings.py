@@ -117,8 +117,9 @@ class Strings(Task):
 class WholeStrings(Strings):
     """The bidirectional LSTM: a string per call."""
 
-    steps = 300
+    steps = 320
     learning_rate = 1e-3
+    lanes = 12
 
     def __init__(self, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
         super().__init__(Eesen(len(SYMBOLS)), folder, seed=seed, held_out=held_out)
