@@ -21,6 +21,10 @@ T padded(T value, T to) {
 // accumulators from memory, change them and write them back (docs/decisions/0010).
 constexpr int32_t small_window = 48;
 
+// Pixels of few channels (of one, as in sound) fill a tap badly; of many they do well by themselves, and at
+// borders lines are copied: then only short ones are packed in one piece.
+int32_t longest_line_of(int32_t channels) { return channels < 8 ? longest_line : 128; }
+
 // Accumulators and outputs of one band stay in the second-level cache until they have been read.
 constexpr int64_t band_bytes = 128 * 1024;
 
@@ -181,7 +185,7 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool driven)
         const int32_t outputs = s.group_out(), inputs = s.group_in();
         layer.row_stride = padded(outputs, 16);
         layer.lines = s.groups == 1 && s.col_taps > 1 && layer.cols.spacing == 1 &&
-                      s.col_taps * inputs <= longest_line;
+                      s.col_taps * inputs <= longest_line_of(inputs);
         layer.tap_rows = layer.lines ? inputs : padded(inputs, 2);
         layer.line_rows = layer.lines ? padded(s.col_taps * inputs, 2) : s.col_taps * layer.tap_rows;
         layer.group_stride = layer.row_stride;

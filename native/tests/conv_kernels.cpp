@@ -76,6 +76,7 @@ std::vector<Geometry> geometries() {
         {"2x4 transposed", make_axis(3, 2, 2, 0, 1, true), make_axis(5, 4, 2, 1, 1, true)},
         {"3x3 batch", make_axis(3, 3, 1, 1, 1, false, 2), make_axis(5, 3, 1, 0, 1)},
         {"12x12", make_axis(13, 12, 1, 3, 1), make_axis(14, 12, 1, 5, 1)},
+        {"1x200 stride 90", make_axis(1, 1, 1, 0, 1), make_axis(500, 200, 90, 60, 1)},
         {"all padding", make_axis(2, 1, 1, 2, 1), make_axis(3, 2, 1, 3, 1)},
     };
 }

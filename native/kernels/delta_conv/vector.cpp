@@ -54,18 +54,24 @@ MQ_FORCE void block(const uint16_t* row, const int16_t* delta, int32_t n, const 
     for (int j = 0; j < 2 * FULL + HALF; ++j) store32(out + j * lanes, acc[j]);
 }
 
-// Many outputs: their weights come from far, so a few rows at a time are read from end to end, and the
-// accumulators pass through registers once for each such batch.
+// Many outputs: their weights come from far, so a few rows at a time are read from end to end while the
+// next ones are asked for, and the accumulators pass through registers once for each such batch.
 constexpr int32_t many_units = 16;
 
 template <class W, int PAIRS>
 MQ_FORCE void stream_rows(const uint16_t* row, const int16_t* delta, const W* weights, int64_t stride,
                           int32_t units, int32_t* out) {
     I16 d[PAIRS];
-    const W* w[2 * PAIRS];
+    const W *w[2 * PAIRS], *next[2 * PAIRS];
     for (int i = 0; i < PAIRS; ++i) d[i] = pair(delta + 2 * i);
-    for (int i = 0; i < 2 * PAIRS; ++i) w[i] = weights + row[i] * stride;
+    for (int i = 0; i < 2 * PAIRS; ++i) {
+        w[i] = weights + row[i] * stride;
+        next[i] = weights + row[2 * PAIRS + i] * stride;
+    }
     for (int32_t at = 0; at < units * 2 * lanes; at += 2 * lanes) {
+        // Behind a list lies what it may: then the hint is useless, and harmless.
+        if (PAIRS == 4 && at * sizeof(W) % 64 == 0)
+            for (int i = 0; i < 2 * PAIRS; ++i) __builtin_prefetch(next[i] + at);
         I32 a = load32(out + at), b = load32(out + at + lanes);
         for (int i = 0; i < PAIRS; ++i) {
             const I16 r0 = load_full(w[2 * i] + at), r1 = load_full(w[2 * i + 1] + at);
