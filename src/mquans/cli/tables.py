@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         RunSummary,
         Verification,
     )
+    from mquans.plan import Plan
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -164,9 +165,26 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
             f"These clips are too quiet to trust the loss: outputs frozen at the first frame would "
             f"lose only {result.frozen_loss:.4f}. Add a livelier one."
         )
+    if fed := _fed(result.plan):
+        show(facts(fed))
     if written is not None:
         how = f"method {result.method}" if result.bits is None else f"{result.bits} bits"
         show(Text(f"Wrote {written}: {how}, rule {result.plan.rule}."))
+
+
+def _fed(plan: Plan) -> dict[str, str]:
+    """What was guessed, or asked for, about inputs that are no ready frames."""
+    rows = {}
+    if (audio := plan.audio) is not None:
+        rows["sound"] = (
+            f"{audio.features}, windows of {audio.window} samples every {audio.hop} at "
+            f"{audio.rate} Hz, as {audio.name!r} {list(audio.shape)}"
+        )
+    if plan.constants:
+        rows["constants"] = ", ".join(f"{name} = {x:g}" for name, x in plan.constants.items())
+    if plan.feedback:
+        rows["states"] = ", ".join(f"{name} from {out}" for name, out in plan.feedback.items())
+    return rows
 
 
 def _calibration_cells(measured: Measured) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def finetune(
     graph = import_model(file, plan.options)
     check_plan(plan, graph, model_sha256=file.sha256)
     _check_settings(epochs=epochs, sequence=sequence, batch=batch, learning_rate=learning_rate)
-    feeds = read_frames(graph, source, plan.input, frames)
+    feeds = read_frames(graph, source, plan.preparation, frames)
     count = len(next(iter(feeds.values())))
     if count < sequence:
         raise MquansError(
