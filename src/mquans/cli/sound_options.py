@@ -6,7 +6,6 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
-import msgspec
 import typer
 
 from mquans.cli.options import number
@@ -178,6 +177,8 @@ def _field(name: str, text: str) -> Any:
     Raises:
         MquansError: there is no such field, or it does not take this.
     """
+    import msgspec
+
     from mquans.plan import AudioFormat
 
     kinds = get_type_hints(AudioFormat, include_extras=True)
