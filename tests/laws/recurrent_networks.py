@@ -142,7 +142,7 @@ def recurrent_layers(draw: st.DrawFn, *, causal: bool = False) -> Recurrent:
         steps,
         batch,
         draw(st.sampled_from((1, 3, 5, 17, 40))),
-        draw(st.sampled_from((1, 3, 5, 17, 70))),
+        draw(st.sampled_from((1, 3, 5, 17, 70, 130))),
         attributes,
         lengths,
         peepholes=kind == "LSTM" and draw(st.booleans()),
