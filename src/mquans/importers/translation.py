@@ -158,8 +158,8 @@ class Translation:
         for value in proto.input:
             kind = self.types.get(value)
             if kind is not None and (kind.dtype != "float32" or -1 in kind.shape):
-                size = " of changing size" if -1 in kind.shape else ""
-                raise Refused(f"works on {kind.dtype} values{size}")
+                size = " with a changing size" if -1 in kind.shape else ""
+                raise Refused(f"its input {value!r} is computed in {kind.dtype}{size}")
         if rule is None:
             raise Refused("no native operator for it")
         try:
