@@ -14,7 +14,7 @@ from mquans.calibration.inputs import factor_of
 from mquans.calibration.unrolling import time_steps
 from mquans.engine.session import Session
 from mquans.evaluate import Agreement, AgreementMeter, Feeds, Work
-from mquans.evaluate.counted import counted, only
+from mquans.evaluate.counted import counted
 from mquans.evaluate.metrics import AnyMetric, new_meter
 from mquans.graph import Graph
 from mquans.importers import ModelFile
@@ -117,7 +117,7 @@ class Bench:
     def measure(self, plan: Plan, segments: Sequence[Segment]) -> Measured:
         """Runs a plan over segments, each from a first frame on."""
         session = self.session(plan)
-        meter, work, moving = AgreementMeter(), Work(), Work()
+        meter, work, moving = AgreementMeter(self._counted), Work(), Work()
         parts: list[AgreementMeter] = []
         task = None if self._metric is None else new_meter(self._metric)
         for segment in segments:
@@ -127,12 +127,11 @@ class Bench:
                     if first := index == 0 or begins(frame):
                         stream.reset()
                     found = stream.step(frame)
-                    shown, counts = only(self._counted, dense), only(self._counted, found)
-                    meter.add(shown, counts)
+                    meter.add(dense, found)
                     if index % self._part == 0 and len(segment.frames) - index >= self._part:
-                        parts.append(AgreementMeter())
+                        parts.append(AgreementMeter(self._counted))
                     if parts and len(segment.frames) >= self._part:
-                        parts[-1].add(shown, counts)
+                        parts[-1].add(dense, found)
                     if task is not None:
                         task.add(found, dense, segment.labels[index])
                     stats = stream.stats
@@ -150,7 +149,7 @@ class Bench:
     def frozen_loss(self, segments: Sequence[Segment]) -> float:
         """What outputs held at each segment's first frame would lose; of whole sequences those held
         at the first step of each."""
-        meter = AgreementMeter()
+        meter = AgreementMeter(self._counted)
         task = None if self._metric is None else new_meter(self._metric)
         for segment in segments:
             outputs = self._dense_outputs(segment)
@@ -158,7 +157,7 @@ class Bench:
             for frame, dense, label in zip(segment.frames, outputs, segment.labels, strict=True):
                 if begins(frame):
                     frozen = self._held(dense)
-                meter.add(only(self._counted, dense), only(self._counted, frozen))
+                meter.add(dense, frozen)
                 if task is not None:
                     task.add(frozen, dense, label)
         return meter.result().loss_p95 if task is None else float(task.result())

@@ -133,6 +133,11 @@ class Session:
         return other
 
     @property
+    def frame_inputs(self) -> tuple[str, ...]:
+        """Inputs that a frame brings: all but the states that the plan feeds back."""
+        return self._fed
+
+    @property
     def weights_bytes(self) -> int:
         """Memory of the packed weights, shared by all streams."""
         return int(self.lowered.program.weights_bytes)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
-
-import numpy as np
-import numpy.typing as npt
-
-Arrays = Mapping[str, npt.NDArray[np.float32]]
+from collections.abc import Iterable, Mapping
 
 
 def counted(outputs: Iterable[str], feedback: Mapping[str, str]) -> tuple[str, ...]:
@@ -19,8 +14,3 @@ def counted(outputs: Iterable[str], feedback: Mapping[str, str]) -> tuple[str, .
     """
     names, states = tuple(outputs), set(feedback.values())
     return tuple(name for name in names if name not in states) or names
-
-
-def only(names: Container[str], outputs: Arrays) -> Arrays:
-    """Those of some outputs that are named."""
-    return {name: array for name, array in outputs.items() if name in names}

@@ -17,6 +17,7 @@ from mquans.evaluate.frames import Frame, feeds_of
 from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
+from mquans.sources import begins
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 
@@ -77,7 +78,7 @@ def run_clip(
     total: int | None = None,
     track: Track = silent,
 ) -> RunSummary:
-    """Runs every frame of a clip through a new stream.
+    """Runs every frame of a clip through a new stream, which begins anew with every recording.
 
     A frame with NaN or infinity is refused, counted and reported; the run goes on.
 
@@ -92,7 +93,9 @@ def run_clip(
     summary = RunSummary()
     with session.stream() if guard is None else guard as stream:
         for index, frame in enumerate(track(frames, "running", total)):
-            feeds = feeds_of(frame, session.graph.inputs)
+            if begins(frame):
+                stream.reset()
+            feeds = feeds_of(frame, session.frame_inputs)
             session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
             start = perf_counter_ns()
             try:
