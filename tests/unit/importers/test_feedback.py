@@ -40,6 +40,11 @@ def test_states_are_found_by_their_names(pairs: dict[str, str]) -> None:
     assert guess_feedback(graph(inputs, outputs)) == pairs
 
 
+def test_a_frame_that_becomes_another_frame_is_no_state() -> None:
+    inputs, outputs = {"audio_in": FRAME, "h": STATE}, {"audio_out": FRAME, "hn": STATE}
+    assert guess_feedback(graph(inputs, outputs)) == {"h": "hn"}
+
+
 def test_a_state_may_come_back_in_another_shape() -> None:
     found = guess_feedback(graph({"x": FRAME, "h": (1, 1, 8)}, {"y": (1, 1), "hn": (1, 8)}))
     assert found == {"h": "hn"}

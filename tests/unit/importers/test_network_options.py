@@ -20,9 +20,11 @@ from .conftest import build, kinds, op, relative_error, run_onnxruntime, values
 from .test_recurrent import HIDDEN, layer
 
 
-def branch(name: str, output: str, factor: str, *more: onnx.NodeProto) -> onnx.GraphProto:
-    nodes = [*more, op("Mul", f"x {factor}", output)]
-    return helper.make_graph(nodes, name, [], [onnx.ValueInfoProto(name=output)])
+def branch(name: str, output: str, factor: float) -> onnx.GraphProto:
+    """x times a constant of the branch's own."""
+    nodes = [op("Mul", "x factor", output)]
+    own = onnx.numpy_helper.from_array(np.array([factor], np.float32), "factor")
+    return helper.make_graph(nodes, name, [], [onnx.ValueInfoProto(name=output)], [own])
 
 
 def two_rates(dtype: int = TensorProto.INT64, shape: tuple[int, ...] = ()) -> onnx.ModelProto:
@@ -35,8 +37,8 @@ def two_rates(dtype: int = TensorProto.INT64, shape: tuple[int, ...] = ()) -> on
     inner.append(
         helper.make_node(
             "If", ["narrow"], ["slow"],
-            then_branch=branch("narrow_branch", "three", "factor3"),
-            else_branch=branch("wide_branch", "five", "factor5"),
+            then_branch=branch("narrow_branch", "three", 3),
+            else_branch=branch("wide_branch", "five", 5),
         )
     )  # fmt: skip
     slow = helper.make_graph(inner, "slow_branch", [], [onnx.ValueInfoProto(name="slow")])
@@ -44,13 +46,12 @@ def two_rates(dtype: int = TensorProto.INT64, shape: tuple[int, ...] = ()) -> on
         op("ReduceMax", "sr", "rate", keepdims=0),
         op("Equal", "rate high", "fast"),
         helper.make_node(
-            "If", ["fast"], ["y"], then_branch=branch("fast_branch", "double", "factor2"),
+            "If", ["fast"], ["y"], then_branch=branch("fast_branch", "double", 2),
             else_branch=slow,
         ),
     ]  # fmt: skip
     constants = {"high": np.array(16000, helper.tensor_dtype_to_np_dtype(dtype)),
                  "one": np.array(1), "two": np.array(2)}  # fmt: skip
-    constants |= {f"factor{n}": np.array([float(n)]) for n in (2, 3, 5)}
     model = build(nodes, {"x": (1, 2)}, [], constants)
     model.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, None]))
     model.graph.input.append(helper.make_tensor_value_info("sr", dtype, list(shape)))
