@@ -27,6 +27,7 @@ from mquans.calibration import (
 )
 from mquans.calibration.allocation import QUANTIZERS
 from mquans.calibration.allocation.grids import GRID_BITS
+from mquans.calibration.allocation.quantizers import quantized
 from mquans.calibration.allocation.search import FEWEST_BITS
 from mquans.calibration.observe import DenseRun
 from mquans.calibration.replay import observe_under
@@ -114,9 +115,13 @@ class Calibration:
         start = perf_counter()
         if variant.method in QUANTIZERS:
             # Running these before they are judged would teach nothing.
-            quantizer = QUANTIZERS[variant.method]
             found = [
-                (bits, layer_plans(problem, quantizer(problem, bits), weight_bits=widths))
+                (
+                    bits,
+                    layer_plans(
+                        problem, quantized(problem, variant.method, bits), weight_bits=widths
+                    ),
+                )
                 for bits in range(FEWEST_BITS, MOST_BITS + 1)
             ]
         else:

@@ -199,7 +199,12 @@ def methods(text: str | None) -> tuple[str, ...]:
     """Names of a comma-separated list, or all of them."""
     if text == "all":
         return tuple(method.value for method in MethodName)
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    return listed(text or "")
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Names of a comma-separated list."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def read_labels(paths: list[str] | None, sources: int) -> list[Any] | None:

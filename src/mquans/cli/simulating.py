@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mquans.cli import options as o
+from mquans.cli.app import app
 from mquans.cli.terminal import show_json, track
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mquans.evaluate.trace import Trace
 
 
+@app.command()
 def simulate(
     model: o.Model,
     plan: o.PlanFile,

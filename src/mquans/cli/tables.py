@@ -11,6 +11,8 @@ from rich.text import Text
 from mquans.cli.terminal import show, write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from mquans.calibration import CalibrationResult, Inspection, Measured
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         Verification,
     )
     from mquans.plan import Plan
+    from mquans.simulate import Row
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -282,6 +285,30 @@ def show_verification(result: Verification) -> None:
         show(Text(f"Not exact: {result.first_violation}.", style="red"))
     if result.refused:
         show(f"{result.refused} frames with NaN or infinite values were refused.")
+
+
+def show_simulation(rows: Sequence[Row]) -> None:
+    """`mquans simulate`."""
+    made = table(
+        "accelerator", "scheme", "similarity", "reuse", "loss (p95)", "cycles", "speed", "energy",
+        "saved",
+    )  # fmt: skip
+    for row in rows:
+        found = row.as_dict()
+        agreement = found["agreement"]
+        made.add_row(
+            row.accelerator,
+            row.scheme,
+            percent(found["similarity"]),
+            percent(found["computation_reuse"]),
+            "" if agreement is None else f"{agreement['loss_p95']:.4f}",
+            f"{found['cycles']:.0f}",
+            f"{found['speedup']:.2f}x",
+            f"{found['energy_pj'] / 1e6:.2f} uJ",
+            percent(found["energy_saved"]),
+        )
+    frames = rows[0].simulation.frames
+    show(made, "", f"Simulated, means of {frames} frames; speed and savings are against dense.")
 
 
 def show_demo(result: DemoResult) -> None:

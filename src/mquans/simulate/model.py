@@ -81,6 +81,12 @@ class Simulation:
         return 1 - self.energy_pj / dense if dense else 0.0
 
     @property
+    def macs_saved(self) -> float:
+        """1 - multiplications that the array issues / dense ones."""
+        dense = _mean(self.dense, "macs")
+        return 1 - _mean(self.layers, "macs") / dense if dense else 0.0
+
+    @property
     def time_ms(self) -> float:
         """Mean per frame."""
         return self.cycles / self.clock_mhz / 1e3

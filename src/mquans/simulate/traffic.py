@@ -25,7 +25,8 @@ class Network:
 
     Attributes:
         weights: of all layers.
-        inputs, outputs: values per frame of all layers, whose state reuse keeps.
+        inputs, outputs: values whose state reuse keeps, of all layers: those of a frame, or of a
+            time step where a frame holds several.
         index_bytes: of a held value: 1 for `nearest` with at most 8 bits, else 2, since `hold`
             keeps values of the fine grid.
     """
@@ -41,8 +42,8 @@ def network_of(layers: Sequence[LayerTrace], rule: str) -> Network:
     widest = max((max(layer.widths) for layer in layers), default=0)
     return Network(
         weights=sum(layer.shape.weights for layer in layers),
-        inputs=sum(layer.shape.inputs for layer in layers),
-        outputs=sum(layer.shape.outputs for layer in layers),
+        inputs=sum(layer.shape.inputs // layer.shape.steps for layer in layers),
+        outputs=sum(layer.shape.outputs // layer.shape.steps for layer in layers),
         index_bytes=1 if rule == "nearest" and widest <= 8 else 2,
     )
 
@@ -200,25 +201,37 @@ def _backing(load: _Load, traffic: Traffic) -> None:
         brought = weights * times * load.rows
         traffic.add(backing, read=brought)
         traffic.add(of_weights.name, written=brought)
-    if not load.scheme.reuse:
-        if of_outputs.keeps and inputs + outputs <= of_outputs.capacity:
-            return
-        traffic.add(backing, read=inputs * fetched, written=outputs)
+    fits = of_outputs.keeps and inputs + outputs <= of_outputs.capacity
+    if not load.scheme.reuse or shape.steps > 1:
+        # Sequences pass through as in the dense design; their state is that of a single step.
+        if not fits:
+            traffic.add(backing, read=inputs * fetched, written=outputs)
         if not of_outputs.keeps:
             traffic.add(_name(design, "inputs"), written=inputs * fetched)
-        return
+    if load.scheme.reuse:
+        _state(load, traffic, fetched)
+
+
+def _state(load: _Load, traffic: Traffic, fetched: float) -> None:
+    """Held values and sums that do not stay on the chip from frame to frame."""
+    shape, design, word = load.shape, load.design, load.word
+    of_outputs, backing = design.memory("outputs"), _name(design, "backing")
     away = 1.0
     if of_outputs.keeps:
         state = load.network.inputs * load.index + load.network.outputs * word
         away = 1 - min(of_outputs.capacity / max(state, 1.0), 1.0)
-    again = (fetched - 1) * load.changed * (word + load.index)
+    if shape.steps > 1:
+        held = shape.inputs / shape.steps * load.index + shape.outputs / shape.steps * word
+        traffic.add(backing, read=away * held, written=away * held)
+        return
+    values = shape.inputs * word + (fetched - 1) * load.changed * (word + load.index)
     traffic.add(
         backing,
-        read=away * (inputs + shape.inputs * load.index + load.touched * word + again),
+        read=away * (values + shape.inputs * load.index + load.touched * word),
         written=away * (load.changed * load.index + load.touched * word),
     )
     if not of_outputs.keeps:
-        traffic.add(_name(design, "inputs"), written=inputs + again)
+        traffic.add(_name(design, "inputs"), written=values)
 
 
 def _orders(weights: float, inputs: float, design: Accelerator) -> tuple[float, float]:
