@@ -69,9 +69,17 @@ class Eesen(nn.Module):
     a third of the frame rate, not one frame with its first and second differences.
     """
 
-    def __init__(self, classes: int = 11, *, inputs: int = 120, cells: int = 320, layers: int = 5):
+    def __init__(
+        self,
+        classes: int = 11,
+        *,
+        inputs: int = 120,
+        cells: int = 320,
+        layers: int = 5,
+        dropout: float = 0.2,
+    ) -> None:
         super().__init__()
-        self.recurrent = nn.LSTM(inputs, cells, layers, bidirectional=True)
+        self.recurrent = nn.LSTM(inputs, cells, layers, dropout=dropout, bidirectional=True)
         self.output = nn.Linear(2 * cells, classes)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -86,9 +94,17 @@ class StreamingGru(nn.Module):
     step has 3.92 M MACs and weights.
     """
 
-    def __init__(self, classes: int = 11, *, inputs: int = 120, units: int = 640, layers: int = 2):
+    def __init__(
+        self,
+        classes: int = 11,
+        *,
+        inputs: int = 120,
+        units: int = 640,
+        layers: int = 2,
+        dropout: float = 0.2,
+    ) -> None:
         super().__init__()
-        self.recurrent = nn.GRU(inputs, units, layers)
+        self.recurrent = nn.GRU(inputs, units, layers, dropout=dropout)
         self.output = nn.Linear(units, classes)
 
     def forward(self, features: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,7 @@ BATCH = 512
 class Phones(Task):
     """Strings of digits over household noise as one recording."""
 
-    steps = 600
+    steps = 400
     learning_rate = 1e-3
     outputs = ("scores",)
 

@@ -28,6 +28,11 @@ MELS = 40
 LEVEL = 0.05
 """Root mean square that every recording is scaled to."""
 
+TILTS = (0.4, 0.4, 0.3, 0.2)
+"""Deviation of level, slope and two finer cosines of the curve that `varied` adds."""
+
+MASKED = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -146,6 +151,27 @@ def features(samples: Signal, format: AudioFormat) -> npt.NDArray[np.float32]:
     """All frames of a recording, one behind the other along their first axis."""
     frames = AudioFrames(format)
     return np.concatenate([*frames.push(samples), *frames.finish()])
+
+
+def varied(
+    frames: npt.NDArray[np.float32], generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Normalised features as if heard through another microphone, with two bands missing.
+
+    A smooth random curve over the 40 mel bands is added, the same at all times (a filter, in log
+    energies), and up to `MASKED` neighbouring bands are set to their mean (SpecAugment, Park et al.
+    2019). With few speakers, a network else learns their microphones.
+
+    Args:
+        frames: [..., n * 40], n frames side by side.
+    """
+    curves = np.cos(np.pi * np.outer(np.arange(len(TILTS)), np.arange(MELS) + 0.5) / MELS)
+    bands = frames.reshape(*frames.shape[:-1], -1, MELS)
+    heard = bands + (generator.normal(0, TILTS) @ curves).astype(np.float32)
+    for _ in range(2):
+        first = generator.integers(MELS)
+        heard[..., first : first + generator.integers(MASKED + 1)] = 0
+    return heard.reshape(frames.shape)
 
 
 def _at_level(samples: Signal) -> Signal:

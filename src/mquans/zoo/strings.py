@@ -24,6 +24,7 @@ from mquans.zoo.speech import (
     read_noise,
     read_recordings,
     split_speakers,
+    varied,
 )
 from mquans.zoo.splicing import Spliced, Splicer, emission_targets, recording_of
 from mquans.zoo.training import HeldOut, Task
@@ -34,7 +35,7 @@ STACKED = 3
 TRAIN_STEPS, TRAIN_DIGITS = 80, (2, 5)
 TEST_STEPS, TEST_DIGITS, TEST_STRINGS = 96, 4, 250
 TRAIN_SNR, TEST_SNR = (10.0, 30.0), (20.0, 20.0)
-SPEEDS = (0.85, 0.95, 1.0, 1.05, 1.15)
+SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 NORMALISED_BY = 100
 """Strings that mean and deviation of the features are taken from."""
 
@@ -84,7 +85,7 @@ class Strings(Task):
     def loss(self, progress: float) -> Any:
         """CTC per digit; in the beginning mostly the cross entropy of where digits are."""
         strings = [self._string() for _ in range(self.lanes)]
-        lanes = [features(string.samples, self._format) for string in strings]
+        lanes = [varied(features(string.samples, self._format), self._rng) for string in strings]
         scores = self.run(torch.from_numpy(np.concatenate(lanes, axis=1))).log_softmax(-1)
         digits = [digit + 1 for string in strings for digit in string.digits]
         lengths = torch.tensor([len(string.digits) for string in strings])
@@ -117,7 +118,7 @@ class Strings(Task):
 class WholeStrings(Strings):
     """The bidirectional LSTM: a string per call."""
 
-    steps = 320
+    steps = 240
     learning_rate = 1e-3
     lanes = 12
 

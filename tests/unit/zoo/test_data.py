@@ -20,11 +20,13 @@ from mquans.zoo.gestures import Gestures  # noqa: E402
 from mquans.zoo.phones import Phones, states_of  # noqa: E402
 from mquans.zoo.speech import (  # noqa: E402
     HOP,
+    MASKED,
     RATE,
     at_speeds,
     read_noise,
     read_recordings,
     split_speakers,
+    varied,
 )
 from mquans.zoo.splicing import Splicer, emission_targets  # noqa: E402
 from mquans.zoo.strings import StreamedStrings  # noqa: E402
@@ -100,6 +102,17 @@ def test_faster_speech_is_shorter(digits_folder: Path) -> None:
     slow, fast = at_speeds([recording], (0.8, 1.25))
     assert len(slow.samples) == pytest.approx(len(recording.samples) / 0.8, abs=2)
     assert len(fast.samples) == pytest.approx(len(recording.samples) / 1.25, abs=2)
+
+
+def test_another_microphone_is_the_same_at_all_times() -> None:
+    """A filter adds to log energies; frames that are stacked were heard through the same one."""
+    frames = np.random.default_rng(1).normal(0, 1, (7, 1, 120)).astype(np.float32)
+    heard = varied(frames, np.random.default_rng(2)).reshape(21, 40)
+    kept = ~(heard == 0).all(axis=0)
+    curve = (heard - frames.reshape(21, 40))[:, kept]
+    assert kept.sum() >= 40 - 2 * MASKED
+    assert np.abs(curve).max() > 0.1
+    np.testing.assert_allclose(curve, np.broadcast_to(curve[0], curve.shape), atol=1e-5)
 
 
 @pytest.mark.usefixtures("_no_aligner")
