@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,10 @@ def run(
             metavar="NAME|MODULE:FUNCTION", help="Loss of --guard, if not that of calibrate."
         ),
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="Also write what changed, for mquans simulate."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line per frame.")] = False,
     threads: o.Threads = 1,
     json: o.Json = False,
@@ -49,12 +54,18 @@ def run(
     from mquans import Session, open_source
     from mquans.cli import tables
     from mquans.cli.guarding import open_guard
-    from mquans.evaluate import NpzWriter, run_clip, silent
+    from mquans.evaluate import NpzWriter, TraceRecorder, run_clip, save_trace, silent
     from mquans.importers import read_model
 
     network = read_model(model)
     session = Session(network, plan, threads=threads)
     watch = open_guard(session, network, every=guard, max_loss=max_loss, metric=metric)
+    if trace is not None and watch is not None:
+        raise MquansError(
+            "--trace and --guard exclude each other: a guard changes what is traced.",
+            hint="Leave one of them out.",
+        )
+    recorder = None if trace is None else TraceRecorder(session)
     talk = not (quiet or json)
     # The file first: if it cannot be written, that is better known before a long run.
     with (
@@ -74,11 +85,14 @@ def run(
             guard=watch,
             on_outputs=None if file is None else file.add,
             on_frame=tables.show_frame if talk else None,
+            on_stream=None if recorder is None else recorder.add,
             total=clip.length,
             track=silent if talk else track,
         )
         if not summary.work.frames:
             raise MquansError("every frame was refused.", where=clip.name)
+    if trace is not None and recorder is not None:
+        save_trace(recorder.result(), trace)
     if json:
         show_json(summary.as_dict())
     else:
@@ -93,6 +107,10 @@ def compare(
     engines: Annotated[
         str, typer.Option(help="Comma-separated: ort-fp32, ort-int8, openvino-fp32, ...")
     ] = "mquans,ort-fp32",
+    energy: Annotated[
+        bool,
+        typer.Option("--energy", help="Also measure energy per frame, where there are counters."),
+    ] = False,
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
@@ -103,30 +121,34 @@ def compare(
     import mquans
     from mquans.cli import tables
     from mquans.evaluate import compare as compare_engines
+    from mquans.evaluate import frame_energy
     from mquans.importers import read_model
 
     file = read_model(model)
     session = mquans.Session(file, plan, threads=threads)
-    with mquans.open_source(
+    opened = partial(
+        mquans.open_source,
         source,
         session.plan.preparation,
         input_shapes=session.plan.input_shapes,
         frames=frames,
         skip=skip,
         stride=stride,
-    ) as clip:
-        result = compare_engines(
-            session,
-            file,
-            clip,
-            engines=[name.strip() for name in engines.split(",") if name.strip()],
-            total=clip.length,
-            track=track,
-        )
+    )
+    names = o.listed(engines)
+    with opened() as clip:
+        result = compare_engines(session, file, clip, engines=names, total=clip.length, track=track)
+    values, spent = result.as_dict(), None
+    if energy:
+        with opened() as clip:
+            spent = frame_energy(session, file, clip, names)
+        values["energy_j"] = spent
     if json:
-        show_json(result.as_dict())
+        show_json(values)
     else:
         tables.show_comparison(result)
+        if spent is not None:
+            tables.show_energy(spent)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from rich.text import Text
 from mquans.cli.terminal import show, write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -243,6 +243,17 @@ def show_run(summary: RunSummary, output: Path | None) -> None:
 def show_comparison(result: Comparison) -> None:
     """`mquans compare`."""
     show(*comparison_parts(result))
+
+
+def show_energy(spent: Mapping[str, float] | str) -> None:
+    """`mquans compare --energy`."""
+    if isinstance(spent, str):
+        show("", f"Energy: {spent}.")
+        return
+    made = table("engine", "energy per frame")
+    for name, joules in spent.items():
+        made.add_row(name, f"{1e3 * joules:.3f} mJ")
+    show("", made)
 
 
 def comparison_parts(result: Comparison) -> list[RenderableType]:

@@ -6,15 +6,22 @@ second or more at a time, since they are updated about every millisecond.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter, sleep
+from typing import Any
 
+from mquans.baselines import open_engine
+from mquans.engine.session import Session
 from mquans.errors import MquansError
+from mquans.evaluate.frames import Frame, feeds_of, finite
+from mquans.importers import ModelFile
 
 RAPL = Path("/sys/class/powercap")
 LEAST_S = 1.0
+FRAMES = 64
 UNAVAILABLE = "not available on this machine"
 
 
@@ -106,3 +113,43 @@ def joules_per_call(
         calls += 1
     spent = meter.stop() - idle_w * (perf_counter() - began)
     return spent / calls
+
+
+def frame_energy(
+    session: Session,
+    model: ModelFile,
+    frames: Iterable[Frame],
+    engines: Sequence[str],
+    *,
+    counters: list[Counter] | None = None,
+) -> Mapping[str, float] | str:
+    """Joules per frame that each engine takes above the idle machine; `UNAVAILABLE` where there is
+    nothing to measure with.
+
+    The first `FRAMES` frames are run forwards and backwards again and again, so that consecutive
+    frames are always neighbours in time.
+
+    Args:
+        engines: of `mquans.baselines.ENGINES`; our own always runs.
+    """
+    counters = packages() if counters is None else counters
+    if not counters:
+        return UNAVAILABLE
+    read = (feeds_of(frame, session.frame_inputs) for frame in frames)
+    clip = [feeds for feeds in islice(read, FRAMES) if finite(feeds)]
+    there_and_back = [*clip, *clip[-2:0:-1]]
+    steps: dict[str, Callable[[Mapping[str, Any]], object]] = {"mquans": session.stream().step}
+    for name in engines:
+        if name != "mquans":
+            engine = open_engine(
+                name, model, session.plan.options, threads=session.threads, calibration=clip
+            )
+            steps[name] = engine.step
+    found = {}
+    for name, step in steps.items():
+        order = cycle(there_and_back)
+        found[name] = joules_per_call(
+            lambda step=step, order=order: step(next(order)),  # type: ignore[misc]
+            meter=EnergyMeter(counters),
+        )
+    return found

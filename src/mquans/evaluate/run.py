@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mquans.engine.session import Session
 from mquans.engine.stats import StreamStats
+from mquans.engine.stream import Stream
 from mquans.errors import FrameError
 from mquans.evaluate.frames import Frame, feeds_of
 from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
@@ -75,6 +76,7 @@ def run_clip(
     guard: Guard | None = None,
     on_outputs: Callable[[Outputs], None] | None = None,
     on_frame: Callable[[FrameReport], None] | None = None,
+    on_stream: Callable[[Stream], None] | None = None,
     total: int | None = None,
     track: Track = silent,
 ) -> RunSummary:
@@ -86,6 +88,8 @@ def run_clip(
         guard: of the session, to run through instead.
         on_outputs: called with the outputs of every frame that was not refused.
         on_frame: called for every frame.
+        on_stream: called with the stream after every frame that was not refused, such as
+            `TraceRecorder.add`; not behind a guard, which may change its stream.
 
     Raises:
         FrameError: frames of a shape or dtype that the network does not take.
@@ -112,6 +116,8 @@ def run_clip(
                 report = FrameReport(index, stats, time_ms, check)
                 if on_outputs is not None:
                     on_outputs(outputs)
+                if on_stream is not None and isinstance(stream, Stream):
+                    on_stream(stream)
             if on_frame is not None:
                 on_frame(report)
         summary.state_bytes = stream.state_bytes
