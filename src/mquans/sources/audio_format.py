@@ -70,6 +70,11 @@ def guess_audio_format(
     'log_power'
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    if foreign := [name for name in given if name not in AudioFormat.__struct_fields__]:
+        raise SourceError(
+            f"{foreign[0]} is no part of the preparation of sound.",
+            hint=f"Its parts are: {', '.join(AudioFormat.__struct_fields__)}.",
+        )
     if front_end is None and "features" not in given:
         front_end = _KNOWN.get((len(shape), shape[-1] or 0)) if shape else None
         if front_end is None:

@@ -68,6 +68,7 @@ def test_features_and_shape_say_the_rest(
         ([None, None], {"features": "samples"}, "the window of input 'x'.*--window"),
         ([1, 100], {"front_end": "nsnet2"}, "161 features, which do not fill"),
         ([1, 40], {"features": "fbank", "rate": 0}, "Expected `int` >= 1"),
+        ([1, 161], {"width": 5}, "width is no part of the preparation of sound"),
         ([1, 40], {"features": "fbank", "hop": 500}, "hop of 500 samples is longer"),
         ([1, 41], {"features": "fbank", "context": (1, 0)}, "do not fill shape"),
     ],
