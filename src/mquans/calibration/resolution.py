@@ -72,11 +72,12 @@ def resolve_inputs(
     if isinstance(tensor, Mapping):
         fed = tuple(name for name in fed if name in tensor) or fed
     elif feedback is None:
-        fed = fed[:1]
-    if tensor is None and (spec is not None or input):
+        named = input.name if isinstance(input, Format) else (input or {}).get("name")
+        fed = (named,) if named in shapes else fed[:1]
+    if (tensor is None and (spec is not None or input)) or _is_sound(input):
         format = _format(spec, shapes, fed, given, input)
         shapes = {**shapes, format.name: _prepared_shape(format)}
-    elif tensor is not None:
+    if tensor is not None:
         for name, array in feeds_of(tensor, fed).items():
             if name in shapes and name not in given and len(shapes[name]) == array.ndim:
                 dims = zip(shapes[name], array.shape, strict=True)
@@ -121,8 +122,7 @@ def _format(
         check_one_fed(fed)
         fields = dict(input or {})
         name = fields.pop("name", fed[0])
-        sound = is_sound(spec) or not SOUND_FIELDS.isdisjoint(fields)
-        guess = guess_audio_format if sound else guess_format
+        guess = guess_audio_format if is_sound(spec) or _is_sound(input) else guess_format
         format = guess(name, shapes.get(name, ()), **fields)
     made = _prepared_shape(format)
     if format.name in given and given[format.name] != made:
@@ -133,6 +133,14 @@ def _format(
             hint="Give only one of --input-shape and what sets the size of frames.",
         )
     return format
+
+
+def _is_sound(input: Format | Mapping[str, Any] | None) -> bool:
+    """Whether a preparation is one of sound. It is kept in the plan even where ready features
+    bypass it: a microphone may come later."""
+    if isinstance(input, Mapping):
+        return not SOUND_FIELDS.isdisjoint(input)
+    return isinstance(input, AudioFormat)
 
 
 def check_one_fed(fed: Sequence[str]) -> None:
