@@ -55,6 +55,7 @@ class ObjectiveName(StrEnum):
 
     macs = "macs"
     time = "time"
+    energy = "energy"
 
 
 class ResizeName(StrEnum):

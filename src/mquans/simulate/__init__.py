@@ -8,6 +8,7 @@ from mquans.simulate.accelerator import (
     load_accelerator,
     parse_accelerator,
 )
+from mquans.simulate.changes import change_energy, dense_layers
 from mquans.simulate.model import LayerCost, Simulation, layer_cost, simulate
 from mquans.simulate.schemes import SCHEMES, Scheme, scheme
 from mquans.simulate.study import STUDIED, Row, markdown, study
@@ -23,6 +24,8 @@ __all__ = [
     "Scheme",
     "Simulation",
     "accelerator_names",
+    "change_energy",
+    "dense_layers",
     "layer_cost",
     "load_accelerator",
     "markdown",
