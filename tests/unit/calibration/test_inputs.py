@@ -154,7 +154,7 @@ def test_late_frames_are_the_last_ones_whatever_length_was_promised(expected: in
 
 def test_memory_does_not_grow_with_the_clip() -> None:
     """A day of video must not fill it."""
-    clip, early = read(counted(6000), late=0.4)
+    clip, early = read(counted(10000), late=0.4)
     assert len(clip.late) == SMALL_FACTOR * MOST_LATE
     assert len(clip.sample) <= MOST_SAMPLED
     numbers = [feeds["x0"].flat[0] for feeds, _ in clip.sample]
