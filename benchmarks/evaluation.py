@@ -5,8 +5,9 @@
 FOLDER holds a folder per network, as `python -m mquans.zoo train` writes them: model.onnx,
 card.json, test.npy, labels.jsonl, and, if there are any, calibration.npy and
 calibration_labels.jsonl of other data; without these the first part of the test data makes the
-plans and the rest judges them. Writes evaluation.json, .md and .svg; `docs/evaluation.md` explains
-them.
+plans and the rest judges them. Of a network NAME that was trained with fewer channels, the folder
+NAME-true holds one of its true width, untrained.onnx: cycles and energy are for that one. Writes
+evaluation.json, .md and .svg; `docs/evaluation.md` explains them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from mquans import Session
 from mquans.calibration import calibrate_fully, one_width
 from mquans.errors import MquansError
 from mquans.evaluate import compare, load_labels, run_traced
-from mquans.importers import ModelFile, read_model
+from mquans.evaluate.layer_shape import LayerShape, layer_geometry
+from mquans.importers import ModelFile, import_model, read_model
 from mquans.plan import Plan
 from mquans.simulate import Accelerator, accelerator_names, load_accelerator, study
 from mquans.simulate.study import Row
@@ -51,6 +53,7 @@ class Case:
     task: Task
     planned: tuple[Any, list[Any]]
     judged: tuple[Any, list[Any]]
+    true_width: tuple[LayerShape, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,15 @@ def load_case(folder: Path, frames: int) -> Case:
         task,
         (planned[:frames], list(planned_labels[:frames])),
         (judged[:frames], list(judged_labels[:frames])),
+        _layers(folder.with_name(f"{folder.name}-true") / "untrained.onnx"),
     )
+
+
+def _layers(path: Path) -> tuple[LayerShape, ...] | None:
+    if not path.exists():
+        return None
+    graph = import_model(read_model(path))
+    return tuple(layer_geometry(graph, node).shape for node in graph.reuse_layers())
 
 
 def _cut(labels: Sequence[Any], near: int) -> int:
@@ -181,7 +192,7 @@ def simulated(
     frames, labels = case.judged
     return study(
         session, case.model, lambda: iter(frames), schemes, designs, uniform=uniform,
-        metric=case.task.meter, labels=labels,
+        metric=case.task.meter, labels=labels, widen=case.true_width,
     )  # fmt: skip
 
 

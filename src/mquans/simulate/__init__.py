@@ -10,6 +10,7 @@ from mquans.simulate.accelerator import (
 )
 from mquans.simulate.changes import change_energy, dense_layers
 from mquans.simulate.model import LayerCost, Simulation, layer_cost, simulate
+from mquans.simulate.scaling import widened
 from mquans.simulate.schemes import SCHEMES, Scheme, scheme
 from mquans.simulate.study import STUDIED, Row, markdown, study
 from mquans.simulate.traffic import Network, network_of
@@ -34,4 +35,5 @@ __all__ = [
     "scheme",
     "simulate",
     "study",
+    "widened",
 ]
