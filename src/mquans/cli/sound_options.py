@@ -47,11 +47,17 @@ Features = Annotated[
 Rate = Annotated[int | None, typer.Option(min=1, help="Hz (default 16000).", rich_help_panel=SOUND)]
 Window = Annotated[
     int | None,
-    typer.Option(min=1, help="Samples of a window (default by features).", rich_help_panel=SOUND),
+    typer.Option(
+        min=1,
+        help="Samples of a window (default by features); pictures, of networks that see movement.",
+        rich_help_panel=SOUND,
+    ),
 ]
 Hop = Annotated[
     int | None,
-    typer.Option(min=1, help="Samples from one window to the next.", rich_help_panel=SOUND),
+    typer.Option(
+        min=1, help="Samples, or pictures, from one window to the next.", rich_help_panel=SOUND
+    ),
 ]
 Bins = Annotated[
     int | None, typer.Option(min=1, help="Mel bands (default by shape).", rich_help_panel=SOUND)
