@@ -67,12 +67,12 @@ def test_table_of_a_small_network(
     np.save(folder / "test.npy", clip)
     (folder / "labels.jsonl").write_text("\n".join("7" for _ in clip))
     (folder / "card.json").write_text(json.dumps({"accuracy": {"accuracy": 0.5}}))
-    case = evaluation.load_case(folder, 32, 20)
-    assert (len(case.planned[0]), len(case.judged[0])) == (32, 20)
+    case = evaluation.load_case(folder, 20)
+    assert (len(case.planned[0]), len(case.judged[0])) == (20, 20)
     designs = {name: load_accelerator(name) for name in evaluation.accelerator_names()}
-    found = evaluation.evaluate(case, designs)
-    assert found["ours"]["judged_error"] <= found["no_loss_error"]
-    assert len(found["simulated"]) == (len(evaluation.SCHEMES) + 1) * len(designs)
+    found = evaluation.evaluate(case, designs, 16)
+    assert found["ours_by_judging_data"]["judged_error"] <= found["no_loss_error"]
+    assert len(found["simulated"]) == (len(evaluation.SCHEMES) + 2) * len(designs)
     table = evaluation.as_markdown({"small": found})
     assert "## Simulated on reuse" in table
     assert table.count("| small |") == 2 + len(designs)
@@ -81,4 +81,4 @@ def test_table_of_a_small_network(
 
 def test_folder_without_a_network(tmp_path: Path) -> None:
     with pytest.raises(MquansError, match="no trained network"):
-        module("evaluation").load_case(tmp_path, 1, 1)
+        module("evaluation").load_case(tmp_path, 1)
