@@ -298,7 +298,7 @@ def main() -> None:
     networks: dict[str, dict[str, Any]] = {}
     for name in names:
         networks[name] = evaluate(
-            load_case(asked.folder / name, asked.planned, asked.frames), designs
+            load_case(asked.folder / name, asked.frames), designs, asked.plans
         )
         asked.output.with_suffix(".json").write_text(json.dumps(networks, indent=1))
         asked.output.with_suffix(".md").write_text(as_markdown(networks))
