@@ -84,7 +84,7 @@ void Axis::find_stride(int32_t tap_count, int32_t inputs) {
 
 AxisTaps Axis::view() const {
     return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data(),
-            whole.data(), spacing};
+            whole.data(), spacing,      stride,             start};
 }
 
 Program::Program(const KernelTable& kernels, int threads, Mode mode, const CostModel& costs)
@@ -257,6 +257,7 @@ void Program::finish() {
         layer.band = int32_t(std::clamp<int64_t>(band_bytes / (4 * (row_acc + row_values)), 1,
                                                  layer.shape.out_rows));
         band_acc_ = std::max(band_acc_, layer.band * row_acc);
+        if (layer.depthwise) band_lines_ = std::max(band_lines_, DepthwiseRoom(layer.shape).size);
         if (!stored && layer.needs_y) band_values_ = std::max(band_values_, layer.band * row_values);
     }
 }
@@ -330,6 +331,7 @@ std::unique_ptr<FrameRoom> Program::take_room() {
         // Vectors may be written a little past the end.
         band.acc.resize(band_acc_ + 64);
         band.values.resize(band_values_ + 64);
+        band.lines.resize(band_lines_);
     }
     return room;
 }

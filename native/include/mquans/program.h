@@ -28,6 +28,7 @@ struct FrameRoom {
     struct Band {
         std::vector<int32_t> acc;
         std::vector<float> values;
+        std::vector<int16_t> lines;  // DenseArgs::room
     };
     std::vector<Band> bands;
 };
@@ -218,6 +219,7 @@ public:
     struct Constant {
         int64_t offset;
         std::vector<float> values;
+        std::vector<int16_t> lines;  // DenseArgs::room
     };
     std::vector<Constant> constants;
 
@@ -236,7 +238,7 @@ private:
     Mode mode_;
     CostModel costs_;
     std::vector<std::unique_ptr<Step>> steps_;
-    int64_t lists_size_ = 0, band_acc_ = 0, band_values_ = 0;
+    int64_t lists_size_ = 0, band_acc_ = 0, band_values_ = 0, band_lines_ = 0;
     std::mutex rooms_mutex_;
     std::vector<std::unique_ptr<FrameRoom>> free_rooms_;
     std::mutex pool_mutex_;
