@@ -28,7 +28,7 @@ from mquans.evaluate import (
 )
 from mquans.evaluate.interleave import Outputs, Step
 from mquans.importers import ModelFile
-from mquans.plan import Plan
+from mquans.plan import NetworkOptions, Plan
 
 REFERENCE = "ort-fp32"
 GATED = "gated"
@@ -83,7 +83,9 @@ def measure(cell: Cell, engines: Sequence[str]) -> dict[str, Any]:
     tuned = None
     if GATED in engines:
         tuned = _tuned_gate(cell)
-        inner = open_engine(REFERENCE, cell.model, input_shapes=target.shapes, threads=cell.threads)
+        inner = open_engine(
+            REFERENCE, cell.model, NetworkOptions(target.shapes), threads=cell.threads
+        )
         dense[GATED] = GatedEngine(inner, tuned.gate)
     streams = {name: session.stream() for name, session in sessions.items()}
     steps: dict[str, Step] = {name: stream.step for name, stream in streams.items()}
@@ -149,7 +151,7 @@ def _dense_engines(cell: Cell, engines: Sequence[str]) -> tuple[dict[str, Engine
             opened[name] = open_engine(
                 name,
                 cell.model,
-                input_shapes=NETWORKS[cell.network].shapes,
+                NetworkOptions(NETWORKS[cell.network].shapes),
                 threads=cell.threads,
                 calibration=cell.calibration,
             )

@@ -30,6 +30,7 @@ import mquans
 from mquans.calibration import Segment as Frames
 from mquans.files import atomic_write
 from mquans.importers import import_model
+from mquans.plan import NetworkOptions
 
 PHASES = ("methods", "budgets", "report")
 TUNED = 16
@@ -80,7 +81,7 @@ def compare_methods(
     clips = [segment.load(network, shared) for segment in SCENES[scene].calibrated]
     tuned = clips[-1][-TUNED:]
     clips[-1] = clips[-1][:-TUNED]
-    graph = import_model(model, input_shapes=target.shapes)
+    graph = import_model(model, NetworkOptions(target.shapes))
     calibration = Calibration(model, graph, clips, Frames(tuned, [None] * len(tuned)))
     judge = Judge(network, model, SCENES[scene].judged.load(network, shared))
     points = {}

@@ -47,7 +47,7 @@ from mquans.baselines import ENGINES, prepare_model
 from mquans.errors import DependencyError, MquansError
 from mquans.evaluate import Feeds
 from mquans.importers import ModelFile
-from mquans.plan import Plan, read_plan
+from mquans.plan import NetworkOptions, Plan, read_plan
 
 PHASES = ("plans", "criticality", "times", "startup", "report")
 STARTUP_CLIPS = ("vtest", "driving")
@@ -154,7 +154,7 @@ class Bench:
             for engine in (REFERENCE, *(n for n in self._arguments.engines if n != "gated")):
                 try:
                     data = prepare_model(
-                        engine, model, input_shapes=shapes, calibration=calibration
+                        engine, model, NetworkOptions(shapes), calibration=calibration
                     )
                 except MquansError as error:
                     print(f"  {engine}: {error}", flush=True)

@@ -26,6 +26,7 @@ from mquans.evaluate import Work
 from mquans.files import atomic_write
 from mquans.finetune import finetune
 from mquans.importers import ModelFile, read_model
+from mquans.plan import NetworkOptions
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TRAINED = 0.7
@@ -88,7 +89,7 @@ def calibrated(model: ModelFile, bits: int, frames: Frames) -> mquans.Plan:
 
 def dense_steering(model: ModelFile, frames: Frames) -> np.ndarray:
     """Steering of the fp32 network, [frames]."""
-    engine = open_engine("ort-fp32", model, input_shapes={"x": (1, *frames.shape[1:])})
+    engine = open_engine("ort-fp32", model, NetworkOptions({"x": (1, *frames.shape[1:])}))
     return np.array([engine.step({"x": frame[None]})["steer"].item() for frame in frames])
 
 

@@ -27,8 +27,9 @@ from mquans.calibration import (
 )
 from mquans.calibration.allocation import QUANTIZERS
 from mquans.calibration.allocation.grids import GRID_BITS
+from mquans.calibration.allocation.quantizers import quantized
 from mquans.calibration.allocation.search import FEWEST_BITS
-from mquans.calibration.observe import dense_run
+from mquans.calibration.observe import DenseRun
 from mquans.calibration.replay import observe_under
 from mquans.evaluate import Feeds
 from mquans.graph import Graph
@@ -101,7 +102,7 @@ class Calibration:
     def __post_init__(self) -> None:
         self._bench = Bench(self.model, self.graph)
         start = perf_counter()
-        observer, run = Observer(self.graph), dense_run(self.graph)
+        observer, run = Observer(self.graph), DenseRun(self.graph)
         for clip in self.observed:
             observer.add(clip, run)
         self._seen = observer.result()
@@ -114,9 +115,13 @@ class Calibration:
         start = perf_counter()
         if variant.method in QUANTIZERS:
             # Running these before they are judged would teach nothing.
-            quantizer = QUANTIZERS[variant.method]
             found = [
-                (bits, layer_plans(problem, quantizer(problem, bits), weight_bits=widths))
+                (
+                    bits,
+                    layer_plans(
+                        problem, quantized(problem, variant.method, bits), weight_bits=widths
+                    ),
+                )
                 for bits in range(FEWEST_BITS, MOST_BITS + 1)
             ]
         else:
@@ -147,7 +152,8 @@ class Calibration:
         return measured, None
 
     def _observe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> Mapping[str, Curves]:
-        return observe_under(self.graph, self.plan(layers, rule), [self.tuned.frames]).curves
+        session = self._bench.session(self.plan(layers, rule))
+        return observe_under(session, [self.tuned.frames]).curves
 
     def _probe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
         return self._bench.measure(self.plan(layers, rule), [self.tuned]).agreement.loss_mean

@@ -20,7 +20,7 @@ from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Work
 from mquans.evaluate.interleave import Outputs
 from mquans.importers import ModelFile
-from mquans.plan import Plan
+from mquans.plan import NetworkOptions, Plan
 
 FEWEST_BITS, MOST_BITS = 7, 12
 BUDGET_SHARES = (6.0, 3.0, 1.0, 1 / 3)
@@ -50,7 +50,7 @@ class Judge:
         shapes = NETWORKS[network].shapes
         dense = run_dense(model, frames, shapes)
         try:
-            engine = open_engine("ort-int8", model, input_shapes=shapes, calibration=calibration)
+            engine = open_engine("ort-int8", model, NetworkOptions(shapes), calibration=calibration)
             int8 = [engine.step(frame) for frame in frames]
             limit = fidelity(dense, int8, None).agreement.rel_sq_p95
         except MquansError:
@@ -81,7 +81,7 @@ def run_dense(
     model: ModelFile, frames: Sequence[Feeds], shapes: dict[str, tuple[int, ...]]
 ) -> list[Outputs]:
     """Outputs of onnxruntime fp32 for every frame."""
-    engine = open_engine("ort-fp32", model, input_shapes=shapes)
+    engine = open_engine("ort-fp32", model, NetworkOptions(shapes))
     return [engine.step(frame) for frame in frames]
 
 

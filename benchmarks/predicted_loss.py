@@ -23,6 +23,7 @@ from mquans.calibration.criticality.probe import Probe
 from mquans.evaluate import AgreementMeter, Feeds, feeds_of
 from mquans.graph import Graph
 from mquans.importers import declared_inputs, import_model, read_model
+from mquans.plan import NetworkOptions
 from mquans.sources import guess_format, open_source
 
 Outputs = list[dict[str, npt.NDArray[np.floating]]]
@@ -66,7 +67,7 @@ def main() -> None:
     if arguments.input_shape:
         name, dims = arguments.input_shape.rsplit(":", 1)
         shapes = {name: tuple(map(int, dims.split(",")))}
-    graph = import_model(file, input_shapes=shapes)
+    graph = import_model(file, NetworkOptions(shapes))
     [name] = declared_inputs(file)
     form = guess_format(name, graph.shape(name), color=arguments.color, scale=arguments.scale)
     with open_source(

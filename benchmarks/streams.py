@@ -29,7 +29,7 @@ from mquans.baselines import open_engine
 from mquans.errors import DependencyError, MquansError
 from mquans.evaluate import Feeds, throughput
 from mquans.importers import ModelFile
-from mquans.plan import read_plan
+from mquans.plan import NetworkOptions, read_plan
 
 DENSE = ("ort-fp32", "ort-int8", "ort-int8-qoperator")
 MIXED = "cuts"
@@ -73,7 +73,7 @@ def open_streams(
     for name in DENSE:
         try:
             opened[name] = [
-                open_engine(name, model, input_shapes=shapes, calibration=frames).step
+                open_engine(name, model, NetworkOptions(shapes), calibration=frames).step
                 for _ in clips
             ]
         except MquansError as error:

@@ -3,10 +3,12 @@
 
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "bindings/bind.h"
 #include "mquans/isa.h"
+#include "program/recurrence.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -35,7 +37,8 @@ Mode mode_named(const std::string& name) {
 }
 
 QuantizedId add_quantized(Program& program, TensorId x, float limit, int32_t groups, Array<float> inverse_delta,
-                          Array<int16_t> offset, Array<int16_t> mask, Array<int16_t> threshold) {
+                          Array<int16_t> offset, Array<int16_t> mask, Array<int16_t> threshold, int32_t order,
+                          bool driven) {
     const TensorSpec& t = program.tensors.at(x);
     expect(inverse_delta, t.channels, "the grid");
     for (const auto& rule : {offset, mask, threshold}) expect(rule, t.channels, "the rule");
@@ -51,13 +54,15 @@ QuantizedId add_quantized(Program& program, TensorId x, float limit, int32_t gro
     q.offset = copy(offset);
     q.mask = copy(mask);
     q.threshold = copy(threshold);
-    return program.add_quantized(std::move(q));
+    q.order = Order(order);
+    if (q.order != Order::frames && groups != 1) throw std::invalid_argument("time steps have no groups");
+    return program.add_quantized(std::move(q), driven);
 }
 
 int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorId y, int32_t groups,
                   bool depthwise, Array<int32_t> row_grid, int32_t row_taps, Array<int32_t> col_grid,
                   int32_t col_taps, Array<int16_t> weights, int32_t weight_bits, Array<float> scale,
-                  Array<float> bias, int32_t activation, float a, float b) {
+                  Array<float> bias, int32_t activation, float a, float b, bool driven) {
     const QuantizedSpec& q = program.quantized.at(input);
     const TensorSpec& t = program.tensors.at(y);
     LayerSpec layer{};
@@ -65,16 +70,17 @@ int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorI
     layer.input = input;
     layer.y = y;
     LayerShape& s = layer.shape;
-    s.in_rows = q.rows;
+    layer.time_steps = q.order == Order::frames ? 0 : q.rows;
+    s.in_rows = layer.time_steps ? 1 : q.rows;
     s.in_width = q.width;
     s.in_channels = q.channels;
-    s.out_rows = t.rows;
+    s.out_rows = layer.time_steps ? 1 : t.rows;
     s.out_width = t.width;
     s.out_channels = t.channels;
     s.groups = groups;
     s.row_taps = row_taps;
     s.col_taps = col_taps;
-    expect(row_grid, int64_t(t.rows) * row_taps, "row grid");
+    expect(row_grid, int64_t(s.out_rows) * row_taps, "row grid");
     expect(col_grid, int64_t(t.width) * col_taps, "column grid");
     if (groups < 1 || q.channels % groups || t.channels % groups)
         throw std::invalid_argument("groups must divide channels");
@@ -84,7 +90,9 @@ int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorI
     expect(scale, t.channels, "scale");
     expect(bias, t.channels, "bias");
     if (weight_bits != 8 && weight_bits != 16) throw std::invalid_argument("weights have 8 or 16 bits");
-    layer.rows = Axis(copy(row_grid), row_taps, q.rows);
+    if (layer.time_steps && (t.rows != (driven ? 1 : q.rows) || row_taps * col_taps > 1 || groups > 1))
+        throw std::invalid_argument("a layer over time steps has one tap");
+    layer.rows = Axis(copy(row_grid), row_taps, s.in_rows);
     layer.cols = Axis(copy(col_grid), col_taps, q.width);
     layer.depthwise = depthwise;
     layer.weight_bits = weight_bits;
@@ -94,7 +102,28 @@ int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorI
     layer.activation = UnaryKind(activation);
     layer.a = a;
     layer.b = b;
-    return program.add_layer(std::move(layer), weights.data());
+    return program.add_layer(std::move(layer), weights.data(), driven);
+}
+
+void add_recurrence(Program& program, const std::string& name, int32_t kind, bool reset_after, float clip,
+                    const std::vector<std::tuple<int32_t, float, float>>& activations,
+                    std::vector<float> peepholes, std::vector<int32_t> lengths, std::vector<int32_t> layers,
+                    TensorId p, TensorId h, TensorId c, TensorId y, TensorId last_h, TensorId last_c) {
+    RecurrenceSpec spec{};
+    spec.kind = RecurrenceKind(kind);
+    spec.reset_after = reset_after;
+    spec.clip = clip;
+    for (const auto& [f, a, b] : activations) spec.activations.push_back({UnaryKind(f), a, b});
+    spec.peepholes = std::move(peepholes);
+    spec.lengths = std::move(lengths);
+    spec.layers = std::move(layers);
+    spec.p = p;
+    spec.h = h;
+    spec.c = c;
+    spec.y = y;
+    spec.last_h = last_h;
+    spec.last_c = last_c;
+    program.add_step(name, std::make_unique<RecurrenceStep>(program, std::move(spec)));
 }
 
 Port make_port(const Program& program, TensorId tensor, Array<int64_t> row_offset, int64_t x_step,
@@ -149,11 +178,14 @@ void bind_program(nb::module_& m) {
             },
             "rows"_a, "width"_a, "channels"_a, "values"_a.noconvert())
         .def("add_quantized", &add_quantized, "x"_a, "limit"_a, "groups"_a,
-             "inverse_delta"_a.noconvert(), "offset"_a.noconvert(), "mask"_a.noconvert(), "threshold"_a.noconvert())
+             "inverse_delta"_a.noconvert(), "offset"_a.noconvert(), "mask"_a.noconvert(), "threshold"_a.noconvert(),
+             "order"_a = 0, "driven"_a = false)
         .def("add_layer", &add_layer, "name"_a, "input"_a, "y"_a, "groups"_a, "depthwise"_a,
              "row_grid"_a.noconvert(), "row_taps"_a, "col_grid"_a.noconvert(), "col_taps"_a,
              "weights"_a.noconvert(), "weight_bits"_a, "scale"_a.noconvert(), "bias"_a.noconvert(),
-             "activation"_a, "a"_a, "b"_a)
+             "activation"_a, "a"_a, "b"_a, "driven"_a = false)
+        .def("add_recurrence", &add_recurrence, "name"_a, "kind"_a, "reset_after"_a, "clip"_a, "activations"_a,
+             "peepholes"_a, "lengths"_a, "layers"_a, "p"_a, "h"_a, "c"_a, "y"_a, "last_h"_a, "last_c"_a)
         .def(
             "add_input",
             [](Program& self, TensorId tensor, Array<int64_t> row_offset, int64_t x_step, int64_t c_step) {

@@ -35,13 +35,19 @@ std::vector<int32_t> product(const KernelTable& kernels, const LayerSpec& layer,
     return acc;
 }
 
+// What the accumulators stand for: of a sequence the last time step.
+const int16_t* held_of(const Stream& stream, const LayerSpec& layer) {
+    const QuantizedSpec& q = stream.program().quantized[layer.input];
+    const int32_t row = layer.time_steps ? q.row_at(layer.time_steps - 1) : 0;
+    return stream.held(q) + int64_t(row) * q.width * q.channels;
+}
+
 }  // namespace
 
 std::vector<int32_t> Program::accumulators(const Stream& stream, int32_t index) const {
     const LayerSpec& layer = layers.at(index);
     if (!stream.keeps(index))
-        return product(kernels_, layer, layer.weights(), stream.held(quantized[layer.input]),
-                       zeros.data());
+        return product(kernels_, layer, layer.weights(), held_of(stream, layer), zeros.data());
     const int32_t* acc = stream.accumulators(layer).data;
     return {acc, acc + layer.acc_size()};
 }
@@ -56,7 +62,7 @@ Violation Program::check(const Stream& stream) const {
         weights.bits = 16;
         const std::vector<int32_t> found = accumulators(stream, int32_t(i));
         const std::vector<int32_t> expected =
-            product(kernels_scalar(), layer, weights, stream.held(quantized[layer.input]), zeros.data());
+            product(kernels_scalar(), layer, weights, held_of(stream, layer), zeros.data());
         const int32_t groups = layer.pixel_stride / layer.group_stride;
         const int32_t per_group = s.out_channels / groups;
         for (int64_t p = 0; p < int64_t(s.out_rows) * s.out_width; ++p)

@@ -7,6 +7,7 @@
 
 #include "mquans/stream.h"
 #include "program/steps.h"
+#include "program/time_step.h"
 
 namespace mquans {
 namespace {
@@ -19,6 +20,10 @@ T padded(T value, T to) {
 // Up to this many inputs per output it is cheaper to compute touched outputs afresh than to bring
 // accumulators from memory, change them and write them back (docs/decisions/0010).
 constexpr int32_t small_window = 48;
+
+// Pixels of few channels (of one, as in sound) fill a tap badly; of many they do well by themselves, and at
+// borders lines are copied: then only short ones are packed in one piece.
+int32_t longest_line_of(int32_t channels) { return channels < 8 ? longest_line : 128; }
 
 // Accumulators and outputs of one band stay in the second-level cache until they have been read.
 constexpr int64_t band_bytes = 128 * 1024;
@@ -126,7 +131,7 @@ TensorId Program::add_constant(int32_t rows, int32_t width, int32_t channels, co
     return id;
 }
 
-QuantizedId Program::add_quantized(QuantizedSpec q) {
+QuantizedId Program::add_quantized(QuantizedSpec q, bool driven) {
     const int64_t pixels = int64_t(q.rows) * q.width;
     q.hold = true;
     for (int32_t c = 0; c < q.channels; ++c) q.hold = q.hold && q.offset[c] == 0 && q.mask[c] == -1;
@@ -152,15 +157,15 @@ QuantizedId Program::add_quantized(QuantizedSpec q) {
     quantized.push_back(std::move(q));
     const QuantizedId id = QuantizedId(quantized.size()) - 1;
     quantized[id].step = int32_t(steps_.size());
-    add_step("quantize", std::make_unique<QuantizeStep>(*this, id));
+    if (!driven) add_step("quantize", std::make_unique<QuantizeStep>(*this, id));
     return id;
 }
 
-int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
+int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool driven) {
     LayerShape& s = layer.shape;
     QuantizedSpec& input = quantized.at(layer.input);
     const int32_t taps = s.row_taps * s.col_taps;
-    const bool small = mode_ == Mode::automatic && taps * s.group_in() <= small_window;
+    const bool small = mode_ == Mode::automatic && !layer.time_steps && taps * s.group_in() <= small_window;
     layer.keeps_accumulators = !layer.depthwise && !small;
     zeros.resize(std::max<size_t>(zeros.size(), s.in_channels + 64));
     if (layer.depthwise) {
@@ -180,7 +185,7 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
         const int32_t outputs = s.group_out(), inputs = s.group_in();
         layer.row_stride = padded(outputs, 16);
         layer.lines = s.groups == 1 && s.col_taps > 1 && layer.cols.spacing == 1 &&
-                      s.col_taps * inputs <= longest_line;
+                      s.col_taps * inputs <= longest_line_of(inputs);
         layer.tap_rows = layer.lines ? inputs : padded(inputs, 2);
         layer.line_rows = layer.lines ? padded(s.col_taps * inputs, 2) : s.col_taps * layer.tap_rows;
         layer.group_stride = layer.row_stride;
@@ -221,14 +226,18 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights) {
     layer.acc_offset = layer.keeps_accumulators ? acc_size : -1;
     if (layer.keeps_accumulators) acc_size += layer.acc_size();
     const int64_t row_taps = layer.rows.begin.back(), col_taps = layer.cols.begin.back();
-    layer.macs = row_taps * col_taps * s.group_in() * s.out_channels;
+    layer.macs = row_taps * col_taps * s.group_in() * s.out_channels * std::max(1, layer.time_steps);
     layers.push_back(std::move(layer));
     LayerSpec& kept = layers.back();
     const int32_t id = int32_t(layers.size()) - 1;
     kept.shape.rows = kept.rows.view();
     kept.shape.cols = kept.cols.view();
     kept.step = int32_t(steps_.size());
-    add_step(kept.name, std::make_unique<ReuseStep>(*this, id));
+    if (driven) return id;
+    if (kept.time_steps)
+        add_step(kept.name, std::make_unique<SequenceStep>(*this, id));
+    else
+        add_step(kept.name, std::make_unique<ReuseStep>(*this, id));
     return id;
 }
 
@@ -267,9 +276,10 @@ void Program::find_readers(LayerSpec& layer) {
     const bool clip = layer.activated && layer.activation == UnaryKind::clip && layer.a == 0.0f;
     const bool clamp = !layer.activated || layer.activation == UnaryKind::relu || clip;
     layer.needs_y = tensors[layer.y].offset >= 0;
+    if (layer.time_steps) return;
     for (size_t id = 0; id < quantized.size(); ++id) {
         QuantizedSpec& q = quantized[id];
-        if (layer.y != q.x) continue;
+        if (layer.y != q.x || q.order != Order::frames) continue;
         q.fused = true;
         q.step = layer.step;
         layer.readers.push_back({QuantizedId(id), {}});

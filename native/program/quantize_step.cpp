@@ -1,5 +1,6 @@
 #include "mquans/stream.h"
 #include "program/steps.h"
+#include "program/time_step.h"
 
 namespace mquans {
 
@@ -38,6 +39,11 @@ void QuantizeStep::run(Context& context) const {
     const QuantizedSpec& q = program_.quantized[id_];
     if (q.fused) return;
     if (context.keep_held) return quantize_nothing(context, q);
+    if (q.order != Order::frames) {
+        const TensorView x = context.tensor(q.x);
+        for (int32_t k = 0; k < q.rows; ++k) quantize_time_step(context, q, x, k);
+        return;
+    }
     const MaskView dirty = context.mask(q.x);
     if (context.snap) dirty.fill();
     if (!dirty.any()) return quantize_nothing(context, q);

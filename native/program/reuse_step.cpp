@@ -103,7 +103,9 @@ void ReuseStep::run(Context& context) const {
         for (int32_t r = 0; r < s.in_rows; ++r) report.changed += stream.row_changed(input)[r];
     Habit& habit = stream.habits[layer_];
     const Mode mode = context.snap ? Mode::dense : program_.mode();
-    const bool adapts = mode == Mode::automatic && layer.keeps_accumulators;
+    // With one output pixel either way reads a weight row at most once: changes cost no more than all inputs.
+    const bool single = s.out_rows * s.out_width * s.row_taps * s.col_taps == 1;
+    const bool adapts = mode == Mode::automatic && layer.keeps_accumulators && !single;
     const bool keeps = layer.keeps_accumulators && habit.keeps;
     const bool count = keeps ? mode != Mode::dense : adapts && weighs(habit);
     const std::vector<Work> by_row = count ? work_by_row(layer, changes) : std::vector<Work>();
@@ -128,7 +130,7 @@ void ReuseStep::run(Context& context) const {
     auto accumulate = [&](const Accumulators& acc, int32_t begin, int32_t end, int16_t* lines) {
         const Work work = work_of(layer, computed, by_row, begin, end);
         const int64_t afresh = model.afresh(s, work), by_change = model.by_change(s, work);
-        const bool dense = afresh_only || (mode == Mode::automatic && afresh < by_change);
+        const bool dense = afresh_only || (adapts && afresh < by_change);
         if (dense) {
             const DenseArgs args{&s,  layer.weights(), stream.held(input), program_.zeros.data(), computed,
                                  acc, begin,           end,                lines};

@@ -82,6 +82,7 @@ std::vector<Geometry> geometries() {
         {"2x4 transposed", make_axis(3, 2, 2, 0, 1, true), make_axis(5, 4, 2, 1, 1, true)},
         {"3x3 batch", make_axis(3, 3, 1, 1, 1, false, 2), make_axis(5, 3, 1, 0, 1)},
         {"12x12", make_axis(13, 12, 1, 3, 1), make_axis(14, 12, 1, 5, 1)},
+        {"1x200 stride 90", make_axis(1, 1, 1, 0, 1), make_axis(500, 200, 90, 60, 1)},
         {"all padding", make_axis(2, 1, 1, 2, 1), make_axis(3, 2, 1, 3, 1)},
     };
 }
@@ -229,6 +230,9 @@ int convolutions(const Tables& tables) {
     // More outputs than one block of registers holds.
     for (const int32_t out : {65, 72, 80, 112, 128, 129, 144, 152, 160, 200, 272, 288})
         both(all[0], 1, 3, out, 0.5);
+    // So many that weight rows are read from end to end, with lists of any length.
+    for (const int32_t in : {1, 2, 5, 17, 40})
+        for (const int32_t out : {256, 264, 520, 530, 600}) both(all[0], 1, in, out, 0.5);
     const int wrong = dense.close();
     return wrong + delta.close();
 }

@@ -33,13 +33,25 @@ if TYPE_CHECKING:
         UnsupportedOperatorError,
     )
     from mquans.evaluate.guard import Guard, GuardReport
-    from mquans.plan import InputFormat, LayerPlan, Plan, Provenance, read_plan
-    from mquans.sources import Source, SourceWarning, guess_format, open_source
+    from mquans.plan import AudioFormat, InputFormat, LayerPlan, Plan, Provenance, read_plan
+    from mquans.sources import (
+        AudioFrames,
+        FirstFrame,
+        OverlapAdd,
+        Source,
+        SourceWarning,
+        guess_audio_format,
+        guess_format,
+        open_source,
+    )
 
 __all__ = [
+    "AudioFormat",
+    "AudioFrames",
     "BudgetError",
     "CalibrationResult",
     "DependencyError",
+    "FirstFrame",
     "FrameError",
     "Guard",
     "GuardReport",
@@ -49,6 +61,7 @@ __all__ = [
     "MetricError",
     "ModelError",
     "MquansError",
+    "OverlapAdd",
     "Plan",
     "PlanError",
     "Provenance",
@@ -62,6 +75,7 @@ __all__ = [
     "UnsupportedOperatorError",
     "Violation",
     "calibrate",
+    "guess_audio_format",
     "guess_format",
     "open_source",
     "read_plan",
@@ -84,8 +98,17 @@ _HOMES = {
         "UnsupportedOperatorError",
     ),
     "mquans.evaluate.guard": ("Guard", "GuardReport"),
-    "mquans.plan": ("InputFormat", "LayerPlan", "Plan", "Provenance", "read_plan"),
-    "mquans.sources": ("Source", "SourceWarning", "guess_format", "open_source"),
+    "mquans.plan": ("AudioFormat", "InputFormat", "LayerPlan", "Plan", "Provenance", "read_plan"),
+    "mquans.sources": (
+        "AudioFrames",
+        "FirstFrame",
+        "OverlapAdd",
+        "Source",
+        "SourceWarning",
+        "guess_audio_format",
+        "guess_format",
+        "open_source",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,10 +9,19 @@ from pathlib import Path
 import pytest
 
 from mquans.errors import PlanError
-from mquans.plan import InputFormat, LayerPlan, Plan, Provenance, plan_fingerprint, read_plan
+from mquans.plan import (
+    AudioFormat,
+    InputFormat,
+    LayerPlan,
+    Plan,
+    Provenance,
+    plan_fingerprint,
+    read_plan,
+)
 from mquans.plan.file import decode_plan, encode_plan
 
 GOLDEN = Path(__file__).parent / "golden" / "plan-v1.json"
+GOLDEN_SOUND = GOLDEN.with_name("plan-v1-sound.json")
 
 EXPECTED = Plan(
     model="faces.onnx",
@@ -32,6 +41,34 @@ EXPECTED = Plan(
         mquans="0.1.0", sources=("clip.mp4", "camera 0"), frames=64, created="2024-01-02T03:04:05Z"
     ),
 )  # fmt: skip
+
+
+EXPECTED_SOUND = Plan(
+    model="vad.onnx",
+    model_sha256="fedcba9876543210" * 4,
+    input_shapes={"input": (1, 1, 120), "state": (2, 1, 128)},
+    constants={"sr": 16000.0},
+    feedback={"state": "stateN"},
+    carry_state=True,
+    audio=AudioFormat(
+        name="input", shape=(1, 1, 120), rate=16000, features="fbank", window=400, hop=160,
+        fft=512, function="povey", pad=True, gain=32768.0, bins=40, low=20.0, high=7600.0,
+        mean=(0.5,), std=(2.0,), context=(1, 1), subsample=3,
+    ),
+    layers=(LayerPlan(name="lstm", delta=0.125, bits=8, weight_bits=16),),
+    provenance=Provenance(
+        mquans="0.1.0", sources=("a.wav",), frames=64, created="2024-01-02T03:04:05Z"
+    ),
+)  # fmt: skip
+
+
+def test_plan_of_sound_is_read_and_written_as_ever() -> None:
+    """States, constants and front end: a stream that forgets one of them computes nonsense."""
+    assert read_plan(GOLDEN_SOUND) == EXPECTED_SOUND
+    assert encode_plan(EXPECTED_SOUND) == GOLDEN_SOUND.read_bytes()
+    assert plan_fingerprint(EXPECTED_SOUND) == (
+        "5dc7a4b83cfe25f21ec9e162913d4fb7e8c3c91c43a376885d67315a91ad0b2c"
+    )
 
 
 def test_version_1_is_read_as_ever() -> None:

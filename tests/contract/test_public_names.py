@@ -7,6 +7,7 @@ import inspect
 import mquans
 
 NAMES = {
+    "AudioFormat", "AudioFrames", "FirstFrame", "OverlapAdd", "guess_audio_format",
     "BudgetError", "CalibrationResult", "DependencyError", "FrameError", "Guard", "GuardReport",
     "InputFormat", "LayerPlan", "LayerStats", "MetricError", "ModelError", "MquansError", "Plan",
     "PlanError", "Provenance", "Session", "Source", "SourceError", "SourceWarning", "StateError",

@@ -55,7 +55,7 @@ struct Weights {
 };
 
 // Longest kernel line, in inputs, that is packed in one piece.
-constexpr int32_t longest_line = 128;
+constexpr int32_t longest_line = 512;
 
 // Accumulators [out pixel][group][group_stride] in natural order; group_stride = group_out padded to 16.
 struct Accumulators {

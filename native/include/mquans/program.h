@@ -68,6 +68,11 @@ public:
     virtual void run(Context& context) const = 0;
 };
 
+// What a row of a quantized tensor is compared with: itself in the last frame; or rows are time steps, and
+// each is compared with the one before it, the first with the last of the frame before. Time may run
+// from the last row to the first.
+enum class Order : int32_t { frames, forward, backward };
+
 // A float tensor brought onto the grid under the reuse rule, for one or more layers.
 struct QuantizedSpec {
     TensorId x;
@@ -76,6 +81,7 @@ struct QuantizedSpec {
     std::vector<float> inverse_delta;  // tables as QuantizeArgs has them
     std::vector<int16_t> offset, mask, threshold, zero_threshold;
     bool hold;
+    Order order;
     std::vector<int32_t> listed_for;  // layers that may need the changes one by one
     int64_t row_capacity;  // list elements per row
     int64_t held_offset;   // int16, into the stream's held values
@@ -86,6 +92,8 @@ struct QuantizedSpec {
     int32_t step;          // that produces it
     bool fused;            // by the layer that computes x, band by band
     int64_t held_size() const { return int64_t(rows) * width * channels; }
+    // The row of the k-th time step.
+    int32_t row_at(int32_t k) const { return order == Order::backward ? rows - 1 - k : k; }
 };
 
 // Owner of the tables behind a LayerShape.
@@ -116,6 +124,7 @@ struct LayerSpec {
     LayerShape shape;
     Axis rows, cols;
     bool depthwise;
+    int32_t time_steps;       // rows of a frame that follow each other in time; `shape` is that of one. 0: none
     bool keeps_accumulators;  // else touched outputs are computed afresh from the held values
     int32_t weight_bits;
     std::vector<int8_t> weights8;    // packed
@@ -190,8 +199,9 @@ public:
     TensorId add_view(TensorId base, int32_t first_channel, int32_t channels);
     TensorId add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels);
     TensorId add_constant(int32_t rows, int32_t width, int32_t channels, const float* values);
-    QuantizedId add_quantized(QuantizedSpec spec);
-    int32_t add_layer(LayerSpec spec, const int16_t* weights);
+    // `driven`: a recurrence runs it, time step by time step; else a step of its own does.
+    QuantizedId add_quantized(QuantizedSpec spec, bool driven);
+    int32_t add_layer(LayerSpec spec, const int16_t* weights, bool driven);
     void add_step(std::string name, std::unique_ptr<Step> step);
     int32_t add_input(Port port);
     int32_t add_output(Port port);

@@ -54,6 +54,45 @@ MQ_FORCE void block(const uint16_t* row, const int16_t* delta, int32_t n, const 
     for (int j = 0; j < 2 * FULL + HALF; ++j) store32(out + j * lanes, acc[j]);
 }
 
+// Many outputs: their weights come from far, so a few rows at a time are read from end to end while the
+// next ones are asked for, and the accumulators pass through registers once for each such batch.
+constexpr int32_t many_units = 16;
+
+template <class W, int PAIRS>
+MQ_FORCE void stream_rows(const uint16_t* row, const int16_t* delta, const W* weights, int64_t stride,
+                          int32_t units, int32_t* out) {
+    I16 d[PAIRS];
+    const W *w[2 * PAIRS], *next[2 * PAIRS];
+    for (int i = 0; i < PAIRS; ++i) d[i] = pair(delta + 2 * i);
+    for (int i = 0; i < 2 * PAIRS; ++i) {
+        w[i] = weights + row[i] * stride;
+        next[i] = weights + row[2 * PAIRS + i] * stride;
+    }
+    for (int32_t at = 0; at < units * 2 * lanes; at += 2 * lanes) {
+        // Behind a list lies what it may: then the hint is useless, and harmless.
+        if (PAIRS == 4 && at * sizeof(W) % 64 == 0)
+            for (int i = 0; i < 2 * PAIRS; ++i) __builtin_prefetch(next[i] + at);
+        I32 a = load32(out + at), b = load32(out + at + lanes);
+        for (int i = 0; i < PAIRS; ++i) {
+            const I16 r0 = load_full(w[2 * i] + at), r1 = load_full(w[2 * i + 1] + at);
+            a = dot(a, low(r0, r1), d[i]);
+            b = dot(b, high(r0, r1), d[i]);
+        }
+        store32(out + at, a);
+        store32(out + at + lanes, b);
+    }
+}
+
+template <class W>
+void stream(const uint16_t* row, const int16_t* delta, int32_t n, const W* weights, int64_t stride,
+            int32_t units, int32_t* out) {
+    n += n & 1;
+    int32_t i = 0;
+    for (; i + 8 <= n; i += 8) stream_rows<W, 4>(row + i, delta + i, weights, stride, units, out);
+    for (; i + 4 <= n; i += 4) stream_rows<W, 2>(row + i, delta + i, weights, stride, units, out);
+    if (i < n) stream_rows<W, 1>(row + i, delta + i, weights, stride, units, out);
+}
+
 // REST: twice the full units of the last block, plus one for a half unit.
 template <class W, int REST>
 void pixel(const uint16_t* row, const int16_t* delta, int32_t n, const W* weights, int64_t stride,
@@ -79,6 +118,12 @@ public:
     }
     MQ_INLINE void operator()(const uint16_t* row, const int16_t* delta, int32_t n, const W* weights,
                               int32_t* out) const {
+        if (full_ >= many_units) {
+            stream(row, delta, n, weights, stride_, full_, out);
+            const int32_t done = full_ * 2 * lanes;
+            if (half_) block<W, 0, 1>(row, delta, n, weights + done, stride_, out + done);
+            return;
+        }
         pixel_(row, delta, n, weights, stride_, blocks_, out);
     }
 

@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mquans.errors import ModelError
 
 if TYPE_CHECKING:
     from mquans.importers.model_file import ModelFile
+    from mquans.plan import NetworkOptions
 
 
-def with_fixed_shapes(model: ModelFile, input_shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """The model's bytes, weights included, with the given input shapes.
+def fixed_model(model: ModelFile, options: NetworkOptions) -> tuple[bytes, dict[str, str]]:
+    """The model as the options say, weights included, with the shapes of all inputs.
 
     Shapes that the file declares for other values are dropped: they belong to the declared input
     shapes and mislead engines when these change. Weights that the file lists as inputs, as old
     exporters do, become constants: engines cannot fold them otherwise, and would be measured
-    below what they can do.
+    below what they can do. Branches whose condition is known are taken.
+
+    Returns:
+        bytes of an ONNX file, and its state inputs by the output that feeds them.
 
     Raises:
-        ModelError: an input has no shape, or a shape is for no input.
+        ModelError: an input has no shape, or a shape is for no input; or the options do not fit.
     """
-    proto = model.proto()
-    graph = proto.graph
-    weights = {tensor.name for tensor in graph.initializer}
-    weights |= {tensor.values.name for tensor in graph.sparse_initializer}
-    fed = [value for value in graph.input if value.name not in weights]
-    if {value.name for value in fed} != set(input_shapes):
+    # Loaded by need: they import onnx.
+    from mquans.importers.applied_options import apply_options
+    from mquans.importers.flattening import flatten, has_branches
+    from mquans.importers.input_shapes import fed_inputs
+
+    proto, feedback = apply_options(model, options)
+    fed = fed_inputs(proto)
+    shapes = {name: s for name, s in options.input_shapes.items() if name not in options.constants}
+    if {value.name for value in fed} != set(shapes):
         raise ModelError(
-            f"shapes were given for {sorted(input_shapes)}, but the inputs are "
+            f"shapes were given for {sorted(shapes)}, but the inputs are "
             f"{sorted(value.name for value in fed)}.",
             where=f"model {model.name!r}",
         )
-    for value in [value for value in graph.input if value.name in weights]:
+    if has_branches(proto):
+        proto, _ = flatten(proto, model.name, shapes)
+    graph = proto.graph
+    names = {value.name for value in fed}
+    for value in [value for value in graph.input if value.name not in names]:
         graph.input.remove(value)
     proto.ir_version = max(proto.ir_version, 4)  # the first in which weights need not be inputs
-    for value in fed:
+    for value in graph.input:
         dims = value.type.tensor_type.shape.dim
         del dims[:]
-        for size in input_shapes[value.name]:
+        for size in shapes[value.name]:
             dims.add(dim_value=size)
     for value in graph.output:
         for dim in value.type.tensor_type.shape.dim:
@@ -52,4 +62,12 @@ def with_fixed_shapes(model: ModelFile, input_shapes: Mapping[str, tuple[int, ..
             "the model with its weights is larger than an ONNX file may be.",
             where=f"model {model.name!r}",
         ) from error
-    return data
+    return data, feedback
+
+
+def recurrent_layers(data: bytes) -> list[str]:
+    """Recurrent operators of an ONNX file, once each."""
+    import onnx
+
+    found = {node.op_type for node in onnx.load_model_from_string(data).graph.node}
+    return [kind for kind in ("LSTM", "GRU", "RNN") if kind in found]

@@ -117,3 +117,8 @@ class GatedEngine:
             self._frame = {name: value.copy() for name, value in feeds.items()}
             self.computed += 1
         return {name: value.copy() for name, value in self._outputs.items()}
+
+    def reset(self) -> None:
+        """Begin a new stream: its first frame is computed; counts go on."""
+        self._engine.reset()
+        self._frame, self._outputs = {}, {}

@@ -1,4 +1,4 @@
-"""Static int8 quantization by onnxruntime, kept in a cache because it takes minutes."""
+"""int8 quantization by onnxruntime; the static one is kept in a cache because it takes minutes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mquans.baselines.engines import Arrays
+from mquans.baselines.fixed_model import recurrent_layers
 from mquans.baselines.ort_engine import first_line, open_session
 from mquans.errors import ModelError, MquansError
 from mquans.files import atomic_write
@@ -22,6 +23,11 @@ PER_CHANNEL_OPSET = 13
 """The first ONNX opset in which DequantizeLinear has one scale per channel."""
 
 SCHEME = "static, uint8 activations (min-max), int8 weights per channel"
+
+DYNAMIC = ("MatMul", "Gemm", "Attention", "LSTM")
+"""Operators that gain from integers without ranges of activations known beforehand."""
+
+FOLDED = "folded.onnx"
 
 Form = Literal["QDQ", "QOperator"]
 """How quantization is written down: as pairs around float operators, which engines fuse, or as
@@ -46,12 +52,19 @@ def quantize(
 
     Raises:
         MquansError: no calibration frames.
-        ModelError: onnxruntime cannot quantize the model.
+        ModelError: onnxruntime cannot quantize the model, or would leave recurrent layers out.
     """
     if not calibration:
         raise MquansError(
             "an int8 engine takes its ranges from calibration frames, and there are none.",
             hint="Give frames of the stream, or compare with fp32 engines only.",
+        )
+    if layers := recurrent_layers(data):
+        raise ModelError(
+            f"onnxruntime's static quantization leaves its {' and '.join(layers)} layers in "
+            "floating point.",
+            where=f"model {model_name!r}",
+            hint="Compare with ort-int8-dynamic instead.",
         )
     reduce_range = not _has_vnni()
     key = _key(data, calibration, form, reduce_range)
@@ -69,38 +82,73 @@ def quantize(
     return quantized
 
 
-def _quantize(
-    data: bytes, calibration: Sequence[Arrays], form: Form, reduce_range: bool, model_name: str
-) -> bytes:
-    import onnxruntime as ort
+def quantize_dynamic(data: bytes, *, model_name: str = "model") -> bytes:
+    """The model with int8 weights and activations whose ranges are taken from each frame.
+
+    Matrix products and LSTM layers are quantized, weights per channel. onnxruntime has no integer
+    GRU or RNN (the engine's description says so), and convolutions stay as they are: it advises
+    static quantization for them, and runs their dynamic form slower than floating point.
+
+    Raises:
+        ModelError: onnxruntime cannot quantize the model.
+    """
     from onnxruntime import quantization
 
-    with tempfile.TemporaryDirectory(prefix="mquans-") as folder, _quiet():
-        fused, result = Path(folder, "fused.onnx"), Path(folder, "int8.onnx")
+    with _folded(data, model_name) as folder, _quiet():
+        quantization.quantize_dynamic(
+            str(folder / FOLDED),
+            str(folder / "int8.onnx"),
+            op_types_to_quantize=list(DYNAMIC),
+            per_channel=True,
+            reduce_range=not _has_vnni(),
+            weight_type=quantization.QuantType.QInt8,
+        )
+        return (folder / "int8.onnx").read_bytes()
+
+
+@contextlib.contextmanager
+def _folded(data: bytes, model_name: str) -> Iterator[Path]:
+    """A folder in which the model lies as `FOLDED`, its constants folded: batch norms are gone, so
+    that ranges are taken where the int8 kernels round, and weights are all initializers.
+
+    Raises:
+        ModelError: onnxruntime fails, also on what is done with the folder.
+    """
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory(prefix="mquans-") as name:
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        # Folds batch norms and constants, so that ranges are taken where the int8 kernels round.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(fused)
+        options.optimized_model_filepath = str(Path(name, FOLDED))
         try:
             current = _with_opset(data, PER_CHANNEL_OPSET)
             ort.InferenceSession(current, options, providers=["CPUExecutionProvider"])
-            quantization.quantize_static(
-                str(fused),
-                str(result),
-                _Reader(calibration),
-                quant_format=quantization.QuantFormat[form],
-                per_channel=True,
-                reduce_range=reduce_range,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-            )
-            return result.read_bytes()
+            yield Path(name)
         except Exception as error:  # onnxruntime's own classes share no public base
             raise ModelError(
                 f"onnxruntime cannot quantize it: {first_line(error)}",
                 where=f"model {model_name!r}",
             ) from error
+
+
+def _quantize(
+    data: bytes, calibration: Sequence[Arrays], form: Form, reduce_range: bool, model_name: str
+) -> bytes:
+    from onnxruntime import quantization
+
+    with _folded(data, model_name) as folder, _quiet():
+        quantization.quantize_static(
+            str(folder / FOLDED),
+            str(folder / "int8.onnx"),
+            _Reader(calibration),
+            quant_format=quantization.QuantFormat[form],
+            per_channel=True,
+            reduce_range=reduce_range,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        return (folder / "int8.onnx").read_bytes()
 
 
 def _with_opset(data: bytes, least: int) -> bytes:

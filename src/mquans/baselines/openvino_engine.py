@@ -80,6 +80,9 @@ class OpenvinoEngine:
             raise self._failure("run", error) from error
         return {name: np.array(results[port]) for name, port in self._outputs}
 
+    def reset(self) -> None:
+        """Nothing is kept between frames."""
+
     def _failure(self, verb: str, error: RuntimeError) -> ModelError:
         """The last line says why; those before it are OpenVINO's own source positions."""
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.baselines.engines import Arrays
+from mquans.baselines.fixed_model import recurrent_layers
 from mquans.errors import ModelError
 
 
@@ -24,6 +25,10 @@ class OrtEngine:
             f"onnxruntime {ort.__version__}, CPU, all optimisations, {threads} threads within "
             "a layer, 1 across layers, spinning ends with each frame"
         )
+        if name == "ort-int8-dynamic":
+            self.description += ", int8 weights, activations quantized frame by frame"
+            if layers := recurrent_layers(data):
+                self.description += f", {' and '.join(layers)} in fp32"
         self._session = open_session(data, model_name=model_name, threads=threads)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
@@ -40,6 +45,9 @@ class OrtEngine:
                 f"onnxruntime cannot run it: {first_line(error)}", where=f"model {self._model!r}"
             ) from error
         return dict(zip(self._outputs, values, strict=True))
+
+    def reset(self) -> None:
+        """Nothing is kept between frames."""
 
 
 def open_session(data: bytes, *, model_name: str, threads: int = 1) -> Any:

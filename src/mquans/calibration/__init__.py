@@ -25,11 +25,13 @@ from mquans.calibration.budget import LATE, OBJECTIVES
 from mquans.calibration.criticality import METHODS as CRITICALITIES
 from mquans.calibration.criticality import criticality
 from mquans.calibration.curves import Curves
-from mquans.calibration.inputs import Clip, InputSetup, Spec, resolve_inputs
+from mquans.calibration.inputs import Clip, Spec
 from mquans.calibration.inspection import Inspection, inspect_model
 from mquans.calibration.measure import Bench, Measured, Segment
 from mquans.calibration.observe import LayerRange, Observation, Observer
+from mquans.calibration.one_width import one_width
 from mquans.calibration.pipeline import calibrate, calibrate_fully
+from mquans.calibration.resolution import InputSetup, resolve_inputs
 from mquans.calibration.result import BudgetError, CalibrationResult, Stages, Sweep
 from mquans.calibration.stress import stress_segments
 
@@ -64,6 +66,7 @@ __all__ = [
     "criticality",
     "inspect_model",
     "layer_plans",
+    "one_width",
     "problem_of",
     "resolve_inputs",
     "solve",

@@ -1,4 +1,4 @@
-"""From what the user names (model, clips, sizes) to fixed shapes and frames in memory."""
+"""Clips read once: frames to observe, and those that stay in memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ import numpy as np
 
 from mquans.errors import SourceError
 from mquans.evaluate import Feeds, Track, feeds_of, finite, silent
-from mquans.importers import ModelFile, declared_inputs
-from mquans.plan import InputFormat
-from mquans.sources import Source, SourceWarning, guess_format, open_source
+from mquans.sources import Source, SourceWarning, begins
 
 Spec = str | Path | int | Iterable[Any]
 """One clip: anything `open_source` takes."""
@@ -28,7 +26,13 @@ Labelled = tuple[Feeds, Any]
 """A frame and its label, None without one."""
 
 DEFAULT_FRAMES = 240
-"""Shared among all clips when the user names no number."""
+"""Time steps shared among all clips when the user names no number: as many frames, or whole
+sequences of that many steps together, but at least a tenth of it."""
+
+SMALL_BYTES = 1 << 16
+SMALL_FACTOR = 10
+"""Frames of at most so many bytes, such as windows of sound, come many in a second: more are used,
+and kept, by this factor."""
 
 LEAST_FRAMES = 4
 """Per clip: some to observe, and at least two, one change, to measure on."""
@@ -38,20 +42,7 @@ MOST_LATE = 160
 """Of a clip's last frames, which stay in memory."""
 
 MOST_SAMPLED = 48
-"""Of a clip's earlier frames that stay in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputSetup:
-    """How frames reach the network.
-
-    Attributes:
-        shapes: fixed shape of every input that needs one beyond what the model declares.
-        format: of pictures; None when the source holds ready tensors.
-    """
-
-    shapes: dict[str, Shape]
-    format: InputFormat | None
+"""Runs of a clip's earlier frames that stay in memory."""
 
 
 @dataclass(slots=True)
@@ -62,7 +53,8 @@ class Clip:
         name: of the source.
         frames: how many were usable: without NaN.
         late: its last part, with labels: what ranges are not taken from.
-        sample: frames of the earlier part, spread evenly.
+        sample: frames of the earlier part, in runs of consecutive ones (of one, without states)
+            that are spread evenly; with their states.
     """
 
     name: str
@@ -80,57 +72,24 @@ def as_specs(source: Spec | Sequence[str | Path]) -> list[Spec]:
         return [list(source)]
     if isinstance(source, str | Path | int | np.ndarray | Mapping):
         return [source]
-    return [source if isinstance(source, list) else list(islice(source, 4 * DEFAULT_FRAMES))]
+    if isinstance(source, list):
+        return [source]
+    frames = iter(source)
+    head = list(islice(frames, 4 * DEFAULT_FRAMES))
+    if head and _bytes(head[0]) <= SMALL_BYTES:
+        head += islice(frames, 4 * (SMALL_FACTOR - 1) * DEFAULT_FRAMES)
+    return [head]
 
 
-def resolve_inputs(
-    model: ModelFile,
-    spec: Spec,
-    *,
-    input_shapes: Mapping[str, Sequence[int]] | None = None,
-    input: InputFormat | Mapping[str, Any] | None = None,
-) -> InputSetup:
-    """Fixes shapes and picture preparation from the model, the user's wishes and the first clip.
-
-    Args:
-        spec: a clip; only its first frame is looked at, and only if it may hold ready tensors.
-        input_shapes: the user's; they win over what the model declares.
-        input: preparation of pictures, or fields of it (see `InputFormat`) over what is guessed.
-
-    Raises:
-        SourceError: pictures do not fit the network's inputs, or a size is missing.
-    """
-    declared = declared_inputs(model)
-    given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
-    shapes: dict[str, tuple[int | None, ...]] = {**declared, **given}
-    tensor = _first_tensor(spec, shapes)
-    if tensor is not None:
-        for name, array in tensor.items():
-            if name in shapes and name not in given and len(shapes[name]) == array.ndim:
-                declared_dims = zip(shapes[name], array.shape, strict=True)
-                shapes[name] = tuple(found if dim is None else dim for dim, found in declared_dims)
-        return InputSetup(_fixed(shapes), None)
-    format = _picture_format(shapes, given, input)
-    return InputSetup(_fixed({**shapes, format.name: _picture_shape(format)}), format)
+def _bytes(frame: Any) -> int:
+    arrays = frame.values() if isinstance(frame, Mapping) else [frame]
+    return sum(np.asarray(array).nbytes for array in arrays)
 
 
-def resolve_shapes(
-    model: ModelFile,
-    *,
-    input_shapes: Mapping[str, Sequence[int]] | None = None,
-    input: InputFormat | Mapping[str, Any] | None = None,
-) -> dict[str, Shape]:
-    """Fixed shapes of inputs without a clip: the user's, and those of pictures if any of their
-    preparation is given.
-
-    Raises:
-        SourceError: as `resolve_inputs`.
-    """
-    given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
-    if not input:
-        return given
-    format = _picture_format({**declared_inputs(model), **given}, given, input)
-    return {**given, format.name: _picture_shape(format)}
+def factor_of(shapes: Mapping[str, Shape]) -> int:
+    """How many times more frames of these shapes are used and kept than of pictures."""
+    size = 4 * sum(math.prod(shape) for shape in shapes.values())
+    return SMALL_FACTOR if size <= SMALL_BYTES else 1
 
 
 def read_clip(
@@ -140,6 +99,8 @@ def read_clip(
     *,
     late: float,
     least: int = LEAST_FRAMES,
+    run: int = 1,
+    fill: Callable[[Feeds], Feeds] = lambda feeds: feeds,
     labels: Sequence[Any] | None = None,
     number: Callable[[int], int] = lambda index: index,
     expected: int,
@@ -148,9 +109,11 @@ def read_clip(
     """Yields the earlier frames of a source one by one, and fills in the clip.
 
     Args:
-        inputs: name and shape of every input of the imported network.
+        inputs: name and shape of every input that comes with a frame.
         late: share of the frames, from the end, that are kept in `clip.late` instead.
         least: fewest usable frames.
+        run: consecutive frames that are sampled together.
+        fill: gives earlier frames their states; the frame before has been used by then.
         labels: by a frame's number before selection, which `number` gives.
         expected: number of frames, if the source does not know.
 
@@ -158,10 +121,17 @@ def read_clip(
         SourceError: frames do not fit the network, labels run out, or there are too few frames.
     """
     total = expected if source.length is None else source.length
-    room = min(MOST_LATE, max(LEAST_LATE, math.ceil(late * total)))
+    room = min(factor_of(inputs) * MOST_LATE, max(LEAST_LATE, math.ceil(late * total)))
     waiting: deque[Labelled] = deque()
     refused = 0
-    sampling = _Sampling(clip.sample)
+    sampling = _Sampling(clip.sample, run)
+
+    def oldest() -> Feeds:
+        feeds, label = waiting.popleft()
+        filled = fill(feeds)
+        sampling.offer((filled, label))
+        return filled
+
     for index, frame in enumerate(track(source, f"observing {source.name}", total)):
         feeds = feeds_of(frame, list(inputs))
         _check_shapes(feeds, inputs, source.name)
@@ -171,29 +141,42 @@ def read_clip(
         clip.frames += 1
         waiting.append((feeds, _label(labels, number(index), source.name)))
         if len(waiting) > room:
-            sampling.offer(waiting[0])
-            yield waiting.popleft()[0]
+            yield oldest()
     _check_count(clip, refused, least)
     kept = min(len(waiting), max(LEAST_LATE, round(late * clip.frames)))
     while len(waiting) > kept:
-        sampling.offer(waiting[0])
-        yield waiting.popleft()[0]
+        yield oldest()
     clip.late.extend(waiting)
 
 
 class _Sampling:
-    """Every n-th of what is offered, n doubling as it grows: spread evenly, bounded in number."""
+    """Every n-th run of what is offered, n doubling as it grows: spread evenly, bounded in number.
 
-    def __init__(self, kept: list[Labelled]) -> None:
-        self._kept, self._every, self._seen = kept, 1, 0
+    Args:
+        kept: takes the items, run after run.
+        length: of a run; a run does not go on from one recording to the next.
+    """
+
+    def __init__(self, kept: list[Labelled], length: int) -> None:
+        self._kept, self._length = kept, length
+        self._run: list[Labelled] = []
+        self._every, self._seen = 1, 0
 
     def offer(self, item: Labelled) -> None:
+        if begins(item[0]):
+            self._run = []
+        self._run.append(item)
+        if len(self._run) < self._length:
+            return
+        run, self._run = self._run, []
         if self._seen % self._every == 0:
-            if len(self._kept) == MOST_SAMPLED:
-                del self._kept[1::2]
+            if len(self._kept) == MOST_SAMPLED * self._length:
+                runs = [self._kept[i :: self._length] for i in range(self._length)]
+                halved = zip(*(row[::2] for row in runs), strict=True)
+                self._kept[:] = [item for part in halved for item in part]
                 self._every *= 2
             if self._seen % self._every == 0:
-                self._kept.append(item)
+                self._kept += run
         self._seen += 1
 
 
@@ -222,71 +205,6 @@ def _check_count(clip: Clip, refused: int, least: int) -> None:
             where=clip.name,
             hint="Give a longer clip, or a smaller --skip or --stride.",
         )
-
-
-def _first_tensor(spec: Spec, shapes: Mapping[str, tuple[int | None, ...]]) -> Feeds | None:
-    """The first frame if the clip holds ready tensors, by input name; None for pictures."""
-    if isinstance(spec, int) or (
-        isinstance(spec, str | Path) and Path(spec).suffix.lower() not in (".npy", ".npz")
-    ):
-        return None
-    if isinstance(spec, list | np.ndarray) and len(spec):
-        first = spec[0]
-        if isinstance(first, np.ndarray) and first.dtype == np.uint8:
-            return None
-    ranks = {name: [dim or 1 for dim in shape] for name, shape in shapes.items()}
-    with open_source(spec, input_shapes=ranks, frames=1) as source:
-        try:
-            frame = next(source)
-        except SourceError:
-            # Pictures; whatever else is wrong is found again when the clip is read.
-            return None
-    return feeds_of(frame, list(shapes))
-
-
-def _picture_format(
-    shapes: Mapping[str, tuple[int | None, ...]],
-    given: Mapping[str, Shape],
-    input: InputFormat | Mapping[str, Any] | None,
-) -> InputFormat:
-    """Preparation for the input that takes pictures, guessed where the user says nothing."""
-    if isinstance(input, InputFormat):
-        format = input
-    else:
-        if len(shapes) != 1:
-            raise SourceError(
-                f"the network has {len(shapes)} inputs; pictures can feed only one.",
-                hint=f"Give an .npz file with the arrays {', '.join(shapes)}.",
-            )
-        name, shape = next(iter(shapes.items()))
-        format = guess_format(name, shape, **(input or {}))
-    made = _picture_shape(format)
-    if format.name in given and given[format.name] != made:
-        raise SourceError(
-            f"--input-shape gives {list(given[format.name])}, but pictures are prepared as "
-            f"{list(made)}.",
-            where=format.name,
-            hint="Give only one of --input-shape and --size.",
-        )
-    return format
-
-
-def _picture_shape(format: InputFormat) -> Shape:
-    channels = 1 if format.color == "gray" else 3
-    if format.layout == "nchw":
-        return (1, channels, format.height, format.width)
-    return (1, format.height, format.width, channels)
-
-
-def _fixed(shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, Shape]:
-    """Shapes without open dimensions; the importer says what to do about the others."""
-    fixed = {}
-    for name, shape in shapes.items():
-        batched = (1, *shape[1:]) if shape and shape[0] is None else shape
-        dims = tuple(dim for dim in batched if dim is not None)
-        if len(dims) == len(shape):
-            fixed[name] = dims
-    return fixed
 
 
 def _check_shapes(feeds: Feeds, inputs: Mapping[str, Shape], name: str) -> None:

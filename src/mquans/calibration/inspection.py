@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mquans.calibration.inputs import Spec, resolve_shapes
+from mquans.calibration.inputs import Spec
 from mquans.calibration.pipeline import HELD_OUT, sweep_observed
+from mquans.calibration.resolution import Format
 from mquans.calibration.result import Sweep
-from mquans.calibration.workspace import Selected, observe
+from mquans.calibration.workspace import Selected, observe, open_network
 from mquans.engine.session import Session
 from mquans.evaluate import Coverage, LayerTable, Track, coverage, layer_table, silent
-from mquans.importers import import_model, read_model
-from mquans.plan import InputFormat, Rule
+from mquans.importers import read_model
+from mquans.plan import Rule
 
 SWEPT_BITS = (4, 5, 6, 7, 8)
 TIMED_BITS = 8
@@ -59,7 +60,10 @@ def inspect_model(
     source: Spec | None = None,
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
-    input: InputFormat | Mapping[str, Any] | None = None,
+    constants: Mapping[str, float] | None = None,
+    feedback: Mapping[str, str] | None = None,
+    carry_state: bool = False,
+    input: Format | Mapping[str, Any] | None = None,
     frames: int | None = None,
     skip: int = 0,
     stride: int = 1,
@@ -73,10 +77,12 @@ def inspect_model(
     Arguments as `calibrate`.
     """
     file = read_model(model)
+    selected = Selected(
+        frames, skip, stride, input_shapes, input, None, threads, track,
+        constants, feedback, carry_state,
+    )  # fmt: skip
     if source is None:
-        shapes = resolve_shapes(file, input_shapes=input_shapes, input=input)
-        return Inspection(coverage(import_model(file, input_shapes=shapes)))
-    selected = Selected(frames, skip, stride, input_shapes, input, None, threads, track)
+        return Inspection(coverage(open_network(file, None, selected)[0]))
     space = observe(file, source, selected, late=HELD_OUT, rules=())
     found = sweep_observed(space, SWEPT_BITS, selected, rule)
     clip = space.late()[0].frames

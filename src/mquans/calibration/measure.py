@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mquans.baselines import open_engine
+from mquans.calibration.inputs import factor_of
+from mquans.calibration.unrolling import time_steps
 from mquans.engine.session import Session
 from mquans.evaluate import Agreement, AgreementMeter, Feeds, Work
+from mquans.evaluate.counted import counted
 from mquans.evaluate.metrics import AnyMetric, new_meter
 from mquans.graph import Graph
 from mquans.importers import ModelFile
-from mquans.plan import Plan
+from mquans.plan import NetworkOptions, Plan
+from mquans.sources import begins
 
 Outputs = Mapping[str, npt.NDArray[np.float32]]
 
 
 PART = 16
-"""Frames of a stretch that is also looked at alone."""
+"""Frames of a stretch that is also looked at alone; of small frames, such as sound, ten times as
+many: within a pause nothing varies that an error could be measured by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Measured:
 
     Attributes:
         work: of all frames, first ones included.
-        moving: of all frames but the first of each segment, which is computed whole.
+        moving: of all frames but the first of each segment and recording, which is computed whole;
+            of whole sequences, in which most steps follow others, of all.
         task: loss by the user's metric; None without one.
         parts: 95th percentiles over shorter stretches, against the variance within each: how much
             the loss differs between segments of the stream. Empty for short ones and with a metric.
@@ -73,42 +79,64 @@ class Measured:
 
 
 class Bench:
-    """Measures plans of one network. Dense outputs are computed once per segment."""
+    """Measures plans of one network. Dense outputs are computed once per segment.
+
+    Args:
+        options: how the model is run; without any, in the shapes of the graph.
+        metric: the user's loss; by default that of `evaluate.agreement`, of outputs that carry more
+            than a state (`evaluate.counted`).
+    """
 
     def __init__(
-        self, model: ModelFile, graph: Graph, *, metric: AnyMetric | None = None, threads: int = 1
+        self,
+        model: ModelFile,
+        graph: Graph,
+        *,
+        options: NetworkOptions | None = None,
+        metric: AnyMetric | None = None,
+        threads: int = 1,
     ) -> None:
         shapes = {name: graph.shape(name) for name in graph.inputs}
+        options = replace(options or NetworkOptions(), input_shapes=shapes)
         self._model, self._metric, self._threads = model, metric, threads
         self._session: Session | None = None
-        self._dense = open_engine("ort-fp32", model, input_shapes=shapes, threads=threads)
+        self._dense = open_engine("ort-fp32", model, options, threads=threads)
+        self._counted = counted(graph.outputs, options.feedback)
+        self._steps = time_steps(graph)
+        fed = {name: shape for name, shape in shapes.items() if name not in options.feedback}
+        self._part = PART * factor_of(fed)
+
+    def session(self, plan: Plan) -> Session:
+        """A session under a plan; the model is read once, for the first one."""
+        if self._session is None:
+            self._session = Session(self._model, plan, threads=self._threads)
+        elif self._session.plan is not plan:
+            self._session = self._session.with_plan(plan)
+        return self._session
 
     def measure(self, plan: Plan, segments: Sequence[Segment]) -> Measured:
         """Runs a plan over segments, each from a first frame on."""
-        # The model is read once, for the first plan.
-        session = (
-            self._session.with_plan(plan)
-            if self._session
-            else Session(self._model, plan, threads=self._threads)
-        )
-        self._session = session
-        meter, work, moving = AgreementMeter(), Work(), Work()
+        session = self.session(plan)
+        meter, work, moving = AgreementMeter(self._counted), Work(), Work()
         parts: list[AgreementMeter] = []
         task = None if self._metric is None else new_meter(self._metric)
         for segment in segments:
             with session.stream() as stream:
                 for index, dense in enumerate(self._dense_outputs(segment)):
-                    found = stream.step(segment.frames[index])
+                    frame = segment.frames[index]
+                    if first := index == 0 or begins(frame):
+                        stream.reset()
+                    found = stream.step(frame)
                     meter.add(dense, found)
-                    if index % PART == 0 and len(segment.frames) - index >= PART:
-                        parts.append(AgreementMeter())
-                    if parts and len(segment.frames) >= PART:
+                    if index % self._part == 0 and len(segment.frames) - index >= self._part:
+                        parts.append(AgreementMeter(self._counted))
+                    if parts and len(segment.frames) >= self._part:
                         parts[-1].add(dense, found)
                     if task is not None:
                         task.add(found, dense, segment.labels[index])
                     stats = stream.stats
                     work.add(stats)
-                    if index:
+                    if not first or self._steps > 1:
                         moving.add(stats)
         return Measured(
             work,
@@ -119,18 +147,36 @@ class Bench:
         )
 
     def frozen_loss(self, segments: Sequence[Segment]) -> float:
-        """What outputs held at each segment's first frame would lose."""
-        meter = AgreementMeter()
+        """What outputs held at each segment's first frame would lose; of whole sequences those held
+        at the first step of each."""
+        meter = AgreementMeter(self._counted)
         task = None if self._metric is None else new_meter(self._metric)
         for segment in segments:
             outputs = self._dense_outputs(segment)
-            for dense, label in zip(outputs, segment.labels, strict=True):
-                meter.add(dense, outputs[0])
+            frozen = self._held(outputs[0])
+            for frame, dense, label in zip(segment.frames, outputs, segment.labels, strict=True):
+                if begins(frame):
+                    frozen = self._held(dense)
+                meter.add(dense, frozen)
                 if task is not None:
-                    task.add(outputs[0], dense, label)
+                    task.add(frozen, dense, label)
         return meter.result().loss_p95 if task is None else float(task.result())
 
+    def _held(self, outputs: Outputs) -> Outputs:
+        """Outputs of a sequence, all as at its first step."""
+        if self._steps == 1:
+            return outputs
+        return {
+            name: np.broadcast_to(a[:1], a.shape) if a.shape[:1] == (self._steps,) else a
+            for name, a in outputs.items()
+        }
+
     def _dense_outputs(self, segment: Segment) -> Sequence[Outputs]:
-        missing = segment.frames[len(segment.dense) :]
-        segment.dense.extend(self._dense.step(feeds) for feeds in missing)
+        if len(segment.dense) < len(segment.frames):
+            segment.dense.clear()
+            self._dense.reset()
+            for frame in segment.frames:
+                if begins(frame):
+                    self._dense.reset()
+                segment.dense.append(self._dense.step(frame))
         return segment.dense

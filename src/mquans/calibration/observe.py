@@ -1,8 +1,11 @@
-"""Stage 1: ranges and change curves of every tensor that reuse layers read, in one pass."""
+"""Stage 1: ranges and change curves of every tensor that reuse layers read, in one pass.
+
+Rows that are compared in time, those of sequences and of states, are looked at step by step.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +14,17 @@ import numpy.typing as npt
 from mquans.baselines.ort_engine import open_session
 from mquans.calibration.curves import RULES, CurveMeter, Curves
 from mquans.evaluate import Feeds
-from mquans.graph import Graph, Linear, Node
-from mquans.importers import to_onnx
-from mquans.plan import Rule
+from mquans.graph import Graph, Linear, Node, Recurrence
+from mquans.importers import state_value, to_onnx
+from mquans.plan import Feedback, Rule
+from mquans.sources import FirstFrame, begins
 
 Values = npt.NDArray[np.float32]
 Run = Callable[[Feeds], Mapping[str, Values]]
+
+MOST_STEPS = 48
+"""Steps of one frame that curves are taken of; of longer sequences a stretch, another in every
+frame."""
 
 
 @dataclass(slots=True)
@@ -47,7 +55,7 @@ class Observation:
     """What the frames told about every tensor that reuse layers read.
 
     Attributes:
-        ranges: by tensor.
+        ranges: by tensor, see `tensor_of`.
         curves: by tensor; empty if only ranges were asked for.
         frames: how many were seen.
     """
@@ -57,21 +65,50 @@ class Observation:
     frames: int
 
 
-def dense_run(graph: Graph, *, threads: int = 1) -> Run:
-    """A function from feeds to the inputs of all reuse layers, by value name, on onnxruntime."""
-    tensors = dict.fromkeys(node.inputs[0] for node in graph.reuse_layers())
-    computed = [value for value in tensors if value not in graph.inputs]
-    if not computed:
-        return lambda feeds: dict(feeds)
-    model = to_onnx(graph, outputs=computed).SerializeToString()
-    session = open_session(model, model_name=graph.name, threads=threads)
-    needed = {value.name for value in session.get_inputs()}
+def tensor_of(node: Node) -> str:
+    """What a reuse layer reads: its input, or the states that a recurrence multiplies."""
+    return state_value(node) if isinstance(node.op, Recurrence) else node.inputs[0]
 
-    def run(feeds: Feeds) -> dict[str, Values]:
-        used = {name: value for name, value in feeds.items() if name in needed}
-        return dict(feeds) | dict(zip(computed, session.run(computed, used), strict=True))
 
-    return run
+class DenseRun:
+    """From feeds to the tensors of all reuse layers, by name, on onnxruntime. States of the network
+    go on from frame to frame, and begin anew with every recording.
+
+    Args:
+        feedback: state inputs by the output that feeds them.
+    """
+
+    def __init__(
+        self, graph: Graph, feedback: Mapping[str, str] | None = None, *, threads: int = 1
+    ) -> None:
+        self._states = Feedback(feedback or {}, {name: graph.shape(name) for name in graph.inputs})
+        tensors = [tensor_of(node) for node in graph.reuse_layers()]
+        wanted = dict.fromkeys([*tensors, *(feedback or {}).values()])
+        self._computed = [value for value in wanted if value not in graph.inputs]
+        if self._computed:
+            model = to_onnx(graph, outputs=self._computed).SerializeToString()
+            self._session = open_session(model, model_name=graph.name, threads=threads)
+            self._needed = {value.name for value in self._session.get_inputs()}
+
+    def reset(self) -> None:
+        """Begin with states of zeros."""
+        self._states.reset()
+
+    def fill(self, feeds: Feeds) -> Feeds:
+        """The frame with its states, ready to be run next."""
+        if begins(feeds):
+            self.reset()
+            return FirstFrame(self._states.fill(feeds))
+        return self._states.fill(feeds)
+
+    def __call__(self, feeds: Feeds) -> Mapping[str, Values]:
+        filled = self.fill(feeds)
+        if not self._computed:
+            return filled
+        used = {name: value for name, value in filled.items() if name in self._needed}
+        found = dict(zip(self._computed, self._session.run(self._computed, used), strict=True))
+        self._states.keep(found)
+        return filled | found
 
 
 class Observer:
@@ -83,7 +120,7 @@ class Observer:
 
     def __init__(self, graph: Graph, *, rules: Sequence[Rule] = RULES) -> None:
         self._rules = rules
-        self._readers = {node.inputs[0]: node for node in graph.reuse_layers()}
+        self._readers = {tensor_of(node): node for node in reversed(list(graph.reuse_layers()))}
         self._ranges: dict[str, LayerRange] = {}
         self._meters: dict[str, CurveMeter] = {}
         self._frames = 0
@@ -93,15 +130,17 @@ class Observer:
         for index, feeds in enumerate(clip):
             self._frames += 1
             values = run(feeds)
+            first = index == 0 or begins(feeds)
             for name, node in self._readers.items():
-                self._look(name, by_neuron(node, values[name]), first=index == 0)
+                self._look(name, node, values[name], first=first)
 
     def result(self) -> Observation:
         """What was seen so far."""
         curves = {name: meter.result() for name, meter in self._meters.items()}
         return Observation(self._ranges, curves, self._frames)
 
-    def _look(self, name: str, x: Values, *, first: bool) -> None:
+    def _look(self, name: str, node: Node, value: Values, *, first: bool) -> None:
+        x = by_neuron(node, value)
         low, high = x.min(axis=1), x.max(axis=1)
         if name in self._ranges:
             self._ranges[name].include(low, high)
@@ -109,16 +148,41 @@ class Observer:
             self._ranges[name] = LayerRange(low, high)
         if not self._rules:
             return
-        if name not in self._meters:
-            self._meters[name] = CurveMeter(x, self._rules)
-        elif first:
-            self._meters[name].restart(x)
-        else:
-            self._meters[name].add(x)
+        for step in steps_of(node, value, self._frames):
+            if step is None:
+                first = True
+            elif name not in self._meters:
+                self._meters[name], first = CurveMeter(step, self._rules), False
+            elif first:
+                self._meters[name].restart(step)
+                first = False
+            else:
+                self._meters[name].add(step)
 
 
 def by_neuron(node: Node, value: Values) -> Values:
-    """A layer's input as [neurons, positions]."""
-    if isinstance(node.op, Linear):
+    """A layer's tensor as [neurons, positions]."""
+    if isinstance(node.op, Linear | Recurrence):
         return value.reshape(-1, value.shape[-1]).T
     return np.moveaxis(value, 1, 0).reshape(value.shape[1], -1)
+
+
+def steps_of(node: Node, value: Values, number: int) -> Iterator[Values | None]:
+    """A layer's tensor step by step in time, each [neurons, positions]; one step for layers whose
+    values are compared from frame to frame. None where what follows is no neighbour of what was
+    before: `MOST_STEPS` of a longer sequence are picked by the frame's number."""
+    match node.op:
+        case Recurrence(reverse=reverse):
+            sequence = value[::-1] if reverse else value
+        case Linear(lanes=lanes) if lanes:
+            sequence = value.reshape(-1, lanes, value.shape[-1])
+        case _:
+            yield by_neuron(node, value)
+            return
+    count = len(sequence)
+    if count > MOST_STEPS:
+        yield None
+        start = number * MOST_STEPS % (count - MOST_STEPS + 1)
+        sequence = sequence[start : start + MOST_STEPS]
+    for step in sequence:
+        yield step.T

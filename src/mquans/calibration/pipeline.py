@@ -10,12 +10,13 @@ from mquans.calibration.allocation import GRID_BITS, WeightBits, uniform_layers
 from mquans.calibration.budget import Goal, plan_within
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench
+from mquans.calibration.resolution import Format
 from mquans.calibration.result import BudgetError, CalibrationResult, Sweep
 from mquans.calibration.workspace import Selected, Workspace, observe
 from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
 from mquans.evaluate.metrics import AnyMetric, load_metric
-from mquans.plan import InputFormat, Plan, Rule
+from mquans.plan import Plan, Rule
 
 DEFAULT_BITS = 8
 
@@ -74,7 +75,10 @@ def calibrate_fully(
     skip: int = 0,
     stride: int = 1,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
-    input: InputFormat | Mapping[str, Any] | None = None,
+    constants: Mapping[str, float] | None = None,
+    feedback: Mapping[str, str] | None = None,
+    carry_state: bool = False,
+    input: Format | Mapping[str, Any] | None = None,
     threads: int = 1,
     track: Track = silent,
 ) -> CalibrationResult:
@@ -92,9 +96,15 @@ def calibrate_fully(
         labels: one per frame of the clip, before selection; of several clips a list for each.
         stress: also keep the budget on segments in which more happens (see `stress`).
         compare: further methods whose trade-offs are measured, for reports.
-        frames, skip, stride: which frames of every clip; by default 240 shared among all.
+        frames, skip, stride: which frames of every clip; by default 240 shared among all, of sound
+            and other small frames 2400.
         input_shapes: fixed shapes of inputs, for dynamic dimensions or to override.
-        input: how pictures are prepared, or fields of `InputFormat` over what is guessed.
+        constants: value of inputs that are the same in all frames, such as a sample rate.
+        feedback: state inputs by the output that feeds them in the next frame; {} for none. By
+            default guessed from names and shapes.
+        carry_state: recurrent layers without state inputs go on where the last frame ended.
+        input: how pictures or sound are prepared, or fields of `InputFormat` or `AudioFormat` over
+            what is guessed.
     """
     if bits is not None and max_loss is not None:
         raise MquansError("bits and max_loss exclude each other.", hint="Give one of the two.")
@@ -102,7 +112,10 @@ def calibrate_fully(
         raise MquansError(f"bits must be from 1 to {GRID_BITS}, not {bits}.")
     if max_loss is not None and not max_loss > 0:
         raise MquansError(f"the largest loss must be greater than 0, not {max_loss:g}.")
-    selected = Selected(frames, skip, stride, input_shapes, input, labels, threads, track)
+    selected = Selected(
+        frames, skip, stride, input_shapes, input, labels, threads, track,
+        constants, feedback, carry_state,
+    )  # fmt: skip
     loaded = load_metric(metric) if isinstance(metric, str) else metric
     if max_loss is not None:
         goal = Goal(
@@ -136,7 +149,13 @@ def sweep_observed(
 ) -> Sweep:
     """Measures several uniform bit widths, on clips that were observed with `HELD_OUT` of them kept
     for measuring; other arguments as `calibrate_fully`."""
-    bench = Bench(space.file, space.graph, metric=metric, threads=selected.threads)
+    bench = Bench(
+        space.file,
+        space.graph,
+        options=space.setup.options,
+        metric=metric,
+        threads=selected.threads,
+    )
     segments = space.late()
     plans, measured = {}, {}
     for bits in selected.track(candidates, "measuring", len(candidates)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,40 +14,52 @@ from mquans.calibration.inputs import (
     DEFAULT_FRAMES,
     LEAST_FRAMES,
     Clip,
-    InputSetup,
     Labelled,
+    Shape,
     Spec,
     as_specs,
+    factor_of,
     read_clip,
-    resolve_inputs,
 )
 from mquans.calibration.measure import Segment
-from mquans.calibration.observe import Observation, Observer, dense_run
+from mquans.calibration.observe import DenseRun, Observation, Observer
+from mquans.calibration.resolution import Format, InputSetup, check_one_fed, resolve_inputs
+from mquans.calibration.unrolling import time_steps, window
 from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
 from mquans.graph import Graph
-from mquans.importers import ModelFile, import_model, read_model
-from mquans.plan import InputFormat, LayerPlan, Plan, Provenance, Rule
+from mquans.importers import (
+    ModelFile,
+    guess_feedback,
+    import_model,
+    read_model,
+    whole_feedback,
+)
+from mquans.plan import AudioFormat, InputFormat, LayerPlan, Plan, Provenance, Rule
 from mquans.sources import open_source
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """Which frames of every clip, how they are prepared, and with which threads."""
+    """Which frames of every clip, how they are prepared and fed, and with which threads."""
 
     frames: int | None = None
     skip: int = 0
     stride: int = 1
     input_shapes: Mapping[str, Sequence[int]] | None = None
-    input: InputFormat | Mapping[str, Any] | None = None
+    input: Format | Mapping[str, Any] | None = None
     labels: Sequence[Any] | None = None
     threads: int = 1
     track: Track = silent
+    constants: Mapping[str, float] | None = None
+    feedback: Mapping[str, str] | None = None
+    carry_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A network and its clips, observed."""
+    """A network and its clips, observed. The setup's options have the shapes of all inputs of the
+    graph, and its whole feedback."""
 
     file: ModelFile
     graph: Graph
@@ -61,11 +73,16 @@ class Workspace:
             made_by = version("mquans")
         except PackageNotFoundError:
             made_by = "not installed"
+        format = self.setup.format
         return Plan(
             model=self.file.name,
             model_sha256=self.file.sha256,
             input_shapes={name: self.graph.shape(name) for name in self.graph.inputs},
-            input=self.setup.format,
+            constants=dict(self.setup.options.constants),
+            feedback=dict(self.feedback),
+            carry_state=self.setup.options.carry_state,
+            input=format if isinstance(format, InputFormat) else None,
+            audio=format if isinstance(format, AudioFormat) else None,
             rule=rule,
             grid_bits=GRID_BITS,
             layers=layers,
@@ -86,8 +103,21 @@ class Workspace:
         return segments
 
     @property
+    def feedback(self) -> Mapping[str, str]:
+        """State inputs by the output that feeds them."""
+        return self.setup.options.feedback
+
+    def distant(self, clip: Clip) -> list[list[Labelled]]:
+        """Parts of a clip from far apart, each of consecutive frames, without their states."""
+        length = window(self.graph, self.feedback)
+        bare = [
+            ({name: feeds[name] for name in self.setup.fed}, label) for feeds, label in clip.sample
+        ]
+        return [bare[start : start + length] for start in range(0, len(bare), length)]
+
+    @property
     def sample(self) -> list[Labelled]:
-        """Frames of all clips, spread evenly, of those that ranges were taken from."""
+        """Frames of all clips of those that ranges were taken from, see `Clip.sample`."""
         return [item for clip in self.clips for item in clip.sample]
 
 
@@ -117,13 +147,13 @@ def observe(
     """
     file = read_model(model)
     specs = as_specs(source)
-    setup = resolve_inputs(file, specs[0], input_shapes=selected.input_shapes, input=selected.input)
-    graph = import_model(file, input_shapes=setup.shapes)
+    graph, setup = open_network(file, specs[0], selected)
+    feedback = setup.options.feedback
     labels = _labels_by_clip(selected.labels, len(specs))
     observer = Observer(graph, rules=rules)
-    run = dense_run(graph, threads=selected.threads)
-    shapes = {name: graph.shape(name) for name in graph.inputs}
-    count = selected.frames or max(least, DEFAULT_FRAMES // len(specs))
+    run = DenseRun(graph, feedback, threads=selected.threads)
+    shapes = {name: graph.shape(name) for name in setup.fed}
+    count = selected.frames or max(least, _default_frames(graph, shapes) // len(specs))
     clips = []
     for spec, own in zip(specs, labels, strict=True):
         with open_source(
@@ -135,12 +165,15 @@ def observe(
             stride=selected.stride,
         ) as opened:
             clip = Clip(opened.name)
+            run.reset()
             frames = read_clip(
                 clip,
                 opened,
                 shapes,
                 late=late,
                 least=least,
+                run=window(graph, feedback),
+                fill=run.fill,
                 labels=own,
                 number=lambda index: selected.skip + index * selected.stride,
                 expected=count,
@@ -149,6 +182,46 @@ def observe(
             observer.add(frames, run)
         clips.append(clip)
     return Workspace(file, graph, setup, clips, observer.result())
+
+
+def open_network(
+    file: ModelFile, spec: Spec | None, selected: Selected
+) -> tuple[Graph, InputSetup]:
+    """The network as it is fed from a clip, imported, with all its states known.
+
+    Raises:
+        ModelError, SourceError: as `observe`.
+    """
+    setup = resolve_inputs(
+        file,
+        spec,
+        input_shapes=selected.input_shapes,
+        constants=selected.constants,
+        feedback=selected.feedback,
+        carry_state=selected.carry_state,
+        input=selected.input,
+    )
+    graph = import_model(file, setup.options)
+    feedback = whole_feedback(file, setup.options)
+    others = [name for name in graph.inputs if name not in (*setup.fed, *feedback)]
+    if selected.feedback is None and others:
+        guessed = guess_feedback(graph)
+        feedback |= {name: guessed[name] for name in others if name in guessed}
+    options = replace(
+        setup.options,
+        input_shapes={name: graph.shape(name) for name in graph.inputs},
+        feedback=feedback,
+    )
+    fed = tuple(name for name in graph.inputs if name not in feedback)
+    if setup.format is not None:
+        check_one_fed(fed)
+    return graph, replace(setup, options=options, fed=fed)
+
+
+def _default_frames(graph: Graph, shapes: Mapping[str, Shape]) -> int:
+    """See `DEFAULT_FRAMES`."""
+    total = factor_of(shapes) * DEFAULT_FRAMES
+    return max(total // time_steps(graph), total // 10)
 
 
 def _labels_by_clip(labels: Sequence[Any] | None, clips: int) -> list[Sequence[Any] | None]:

@@ -40,7 +40,6 @@ def open_guard(
     from mquans.baselines import open_engine
     from mquans.evaluate import Guard, load_metric
 
-    shapes = {name: session.graph.shape(name) for name in session.graph.inputs}
-    dense = open_engine("ort-fp32", model, input_shapes=shapes, threads=session.threads)
+    dense = open_engine("ort-fp32", model, session.plan.options, threads=session.threads)
     chosen = None if metric is None else load_metric(metric)
     return Guard(session, budget=max_loss, every=every, metric=chosen, dense=dense.step)

@@ -80,7 +80,10 @@ class LayoutName(StrEnum):
     nhwc = "nhwc"
 
 
-_SOURCE = "Video file, rtsp:// URL, camera index, folder or glob of images, .npy or .npz."
+_SOURCE = (
+    "Video file, rtsp:// URL, camera index, sound file, mic:, folder or glob of images or sound "
+    "files, .npy or .npz."
+)
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The network, an ONNX file.")]
 PlanFile = Annotated[Path, typer.Option("--plan", help="The plan made by mquans calibrate.")]
@@ -149,7 +152,7 @@ Layout = Annotated[
 Scale = Annotated[
     str | None,
     typer.Option(
-        help="In (pixel * scale - mean) / std; a number or a fraction such as 1/255 (default 1).",
+        help="In (value * scale - mean) / std; a number or a fraction such as 1/255 (default 1).",
         rich_help_panel=PREPARATION,
     ),
 ]
@@ -196,7 +199,12 @@ def methods(text: str | None) -> tuple[str, ...]:
     """Names of a comma-separated list, or all of them."""
     if text == "all":
         return tuple(method.value for method in MethodName)
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    return listed(text or "")
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Names of a comma-separated list."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def read_labels(paths: list[str] | None, sources: int) -> list[Any] | None:

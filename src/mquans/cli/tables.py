@@ -11,6 +11,8 @@ from rich.text import Text
 from mquans.cli.terminal import show, write
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import RenderableType
 
     from mquans.calibration import CalibrationResult, Inspection, Measured
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
         RunSummary,
         Verification,
     )
+    from mquans.plan import Plan
+    from mquans.simulate import Row
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -164,9 +168,26 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
             f"These clips are too quiet to trust the loss: outputs frozen at the first frame would "
             f"lose only {result.frozen_loss:.4f}. Add a livelier one."
         )
+    if fed := _fed(result.plan):
+        show(facts(fed))
     if written is not None:
         how = f"method {result.method}" if result.bits is None else f"{result.bits} bits"
         show(Text(f"Wrote {written}: {how}, rule {result.plan.rule}."))
+
+
+def _fed(plan: Plan) -> dict[str, str]:
+    """What was guessed, or asked for, about inputs that are no ready frames."""
+    rows = {}
+    if (audio := plan.audio) is not None:
+        rows["sound"] = (
+            f"{audio.features}, windows of {audio.window} samples every {audio.hop} at "
+            f"{audio.rate} Hz, as {audio.name!r} {list(audio.shape)}"
+        )
+    if plan.constants:
+        rows["constants"] = ", ".join(f"{name} = {x:g}" for name, x in plan.constants.items())
+    if plan.feedback:
+        rows["states"] = ", ".join(f"{name} from {out}" for name, out in plan.feedback.items())
+    return rows
 
 
 def _calibration_cells(measured: Measured) -> tuple[str, ...]:
@@ -224,6 +245,17 @@ def show_comparison(result: Comparison) -> None:
     show(*comparison_parts(result))
 
 
+def show_energy(spent: Mapping[str, float] | str) -> None:
+    """`mquans compare --energy`."""
+    if isinstance(spent, str):
+        show("", f"Energy: {spent}.")
+        return
+    made = table("engine", "energy per frame")
+    for name, joules in spent.items():
+        made.add_row(name, f"{1e3 * joules:.3f} mJ")
+    show("", made)
+
+
 def comparison_parts(result: Comparison) -> list[RenderableType]:
     """Tables on speed, work and agreement."""
     speed = table("engine", "median", "p95", "mquans is", "loss (p95)", "rel_sq", "argmax")
@@ -264,6 +296,30 @@ def show_verification(result: Verification) -> None:
         show(Text(f"Not exact: {result.first_violation}.", style="red"))
     if result.refused:
         show(f"{result.refused} frames with NaN or infinite values were refused.")
+
+
+def show_simulation(rows: Sequence[Row]) -> None:
+    """`mquans simulate`."""
+    made = table(
+        "accelerator", "scheme", "similarity", "reuse", "loss (p95)", "cycles", "speed", "energy",
+        "saved",
+    )  # fmt: skip
+    for row in rows:
+        found = row.as_dict()
+        agreement = found["agreement"]
+        made.add_row(
+            row.accelerator,
+            row.scheme,
+            percent(found["similarity"]),
+            percent(found["computation_reuse"]),
+            "" if agreement is None else f"{agreement['loss_p95']:.4f}",
+            f"{found['cycles']:.0f}",
+            f"{found['speedup']:.2f}x",
+            f"{found['energy_pj'] / 1e6:.2f} uJ",
+            percent(found["energy_saved"]),
+        )
+    frames = rows[0].simulation.frames
+    show(made, "", f"Simulated, means of {frames} frames; speed and savings are against dense.")
 
 
 def show_demo(result: DemoResult) -> None:

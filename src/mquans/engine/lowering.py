@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,29 @@ import numpy.typing as npt
 
 from mquans import _native
 from mquans.engine import layout
-from mquans.engine.geometry import layer_grids
+from mquans.engine.geometry import Grid, layer_grids
 from mquans.engine.layout import Dims, Placed
 from mquans.engine.operators import activation_code, add_operator
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
+from mquans.engine.recurrence import FORWARD, NO_TIME, add_recurrence
 from mquans.errors import ModelError, UnsupportedOperatorError
-from mquans.graph import Conv, ConvTranspose, Graph, Island, Linear, Node, Transpose
+from mquans.graph import (
+    Conv,
+    ConvTranspose,
+    Graph,
+    Island,
+    Linear,
+    Node,
+    Recurrence,
+    Transpose,
+    Unary,
+)
 from mquans.plan import LayerPlan, Plan
 
 MAX_INPUTS = 2**16 - 1
 """Of one group of a reuse layer: change lists count and name them in 16 bits."""
+
+Weight = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -65,7 +79,7 @@ class Lowering:
     program: Any
     placed: dict[str, Placed] = field(default_factory=dict)
     reordered: dict[tuple[str, Dims], Placed] = field(default_factory=dict)
-    quantized: dict[tuple[int, int, bytes, bytes], int] = field(default_factory=dict)
+    quantized: dict[tuple[int, int, int, bytes, bytes], int] = field(default_factory=dict)
     sliced: set[int] = field(default_factory=set)
     # Concatenations that were not made since only gathers read them: their parts.
     joined: dict[str, list[Placed]] = field(default_factory=dict)
@@ -149,51 +163,83 @@ class Lowering:
         if isinstance(op, Linear):
             order = layout.identity(len(shape))
             groups = 1
-            rows_cols = _pointwise_grids(shape)
+            grids = _pointwise_grids((1, op.lanes, 1) if op.lanes else shape)
             weight = weight.T
         else:
             order = layout.channels_last(len(shape))
             groups = op.groups
-            rows_cols = layer_grids(op, shape, out_shape)
+            grids = layer_grids(op, shape, out_shape)
             if isinstance(op, ConvTranspose):
                 weight = _transposed_weight(weight, groups)
-        x = self.in_order(node.inputs[0], order)
         inputs, outputs = self.graph.neurons(node), weight.shape[0]
-        has_bias = len(node.inputs) > 2 and node.inputs[2] != ""
-        bias = self.graph.constants[node.inputs[2]] if has_bias else np.zeros(outputs)
-        if not np.isfinite(weight).all() or not np.isfinite(bias).all():
-            raise ModelError("the layer has weights that are NaN or infinite.", where=node.name)
-        if inputs // groups > MAX_INPUTS:
-            raise UnsupportedOperatorError(
-                f"the layer has {inputs // groups} inputs; the engine's change lists hold at most "
-                f"{MAX_INPUTS}.",
-                where=node.name,
-            )
+        bias = node.inputs[2] if len(node.inputs) > 2 else ""
         depthwise = groups > 1 and groups == inputs == outputs
-        quantized = self._quantized(x, layer, inputs, 1 if depthwise else groups)
+        x = self.in_order(node.inputs[0], order)
+        lanes = op.lanes if isinstance(op, Linear) else 0
+        if lanes:
+            x = self.reread(node.inputs[0], x, order, _time_steps(shape, lanes))
+            y = Placed(self.program.add_tensor(*_time_steps(out_shape, lanes)), order, out_shape)
+        else:
+            y = self.new(node.outputs[0], order, stored=not self._passed_on(node))
+        quantized = self.quantize(
+            x, layer, inputs, 1 if depthwise else groups, time=FORWARD if lanes else NO_TIME
+        )
+        self.layers[node.name] = self.add_layer(
+            node.name, layer, quantized, y.tensor, weight, bias, grids,
+            groups=groups, depthwise=depthwise, activation=op.activation,
+        )  # fmt: skip
+        if lanes:
+            steps = Placed(y.tensor, order, _time_steps(out_shape, lanes))
+            self.placed[node.outputs[0]] = self.reread(node.outputs[0], steps, order, out_shape)
+
+    def add_layer(
+        self, name: str, layer: LayerPlan, quantized: int, y: int, weight: Weight, bias: str,
+        grids: tuple[Grid, Grid], *, groups: int = 1, depthwise: bool = False,
+        activation: Unary | None = None, driven: bool = False,
+    ) -> int:  # fmt: skip
+        """The native layer over a quantized tensor: integer weights and what follows them.
+
+        Args:
+            weight: [outputs, inputs of a group, kernel...].
+            bias: a constant of the graph, or "" for none.
+            driven: a recurrence runs it.
+        """
+        constant = self.graph.constants[bias] if bias else np.zeros(weight.shape[0])
+        if not np.isfinite(weight).all() or not np.isfinite(constant).all():
+            raise ModelError("the layer has weights that are NaN or infinite.", where=name)
+        inputs = weight.shape[1]
+        if inputs > MAX_INPUTS:
+            raise UnsupportedOperatorError(
+                f"the layer has {inputs} inputs; the engine's change lists hold at most "
+                f"{MAX_INPUTS}.",
+                where=name,
+            )
         # A grid unit of neuron c is worth delta[c]: the integer weights carry it.
-        delta = deltas(layer, inputs).reshape(groups, 1, inputs // groups, *[1] * (weight.ndim - 2))
+        delta = deltas(layer, inputs * groups).reshape(groups, 1, inputs, *[1] * (weight.ndim - 2))
         weight = (weight.reshape(groups, -1, *weight.shape[1:]) * delta).reshape(weight.shape)
         integers = quantize_weights(weight, bits=layer.weight_bits, grid_bits=self.plan.grid_bits)
-        kind, a, b = activation_code(op.activation)
-        (rows, cols) = rows_cols
-        self.layers[node.name] = self.program.add_layer(
-            name=node.name,
-            input=quantized,
-            y=self.new(node.outputs[0], order, stored=not self._passed_on(node)).tensor,
-            groups=groups,
-            depthwise=depthwise,
-            row_grid=rows.reshape(-1),
-            row_taps=rows.shape[1],
-            col_grid=cols.reshape(-1),
-            col_taps=cols.shape[1],
-            weights=np.ascontiguousarray(integers.values).reshape(-1),
-            weight_bits=layer.weight_bits,
-            scale=np.ascontiguousarray(integers.scale, np.float32),
-            bias=np.ascontiguousarray(bias, np.float32).reshape(-1),
-            activation=kind,
-            a=a,
-            b=b,
+        kind, a, b = activation_code(activation)
+        rows, cols = grids
+        return int(
+            self.program.add_layer(
+                name=name,
+                input=quantized,
+                y=y,
+                groups=groups,
+                depthwise=depthwise,
+                row_grid=rows.reshape(-1),
+                row_taps=rows.shape[1],
+                col_grid=cols.reshape(-1),
+                col_taps=cols.shape[1],
+                weights=np.ascontiguousarray(integers.values).reshape(-1),
+                weight_bits=layer.weight_bits,
+                scale=np.ascontiguousarray(integers.scale, np.float32),
+                bias=np.ascontiguousarray(constant, np.float32).reshape(-1),
+                activation=kind,
+                a=a,
+                b=b,
+                driven=driven,
+            )
         )
 
     def _passed_on(self, node: Node) -> bool:
@@ -203,13 +249,19 @@ class Lowering:
         linear = isinstance(node.op, Linear)
         readers = self.graph.consumers().get(value, [])
         return value not in self.graph.outputs and all(
-            reader.is_reuse and isinstance(reader.op, Linear) == linear for reader in readers
+            isinstance(reader.op, Conv | ConvTranspose | Linear)
+            and isinstance(reader.op, Linear) == linear
+            and not (isinstance(reader.op, Linear) and reader.op.lanes)
+            for reader in readers
         )
 
-    def _quantized(self, x: Placed, layer: LayerPlan, neurons: int, groups: int) -> int:
-        """Layers that read the same tensor with the same precision share one held copy."""
+    def quantize(
+        self, x: Placed, layer: LayerPlan, neurons: int, groups: int = 1, *, time: int = NO_TIME,
+        driven: bool = False,
+    ) -> int:  # fmt: skip
+        """A tensor on the grid. Layers that read the same one with the same precision share it."""
         step, delta = steps(layer, self.plan.grid_bits, neurons), deltas(layer, neurons)
-        key = (x.tensor, groups, delta.tobytes(), step.tobytes())
+        key = (x.tensor, groups, time, delta.tobytes(), step.tobytes())
         if key not in self.quantized:
             tables = rule_tables(self.plan.rule, step)
             self.quantized[key] = self.program.add_quantized(
@@ -220,6 +272,8 @@ class Lowering:
                 offset=tables.offset,
                 mask=tables.mask,
                 threshold=tables.threshold,
+                order=time,
+                driven=driven,
             )
         return self.quantized[key]
 
@@ -252,7 +306,12 @@ class Lowering:
         return placed.tensor, np.asarray(offsets, np.int64), x_step, c_step
 
 
-def _pointwise_grids(shape: Dims) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _time_steps(shape: Dims, lanes: int) -> Dims:
+    """(time steps, lanes, features) of rows that follow each other in time."""
+    return prod(shape[:-1]) // lanes, lanes, shape[-1]
+
+
+def _pointwise_grids(shape: Dims) -> tuple[Grid, Grid]:
     rows, width, _ = layout.pixels(shape)
     return (
         np.arange(rows, dtype=np.int32)[:, None],
@@ -296,7 +355,9 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
         inputs[value] = lowering.new(value, _input_order(graph, value)).tensor
         program.add_input(*lowering.port(value))
     for node in graph.nodes:
-        if node.is_reuse:
+        if isinstance(node.op, Recurrence):
+            add_recurrence(lowering, node, node.op)
+        elif node.is_reuse:
             lowering.reuse_layer(node)
         elif isinstance(node.op, Island):
             lowering.island(node)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.engine.oracle_functions import BINARY, REDUCE, unary
+from mquans.engine.oracle_recurrence import recurrence
 from mquans.errors import FrameError
 from mquans.graph import (
     Binary,
@@ -30,6 +31,7 @@ from mquans.graph import (
     Node,
     Pad,
     Pool,
+    Recurrence,
     Reduce,
     Reshape,
     Resize,
@@ -99,6 +101,10 @@ class FloatOracle:
             return self._island(node, inputs)
         # Infinities and NaN are answers here, not accidents.
         with np.errstate(all="ignore"):
+            if isinstance(node.op, Recurrence):
+                present = dict(zip([value for value in node.inputs if value], inputs, strict=True))
+                slots = [present.get(value) for value in node.inputs]
+                return recurrence(node.op, *slots)
             return [np.asarray(_evaluate(node, inputs), self.dtype)]
 
     def _cast(self, array: Array) -> Array:

@@ -6,7 +6,7 @@ import copy
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -92,7 +92,7 @@ class Session:
         self.threads = threads
         self._mode: Mode = mode
         self.model_sha256 = file.sha256
-        self.graph = import_model(file, input_shapes=plan.input_shapes)
+        self.graph = import_model(file, plan.options)
         self._islands: dict[str, Any] = {}
         self._adopt(plan)
 
@@ -106,6 +106,10 @@ class Session:
         self.step_labels: list[str] = _unique(program.steps)
         self.layer_macs: list[int] = program.layer_macs
         self.layer_inputs: list[int] = program.layer_inputs
+        # What a frame brings: all inputs but the states.
+        self._fed = tuple(name for name in self.graph.inputs if name not in plan.feedback)
+        self._fed_names = frozenset(self._fed)
+        self._output_shapes = [(name, self.graph.shape(name)) for name in self.lowered.outputs]
         self._default: Stream | None = None
         self._lock = threading.Lock()
 
@@ -119,6 +123,19 @@ class Session:
         other = copy.copy(self)
         other._adopt(plan)
         return other
+
+    def exposing(self, values: Sequence[str]) -> Session:
+        """The same network and plan; steps also return these values of the graph, by name."""
+        more = [name for name in values if name not in self.graph.outputs]
+        other = copy.copy(self)
+        other.graph = replace(self.graph, outputs=(*self.graph.outputs, *more))
+        other._adopt(self.plan)
+        return other
+
+    @property
+    def frame_inputs(self) -> tuple[str, ...]:
+        """Inputs that a frame brings: all but the states that the plan feeds back."""
+        return self._fed
 
     @property
     def weights_bytes(self) -> int:
@@ -186,27 +203,40 @@ class Session:
         """Where the session runs, as onnxruntime lists it."""
         return ["CPUExecutionProvider"]
 
-    def frame_arrays(self, frame: Frame) -> list[npt.NDArray[np.float32]]:
-        """A frame as the native code takes it: contiguous float32 arrays, in the inputs' order.
+    def frame_arrays(self, frame: Frame) -> dict[str, npt.NDArray[np.float32]]:
+        """A frame by input name, as the native code takes it: contiguous float32 arrays.
+
+        States that the plan feeds back may be missing; constants of the plan may be there.
 
         Raises:
             FrameError: an input is missing, unknown, or has the wrong shape or dtype.
         """
-        names = self.graph.inputs
-        if not isinstance(frame, Mapping):
-            if len(names) != 1:
-                raise FrameError(f"the network has {len(names)} inputs: pass arrays by name.")
-            frame = {names[0]: frame}
-        missing = [name for name in names if name not in frame]
-        unknown = [name for name in frame if name not in names]
+        if isinstance(frame, np.ndarray) or not isinstance(frame, Mapping):
+            if len(self._fed) != 1:
+                raise FrameError(f"the network has {len(self._fed)} inputs: pass arrays by name.")
+            return {self._fed[0]: self._checked(self._fed[0], frame)}
+        if frame.keys() != self._fed_names:
+            frame = self._without_constants(frame)
+        return {name: self._checked(name, value) for name, value in frame.items()}
+
+    def _without_constants(self, frame: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The inputs of a frame that are fed, after a check of the names."""
+        for name, constant in self.plan.constants.items():
+            if name in frame and np.any(frame[name] != constant):
+                raise FrameError(
+                    f"the plan was made for {constant:g} only.", where=f"input {name!r}"
+                )
+        given = {name: frame[name] for name in frame if name not in self.plan.constants}
+        missing = [name for name in self._fed if name not in given]
+        unknown = [name for name in given if name not in self.graph.inputs]
         if missing or unknown:
             raise FrameError(
                 f"no value for input {missing[0]!r}." if missing else f"no input {unknown[0]!r}.",
-                hint=f"The network's inputs are: {', '.join(names)}.",
+                hint=f"The network's inputs are: {', '.join(self.graph.inputs)}.",
             )
-        return [self._checked(name, frame[name]) for name in names]
+        return given
 
-    def _checked(self, name: str, value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _checked(self, name: str, value: Any) -> npt.NDArray[np.float32]:
         expected = self.graph.shape(name)
         try:
             array = np.asarray(value)
@@ -226,8 +256,7 @@ class Session:
 
     def empty_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """Uninitialised arrays for the outputs that the native program computes, by name."""
-        names = self.lowered.outputs
-        return {name: np.empty(self.graph.shape(name), np.float32) for name in names}
+        return {name: np.empty(shape, np.float32) for name, shape in self._output_shapes}
 
     def run_island(
         self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from mquans.engine.state import SavedState, decode
 from mquans.engine.stats import LayerStats, StreamStats, layer_mode
 from mquans.errors import FrameError, MquansError, StateError
 from mquans.files import atomic_write, read_limited
+from mquans.plan import Feedback
 
 if TYPE_CHECKING:
     from mquans.engine.session import Session
@@ -54,6 +56,7 @@ class Stream:
         self._session = session
         self._native = _native.Stream(session.lowered.program) if native is None else native
         self._frames = frames
+        self._feedback = Feedback(session.plan.feedback, session.plan.input_shapes)
         # What islands made that the engine has no tensor for, by value name.
         self._outside: dict[str, npt.NDArray[Any]] = {}
         # Nanoseconds of every program step in the last frame, while profiling.
@@ -84,7 +87,8 @@ class Stream:
         """Brings the stream up to date with a frame and returns the network's outputs.
 
         Args:
-            frame: float32 array of the input's shape, or arrays by input name.
+            frame: float32 array of the input's shape, or arrays by input name. States that the plan
+                feeds back may be left out: they go on from the last frame, first from zeros.
             snap: end all staleness: held values take the grid values everywhere, as on the first
                 frame. Costs one dense frame.
 
@@ -94,7 +98,8 @@ class Stream:
         Raises:
             FrameError: wrong shape or dtype, NaN or infinity; the stream is as it was.
         """
-        arrays = self._session.frame_arrays(frame)
+        fed = self._feedback.fill(self._session.frame_arrays(frame))
+        arrays = [fed[name] for name in self._session.graph.inputs]
         snap = snap or self._frames == 0
         with self._lock:
             native = self._open()
@@ -115,6 +120,7 @@ class Stream:
                     hint="The stream is unchanged; pass the next frame.",
                 )
             self._frames += 1
+            self._feedback.keep(outputs)
             self._frame_ns = before and [
                 now - then for now, then in zip(native.step_ns, before, strict=True)
             ]
@@ -140,6 +146,7 @@ class Stream:
         """Forgets everything; the next frame is a first frame."""
         with self._lock:
             self._open().reset()
+            self._feedback.reset()
             self._frames = 0
 
     def clone(self) -> Stream:
@@ -147,6 +154,7 @@ class Stream:
         with self._lock:
             other = Stream(self._session, self._open().clone(), self._frames)
             other._outside = dict(self._outside)
+            other._feedback = copy(self._feedback)
             return other
 
     def save(self, path: str | Path | None = None) -> bytes:
@@ -198,6 +206,7 @@ class Stream:
             ):
                 raise StateError("the saved stream does not fit this session's network.")
             native.reset()
+            self._feedback.reset()
             self._frames = saved.frames
             if not saved.frames:
                 return
@@ -205,6 +214,7 @@ class Stream:
             for name, value in saved.inputs.items():
                 native.write(session.input_tensors[name], value)
             self._run(snap=True, keep_held=True)
+            self._feedback.keep(self.outputs())
 
     @property
     def stats(self) -> StreamStats:
@@ -238,6 +248,10 @@ class Stream:
         """Changed inputs per pixel of a layer's input in the last frame: [rows, width]."""
         counts = self._open().layer_changes(self._layer(layer))
         return np.asarray(counts.sum(axis=2), np.uint16)
+
+    def held(self, layer: str) -> npt.NDArray[np.int16]:
+        """A copy of the held values of a layer, in grid units: [rows, width, C]."""
+        return np.asarray(self._open().layer_held(self._layer(layer)))
 
     def layer_state(self, layer: str) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
         """(held values [rows, width, C], accumulators [rows, width, O]) of a layer."""

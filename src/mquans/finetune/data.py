@@ -15,7 +15,7 @@ from mquans.evaluate import feeds_of, finite
 from mquans.evaluate.agreement import FLOOR, channel_axis
 from mquans.finetune.network import Network
 from mquans.graph import Graph
-from mquans.plan import InputFormat
+from mquans.plan import AudioFormat, InputFormat
 from mquans.sources import open_source
 
 Tensor = Any
@@ -27,7 +27,7 @@ network's outputs by name) -> scalar torch.Tensor."""
 def read_frames(
     graph: Graph,
     source: str | Path | Iterable[Any],
-    format: InputFormat | None,
+    format: InputFormat | AudioFormat | None,
     frames: int | None,
 ) -> dict[str, Tensor]:
     """All frames of a source as one tensor per input, [frames, ...].

@@ -96,10 +96,10 @@ def finetune(
     """
     file = read_model(model)
     plan = plan if isinstance(plan, Plan) else read_plan(plan)
-    graph = import_model(file, input_shapes=plan.input_shapes)
+    graph = import_model(file, plan.options)
     check_plan(plan, graph, model_sha256=file.sha256)
     _check_settings(epochs=epochs, sequence=sequence, batch=batch, learning_rate=learning_rate)
-    feeds = read_frames(graph, source, plan.input, frames)
+    feeds = read_frames(graph, source, plan.preparation, frames)
     count = len(next(iter(feeds.values())))
     if count < sequence:
         raise MquansError(

@@ -115,6 +115,17 @@ class Call:
         self._translation.emit(f"{self._name}/{label}", op, inputs, output)
         return output
 
+    def emit_all(self, label: str, op: Operator, *inputs: str, outputs: int) -> tuple[str, ...]:
+        """Emit an intermediate node of several outputs; returns the names of its values.
+
+        Args:
+            label: "" names the node like the ONNX node itself.
+        """
+        name = f"{self._name}/{label}".rstrip("/")
+        values = [self._translation.new_value(f"{name}/{index}") for index in range(outputs)]
+        self._translation.emit(name, op, inputs, *values)
+        return tuple(values)
+
     def finish(self, op: Operator, *inputs: str, output: int = 0) -> None:
         """Emit the node that computes an output of the ONNX node."""
         name = self._name if output == 0 else f"{self._name}/{output}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from mquans.graph import (
     Node,
     Pad,
     Pool,
+    Recurrence,
     Reduce,
     Reshape,
     Resize,
@@ -33,6 +35,7 @@ from mquans.graph import (
     Unary,
     free_name,
 )
+from mquans.importers.recurrence_writer import RecurrenceWriter, absorbed_products
 from mquans.importers.scopes import rename
 
 UNARY = {
@@ -71,18 +74,26 @@ class NodeWriter:
     """Collects ONNX nodes and initializers.
 
     Attributes:
+        wanted: values that are to be returned.
         nodes: written so far, in order.
         initializers: constants and attributes that newer opsets take as inputs.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, wanted: Iterable[str] = ()) -> None:
+        self.wanted = frozenset(wanted)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, npt.NDArray[np.generic]] = {}
         self._graph = graph
-        self._names = set(graph.types)
+        self._names = set(graph.types) | self.wanted
+        self._absorbed = absorbed_products(graph, self.wanted)
 
     def write(self, node: Node) -> None:
         """Write a node that is not an island."""
+        if node.outputs[0] in self._absorbed:
+            return
+        if isinstance(node.op, Recurrence):
+            RecurrenceWriter(self, self._graph, node, self._absorbed.get(node.inputs[0])).write()
+            return
         for value in node.inputs:
             if value in self._graph.constants:
                 self.initializers[value] = self._graph.constants[value]
@@ -91,19 +102,19 @@ class NodeWriter:
             case Conv() | ConvTranspose() | Linear():
                 self._layer(node)
             case Unary():
-                self._unary(node.op, x, y)
+                self.unary(node.op, x, y)
             case Pool():
                 self._pool(node.op, x, y)
             case Resize():
                 self._resize(node.op, x, y)
             case LayerNorm(axis, epsilon):
-                self._node("LayerNormalization", node.inputs, y, axis=axis, epsilon=epsilon)
+                self.add("LayerNormalization", node.inputs, y, axis=axis, epsilon=epsilon)
             case Binary(kind):
-                self._node(BINARY[kind], node.inputs, y)
+                self.add(BINARY[kind], node.inputs, y)
             case MatMul():
-                self._node("MatMul", node.inputs, y)
+                self.add("MatMul", node.inputs, y)
             case Concat(axis):
-                self._node("Concat", node.inputs, y, axis=axis)
+                self.add("Concat", node.inputs, y, axis=axis)
             case _:
                 self._data_movement(node.op, x, y)
 
@@ -115,39 +126,44 @@ class NodeWriter:
         inner += [value for proto in model.graph.node for value in proto.output if value]
         for name in inner:
             if name not in names:
-                names[name] = self._new(f"{node.name}/{name}")
+                names[name] = self.new(f"{node.name}/{name}")
         for tensor in model.graph.initializer:
             self.initializers[names[tensor.name]] = numpy_helper.to_array(tensor)
         for proto in model.graph.node:
             rename(proto, names)
             self.nodes.append(proto)
 
-    def _node(self, kind: str, inputs: tuple[str, ...], output: str, **attributes: Any) -> None:
-        node = onnx.helper.make_node(kind, list(inputs), [output], name=output, **attributes)
+    def add(self, kind: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> None:
+        """Append an ONNX node, named like its first output."""
+        node = onnx.helper.make_node(
+            kind, list(inputs), list(outputs), name=outputs[0], **attributes
+        )
         self.nodes.append(node)
 
-    def _new(self, name: str) -> str:
+    def new(self, name: str) -> str:
+        """Reserve a value name that is not taken."""
         name = free_name(name, self._names)
         self._names.add(name)
         return name
 
     def _ints(self, name: str, values: tuple[int, ...]) -> str:
-        return self._initializer(name, np.array(values, np.int64))
+        return self.initializer(name, np.array(values, np.int64))
 
-    def _initializer(self, name: str, array: npt.NDArray[np.generic]) -> str:
-        name = self._new(name)
+    def initializer(self, name: str, array: npt.NDArray[np.generic]) -> str:
+        """Store an array under a name like the given one; returns that name."""
+        name = self.new(name)
         self.initializers[name] = array
         return name
 
     def _layer(self, node: Node) -> None:
         op, y = node.op, node.outputs[0]
         assert isinstance(op, Conv | ConvTranspose | Linear)
-        linear = y if op.activation is None else self._new(f"{y}/linear")
+        linear = y if op.activation is None else self.new(f"{y}/linear")
         if isinstance(op, Linear):
-            product = linear if len(node.inputs) < 3 else self._new(f"{y}/product")
-            self._node("MatMul", node.inputs[:2], product)
+            product = linear if len(node.inputs) < 3 else self.new(f"{y}/product")
+            self.add("MatMul", node.inputs[:2], product)
             if product != linear:
-                self._node("Add", (product, node.inputs[2]), linear)
+                self.add("Add", (product, node.inputs[2]), linear)
         else:
             attributes: dict[str, Any] = {
                 "kernel_shape": op.kernel,
@@ -158,30 +174,31 @@ class NodeWriter:
             }
             if isinstance(op, ConvTranspose):
                 attributes["output_padding"] = op.output_padding
-            self._node(type(op).__name__, node.inputs, linear, **attributes)
+            self.add(type(op).__name__, node.inputs, linear, **attributes)
         if op.activation is not None:
-            self._unary(op.activation, linear, y)
+            self.unary(op.activation, linear, y)
 
-    def _unary(self, op: Unary, x: str, y: str) -> None:
+    def unary(self, op: Unary, x: str, y: str) -> None:
+        """Write an elementwise function."""
         if op.kind == "clip":
             bounds = [
                 ""
                 if math.isinf(bound)
-                else self._initializer(f"{y}/{name}", np.array(bound, np.float32))
+                else self.initializer(f"{y}/{name}", np.array(bound, np.float32))
                 for name, bound in zip(("low", "high"), op.params, strict=True)
             ]
-            self._node("Clip", (x, *bounds), y)
+            self.add("Clip", (x, *bounds), y)
         elif op.kind == "silu":
-            gate = self._new(f"{y}/gate")
-            self._node("Sigmoid", (x,), gate)
-            self._node("Mul", (x, gate), y)
+            gate = self.new(f"{y}/gate")
+            self.add("Sigmoid", (x,), gate)
+            self.add("Mul", (x, gate), y)
         else:
             attributes: dict[str, Any] = dict(
                 zip(PARAMETERS.get(op.kind, ()), op.params, strict=True)
             )
             if op.kind == "gelu_tanh":
                 attributes["approximate"] = "tanh"
-            self._node(UNARY[op.kind], (x,), y, **attributes)
+            self.add(UNARY[op.kind], (x,), y, **attributes)
 
     def _pool(self, op: Pool, x: str, y: str) -> None:
         attributes: dict[str, Any] = {
@@ -193,7 +210,7 @@ class NodeWriter:
         }
         if op.kind == "average":
             attributes["count_include_pad"] = int(op.count_include_pad)
-        self._node("AveragePool" if op.kind == "average" else "MaxPool", (x,), y, **attributes)
+        self.add("AveragePool" if op.kind == "average" else "MaxPool", (x,), y, **attributes)
 
     def _resize(self, op: Resize, x: str, y: str) -> None:
         shape = self._graph.shape(x)
@@ -201,8 +218,8 @@ class NodeWriter:
         if ratios == [np.float32(scale) for scale in op.scales]:
             inputs = (x, "", "", self._ints(f"{y}/sizes", op.sizes))
         else:
-            inputs = (x, "", self._initializer(f"{y}/scales", np.array(op.scales, np.float32)), "")
-        self._node(
+            inputs = (x, "", self.initializer(f"{y}/scales", np.array(op.scales, np.float32)), "")
+        self.add(
             "Resize",
             inputs,
             y,
@@ -223,27 +240,27 @@ class NodeWriter:
                 axes = tuple(range(len(starts)))
                 parts = (("starts", starts), ("stops", ends), ("axes", axes), ("steps", steps))
                 names = [self._ints(f"{y}/{name}", values) for name, values in parts]
-                self._node("Slice", (x, *names), y)
+                self.add("Slice", (x, *names), y)
             case Gather(axis, indices):
-                self._node("Gather", (x, self._ints(f"{y}/indices", indices)), y, axis=axis)
+                self.add("Gather", (x, self._ints(f"{y}/indices", indices)), y, axis=axis)
             case Pad(pads, mode, value):
                 inputs: tuple[str, ...] = (x, self._ints(f"{y}/pads", pads))
                 if mode == "constant":
                     fill = np.array(value, np.float32)
-                    inputs += (self._initializer(f"{y}/value", fill),)
-                self._node("Pad", inputs, y, mode=mode)
+                    inputs += (self.initializer(f"{y}/value", fill),)
+                self.add("Pad", inputs, y, mode=mode)
             case Reduce(kind, axes, keepdims):
                 inputs = (x, self._ints(f"{y}/axes", axes))
                 # Without axes ONNX would reduce all of them.
                 flags = {"keepdims": int(keepdims), "noop_with_empty_axes": int(not axes)}
-                self._node(REDUCE[kind], inputs, y, **flags)
+                self.add(REDUCE[kind], inputs, y, **flags)
             case Reshape(shape):
-                self._node("Reshape", (x, self._ints(f"{y}/shape", shape)), y, allowzero=1)
+                self.add("Reshape", (x, self._ints(f"{y}/shape", shape)), y, allowzero=1)
             case Transpose(perm):
-                self._node("Transpose", (x,), y, perm=perm)
+                self.add("Transpose", (x,), y, perm=perm)
             case Expand(shape):
-                self._node("Expand", (x, self._ints(f"{y}/shape", shape)), y)
+                self.add("Expand", (x, self._ints(f"{y}/shape", shape)), y)
             case Softmax(axis, log):
-                self._node("LogSoftmax" if log else "Softmax", (x,), y, axis=axis)
+                self.add("LogSoftmax" if log else "Softmax", (x,), y, axis=axis)
             case _:
                 raise TypeError(f"{op} cannot be written as ONNX")

@@ -8,11 +8,12 @@ import onnx
 from onnx import numpy_helper
 
 from mquans.errors import ModelError
-from mquans.graph import Graph, Island, ValueType
+from mquans.graph import Graph, Island, Recurrence, ValueType
 from mquans.importers.folding import IR_VERSION
 from mquans.importers.islands import type_proto, upgraded
 from mquans.importers.model_file import default_opset
 from mquans.importers.node_writer import NodeWriter
+from mquans.importers.recurrence_writer import state_type, state_value
 
 OPSET = 20
 """The first with every operator of the closed set (Gelu, Mish, all Resize modes)."""
@@ -23,15 +24,21 @@ def to_onnx(graph: Graph, *, outputs: Sequence[str] | None = None) -> onnx.Model
 
     Args:
         graph: any graph of the closed set.
-        outputs: values to return, any of the graph (inputs and constants included), in this order;
-            by default the graph's outputs.
+        outputs: values to return, any of the graph (inputs, constants and the `state_value` of its
+            recurrences included), in this order; by default the graph's outputs.
 
     Raises:
         ModelError: `outputs` names a value that the graph does not have.
     """
     wanted = list(dict.fromkeys(graph.outputs if outputs is None else outputs))
+    states = {
+        state_value(node): state_type(graph, node)
+        for node in graph.nodes
+        if isinstance(node.op, Recurrence)
+    }
+    types = graph.types | states
     for name in wanted:
-        if name not in graph.types:
+        if name not in types:
             raise ModelError(
                 f"it has no value {name!r} that could be returned.", where=f"model {graph.name!r}"
             )
@@ -42,7 +49,7 @@ def to_onnx(graph: Graph, *, outputs: Sequence[str] | None = None) -> onnx.Model
     }
     opset = max([OPSET, *map(default_opset, islands.values())])
     domains = {"": opset}
-    writer = NodeWriter(graph)
+    writer = NodeWriter(graph, wanted)
     for node in graph.nodes:
         if isinstance(node.op, Island):
             model = upgraded(islands[node.name], opset, node.name)
@@ -50,18 +57,19 @@ def to_onnx(graph: Graph, *, outputs: Sequence[str] | None = None) -> onnx.Model
             writer.island(node, model)
         else:
             writer.write(node)
-    return _model(graph, writer, wanted, domains)
+    return _model(graph, writer, [_info(name, types[name]) for name in wanted], domains)
 
 
 def _model(
-    graph: Graph, writer: NodeWriter, outputs: Sequence[str], domains: dict[str, int]
+    graph: Graph, writer: NodeWriter, outputs: list[onnx.ValueInfoProto], domains: dict[str, int]
 ) -> onnx.ModelProto:
-    arrays = writer.initializers | {n: graph.constants[n] for n in outputs if n in graph.constants}
+    names = [output.name for output in outputs]
+    arrays = writer.initializers | {n: graph.constants[n] for n in names if n in graph.constants}
     proto = onnx.helper.make_graph(
         writer.nodes,
         graph.name,
         [_info(name, graph.types[name]) for name in graph.inputs],
-        [_info(name, graph.types[name]) for name in outputs],
+        outputs,
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
     return onnx.helper.make_model(

@@ -34,6 +34,8 @@ class Translation:
         nodes: translated so far, in topological order.
         read: values that a node reads or the model returns; others need not be computed.
         opsets: version of every operator domain.
+        flat: the model's nodes in order, with branches taken whose condition is known.
+        branch_constants: initializers of those branches.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -42,6 +44,8 @@ class Translation:
         self.constants: dict[str, Array] = {}
         self.types: dict[str, ValueType] = {}
         self.nodes: list[Node] = []
+        self.flat: list[onnx.NodeProto] = []
+        self.branch_constants: dict[str, Array] = {}
         self._node_names: set[str] = set()
         counts = Counter(node.name for node in model.graph.node)
         self._doubles: set[str] = set()
@@ -95,12 +99,13 @@ class Translation:
         if proto.op_type == "If" and proto.input[0] in self.constants:
             self._inline_if(proto)
             return
+        self.flat.append(proto)
         if is_foldable(proto, self.constants):
             self._fold(proto)
             return
         if proto.op_type in ("Shape", "Size") and self._fold_shape(proto):
             return
-        name = self._node_name(proto)
+        name = self.node_name(proto)
         before = len(self.nodes)
         try:
             self._apply_rule(proto, name)
@@ -108,10 +113,10 @@ class Translation:
             del self.nodes[before:]
             self._make_island(proto, name, refusal.reason)
 
-    def emit(self, name: str, op: Operator, inputs: Sequence[str], output: str) -> None:
+    def emit(self, name: str, op: Operator, inputs: Sequence[str], *outputs: str) -> None:
         """Append one node; its inputs must be float32 values or constants of any float type."""
         inputs = tuple(map(self._as_float32, inputs))
-        node = Node(self._free_node_name(name), op, inputs, (output,))
+        node = Node(self._free_node_name(name), op, inputs, outputs)
         shapes = infer_node(node, [self.shape(v) for v in inputs if v])
         self.types.update(zip(node.outputs, map(ValueType, shapes), strict=True))
         self.nodes.append(node)
@@ -153,8 +158,8 @@ class Translation:
         for value in proto.input:
             kind = self.types.get(value)
             if kind is not None and (kind.dtype != "float32" or -1 in kind.shape):
-                size = " of changing size" if -1 in kind.shape else ""
-                raise Refused(f"works on {kind.dtype} values{size}")
+                size = " with a changing size" if -1 in kind.shape else ""
+                raise Refused(f"its input {value!r} is computed in {kind.dtype}{size}")
         if rule is None:
             raise Refused("no native operator for it")
         try:
@@ -219,6 +224,7 @@ class Translation:
         branch = next(a.g for a in proto.attribute if a.name == branch_name)
         tensors, nodes = inline_branch(branch, list(proto.output), self.new_value)
         self.constants.update(tensors)
+        self.branch_constants.update(tensors)
         self.read.update(value for node in nodes for value in [*node.input, *captured(node)])
         for node in nodes:
             self.translate(node)
@@ -239,7 +245,8 @@ class Translation:
                 f"nothing computes its output {name!r}.", where=f"model {self.model.graph.name!r}"
             )
 
-    def _node_name(self, proto: onnx.NodeProto) -> str:
+    def node_name(self, proto: onnx.NodeProto) -> str:
+        """A node's own name where only it has that, else the name of its first output."""
         if proto.name in self._unique:
             return str(proto.name)
         return next(str(output) for output in proto.output if output)

@@ -1,15 +1,19 @@
 """The plan: schema, file, checks. The only thing passed from calibration to the engine."""
 
+from mquans.plan.audio import AudioFormat
 from mquans.plan.checks import check_plan
 from mquans.plan.feedback import Feedback
 from mquans.plan.file import plan_fingerprint, read_plan, write_plan
+from mquans.plan.options import NetworkOptions
 from mquans.plan.schema import InputFormat, LayerPlan, Plan, Provenance, Rule
 from mquans.plan.tightening import finest, tightened
 
 __all__ = [
+    "AudioFormat",
     "Feedback",
     "InputFormat",
     "LayerPlan",
+    "NetworkOptions",
     "Plan",
     "Provenance",
     "Rule",

@@ -11,6 +11,7 @@ import numpy as np
 from mquans.errors import PlanError
 from mquans.files import printable
 from mquans.graph.graph import Graph
+from mquans.plan.audio import AudioFormat, problem_with_audio
 from mquans.plan.schema import FORMAT, VERSION, InputFormat, LayerPlan, Plan
 
 MIN_DELTA = 2.0**-100
@@ -65,6 +66,10 @@ def check_values(plan: Plan) -> None:
             )
     if plan.input is not None and (problem := problem_with(plan.input)):
         raise PlanError(problem, where="input")
+    if plan.audio is not None and (problem := problem_with(plan.audio)):
+        raise PlanError(problem, where="audio")
+    if plan.input is not None and plan.audio is not None:
+        raise PlanError("the plan prepares both pictures (input) and sound (audio).")
     seen: set[str] = set()
     for index, layer in enumerate(plan.layers):
         where = f"layers[{index}] {printable(layer.name)!r}"
@@ -124,6 +129,8 @@ def check_plan(plan: Plan, graph: Graph, *, model_sha256: str) -> None:
             )
     if plan.input is not None:
         _check_picture_input(plan.input, plan.input_shapes)
+    if plan.audio is not None:
+        _check_audio_input(plan.audio, plan.input_shapes)
     neurons = {node.name: graph.neurons(node) for node in graph.reuse_layers()}
     planned_names = {layer.name for layer in plan.layers}
     if missing := neurons.keys() - planned_names:
@@ -142,8 +149,12 @@ def check_plan(plan: Plan, graph: Graph, *, model_sha256: str) -> None:
                 )
 
 
-def problem_with(format: InputFormat) -> str | None:
-    """One sentence on what makes a picture format unusable; None when it is sound."""
+def problem_with(format: InputFormat | AudioFormat) -> str | None:
+    """One sentence on what makes a format of pictures or sound unusable; None when it is sound."""
+    if isinstance(format, AudioFormat):
+        if math.prod(format.shape) > MAX_ELEMENTS:
+            return f"frames of {math.prod(format.shape)} values are larger than can be prepared."
+        return problem_with_audio(format)
     channels = COLOR_CHANNELS[format.color]
     if format.width * format.height * channels > MAX_ELEMENTS:
         return f"pictures of {format.width}x{format.height} are larger than can be prepared."
@@ -204,6 +215,20 @@ def _check_picture_input(format: InputFormat, shapes: dict[str, tuple[int, ...]]
             f"prepared pictures have shape {list(made)}, but the model takes "
             f"{list(shapes[format.name])}.",
             where="input",
+        )
+
+
+def _check_audio_input(format: AudioFormat, shapes: dict[str, tuple[int, ...]]) -> None:
+    if format.name not in shapes:
+        raise PlanError(
+            f"sound is fed to {printable(format.name)!r}, which is not an input of the model.",
+            where="audio",
+        )
+    if format.shape != shapes[format.name]:
+        raise PlanError(
+            f"prepared sound has shape {list(format.shape)}, but the model takes "
+            f"{list(shapes[format.name])}.",
+            where="audio",
         )
 
 

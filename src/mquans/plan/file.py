@@ -20,7 +20,7 @@ from mquans.plan.schema import FORMAT, Plan
 
 MAX_PLAN_BYTES = 64 * 2**20
 
-OPTIONAL = ("constants", "feedback", "carry_state")
+OPTIONAL = ("constants", "feedback", "carry_state", "audio")
 """Fields that are left out where they say nothing: most networks have none of these."""
 
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
+from mquans.plan.audio import AudioFormat
+from mquans.plan.options import NetworkOptions
+
 if TYPE_CHECKING:
     from mquans.files import PathLike
 
@@ -89,6 +92,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         carry_state: recurrent layers without state inputs go on where the last frame ended; their
             states are then inputs and outputs in `feedback`.
         input: picture preparation, or None when the stream is ready tensors or sound.
+        audio: preparation of sound, or None when the stream is ready tensors or pictures.
         rule: when a held value is updated (design, section 3).
         grid_bits: observed range of every layer input in grid units, log2; the grid itself reaches
             3.5 times as far (head room).
@@ -104,10 +108,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     feedback: dict[str, str] = {}
     carry_state: bool = False
     input: InputFormat | None = None
+    audio: AudioFormat | None = None
     rule: Rule = "hold"
     grid_bits: Annotated[int, msgspec.Meta(ge=4, le=12)] = 12
     layers: tuple[LayerPlan, ...]
     provenance: Provenance
+
+    @property
+    def options(self) -> NetworkOptions:
+        """How the model file is to be run."""
+        return NetworkOptions(self.input_shapes, self.constants, self.feedback, self.carry_state)
+
+    @property
+    def preparation(self) -> InputFormat | AudioFormat | None:
+        """How a source becomes the network's input; None for ready tensors."""
+        return self.audio or self.input
 
     def layer(self, name: str) -> LayerPlan:
         """The entry of one reuse layer.

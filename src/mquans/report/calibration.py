@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mquans.calibration import CalibrationResult
+from mquans.calibration.observe import tensor_of
 from mquans.engine.session import Session
 from mquans.evaluate import Feeds, feeds_of, finite
 from mquans.evaluate.work import LayerWork
@@ -51,7 +52,7 @@ def report_calibration(
     shapes = {name: session.graph.shape(name) for name in inputs}
     with open_source(
         source,
-        result.plan.input,
+        result.plan.preparation,
         input_shapes=shapes,
         frames=WATCHED_FRAMES,
         skip=skip,
@@ -131,7 +132,7 @@ def _curves(result: CalibrationResult) -> dict[str, Curve]:
 
 def _row(result: CalibrationResult, node: Node, layer: LayerPlan, work: LayerWork) -> LayerRow:
     seen = result.stages.observation
-    tensor = node.inputs[0]
+    tensor = tensor_of(node)
     neurons = change = None
     if seen is not None and tensor in seen.curves:
         reach = seen.ranges[tensor].layer or 1.0

@@ -1,16 +1,33 @@
-"""Frames in: video, cameras, images, arrays; and their preparation for a network."""
+"""Frames in: video, cameras, images, sound, arrays; and their preparation for a network."""
 
-from mquans.sources.grammar import open_source
+from mquans.sources.audio_format import FRONT_ENDS, guess_audio_format
+from mquans.sources.audio_frames import AudioFrames, FirstFrame, begins, prepare_recordings
+from mquans.sources.grammar import is_sound, open_source
 from mquans.sources.preparation import Placement, guess_format, placement, prepare
+from mquans.sources.resynthesis import OverlapAdd, SpectralGains, masked, resynthesise, spectra
+from mquans.sources.sound import read_sound
 from mquans.sources.source import Source
-from mquans.sources.video import SourceWarning
+from mquans.sources.warning import SourceWarning
 
 __all__ = [
+    "FRONT_ENDS",
+    "AudioFrames",
+    "FirstFrame",
+    "OverlapAdd",
     "Placement",
     "Source",
     "SourceWarning",
+    "SpectralGains",
+    "begins",
+    "guess_audio_format",
     "guess_format",
+    "is_sound",
+    "masked",
     "open_source",
     "placement",
     "prepare",
+    "prepare_recordings",
+    "read_sound",
+    "resynthesise",
+    "spectra",
 ]

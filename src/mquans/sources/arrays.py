@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mquans.errors import SourceError
 from mquans.files import printable, reason
+from mquans.sources.audio_frames import FirstFrame, begins
 from mquans.sources.selection import Selection
 
 Item = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
@@ -64,7 +65,8 @@ class IterableReader:
     def frames(self, selection: Selection) -> Iterator[Item]:
         for item in selection.apply(self._items):
             if isinstance(item, Mapping):
-                yield {str(name): np.asarray(value) for name, value in item.items()}
+                arrays = {str(name): np.asarray(value) for name, value in item.items()}
+                yield FirstFrame(arrays) if begins(item) else arrays
             else:
                 yield np.asarray(item)
 

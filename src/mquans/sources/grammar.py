@@ -12,22 +12,33 @@ import numpy as np
 
 from mquans.errors import SourceError
 from mquans.files import printable
-from mquans.plan.schema import InputFormat
+from mquans.plan import AudioFormat, InputFormat
 from mquans.sources.arrays import ArrayReader, IterableReader, read_array_file
-from mquans.sources.images import IMAGE_SUFFIXES, ImageReader, list_folder, list_glob
+from mquans.sources.images import (
+    IMAGE_SUFFIXES,
+    ImageReader,
+    files_in,
+    list_folder,
+    list_glob,
+)
+from mquans.sources.microphone import MicrophoneReader
 from mquans.sources.selection import Selection
+from mquans.sources.sound import AUDIO_SUFFIXES, SoundReader
 from mquans.sources.source import Reader, Source
 from mquans.sources.video import open_camera, open_rtsp, open_video_file
 
 ACCEPTED = (
-    "A source is a video file, an rtsp:// URL, a camera index (0, 1, ...), a folder or glob of "
-    "images, an .npy or .npz file, or any Python iterable of arrays."
+    "A source is a video file, an rtsp:// URL, a camera index (0, 1, ...), a sound file, a "
+    "microphone (mic: or mic:0, ...), a folder or glob of images or sound files, an .npy or .npz "
+    "file, or any Python iterable of arrays."
 )
+
+Format = InputFormat | AudioFormat | None
 
 
 def open_source(
     spec: str | Path | int | Iterable[Any],
-    format: InputFormat | None = None,
+    format: InputFormat | AudioFormat | None = None,
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     frames: int | None = None,
@@ -37,24 +48,27 @@ def open_source(
     """Open a source of frames.
 
     Args:
-        spec: video file, RTSP URL, camera index (an int, or a string of digits), folder or glob of
-            images (in natural order), `.npy` or `.npz` file (frames along the first axis; an .npz
-            of several arrays holds one per network input), or any iterable of arrays or of dicts of
-            arrays by input name.
-        format: how pictures become the network's input. uint8 arrays [H, W, 3] in RGB and [H, W]
-            are pictures; float arrays are ready tensors, which bypass it.
+        spec: video file, RTSP URL, camera index (an int, or a string of digits), sound file,
+            microphone (`mic:` or `mic:INDEX`), folder or glob of images or of sound files (in
+            natural order), `.npy` or `.npz` file (frames along the first axis; an .npz of several
+            arrays holds one per network input), or any iterable of arrays or of dicts of arrays by
+            input name.
+        format: how pictures or sound become the network's input. uint8 arrays [H, W, 3] in RGB and
+            [H, W] are pictures; float arrays are ready tensors, which bypass it. Every sound file
+            is a recording of its own: its first frame is a `FirstFrame`.
         input_shapes: of the network, to tell whether a ready tensor has its batch axis already;
             without it (and without a format), a leading axis of length 1 is taken for the batch.
         frames, skip, stride: leave out the first `skip` frames, then take every `stride`-th, at
             most `frames` of them.
 
     Raises:
+        DependencyError: sound, or a microphone, without the extra that reads it.
         SourceError: the source cannot be opened, or is nothing of the above. While iterating: it
             gives no frame at all, a picture is damaged, or a live stream breaks off. A clip that
             breaks off gives what it holds, then warns with `SourceWarning`.
     """
     selection = Selection(frames=frames, skip=skip, stride=stride)
-    reader = _open(spec)
+    reader = _open(spec, format)
     try:
         return Source(reader, selection, format, input_shapes)
     except BaseException:
@@ -62,16 +76,16 @@ def open_source(
         raise
 
 
-def _open(spec: object) -> Reader:
+def _open(spec: object, format: Format) -> Reader:
     match spec:
         case bool() | bytes() | bytearray():
             raise SourceError(f"{type(spec).__name__} is not a source.", hint=ACCEPTED)
         case int():
             return _camera(spec)
         case str():
-            return _open_text(spec)
+            return _open_text(spec, format)
         case Path():
-            return _open_path(spec)
+            return _open_path(spec, format)
         case np.ndarray():
             return ArrayReader(spec, name="array")
         case Mapping():
@@ -82,9 +96,12 @@ def _open(spec: object) -> Reader:
     raise SourceError(f"{type(spec).__name__} is not a source.", hint=ACCEPTED)
 
 
-def _open_text(spec: str) -> Reader:
+def _open_text(spec: str, format: Format) -> Reader:
     if re.fullmatch(r"[0-9]{1,4}", spec):
         return _camera(int(spec))
+    if microphone := re.fullmatch(r"mic:([0-9]{0,4})", spec):
+        index = int(microphone[1]) if microphone[1] else None
+        return MicrophoneReader(index, _of_sound(format, spec))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec):
         if scheme[1].lower() in ("rtsp", "rtsps"):
             return open_rtsp(spec)
@@ -94,26 +111,66 @@ def _open_text(spec: str) -> Reader:
     path = Path(spec).expanduser()
     # A file may be called `clip[1].mp4`: what exists under its own name is no pattern.
     if not _exists(path) and glob.has_magic(spec):
-        return ImageReader(list_glob(str(path)), name=printable(spec))
-    return _open_path(path)
+        return _open_files(list_glob(str(path)), format, name=printable(spec))
+    return _open_path(path, format)
 
 
-def _open_path(path: Path) -> Reader:
+def _open_path(path: Path, format: Format) -> Reader:
     if not _exists(path):
         raise SourceError(
             "there is no such file or folder.", where=printable(str(path)), hint=ACCEPTED
         )
     if path.is_dir():
-        return ImageReader(list_folder(path), name=printable(str(path)))
+        name = printable(str(path))
+        sounds = _sounds_in(path, preferred=isinstance(format, AudioFormat))
+        return _open_files(sounds or list_folder(path), format, name=name)
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return read_array_file(path)
-    if suffix in IMAGE_SUFFIXES:
-        return ImageReader([path], name=printable(str(path)))
+    if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES:
+        return _open_files([path], format, name=printable(str(path)))
     try:
         return open_video_file(path)
     except SourceError as error:
         raise SourceError(error.what, where=error.where, hint=ACCEPTED) from error
+
+
+def is_sound(spec: object) -> bool:
+    """Would `open_source` take this for sound: a file, a folder or glob of files, a microphone?"""
+    if not isinstance(spec, str | Path):
+        return False
+    path = Path(spec).expanduser()
+    try:
+        if str(spec).startswith("mic:"):
+            return True
+        if path.is_dir():
+            return bool(_sounds_in(path, preferred=False))
+    except (OSError, ValueError):  # such as a name too long to exist
+        return False
+    return path.suffix.lower() in AUDIO_SUFFIXES
+
+
+def _sounds_in(folder: Path, *, preferred: bool) -> list[Path]:
+    """Sound files of a folder, unless it holds pictures that were meant."""
+    sounds = files_in(folder, AUDIO_SUFFIXES)
+    return sounds if preferred or not files_in(folder, IMAGE_SUFFIXES) else []
+
+
+def _open_files(paths: list[Path], format: Format, *, name: str) -> Reader:
+    """Sound files, if the first is one, else pictures."""
+    if paths[0].suffix.lower() in AUDIO_SUFFIXES:
+        return SoundReader(paths, _of_sound(format, name), name=name)
+    return ImageReader(paths, name=name)
+
+
+def _of_sound(format: Format, name: str) -> AudioFormat:
+    if not isinstance(format, AudioFormat):
+        raise SourceError(
+            "is sound, but nothing says how it becomes the network's input.",
+            where=printable(name),
+            hint="Give a format of sound (mquans.guess_audio_format), or --rate and --features.",
+        )
+    return format
 
 
 def _camera(index: int) -> Reader:

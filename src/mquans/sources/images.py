@@ -89,15 +89,27 @@ def list_folder(folder: Path) -> list[Path]:
     Raises:
         SourceError: the folder cannot be listed or holds no picture.
     """
-    where = printable(str(folder))
-    try:
-        found = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-    except OSError as error:
-        raise SourceError(f"cannot be read: {reason(error)}", where=where) from error
+    found = files_in(folder, IMAGE_SUFFIXES)
     if not found:
         raise SourceError(
-            f"the folder holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}).", where=where
+            f"the folder holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}).",
+            where=printable(str(folder)),
         )
+    return found
+
+
+def files_in(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """Files directly in a folder with one of the suffixes, in natural order.
+
+    Raises:
+        SourceError: the folder cannot be listed.
+    """
+    try:
+        found = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
+    except OSError as error:
+        raise SourceError(
+            f"cannot be read: {reason(error)}", where=printable(str(folder))
+        ) from error
     return sorted(found, key=_natural)
 
 

@@ -240,6 +240,11 @@ def guess_format(input_name: str, shape: Sequence[int | None], **overrides: Any)
     320
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    if foreign := [name for name in given if name not in InputFormat.__struct_fields__]:
+        raise SourceError(
+            f"{foreign[0]} is no part of the preparation of pictures.",
+            hint=f"Its parts are: {', '.join(InputFormat.__struct_fields__)}.",
+        )
     channels_of = {"nchw": 1, "nhwc": 3}
     if len(shape) != 4:
         raise SourceError(

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import SourceError
-from mquans.plan.schema import InputFormat
+from mquans.plan import AudioFormat, InputFormat
+from mquans.sources.audio_frames import FirstFrame, begins
 from mquans.sources.preparation import Picture, Preparation, Tensor, check_picture, frame_to_rgb
 from mquans.sources.selection import Selection
 
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     import av
 
 Feed = Tensor | dict[str, Tensor]
-"""One network input, or several by name."""
+"""One network input, or several by name; see `FirstFrame` for where a recording begins."""
 
 
 class Reader(Protocol):
-    """Where items come from: decoded video frames, arrays, or arrays by input name."""
+    """Where items come from: decoded video frames, arrays, or arrays by input name (of sound: ready
+    for the network)."""
 
     @property
     def name(self) -> str: ...
@@ -53,15 +55,17 @@ class Source:
         self,
         reader: Reader,
         selection: Selection,
-        format: InputFormat | None,
+        format: InputFormat | AudioFormat | None,
         input_shapes: Mapping[str, Sequence[int]] | None,
     ) -> None:
         self.name = reader.name
         self.length = _selected(reader.total, selection)
         self._reader = reader
         self._items = reader.frames(selection)
-        self._preparation = Preparation(format) if format is not None else None
+        self._preparation = Preparation(format) if isinstance(format, InputFormat) else None
         self._ranks = {name: len(shape) for name, shape in (input_shapes or {}).items()}
+        if isinstance(format, AudioFormat):
+            self._ranks[format.name] = len(format.shape)
         self._frames = 0
 
     def __iter__(self) -> Self:
@@ -70,9 +74,10 @@ class Source:
     def __next__(self) -> Feed:
         item = self._next_item()
         if isinstance(item, dict):
-            return {
+            tensors = {
                 name: self._tensor(value, self._ranks.get(name)) for name, value in item.items()
             }
+            return FirstFrame(tensors) if begins(item) else tensors
         if not isinstance(item, np.ndarray):
             return self._format().frame(item)
         if item.dtype == np.uint8:

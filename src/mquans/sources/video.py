@@ -13,6 +13,7 @@ from mquans.errors import SourceError
 from mquans.files import printable
 from mquans.sources.live import Newest
 from mquans.sources.selection import Selection
+from mquans.sources.warning import SourceWarning
 
 if TYPE_CHECKING:
     import av
@@ -27,10 +28,6 @@ _REFUSED_FORMATS = frozenset(
     ("hls", "applehttp", "dash", "webm_dash_manifest", "concat", "imf", "sdp", "rtsp", "rtp", "sap",
      "tty", "lavfi")
 )  # fmt: skip
-
-
-class SourceWarning(UserWarning):
-    """A source was damaged or broke off; the frames before and after were used."""
 
 
 class VideoReader:

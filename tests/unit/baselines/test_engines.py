@@ -11,9 +11,10 @@ import onnx
 import pytest
 
 from mquans.baselines import ENGINES, Engine, open_engine
-from mquans.baselines.fixed_model import with_fixed_shapes
+from mquans.baselines.fixed_model import fixed_model
 from mquans.errors import DependencyError, ModelError, MquansError
 from mquans.importers.model_file import ModelFile
+from mquans.plan import NetworkOptions
 
 SHAPES = {"x": (1, 3, 8, 8), "gain": (1, 4, 1, 1)}
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
@@ -34,7 +35,7 @@ def test_engine_computes_the_network(
         pytest.skip("openvino is not installed")
     if name.endswith("bf16") and not cpu_has_bf16():
         pytest.skip("this CPU has no bf16")
-    engine = open_engine(name, model, input_shapes=SHAPES, threads=threads, calibration=feeds)
+    engine = open_engine(name, model, NetworkOptions(SHAPES), threads=threads, calibration=feeds)
     assert isinstance(engine, Engine)
     assert (engine.name, engine.threads) == (name, threads)
     assert f"{threads} threads" in engine.description
@@ -55,7 +56,7 @@ def test_outputs_are_kept_when_the_next_frame_is_computed(
 ) -> None:
     if name.startswith("openvino") and not HAS_OPENVINO:
         pytest.skip("openvino is not installed")
-    engine = open_engine(name, model, input_shapes=SHAPES)
+    engine = open_engine(name, model, NetworkOptions(SHAPES))
     first = engine.step(feeds[0])["y"]
     copy = first.copy()
     engine.step(feeds[1])
@@ -65,14 +66,14 @@ def test_outputs_are_kept_when_the_next_frame_is_computed(
 def test_weights_listed_as_inputs_become_constants(model: ModelFile) -> None:
     """Engines cannot fold them otherwise: onnxruntime ran one real face detector three times slower
     than it can."""
-    fixed = onnx.load_model_from_string(with_fixed_shapes(model, SHAPES))
+    fixed = onnx.load_model_from_string(fixed_model(model, NetworkOptions(SHAPES))[0])
     assert [value.name for value in fixed.graph.input] == ["x", "gain"]
     assert len(fixed.graph.initializer) == 5
     onnx.checker.check_model(fixed, full_check=True)
 
 
 def test_declared_shapes_give_way(model: ModelFile) -> None:
-    fixed = onnx.load_model_from_string(with_fixed_shapes(model, SHAPES))
+    fixed = onnx.load_model_from_string(fixed_model(model, NetworkOptions(SHAPES))[0])
     dims = [dim.dim_value for dim in fixed.graph.input[0].type.tensor_type.shape.dim]
     assert dims == [1, 3, 8, 8]
     assert not fixed.graph.value_info
@@ -82,17 +83,17 @@ def test_declared_shapes_give_way(model: ModelFile) -> None:
 
 def test_shapes_must_be_those_of_the_inputs(model: ModelFile) -> None:
     with pytest.raises(ModelError, match=r"shapes were given for \['x'\], but the inputs are"):
-        open_engine("ort-fp32", model, input_shapes={"x": (1, 3, 8, 8)})
+        open_engine("ort-fp32", model, NetworkOptions({"x": (1, 3, 8, 8)}))
 
 
 def test_unknown_engine_gets_the_list() -> None:
     with pytest.raises(MquansError, match="Engines are: ort-fp32, ort-int8"):
-        open_engine("tensorrt", None, input_shapes={})  # type: ignore[arg-type]
+        open_engine("tensorrt", None, NetworkOptions({}))  # type: ignore[arg-type]
 
 
 def test_engine_needs_a_thread(model: ModelFile) -> None:
     with pytest.raises(MquansError, match="at least 1 thread"):
-        open_engine("ort-fp32", model, input_shapes=SHAPES, threads=0)
+        open_engine("ort-fp32", model, NetworkOptions(SHAPES), threads=0)
 
 
 @pytest.mark.parametrize("name", ["ort-fp32", "openvino-fp32"])
@@ -103,9 +104,9 @@ def test_shape_that_does_not_fit_names_the_model(name: str, model: ModelFile) ->
     shapes = {"x": (1, 5, 8, 8), "gain": (1, 4, 1, 1)}
     feed = {key: np.zeros(shape, np.float32) for key, shape in shapes.items()}
     with pytest.raises(ModelError, match=r"model 'small': \w+ cannot (load|run) it: "):
-        open_engine(name, model, input_shapes=shapes).step(feed)
+        open_engine(name, model, NetworkOptions(shapes)).step(feed)
     with pytest.raises(ModelError, match=r"model 'small': \w+ cannot run it: "):
-        open_engine(name, model, input_shapes=SHAPES).step(feed)
+        open_engine(name, model, NetworkOptions(SHAPES)).step(feed)
 
 
 def test_missing_openvino_names_the_command(
@@ -113,7 +114,7 @@ def test_missing_openvino_names_the_command(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DependencyError, match=r'pip install "mquans\[openvino\]"'):
-        open_engine("openvino-fp32", model, input_shapes=SHAPES)
+        open_engine("openvino-fp32", model, NetworkOptions(SHAPES))
 
 
 @pytest.mark.skipif(not HAS_OPENVINO, reason="openvino is not installed")
@@ -122,4 +123,4 @@ def test_bf16_is_not_faked_where_the_cpu_lacks_it(model: ModelFile) -> None:
     if cpu_has_bf16():
         pytest.skip("this CPU has bf16")
     with pytest.raises(MquansError, match="no bf16 instructions"):
-        open_engine("openvino-bf16", model, input_shapes=SHAPES)
+        open_engine("openvino-bf16", model, NetworkOptions(SHAPES))

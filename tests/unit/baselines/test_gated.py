@@ -12,6 +12,7 @@ from mquans.baselines import Gate, GatedEngine, open_engine
 from mquans.baselines.gated import default_gate, moved_share, value_range
 from mquans.errors import MquansError
 from mquans.importers.model_file import ModelFile
+from mquans.plan import NetworkOptions
 
 Array = npt.NDArray[np.float32]
 SHAPES = {"x": (1, 3, 8, 8), "gain": (1, 4, 1, 1)}
@@ -83,7 +84,7 @@ def test_default_gate_scales_with_the_values(model: ModelFile, feeds: list[Any])
     bright = [{name: 255 * value for name, value in feed.items()} for feed in feeds]
     assert default_gate(bright).level == pytest.approx(255 * default_gate(feeds).level)
     assert value_range([{"a": np.array([-1.0]), "b": np.array([3.0])}]) == 4
-    engine = open_engine("gated", model, input_shapes=SHAPES, calibration=feeds)
+    engine = open_engine("gated", model, NetworkOptions(SHAPES), calibration=feeds)
     engine.step(feeds[0])
     assert isinstance(engine, GatedEngine)
     assert "0.50% of the pixels" in engine.description
@@ -91,4 +92,4 @@ def test_default_gate_scales_with_the_values(model: ModelFile, feeds: list[Any])
 
 def test_gate_without_frames_says_what_is_missing(model: ModelFile) -> None:
     with pytest.raises(MquansError, match="engine gated takes its level from calibration frames"):
-        open_engine("gated", model, input_shapes=SHAPES)
+        open_engine("gated", model, NetworkOptions(SHAPES))

@@ -9,17 +9,18 @@ import onnx
 import pytest
 
 from mquans.baselines import int8, open_engine
-from mquans.baselines.fixed_model import with_fixed_shapes
+from mquans.baselines.fixed_model import fixed_model
 from mquans.baselines.int8 import quantize
 from mquans.errors import MquansError
 from mquans.importers.model_file import ModelFile
+from mquans.plan import NetworkOptions
 
 SHAPES = {"x": (1, 3, 8, 8), "gain": (1, 4, 1, 1)}
 
 
 @pytest.fixture
 def data(model: ModelFile) -> bytes:
-    return with_fixed_shapes(model, SHAPES)
+    return fixed_model(model, NetworkOptions(SHAPES))[0]
 
 
 def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +67,7 @@ def test_other_frames_or_model_are_not_taken_from_the_cache(
     quantize(data, feeds)
     quantize(data, feeds[:3])
     quantize(
-        with_fixed_shapes(model, SHAPES | {"x": (1, 3, 4, 4)}),
+        fixed_model(model, NetworkOptions(SHAPES | {"x": (1, 3, 4, 4)}))[0],
         [{"x": feed["x"][:, :, :4, :4], "gain": feed["gain"]} for feed in feeds],
     )
     assert len(list(cache.iterdir())) == 3
@@ -87,7 +88,7 @@ def test_cache_that_cannot_be_written_does_no_harm(
     model: ModelFile, feeds: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
-    engine = open_engine("ort-int8", model, input_shapes=SHAPES, calibration=feeds)
+    engine = open_engine("ort-int8", model, NetworkOptions(SHAPES), calibration=feeds)
     assert set(engine.step(feeds[0])) == {"y", "features"}
 
 
@@ -99,7 +100,7 @@ def test_relative_cache_folder_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_calibration_frames_are_required(model: ModelFile) -> None:
     with pytest.raises(MquansError, match="calibration frames, and there are none"):
-        open_engine("ort-int8", model, input_shapes=SHAPES)
+        open_engine("ort-int8", model, NetworkOptions(SHAPES))
 
 
 def test_the_users_logging_is_left_as_it_was(data: bytes, feeds: list[Any]) -> None:

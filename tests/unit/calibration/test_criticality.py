@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mquans.calibration.criticality import METHODS, OutputLoss, criticality, output_criticality
 from mquans.calibration.criticality.probe import Probe
+from mquans.calibration.unrolling import unroll
 from mquans.engine.oracle import FloatOracle
 from mquans.errors import MquansError
 from mquans.evaluate import AgreementMeter, feeds_of
@@ -126,7 +127,7 @@ def test_loss_is_that_of_the_agreement_report(graph: Graph) -> None:
     rng = np.random.default_rng(0)
     dense = [FloatOracle(graph).run(feeds) for feeds in scenes(5)]
     other = [{n: a + rng.normal(size=a.shape) for n, a in arrays.items()} for arrays in dense]
-    loss, meter = OutputLoss.measured(graph, graph.outputs, dense), AgreementMeter()
+    loss, meter = OutputLoss.measured(unroll(graph, {}), graph.outputs, dense), AgreementMeter()
     for reference, arrays in zip(dense, other, strict=True):
         meter.add(reference, arrays)
     losses = [loss.between(y, z) for y, z in zip(dense, other, strict=True)]

@@ -10,7 +10,7 @@ import pytest
 
 from mquans.calibration import Observer
 from mquans.calibration.curves import CurveMeter
-from mquans.calibration.observe import dense_run
+from mquans.calibration.observe import DenseRun
 from mquans.importers import import_model, read_model
 from mquans.plan import Rule
 
@@ -80,7 +80,7 @@ def test_first_frame_of_another_clip_is_no_change() -> None:
 def test_ranges_are_those_of_every_layers_input(small_model: Path, small_frames: Frames) -> None:
     """Per neuron, over batch, space and frames, whatever the clips."""
     graph = import_model(read_model(small_model))
-    run = dense_run(graph)
+    run = DenseRun(graph)
     observer = Observer(graph, rules=())
     observer.add(({"x": frame[None]} for frame in small_frames[:8]), run)
     observer.add(({"x": frame[None]} for frame in small_frames[8:]), run)

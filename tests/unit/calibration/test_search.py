@@ -20,7 +20,7 @@ from mquans.calibration import (
     problem_of,
     trace,
 )
-from mquans.calibration.observe import Observation, dense_run
+from mquans.calibration.observe import DenseRun, Observation
 from mquans.evaluate import Agreement, Work
 from mquans.evaluate.work import LayerWork
 from mquans.importers import import_model, read_model
@@ -76,7 +76,7 @@ def engine(small_model: Path, small_frames: Frames) -> Engine:
     graph = import_model(read_model(small_model))
     noise = np.random.default_rng(0).normal(0, 0.02, small_frames.shape).astype(np.float32)
     observer = Observer(graph)
-    observer.add(({"x": frame[None]} for frame in small_frames + noise), dense_run(graph))
+    observer.add(({"x": frame[None]} for frame in small_frames + noise), DenseRun(graph))
     seen = observer.result()
     weights = {node.name: np.linspace(1, 2, graph.neurons(node)) for node in graph.reuse_layers()}
     return Engine(problem_of(graph, seen, weights, "hold"), seen, 3.0)

@@ -12,9 +12,9 @@ import pytest
 from mquans.calibration import Observer, Problem, layer_plans, problem_of, solve
 from mquans.calibration.allocation import work_factors
 from mquans.calibration.allocation.problem import tilted, with_curves
-from mquans.calibration.allocation.quantizers import dorefa, linear, uniform
+from mquans.calibration.allocation.quantizers import quantized
 from mquans.calibration.allocation.widths import affordable_widths
-from mquans.calibration.observe import Observation, dense_run
+from mquans.calibration.observe import DenseRun, Observation
 from mquans.evaluate.work import LayerWork, Work
 from mquans.graph import Graph
 from mquans.importers import import_model, read_model
@@ -33,7 +33,7 @@ def seen(graph: Graph, small_frames: Frames) -> Observation:
     observer = Observer(graph)
     noise = rng.normal(0, 0.02, small_frames.shape).astype(np.float32)
     frames = ({"x": frame[None]} for frame in small_frames + noise)
-    observer.add(frames, dense_run(graph))
+    observer.add(frames, DenseRun(graph))
     return observer.result()
 
 
@@ -116,7 +116,7 @@ def test_int8_layers_get_one_grid_and_no_coarser_steps(problem: Problem) -> None
 
 def test_factors_are_measured_over_predicted_work(problem: Problem) -> None:
     """Where the engine does twice what curves say, a change costs twice."""
-    steps = uniform(problem, 5)
+    steps = quantized(problem, "uniform", 5)
     work = Work(frames=10)
     for tensor in problem.tensors:
         predicted = float(tensor.macs @ tensor.at(steps[tensor.name])[0])
@@ -147,8 +147,10 @@ def test_published_quantizers(problem: Problem) -> None:
     """Levels as their papers count them."""
     for tensor in problem.tensors:
         low, high = float(tensor.range.low.min()), float(tensor.range.high.max())
-        assert linear(problem, 4)[tensor.name][0] == pytest.approx((high - low) / 15)
-        assert dorefa(problem, 4)[tensor.name][0] == pytest.approx(max(high, -low) / 15)
+        assert quantized(problem, "linear", 4)[tensor.name][0] == pytest.approx((high - low) / 15)
+        assert quantized(problem, "dorefa", 4)[tensor.name][0] == pytest.approx(
+            max(high, -low) / 15
+        )
 
 
 def test_objective_time_counts_what_a_change_takes(graph: Graph, seen: Observation) -> None:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
 
-from mquans.calibration.stress import LENGTH, brightened, panned, spliced, stress_segments
-from mquans.plan import InputFormat
+import numpy as np
+import pytest
+
+from mquans.calibration.stress import (
+    DRIFT,
+    LENGTH,
+    NOISE,
+    PARTS,
+    STRETCH,
+    brightened,
+    drifting,
+    louder,
+    noisy,
+    panned,
+    spliced,
+    stress_segments,
+)
+from mquans.plan import AudioFormat, InputFormat
+from mquans.sources import FirstFrame, begins
 
 FORMAT = InputFormat(name="x", width=16, height=12, scale=1 / 255, mean=(0.5,), std=(0.25,))
 
@@ -37,8 +54,8 @@ def test_ramp_brightens_within_what_pixels_can_be() -> None:
 
 def test_splices_never_show_neighbours_in_time_together() -> None:
     """Every second frame is a cut, and a far one."""
-    items = [({"x": np.full((1,), i, np.float32)}, i) for i in range(40)]
-    labels = [label for _, label in spliced(items)]
+    parts = [[({"x": np.full((1,), i, np.float32)}, i)] for i in range(40)]
+    labels = [label for _, label in spliced(parts)]
     assert len(labels) == LENGTH
     cuts = [abs(a - b) for a, b in zip(labels[1::2], labels[2::2], strict=False)]
     assert min(cuts) > 10
@@ -48,7 +65,67 @@ def test_splices_never_show_neighbours_in_time_together() -> None:
 def test_labelled_frames_are_not_panned_and_tensors_only_spliced() -> None:
     """A box would no longer be where its label says."""
     items = [(picture(i), None) for i in range(4)]
-    assert len(stress_segments(items, items, FORMAT)) == 3
-    assert len(stress_segments(items, items, None)) == 1
+    parts = [[item] for item in items]
+    assert len(stress_segments(items, parts, FORMAT)) == 3
+    assert len(stress_segments(items, parts, None)) == 1
     labelled = [(frame, [1, 2, 3, 4]) for frame, _ in items]
-    assert len(stress_segments(labelled, labelled, FORMAT)) == 2
+    assert len(stress_segments(labelled, parts, FORMAT)) == 2
+
+
+def hops(count: int, width: int = 8) -> list[tuple[dict[str, np.ndarray], str | None]]:
+    """Features of sound, the last one the last of a word."""
+    rng = np.random.default_rng(1)
+    made = [{"f": rng.normal(2, 1, (1, 1, width)).astype(np.float32)} for _ in range(count)]
+    return [(frame, "yes" if index == count - 1 else None) for index, frame in enumerate(made)]
+
+
+@pytest.mark.parametrize(
+    ("features", "options", "expected"),
+    [
+        ("samples", {}, lambda x: x * 2**0.5),
+        ("power", {}, lambda x: x * 2),
+        ("log_power", {"log": "10"}, lambda x: x + np.log10(2)),
+        ("fbank", {}, lambda x: x + np.log(2)),
+    ],
+)
+def test_sound_grows_louder_by_three_decibels(
+    features: str, options: dict[str, str], expected: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """In the domain of its features, behind their normalisation."""
+    width = {"samples": 8, "fbank": 8}.get(features, 8)
+    window = {"samples": 8, "fbank": 64}.get(features, 14)
+    format = AudioFormat(
+        name="f", shape=(1, 1, 8), rate=16000, features=features, window=window, hop=4,
+        bins=width, scale=2.0, mean=(1.0,), std=(0.5,), **options,
+    )  # fmt: skip
+    frames = hops(10)
+    made = louder(frames, format)
+    np.testing.assert_allclose(made[0][0]["f"], frames[0][0]["f"], rtol=1e-5)
+    raw, loud = ((x * 0.5 + 1.0) / 2.0 for x in (frames[-1][0]["f"], made[-1][0]["f"]))
+    np.testing.assert_allclose(loud, expected(raw), rtol=1e-4)
+    assert [label for _, label in made] == [label for _, label in frames]
+
+
+def test_recordings_still_begin_where_they_did() -> None:
+    """A stream that is not reset would carry one speaker's state into the next."""
+    frames: list[tuple[dict[str, np.ndarray], str | None]] = hops(6)
+    frames[3] = (FirstFrame(frames[3][0]), None)
+    for made in (drifting(frames), noisy(frames)):
+        assert [begins(frame) for frame, _ in made] == [index == 3 for index in range(6)]
+
+
+def test_ready_features_drift_hiss_and_are_cut() -> None:
+    """Nothing is known of them but that they are no pictures; words do not survive a cut."""
+    frames = hops(100)
+    parts = [frames[start : start + 4] for start in range(0, 100, 4)]
+    cut, drifted, hissed = stress_segments(frames, parts, None)
+    assert len(cut) == PARTS * 4
+    assert all(label is None for _, label in cut)
+    assert len(drifted) == len(hissed) == STRETCH
+    source = [frame["f"] for frame, _ in frames[18 : 18 + STRETCH]]
+    spread = np.std(source, axis=0)
+    np.testing.assert_allclose(
+        drifted[-1][0]["f"] - source[-1], DRIFT * np.maximum(spread, spread.mean() / 10), rtol=1e-3
+    )
+    noise = np.std([a["f"] - b for (a, _), b in zip(hissed, source, strict=True)])
+    assert noise == pytest.approx(NOISE * spread.mean(), rel=0.2)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mquans.cli import commands
+from mquans.cli import app
 from mquans.cli.main import INTERRUPTED, PIPE_CLOSED, run
 from mquans.cli.terminal import PipeClosedError, show, write
 from mquans.errors import ModelError
@@ -66,7 +66,7 @@ def test_every_way_out_has_its_code(
     def fail(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr(commands, "show_json", fail)
+    monkeypatch.setattr(app, "show_json", fail)
     assert run(["doctor", "--json"]) == code
     assert "Traceback" not in capfd.readouterr().err
 
@@ -77,7 +77,7 @@ def test_faults_of_our_own_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> No
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(commands, "show_json", fail)
+    monkeypatch.setattr(app, "show_json", fail)
     with pytest.raises(ZeroDivisionError):
         run(["doctor", "--json"])
 

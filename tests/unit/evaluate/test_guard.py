@@ -14,8 +14,9 @@ import pytest
 import mquans
 from mquans.baselines import open_engine
 from mquans.evaluate import run_clip
-from mquans.evaluate.guard import AGAIN, LEAST_VALUES, LOG, Guard, RunningLoss
+from mquans.evaluate.guard import AGAIN, LEAST_VALUES, LOG, QUIET, Guard, RunningLoss
 from mquans.importers import read_model
+from mquans.plan import NetworkOptions
 
 Frames = npt.NDArray[np.float32]
 
@@ -129,6 +130,30 @@ def test_tightening_goes_further_the_further_off_it_was(
     assert bits == {2.0: 4, 100.0: 7}
 
 
+def test_quiet_time_loosens_again(coarse: mquans.Session, dusk: Frames) -> None:
+    """One bad hour must not slow down a stream for ever; a loosening that is taken back makes the
+    next one wait longer."""
+    script = [2.0, 2.0, *[0.0] * QUIET, 2.0, *[0.0] * 2 * QUIET]
+    guard = scripted(coarse, script)
+    actions, bits = [], []
+    for index in range(len(script)):
+        guard.step(dusk[index % 4])
+        assert guard.last_check is not None
+        actions.append(guard.last_check.action)
+        bits.append(int(np.max(guard.session.plan.layer("first").bits)))
+    changes = [(index, action) for index, action in enumerate(actions) if action != "none"]
+    assert changes == [
+        (0, "refresh"),
+        (1, "tighten"),
+        (1 + QUIET, "loosen"),
+        (2 + QUIET, "tighten"),
+        (2 + 3 * QUIET, "loosen"),
+    ]
+    assert bits[1] == bits[-2] == 4
+    assert bits[-1] < 4
+    assert guard.report.loosenings == 2
+
+
 def test_what_no_bits_can_cure_is_said(coarse: mquans.Session, dusk: Frames) -> None:
     """Tightening ends at the grid; the user is told to calibrate again."""
     guard = scripted(coarse, [1e9] * 8)
@@ -143,7 +168,7 @@ def test_what_no_bits_can_cure_is_said(coarse: mquans.Session, dusk: Frames) -> 
 def test_clipping_is_not_cured_by_bits(small_model: Path, dusk: Frames) -> None:
     """A scene far brighter than calibration's leaves the grid. Only the fp32 network shows it."""
     session = session_of(small_model, dusk, 10)
-    dense = open_engine("ort-fp32", read_model(small_model), input_shapes={"x": (1, 3, 16, 16)})
+    dense = open_engine("ort-fp32", read_model(small_model), NetworkOptions({"x": (1, 3, 16, 16)}))
     for reference, wrong in ((None, 0), (dense.step, 12)):
         guard = Guard(session, budget=0.01, every=10, dense=reference)
         for frame in dusk:

@@ -12,6 +12,7 @@ import pytest
 import mquans
 from mquans.baselines import open_engine
 from mquans.importers import import_model, read_model
+from mquans.plan import NetworkOptions
 
 torch = pytest.importorskip("torch")
 
@@ -38,7 +39,7 @@ def test_what_is_trained_is_what_runs(small_model: Path, small_frames: Frames, r
         exact = network.run(feeds, quantized=False).outputs["y"].numpy()
     with mquans.Session(small_model, plan).stream() as stream:
         ran = np.stack([stream.step(frame[None])["y"] for frame in small_frames])
-    dense = open_engine("ort-fp32", read_model(small_model), input_shapes={"x": (1, 3, 16, 16)})
+    dense = open_engine("ort-fp32", read_model(small_model), NetworkOptions({"x": (1, 3, 16, 16)}))
     np.testing.assert_allclose(exact[3], dense.step({"x": small_frames[3:4]})["y"], atol=1e-5)
     quantization_error = np.square(ran - exact).mean()
     assert np.square(simulated - ran).mean() < 0.1 * quantization_error

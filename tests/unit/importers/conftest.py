@@ -13,6 +13,7 @@ import pytest
 from mquans.engine.oracle import FloatOracle
 from mquans.graph import Graph
 from mquans.importers import import_model, read_model, to_onnx
+from mquans.plan import NetworkOptions
 
 NEWEST = onnx.defs.onnx_opset_version()
 
@@ -83,7 +84,7 @@ def check() -> Check:
         feeds: Mapping[str, np.ndarray] | None = None,
         islands: bool = False,
     ) -> Graph:
-        graph = import_model(read_model(model), input_shapes=shapes)
+        graph = import_model(read_model(model), NetworkOptions(shapes or {}))
         random = np.random.default_rng(7)
         feeds = feeds or {
             name: (random.normal(size=graph.shape(name)) * scale).astype(np.float32)

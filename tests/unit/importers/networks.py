@@ -219,3 +219,27 @@ def shufflenet(opset: int) -> onnx.ModelProto:
     mixed = b.add("Transpose", b.reshape(y, 1, 2, 4, 8, 8), perm=[0, 2, 1, 3, 4])
     left, right = b.split(b.reshape(mixed, 1, 8, 8, 8), [4, 4], 1)
     return b.model({"x": (1, 3, 16, 16)}, b.conv(left, 4, 2), b.add("Relu", right))
+
+
+def keyword_spotter(opset: int) -> onnx.ModelProto:
+    """Spectrum by a strided convolution, power, mel filters, log, and an LSTM step unrolled into
+    products, sigmoid and tanh, as streaming exports write it."""
+    b = Builder(opset)
+    sound = b.axes_of("Unsqueeze", "x", 1)
+    spectrum = b.add("Conv", sound, b.weight(8, 1, 16), strides=[8])
+    parts = b.split(spectrum, [4, 4], 1)
+    power = b.add("Add", *(b.add("Pow", part, b.constant(np.float32(2))) for part in parts))
+    frames = b.add("Transpose", b.add("Sqrt", power), perm=[0, 2, 1])
+    mel = b.add("MatMul", frames, b.constant(np.abs(values(5, 4, 3))))
+    mel = b.add("Log", b.add("Add", mel, b.constant(np.float32(1e-3))))
+    features = b.axes_of("ReduceMean", mel, 1, keepdims=0)
+    products = [
+        b.add("Gemm", value, b.weight(20, size), b.weight(20), transB=1)
+        for value, size in ((features, 3), ("h", 5))
+    ]
+    i, f, g, o = b.split(b.add("Add", *products), [5, 5, 5, 5], 1)
+    kept = b.add("Mul", b.add("Sigmoid", f), "c")
+    c = b.add("Add", kept, b.add("Mul", b.add("Sigmoid", i), b.add("Tanh", g)))
+    h = b.add("Mul", b.add("Sigmoid", o), b.add("Tanh", c))
+    scores = b.add("Exp", b.add("LogSoftmax", b.add("MatMul", h, b.weight(5, 3)), axis=1))
+    return b.model({"x": (1, 40), "h": (1, 5), "c": (1, 5)}, scores, h, c)

@@ -59,3 +59,11 @@ def test_residual_blocks_keep_their_sum(check: Check, opset: int) -> None:
     found = Counter(kinds(check(networks.resnet(opset), scale=1)))
     assert found["Conv"] == 3
     assert found["Binary:add"] == found["Unary:relu"] == 1
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_front_ends_and_unrolled_layers_of_sound(check: Check, opset: int) -> None:
+    graph = check(networks.keyword_spotter(opset), scale=1)
+    found = Counter(kinds(graph))
+    assert (found["Conv"], found["Linear"]) == (1, 4)
+    assert share_of_reuse(graph) == 1.0

@@ -170,11 +170,11 @@ def test_malformed_nodes_are_named_without_a_traceback() -> None:
             import_model(read_model(build([node], {"x": (1, 2, 4, 4)}, ["y"])))
 
 
-def test_recurrent_layers_are_islands(check: Check) -> None:
-    nodes = [op("GRU", "x w r", "h", hidden_size=4), op("Squeeze", "h one", "y")]
-    constants = {"w": values(1, 1, 12, 3), "r": values(2, 1, 12, 4), "one": np.array([1])}
-    graph = check(build(nodes, {"x": (5, 2, 3)}, ["y"], constants), islands=True)
-    assert kinds(graph) == ["Island", "Reshape"]
+def test_recurrent_layers_with_coupled_gates_are_islands(check: Check) -> None:
+    node = op("LSTM", "x w r", "h", hidden_size=4, input_forget=1)
+    constants = {"w": values(1, 1, 16, 3), "r": values(2, 1, 16, 4), "one": np.array([1])}
+    model = build([node, op("Squeeze", "h one", "y")], {"x": (5, 2, 3)}, ["y"], constants)
+    assert kinds(check(model, islands=True)) == ["Island", "Reshape"]
 
 
 def test_integer_inputs_feed_an_embedding(check: Check) -> None:

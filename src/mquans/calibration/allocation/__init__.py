@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from mquans.calibration.allocation.approxann import search_demotions
 from mquans.calibration.allocation.candidates import (
     METHODS,
-    QUANTIZERS,
     Candidate,
     Family,
     Measure,
 )
 from mquans.calibration.allocation.grids import GRID_BITS, WeightBits, layer_plans, uniform_layers
 from mquans.calibration.allocation.problem import Problem, Tensor, problem_of
+from mquans.calibration.allocation.quantizers import QUANTIZERS
 from mquans.calibration.allocation.search import search_bits, search_price, trace_bits, trace_price
 from mquans.calibration.allocation.separable import solve, work_factors
 from mquans.calibration.allocation.widths import affordable_widths

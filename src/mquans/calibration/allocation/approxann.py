@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from mquans.calibration.allocation.candidates import Candidate, Family
-from mquans.calibration.allocation.quantizers import uniform
+from mquans.calibration.allocation.quantizers import quantized
 from mquans.calibration.allocation.search import MOST_BITS
 from mquans.calibration.curves import Sums
 
@@ -23,7 +23,7 @@ MEASURED = 24
 
 def search_demotions(family: Family, budget: float) -> list[Candidate]:
     """Demotes from `MOST_BITS` for every neuron until nothing more fits the budget."""
-    best = family.with_steps(uniform(family.problem, MOST_BITS), 0)
+    best = family.with_steps(quantized(family.problem, "uniform", MOST_BITS), 0)
     found = [best]
     if best.loss > budget:
         return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mquans.calibration.allocation.grids import WeightBits, layer_plans
 from mquans.calibration.allocation.problem import CHANGED, Problem, Steps
-from mquans.calibration.allocation.quantizers import dorefa, linear, uniform
+from mquans.calibration.allocation.quantizers import QUANTIZERS, quantized
 from mquans.calibration.allocation.separable import solve
 from mquans.calibration.curves import Curves
 from mquans.calibration.measure import Measured
@@ -15,8 +15,6 @@ from mquans.evaluate import Track, silent
 from mquans.plan import LayerPlan, Rule
 
 METHODS = ("criticality", "approxann", "per_layer", "uniform", "linear", "dorefa")
-QUANTIZERS = {"uniform": uniform, "linear": linear, "dorefa": dorefa}
-"""Methods whose knob is the number of bits of the whole network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class Family:
     def at(self, knob: float, factors: Mapping[str, float] | None = None) -> Candidate:
         """Measures the plan at a knob: bits, or log2 of the price of loss."""
         if self.method in QUANTIZERS:
-            steps = QUANTIZERS[self.method](self.problem, round(knob))
+            steps: Steps = quantized(self.problem, self.method, round(knob))
         else:
             per_tensor = self.method == "per_layer"
             steps = solve(self.problem, 2.0**knob, factors=factors, per_tensor=per_tensor).steps

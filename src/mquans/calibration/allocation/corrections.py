@@ -15,7 +15,7 @@ import numpy as np
 from mquans.calibration.allocation.candidates import Family
 from mquans.calibration.allocation.grids import GRID_BITS, layer_plans
 from mquans.calibration.allocation.problem import Problem, Steps, Tensor
-from mquans.calibration.allocation.quantizers import uniform
+from mquans.calibration.allocation.quantizers import quantized
 
 GROUPS = 8
 """The first tensor is one of its own: pictures have errors of their own kind."""
@@ -31,8 +31,8 @@ NEGLIGIBLE = 0.02
 def normalized(family: Family) -> Family:
     """The family with all criticality scaled by one factor, so that it predicts the loss of uniform
     bits: some methods know criticality up to a factor only."""
-    steps = uniform(family.problem, TYPICAL_BITS)
-    finest = _loss(family, uniform(family.problem, GRID_BITS))
+    steps = quantized(family.problem, "uniform", TYPICAL_BITS)
+    finest = _loss(family, quantized(family.problem, "uniform", GRID_BITS))
     measured = max(_loss(family, steps) - finest, 0.0)
     predicted = sum(_predicted(tensor, steps) for tensor in family.problem.tensors)
     if not measured or not predicted:
@@ -43,7 +43,7 @@ def normalized(family: Family) -> Family:
 def corrected(family: Family, steps: Steps) -> Family:
     """The family with criticality scaled to what was measured, group by group."""
     problem = family.problem
-    finest = uniform(problem, GRID_BITS)
+    finest = quantized(problem, "uniform", GRID_BITS)
     floor = _loss(family, finest)
     total = sum(_predicted(tensor, steps) for tensor in problem.tensors)
     factors: dict[str, float] = {}

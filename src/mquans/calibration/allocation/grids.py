@@ -21,8 +21,9 @@ from typing import Literal
 import numpy as np
 
 from mquans.calibration.allocation.problem import Problem, Steps
+from mquans.calibration.allocation.quantizers import QUANTIZERS
 from mquans.calibration.curves import Sums
-from mquans.calibration.observe import LayerRange
+from mquans.calibration.observe import LayerRange, tensor_of
 from mquans.graph import Graph
 from mquans.plan import LayerPlan
 
@@ -63,18 +64,24 @@ def layer_plans(
 
 
 def uniform_layers(
-    graph: Graph, ranges: Mapping[str, LayerRange], *, bits: int, weight_bits: WeightBits = 16
+    graph: Graph,
+    ranges: Mapping[str, LayerRange],
+    *,
+    bits: int,
+    weight_bits: WeightBits = 16,
+    quantizer: str = "uniform",
 ) -> tuple[LayerPlan, ...]:
-    """A plan's layers with `bits` for every neuron (1 to 12): steps of each layer's range, 0 in
-    it, / 2**bits.
+    """A plan's layers with `bits` for every neuron (1 to 12).
 
     Args:
-        ranges: by the name of the value that a layer reads.
+        ranges: by the name of the tensor that a layer reads.
+        quantizer: from a layer's range to its step, one of `QUANTIZERS`.
     """
     plans = []
     for node in graph.reuse_layers():
-        seen = ranges[node.inputs[0]]
-        steps = np.full(len(seen.low), grid_unit(seen) * 2.0 ** (GRID_BITS - bits))
+        seen = ranges[tensor_of(node)]
+        step = QUANTIZERS[quantizer](seen, bits) or grid_unit(seen)
+        steps = np.full(len(seen.low), max(step, LEAST_RANGE / 2.0**GRID_BITS))
         delta, chosen = (_one_grid if weight_bits == 8 else _own_grids)(seen, steps)
         plans.append(
             LayerPlan(

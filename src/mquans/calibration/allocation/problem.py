@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mquans.calibration.curves import Curves, Sums
-from mquans.calibration.observe import LayerRange, Observation
-from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node
+from mquans.calibration.observe import LayerRange, Observation, tensor_of
+from mquans.graph import GATES, Conv, ConvTranspose, Graph, Linear, Node, Recurrence
 from mquans.plan import Rule
 
 OPTIONS_PER_OCTAVE = 4
@@ -130,7 +131,7 @@ def problem_of(
     """
     readers: dict[str, list[Node]] = {}
     for node in graph.reuse_layers():
-        readers.setdefault(node.inputs[0], []).append(node)
+        readers.setdefault(tensor_of(node), []).append(node)
     tensors = []
     for name, nodes in readers.items():
         reach = seen.ranges[name].layer or 1.0
@@ -159,7 +160,7 @@ def problem_of(
 def _overhead(graph: Graph, readers: Sequence[Node]) -> float:
     """What changes of one neuron of a tensor take beside its multiplications, in MACs."""
     neurons = graph.neurons(readers[0])
-    values = np.prod(graph.shape(readers[0].inputs[0])) / neurons
+    values = positions(graph, readers[0])
     reached = sum(fan_out(graph, node)[0] for node in readers)
     if neurons == getattr(readers[0].op, "groups", 1):
         neurons = 1  # of a depthwise layer each change reaches outputs of its own
@@ -171,11 +172,24 @@ def _tabulated(curves: Curves, rule: Rule, steps: Sums) -> tuple[Sums, Sums]:
     return change + SHRINKAGE * change.mean(axis=0), error + SHRINKAGE * error.mean(axis=0)
 
 
+def positions(graph: Graph, node: Node) -> int:
+    """Values of each neuron of a reuse layer in one frame."""
+    shape = graph.shape(node.inputs[0])
+    if isinstance(node.op, Recurrence):
+        return shape[0] * shape[1]
+    return math.prod(shape) // graph.neurons(node)
+
+
 def fan_out(graph: Graph, node: Node) -> Sums:
     """MACs per frame that all values of each neuron take part in, [neurons]. Taps on padding are
     counted, so the sum is a little more than the layer's MACs."""
     weight = graph.constants[node.inputs[1]].shape
     neurons = graph.neurons(node)
+    if isinstance(node.op, Recurrence):
+        # A gru that resets first multiplies h for two gates, and the reset h for the third.
+        gates = [2, 1] if node.op.states == 2 else [GATES[node.op.kind]]
+        outputs = np.repeat(gates, weight[0]) * weight[0]
+        return np.asarray(positions(graph, node) * outputs, np.float64)
     if isinstance(node.op, Linear):
         macs = np.prod(graph.shape(node.inputs[0])) * weight[1]
     elif isinstance(node.op, ConvTranspose):

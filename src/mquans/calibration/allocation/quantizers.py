@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from mquans.calibration.allocation.problem import Problem, Tensor
+from mquans.calibration.allocation.problem import Problem
 from mquans.calibration.curves import Sums
+from mquans.calibration.observe import LayerRange
 
 
-def uniform(problem: Problem, bits: int) -> dict[str, Sums]:
-    """Steps of each layer's range, 0 in it, / 2**bits."""
-    return _everywhere(problem, lambda tensor: tensor.range.layer / 2**bits)
+def uniform_step(seen: LayerRange, bits: int) -> float:
+    """Steps of the layer's range, 0 in it, / 2**bits."""
+    return seen.layer / 2.0**bits
 
 
-def linear(problem: Problem, bits: int) -> dict[str, Sums]:
+def linear_step(seen: LayerRange, bits: int) -> float:
     """The linear quantizer of Riera et al. (ISCA 2018): `2**bits` levels from the least to the
     largest value of a layer, so steps of `(high - low) / (2**bits - 1)`. Levels are multiples of
     the step; theirs may be shifted by part of one."""
-
-    def step(tensor: Tensor) -> float:
-        spread = float(tensor.range.high.max()) - float(tensor.range.low.min())
-        return spread / (2.0**bits - 1)
-
-    return _everywhere(problem, step)
+    spread = float(seen.high.max()) - float(seen.low.min())
+    return spread / (2.0**bits - 1)
 
 
-def dorefa(problem: Problem, bits: int) -> dict[str, Sums]:
+def dorefa_step(seen: LayerRange, bits: int) -> float:
     """The activation quantizer of DoReFa-Net (arXiv 1606.06160): magnitudes scaled to [0, 1] have
     `2**bits` levels, so steps of `max |x| / (2**bits - 1)`."""
-
-    def step(tensor: Tensor) -> float:
-        largest = max(float(tensor.range.high.max()), -float(tensor.range.low.min()))
-        return largest / (2.0**bits - 1)
-
-    return _everywhere(problem, step)
+    largest = max(float(seen.high.max()), -float(seen.low.min()))
+    return largest / (2.0**bits - 1)
 
 
-def _everywhere(problem: Problem, step: Callable[[Tensor], float]) -> dict[str, Sums]:
+QUANTIZERS = {"uniform": uniform_step, "linear": linear_step, "dorefa": dorefa_step}
+"""Methods whose knob is the number of bits of the whole network: a layer's step."""
+
+
+def quantized(problem: Problem, method: str, bits: int) -> dict[str, Sums]:
+    """Steps of every neuron by tensor, for one of `QUANTIZERS`."""
+    step = QUANTIZERS[method]
     return {
-        tensor.name: np.full(len(tensor.cost), step(tensor) or 1.0) for tensor in problem.tensors
+        tensor.name: np.full(len(tensor.cost), step(tensor.range, bits) or 1.0)
+        for tensor in problem.tensors
     }

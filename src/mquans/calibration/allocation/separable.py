@@ -77,7 +77,9 @@ def work_factors(problem: Problem, steps: Steps, work: Work) -> dict[str, float]
 
 def _factor(tensor: Tensor, steps: Sums, work: Work) -> float:
     predicted = float(tensor.macs @ tensor.at(steps)[0]) * work.frames
-    measured = sum(work.layers[layer].macs_done for layer in tensor.layers)
+    # The engine lists the second product of a gru that resets first as a layer of its own.
+    names = [name for layer in tensor.layers for name in (layer, f"{layer}/reset")]
+    measured = sum(work.layers[name].macs_done for name in names if name in work.layers)
     if predicted <= 0:
         return 1.0
     return float(np.clip(measured / predicted, 1 / LARGEST_FACTOR, LARGEST_FACTOR))

@@ -8,9 +8,9 @@ import numpy as np
 
 from mquans.calibration.allocation.grids import GRID_BITS, WeightBits, grid_unit
 from mquans.calibration.curves import Sums
-from mquans.calibration.observe import Observation
+from mquans.calibration.observe import Observation, tensor_of
 from mquans.engine.quantization import quantize_weights
-from mquans.graph import ConvTranspose, Graph, Linear, Node
+from mquans.graph import ConvTranspose, Graph, Linear, Node, Recurrence
 
 SHARE = 0.1
 """Of the budget, for the rounding of weights to int8."""
@@ -39,7 +39,7 @@ def affordable_widths(
 def _rounding_error(graph: Graph, seen: Observation, node: Node) -> Sums:
     """Mean squared error of a layer's outputs, [output channels], if its weights are int8 and
     inputs are independent."""
-    tensor = node.inputs[0]
+    tensor = tensor_of(node)
     weight = _by_output(graph, node)
     power = seen.curves[tensor].power.reshape(weight.shape[0], 1, -1, 1)
     unit = grid_unit(seen.ranges[tensor])
@@ -54,7 +54,13 @@ def _rounding_error(graph: Graph, seen: Observation, node: Node) -> Sums:
 def _by_output(graph: Graph, node: Node) -> Sums:
     """Weights as [groups, outputs of a group, inputs of a group, taps]."""
     weight = np.asarray(graph.constants[node.inputs[1]], np.float64)
-    if isinstance(node.op, Linear):
+    if isinstance(node.op, Recurrence) and node.op.states == 2:
+        hidden = weight.shape[0]
+        both = np.zeros((2 * hidden, weight.shape[1]))
+        both[:hidden, : 2 * hidden] = weight[:, : 2 * hidden]
+        both[hidden:, 2 * hidden :] = weight[:, 2 * hidden :]
+        weight = both
+    if isinstance(node.op, Linear | Recurrence):
         return weight.T[None, :, :, None]
     groups, neurons = node.op.groups, graph.neurons(node)  # type: ignore[union-attr]
     if isinstance(node.op, ConvTranspose):

@@ -14,7 +14,7 @@ first order, for errors that are independent from neuron to neuron and position 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mquans.calibration.criticality.closed_form import closed_form
@@ -52,6 +52,7 @@ def criticality(
     frames: Sequence[Feeds],
     *,
     method: str = "fisher",
+    feedback: Mapping[str, str] | None = None,
     loss: TaskLoss | None = None,
     labels: Sequence[Any] | None = None,
     samples: int | None = None,
@@ -64,7 +65,12 @@ def criticality(
     Args:
         graph: an imported network.
         frames: feeds of calibration frames; each method picks as many as it needs, evenly spread.
+            Of a network with states runs of `unrolling.window` consecutive frames, one run after
+            the other, states included.
         method: one of `METHODS`, see the module.
+        feedback: state inputs by the output that feeds them in the next frame (`Plan.feedback`).
+            Criticality then includes what errors do in the frames that follow, within a run;
+            outputs that only carry states do not count as outputs.
         loss: the gradient of a loss of the user's own at the outputs, for `fisher` and `taylor`.
             Criticality is then that of the squared change of that loss, in its unit squared, and
             for a log-likelihood twice the expected growth. By default the loss of
@@ -91,10 +97,11 @@ def criticality(
             f"the criticality method {method} takes no task loss.", hint="Use fisher or taylor."
         )
     if method == "closed_form":
-        return closed_form(graph, frames, threads=threads)
+        return closed_form(graph, frames, feedback=feedback, threads=threads)
+    options: dict[str, Any] = {"feedback": feedback, "seed": seed, "threads": threads}
     if method == "perturb":
-        return perturb(graph, frames, samples=samples or 1, seed=seed, threads=threads, track=track)
-    options: dict[str, Any] = {"loss": loss, "labels": labels, "seed": seed, "threads": threads}
+        return perturb(graph, frames, samples=samples or 1, **options, track=track)
+    options |= {"loss": loss, "labels": labels}
     if samples is not None:
         options["samples"] = samples
     if method == "taylor":
@@ -106,6 +113,7 @@ def output_criticality(
     graph: Graph,
     frames: Sequence[Feeds],
     *,
+    feedback: Mapping[str, str] | None = None,
     samples: int | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -119,7 +127,13 @@ def output_criticality(
     """
     _check(frames, None, None, samples)
     found = fisher(
-        graph, frames, samples=samples or SAMPLES, seed=seed, threads=threads, track=track
+        graph,
+        frames,
+        feedback=feedback,
+        samples=samples or SAMPLES,
+        seed=seed,
+        threads=threads,
+        track=track,
     )
     return found.outputs
 

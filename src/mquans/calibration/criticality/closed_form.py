@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,10 +10,10 @@ from mquans.calibration.criticality.loss import Floats, OutputLoss, VarianceMete
 from mquans.calibration.criticality.probe import Probe, neuron_sum, neurons_first, spread_over
 from mquans.calibration.criticality.surrogate import surrogate
 from mquans.calibration.gradients import gradient_graph
+from mquans.calibration.unrolling import Unrolled, unroll
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds
-from mquans.evaluate.agreement import channels_first
-from mquans.graph import Editor, Graph
+from mquans.graph import Editor, Graph, Node
 from mquans.graph.rewrites.dead_nodes import remove_dead_nodes
 
 FRAMES = 8
@@ -21,7 +21,11 @@ FRAMES = 8
 
 
 def closed_form(
-    graph: Graph, frames: Sequence[Feeds] = (), *, threads: int = 1
+    graph: Graph,
+    frames: Sequence[Feeds] = (),
+    *,
+    feedback: Mapping[str, str] | None = None,
+    threads: int = 1,
 ) -> dict[str, Floats]:
     """Backward recursion over squared weights, with no look at what the neurons do.
 
@@ -37,6 +41,7 @@ def closed_form(
     Args:
         frames: for the variance of output channels, which the loss divides by, and of layer inputs.
             Without frames every output channel counts as of variance 1, and nothing is bounded.
+        feedback: see `criticality`.
 
     Returns:
         [neurons] by layer. The ranking within a layer is what to trust.
@@ -44,49 +49,63 @@ def closed_form(
     Raises:
         MquansError: the numbers leave the range of float32.
     """
-    values = tuple(gradient_graph(graph).cotangents)
-    layers = list(graph.reuse_layers())
-    if not frames:
-        return _recursion(graph, OutputLoss.of(graph, dict.fromkeys(values)), threads)
-    probe = Probe(graph, [*values, *(node.inputs[0] for node in layers)], threads=threads)
-    outputs = {value: VarianceMeter() for value in values}
-    inputs = {node.name: VarianceMeter() for node in layers}
-    for index in spread_over(len(frames), FRAMES):
-        found = probe.run(frames[index])
-        for value, meter in outputs.items():
-            meter.add(channels_first(found[value]))
-        for node in layers:
-            inputs[node.name].add(neurons_first(node, found[node.inputs[0]]))
-    loss = OutputLoss.of(graph, {value: meter.scale() for value, meter in outputs.items()})
-    result = _recursion(graph, loss, threads)
-    reached = _reached(graph, values)
+    network = unroll(graph, feedback or {})
+    values = tuple(gradient_graph(network.graph).cotangents)
+    windows = network.windows(frames)
+    if not windows:
+        return _recursion(graph, network, OutputLoss.of(network, dict.fromkeys(values)), threads)
+    read = [part.node.inputs[0] for parts in network.parts.values() for part in parts]
+    probe = Probe(network.graph, [*values, *read], threads=threads)
+    inputs = {layer: np.zeros(graph.neurons(node)) for layer, node in _layers(graph).items()}
+    picked = spread_over(len(windows), FRAMES)
+    found = [probe.run(windows[index]) for index in picked]
+    for layer, parts in network.parts.items():
+        meters: dict[int, VarianceMeter] = {}
+        for arrays in found:
+            for part in parts:
+                meter = meters.setdefault(part.neurons.start or 0, VarianceMeter())
+                meter.add(neurons_first(part.node, arrays[part.node.inputs[0]]))
+        for part in parts:
+            inputs[layer][part.neurons] = meters[part.neurons.start or 0].variance()
+    loss = OutputLoss.measured(network, values, found)
+    result = _recursion(graph, network, loss, threads)
+    reached = _reached(network, values)
     for name, criticality in result.items():
         most = sum(loss.shares[value] for value in reached[name])
-        cost = float((criticality * inputs[name].variance()).sum())
+        cost = float((criticality * inputs[name]).sum())
         if cost > most:
             criticality *= most / cost
     return result
 
 
-def _reached(graph: Graph, values: Iterable[str]) -> dict[str, set[str]]:
+def _layers(graph: Graph) -> dict[str, Node]:
+    return {node.name: node for node in graph.reuse_layers()}
+
+
+def _reached(network: Unrolled, values: Iterable[str]) -> dict[str, set[str]]:
     """Which of some values depend on each layer, by its name."""
     reached: dict[str, set[str]] = {value: {value} for value in values}
-    layers = {}
-    for node in reversed(graph.nodes):
+    nodes: dict[str, set[str]] = {}
+    for node in reversed(network.graph.nodes):
         behind = set().union(*(reached.get(value, set()) for value in node.outputs))
-        layers[node.name] = behind
+        nodes[node.name] = behind
         for value in node.inputs:
             reached.setdefault(value, set()).update(behind)
-    return {node.name: layers[node.name] for node in graph.reuse_layers()}
+    return {
+        layer: set().union(*(nodes[part.node.name] for part in parts))
+        for layer, parts in network.parts.items()
+    }
 
 
-def _recursion(graph: Graph, loss: OutputLoss, threads: int) -> dict[str, Floats]:
+def _recursion(
+    graph: Graph, network: Unrolled, loss: OutputLoss, threads: int
+) -> dict[str, Floats]:
     """See `closed_form`; without bounds."""
-    linear = surrogate(graph, tuple(loss.weights))
+    linear = surrogate(network.graph, tuple(loss.weights))
     made = gradient_graph(linear.graph)
     sums = {
         node.name: neuron_sum(made.tape, node, made.layer_inputs[linear.layers[node.name]])
-        for node in graph.reuse_layers()
+        for node in network.graph.reuse_layers()
         if linear.layers[node.name] in made.layer_inputs
     }
     backward = made.tape.graph
@@ -105,9 +124,6 @@ def _recursion(graph: Graph, loss: OutputLoss, threads: int) -> dict[str, Floats
             where=f"model {graph.name!r}",
             hint="Calibrate with another criticality method.",
         )
-    return {
-        node.name: found[sums[node.name]].astype(np.float64)
-        if node.name in sums
-        else np.zeros(graph.neurons(node))
-        for node in graph.reuse_layers()
-    }
+    result = {layer: np.zeros(graph.neurons(node)) for layer, node in _layers(graph).items()}
+    network.add_neurons(result, {name: found[value] for name, value in sums.items()})
+    return result

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.criticality.probe import Arrays
+from mquans.calibration.unrolling import Unrolled
 from mquans.evaluate.agreement import FLOOR, channels_first
-from mquans.graph import Graph
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,42 +67,46 @@ class OutputLoss:
     Attributes:
         weights: `w` by value name, each of the value's shape.
         shares: loss of an error as large as the value's own variance, by value name; over all
-            outputs they add up to 1.
+            outputs of all frames they add up to 1.
     """
 
     weights: dict[str, Floats]
     shares: dict[str, float]
 
     @classmethod
-    def measured(cls, graph: Graph, values: Iterable[str], frames: Iterable[Arrays]) -> OutputLoss:
+    def measured(
+        cls, network: Unrolled, values: Iterable[str], frames: Iterable[Arrays]
+    ) -> OutputLoss:
         """Weights from what the dense network computes.
 
         Args:
             values: outputs of the graph, and values to be treated as further outputs.
-            frames: the arrays of those values, frame by frame.
+            frames: the arrays of those values, window by window.
         """
-        meters = {value: VarianceMeter() for value in values}
+        origins = {value: network.origins.get(value, value) for value in values}
+        meters = {name: VarianceMeter() for name in origins.values()}
         for arrays in frames:
-            for value, meter in meters.items():
-                meter.add(channels_first(arrays[value]))
-        return cls.of(graph, {value: meter.scale() for value, meter in meters.items()})
+            for value, name in origins.items():
+                meters[name].add(channels_first(arrays[value]))
+        return cls.of(network, {value: meters[name].scale() for value, name in origins.items()})
 
     @classmethod
-    def of(cls, graph: Graph, scales: Mapping[str, Floats | None]) -> OutputLoss:
+    def of(cls, network: Unrolled, scales: Mapping[str, Floats | None]) -> OutputLoss:
         """Weights from what the squared errors of the channels are divided by; None for 1."""
+        graph = network.graph
         channels = {value: _channel_of(graph.shape(value)) for value in scales}
         counts = {value: int(index.max(initial=0)) + 1 for value, index in channels.items()}
         total = sum(count for value, count in counts.items() if value in graph.outputs)
         weights, shares = {}, {}
         for value, scale in scales.items():
             index, count = channels[value], counts[value]
-            shares[value] = count / total if value in graph.outputs else 1.0
+            shares[value] = count / total if value in graph.outputs else 1.0 / network.frames
             per_channel = 1.0 / (np.ones(count) if scale is None else scale)
             weights[value] = per_channel[index] * shares[value] / index.size
         return cls(weights, shares)
 
     def between(self, dense: Arrays, found: Arrays) -> float:
-        """The loss of one frame."""
+        """The mean loss of the frames of a window."""
         return sum(
             float((weight * np.square(found[value].astype(np.float64) - dense[value])).sum())
             for value, weight in self.weights.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +12,10 @@ from mquans.calibration.criticality.closed_form import closed_form
 from mquans.calibration.criticality.loss import Floats, OutputLoss
 from mquans.calibration.criticality.probe import Array, Probe, neuron_axis, spread_over
 from mquans.calibration.gradients import Tape
+from mquans.calibration.unrolling import Part, Unrolled, unroll
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Track, silent
-from mquans.graph import Graph, Island, Node
+from mquans.graph import Graph, Island
 
 FRAMES = 4
 GROUPS = 4
@@ -29,6 +30,7 @@ def perturb(
     graph: Graph,
     frames: Sequence[Feeds],
     *,
+    feedback: Mapping[str, str] | None = None,
     samples: int = 1,
     seed: int = 0,
     threads: int = 1,
@@ -42,40 +44,44 @@ def perturb(
     (ApproxANN makes the same remark). Sees through islands, which gradients do not.
 
     Args:
+        feedback: see `criticality`.
         samples: noises per group and frame.
     """
-    values = _measured_at(graph)
-    picked = [frames[i] for i in spread_over(len(frames), FRAMES)]
-    layers = list(graph.reuse_layers())
-    probe = Probe(graph, [*values, *(node.inputs[0] for node in layers)], threads=threads)
+    network = unroll(graph, feedback or {})
+    values = _measured_at(network.graph)
+    windows = network.windows(frames)
+    picked = [windows[i] for i in spread_over(len(windows), FRAMES)]
+    read = [part.node.inputs[0] for parts in network.parts.values() for part in parts]
+    probe = Probe(network.graph, [*values, *read], threads=threads)
     dense = []
-    energies = dict.fromkeys((node.name for node in layers), 0.0)
+    energies = dict.fromkeys(network.parts, 0.0)
     for feeds in picked:
         found = probe.run(feeds)
         dense.append({value: found[value] for value in values})
-        for node in layers:
-            energies[node.name] += float(np.square(found[node.inputs[0]]).mean()) / len(picked)
+        for layer, parts in network.parts.items():
+            squares = [float(np.square(found[part.node.inputs[0]]).mean()) for part in parts]
+            energies[layer] += float(np.mean(squares)) / len(picked)
     del probe
-    loss = OutputLoss.measured(graph, values, dense)
-    ranking = closed_form(graph, picked, threads=threads)
+    loss = OutputLoss.measured(network, values, dense)
+    ranking = closed_form(graph, frames, feedback=feedback, threads=threads)
     random = np.random.default_rng(seed)
     result = {}
-    for node in track(layers, "perturbing", len(layers)):
-        noisy, added = with_noise(graph, {node.name})
+    for layer in track(ranking, "perturbing", len(ranking)):
+        parts = network.parts[layer]
+        noisy, added = with_noise(network.graph, {part.node.name for part in parts})
         run = Probe(noisy, values, threads=threads)
-        noise = added[node.name]
-        sigma = LEVEL * np.sqrt(energies[node.name]) or LEVEL
-        criticality = np.zeros(graph.neurons(node))
-        for group in np.array_split(np.argsort(ranking[node.name], kind="stable"), GROUPS):
+        sigma = LEVEL * np.sqrt(energies[layer]) or LEVEL
+        criticality = np.zeros(len(ranking[layer]))
+        for group in np.array_split(np.argsort(ranking[layer], kind="stable"), GROUPS):
             if not len(group):
                 continue
             losses = [
-                loss.between(reference, run.run({**feeds, noise: drawn}))
+                loss.between(reference, run.run({**feeds, **drawn}))
                 for feeds, reference in zip(picked, dense, strict=True)
-                for drawn in _draws(graph, node, group, sigma, samples, random)
+                for drawn in _draws(network, parts, added, group, sigma, samples, random)
             ]
             criticality[group] = np.mean(losses) / (sigma**2 * len(group))
-        result[node.name] = criticality
+        result[layer] = criticality
     return result
 
 
@@ -116,21 +122,27 @@ def with_noise(graph: Graph, layers: Container[str]) -> tuple[Graph, dict[str, s
 
 
 def _draws(
-    graph: Graph,
-    node: Node,
+    network: Unrolled,
+    parts: Sequence[Part],
+    added: Mapping[str, str],
     group: npt.NDArray[np.intp],
     sigma: float,
     samples: int,
     random: np.random.Generator,
-) -> list[Array]:
-    """Noise on a group of neurons, 0 on the others."""
-    shape = graph.shape(node.inputs[0])
-    axis = neuron_axis(node, len(shape))
-    drawn: list[Array] = []
+) -> list[dict[str, Array]]:
+    """Noise on a group of a layer's neurons in all steps, 0 on the others, by input."""
+    drawn = []
     for _ in range(samples):
-        noise = np.zeros(shape, np.float32)
-        part = [group if i == axis else slice(None) for i in range(len(shape))]
-        size = tuple(len(group) if i == axis else n for i, n in enumerate(shape))
-        noise[tuple(part)] = random.standard_normal(size, np.float32) * np.float32(sigma)
-        drawn.append(noise)
+        noises: dict[str, Array] = {}
+        for part in parts:
+            shape = network.graph.shape(part.node.inputs[0])
+            axis = neuron_axis(part.node, len(shape))
+            first = part.neurons.start or 0
+            own = group[(group >= first) & (group < first + shape[axis])] - first
+            noise = np.zeros(shape, np.float32)
+            place = [own if i == axis else slice(None) for i in range(len(shape))]
+            size = tuple(len(own) if i == axis else n for i, n in enumerate(shape))
+            noise[tuple(place)] = random.standard_normal(size, np.float32) * np.float32(sigma)
+            noises[added[part.node.name]] = noise
+        drawn.append(noises)
     return drawn

@@ -11,13 +11,17 @@ import numpy as np
 from mquans.calibration.criticality.loss import Floats, OutputLoss
 from mquans.calibration.criticality.probe import Array, Arrays, Probe, neuron_sum, spread_over
 from mquans.calibration.gradients import gradient_graph
+from mquans.calibration.unrolling import unroll
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Track, silent
-from mquans.graph import Graph, Linear, Node
+from mquans.graph import ConvTranspose, Graph, Linear, Node, Recurrence
 
 FRAMES = 24
 """Frames that gradients are taken on, spread over all that are given: neighbours on a stream tell
 nearly the same."""
+
+WINDOWS = 8
+"""Of networks with states: windows of consecutive frames, at least."""
 
 SAMPLES = 4
 """Random directions per frame."""
@@ -49,6 +53,7 @@ def fisher(
     graph: Graph,
     frames: Sequence[Feeds],
     *,
+    feedback: Mapping[str, str] | None = None,
     loss: TaskLoss | None = None,
     labels: Sequence[Any] | None = None,
     samples: int = SAMPLES,
@@ -66,20 +71,21 @@ def fisher(
     first order. One vector-Jacobian product per random `v` gives it for all neurons of all layers
     at once. Source: design, section 4; Martens 2014 (arXiv 1412.1193), section 9.
 
+    With states `J` reaches into later frames, and steps in time are positions.
+
     Args:
-        loss: see `criticality`.
+        feedback, loss: see `criticality`.
         at_outputs: also at the outputs of layers.
     """
-    run = _Differentiated(graph, threads=threads, at_outputs=at_outputs)
-    inputs = {name: np.zeros(graph.neurons(node)) for name, node in run.layers.items()}
-    outputs = {name: np.zeros(_channels(graph, node)) for name, node in run.layers.items()}
+    run = _Differentiated(graph, feedback or {}, threads=threads, at_outputs=at_outputs)
+    inputs = {node.name: np.zeros(graph.neurons(node)) for node in graph.reuse_layers()}
+    outputs = {node.name: np.zeros(_channels(graph, node)) for node in graph.reuse_layers()}
     directions = _directions(run, frames, loss, labels, samples, seed, track)
     count = 0
     for feeds, cotangents in directions:
         found = run.squares(feeds, cotangents)
-        for total, part in ((inputs, found.inputs), (outputs, found.outputs)):
-            for name, square in part.items():
-                total[name] += square
+        run.network.add_neurons(inputs, found.inputs)
+        run.network.add_outputs(outputs, found.outputs)
         count += 1
     for total in (inputs, outputs):
         for sums in total.values():
@@ -91,6 +97,7 @@ def taylor(
     graph: Graph,
     frames: Sequence[Feeds],
     *,
+    feedback: Mapping[str, str] | None = None,
     loss: TaskLoss | None = None,
     labels: Sequence[Any] | None = None,
     samples: int = SAMPLES,
@@ -106,12 +113,15 @@ def taylor(
     equal to it where gradients are as large as activations. Source: Molchanov et al. 2016
     (arXiv 1611.06440), section 2.2.
     """
-    run = _Differentiated(graph, threads=threads, products=True)
-    total = {name: np.zeros(graph.neurons(node)) for name, node in run.layers.items()}
+    run = _Differentiated(graph, feedback or {}, threads=threads, products=True)
+    total = {node.name: np.zeros(graph.neurons(node)) for node in graph.reuse_layers()}
     directions = _directions(run, frames, loss, labels, samples, seed, track)
     count = 0
     for feeds, cotangents in directions:
-        effects, energies = run.products(feeds, cotangents)
+        found = [{name: np.zeros_like(sums) for name, sums in total.items()} for _ in range(2)]
+        for sums, parts in zip(found, run.products(feeds, cotangents), strict=True):
+            run.network.add_neurons(sums, parts)
+        effects, energies = found
         for name, effect in effects.items():
             # A neuron that is 0 everywhere has no effect either.
             total[name] += np.square(effect) / np.maximum(energies[name], TINY)
@@ -123,10 +133,17 @@ class _Differentiated:
     """A network's outputs, and sums over its gradients, in onnxruntime."""
 
     def __init__(
-        self, graph: Graph, *, threads: int, at_outputs: bool = False, products: bool = False
+        self,
+        graph: Graph,
+        feedback: Mapping[str, str],
+        *,
+        threads: int,
+        at_outputs: bool = False,
+        products: bool = False,
     ) -> None:
-        self.graph = graph
-        self.layers = {node.name: node for node in graph.reuse_layers()}
+        self.network = unroll(graph, feedback)
+        self.graph = graph = self.network.graph
+        layers = {node.name: node for node in graph.reuse_layers()}
         self.made = gradient_graph(graph)
         if not self.made.cotangents:
             raise MquansError(
@@ -139,7 +156,7 @@ class _Differentiated:
         self._effects: dict[str, str] = {}
         self._energies: dict[str, str] = {}
         for name, gradient in self.made.layer_inputs.items():
-            node = self.layers[name]
+            node = layers[name]
             if products:
                 effect = self.made.tape.mul(node.inputs[0], gradient)
                 effect = self.made.tape.unary("abs", effect)
@@ -155,11 +172,11 @@ class _Differentiated:
         self._dense = Probe(graph, self.made.cotangents, threads=threads)
 
     def dense(self, feeds: Feeds) -> dict[str, Array]:
-        """The values that take cotangents, for one frame."""
+        """The values that take cotangents, for one window."""
         return self._dense.run(feeds)
 
     def squares(self, feeds: Feeds, cotangents: Arrays) -> Sensitivity:
-        """Sums over positions of squared gradients, by layer."""
+        """Sums over positions of squared gradients, by layer of the unrolled network."""
         found = self._run(feeds, cotangents)
         return Sensitivity(_named(self._inputs, found), _named(self._outputs, found))
 
@@ -199,31 +216,51 @@ def _directions(
     track: Track,
 ) -> Iterator[tuple[Feeds, Arrays]]:
     """Frames and cotangents to take gradients with."""
-    picked = spread_over(len(frames), FRAMES)
+    length = run.network.frames
+    windows = run.network.windows(frames)
+    if not windows:
+        raise MquansError(f"criticality needs {length} consecutive frames, not {len(frames)}.")
+    picked = spread_over(len(windows), max(WINDOWS, FRAMES // run.network.steps))
+    random = np.random.default_rng(seed)
     if loss is not None:
         for index in track(picked, "differentiating", len(picked)):
-            label = labels[index] if labels is not None else None
-            yield frames[index], _task_gradient(run, loss, frames[index], label)
+            start = index * length
+            own = [None] * length if labels is None else labels[start : start + length]
+            yield windows[index], _task_gradient(run, loss, windows[index], own, random)
         return
-    random = np.random.default_rng(seed)
-    dense = (run.dense(frames[index]) for index in track(picked, "weighing outputs", len(picked)))
-    weighted = OutputLoss.measured(run.graph, run.made.cotangents, dense)
+    dense = (run.dense(windows[index]) for index in track(picked, "weighing outputs", len(picked)))
+    weighted = OutputLoss.measured(run.network, run.made.cotangents, dense)
     rounds = [index for index in picked for _ in range(samples)]
     for index in track(rounds, "differentiating", len(rounds)):
-        yield frames[index], weighted.directions(random)
+        yield windows[index], weighted.directions(random)
 
 
 def _task_gradient(
-    run: _Differentiated, loss: TaskLoss, feeds: Feeds, label: Any
+    run: _Differentiated,
+    loss: TaskLoss,
+    feeds: Feeds,
+    labels: Sequence[Any],
+    random: np.random.Generator,
 ) -> dict[str, Array]:
-    """The user's gradient at every output, 0 where it names none."""
+    """The user's gradient at every output of a window's frames, 0 where it names none. Frames have
+    signs of their own: losses of single frames are squared, not their sum."""
     if run.made.stopped:
         raise MquansError(
             "a task loss cannot be followed through it.",
             where=f"model {run.graph.name!r}, value {run.made.stopped[0]!r}",
             hint="Leave the loss out, or calibrate with the criticality method perturb.",
         )
-    outputs = run.dense(feeds)
+    dense = run.dense(feeds)
+    gradients: dict[str, Array] = {}
+    for names, label in zip(run.network.outputs, labels, strict=True):
+        outputs = {name: dense[new] for name, new in names.items() if new in dense}
+        weight = np.float32(random.choice((-1.0, 1.0)) / np.sqrt(len(labels)))
+        for name, gradient in _gradient_of_frame(loss, outputs, label).items():
+            gradients[names[name]] = weight * gradient
+    return gradients
+
+
+def _gradient_of_frame(loss: TaskLoss, outputs: Arrays, label: Any) -> dict[str, Array]:
     found = loss(outputs, label)
     unknown = set(found) - set(outputs)
     if unknown:
@@ -246,5 +283,11 @@ def _task_gradient(
 
 
 def _channels(graph: Graph, node: Node) -> int:
-    shape = graph.shape(node.outputs[0])
-    return shape[-1] if isinstance(node.op, Linear) else shape[1]
+    weight = graph.shape(node.inputs[1])
+    match node.op:
+        case Linear() | Recurrence():
+            return weight[1]
+        case ConvTranspose(groups=groups):
+            return weight[1] * groups
+        case _:
+            return weight[0]

@@ -92,7 +92,7 @@ class _Writer:
         assert isinstance(op, Conv | ConvTranspose | Linear)
         weight = self.tape.constant(np.square(self.graph.constants[node.inputs[1]]))
         linear = replace(op, activation=None)
-        y = self.tape.apply(linear, self.values[node.inputs[0]], weight, name=node.name)
+        y = self.tape.apply(linear, self._value(node.inputs[0]), weight, name=node.name)
         self.layers[node.name] = y
         return y if op.activation is None else self._scaled(y, slope_square(op.activation))
 
@@ -146,6 +146,8 @@ class _Writer:
         if len(computed) == 2:
             total = self.tape.add(*computed)
             return self._scaled(total, 0.5) if op.kind in ("max", "min") else total
+        if not computed:
+            return self.tape.constant(np.zeros(self.graph.shape(node.outputs[0])))
         [x] = computed
         assert constant is not None
         gain = CONSTANT_GAINS.get(op.kind, np.ones_like)

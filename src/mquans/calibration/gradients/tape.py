@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mquans.graph import (
     Binary,
     BinaryKind,
+    Concat,
     ConvTranspose,
     Expand,
     Gather,
@@ -33,6 +34,7 @@ from mquans.graph import (
 
 Operand = str | float
 Shape = tuple[int, ...]
+Array = npt.NDArray[np.generic]
 
 
 class Tape:
@@ -40,9 +42,12 @@ class Tape:
 
     Values are names, as everywhere in a `Graph`; a float stands for a constant scalar. Shapes are
     inferred and checked node by node.
+
+    Args:
+        prefix: of the names of new values.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, prefix: str = "gradient") -> None:
         self.graph = Graph(
             name=graph.name,
             inputs=graph.inputs,
@@ -51,7 +56,9 @@ class Tape:
             constants=dict(graph.constants),
             types=dict(graph.types),
         )
+        self._prefix = prefix
         self._scalars: dict[float, str] = {}
+        self._derived: dict[tuple[str, str], str] = {}
         self._count = 0
 
     def shape(self, value: str) -> Shape:
@@ -70,6 +77,13 @@ class Tape:
         name = self._declare(self._next("constant"), values.shape)
         self.graph.constants[name] = values
         return name
+
+    def derived(self, constant: str, label: str, make: Callable[[Array], Array]) -> str:
+        """A constant made from another one; the same one whenever the label is the same."""
+        key = (constant, label)
+        if key not in self._derived:
+            self._derived[key] = self.constant(make(self.graph.constants[constant]))
+        return self._derived[key]
 
     def copy(self, node: Node) -> None:
         """A node of the original graph; its types are known."""
@@ -131,6 +145,10 @@ class Tape:
     def reshape(self, x: str, shape: Shape) -> str:
         """`x` in another shape; itself if it has that one."""
         return x if self.shape(x) == shape else self.apply(Reshape(shape), x)
+
+    def concat(self, axis: int, *values: str) -> str:
+        """Values one behind the other."""
+        return self.apply(Concat(axis), *values)
 
     def expand(self, x: str, shape: Shape) -> str:
         """`x` broadcast to a shape; itself if it has that one."""
@@ -225,7 +243,7 @@ class Tape:
 
     def _next(self, kind: str) -> str:
         self._count += 1
-        return f"gradient/{self._count}/{kind}"
+        return f"{self._prefix}/{self._count}/{kind}"
 
     def _declare(self, name: str, shape: Shape) -> str:
         name = free_name(name, self.graph.types)

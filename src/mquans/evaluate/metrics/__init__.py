@@ -17,6 +17,7 @@ from mquans.evaluate.metrics.decoders import (
     decode_yunet,
 )
 from mquans.evaluate.metrics.detection import DetectionLoss
+from mquans.evaluate.metrics.enhancement import DistortionLoss, si_sdr
 from mquans.evaluate.metrics.labels import load_labels
 from mquans.evaluate.metrics.loading import load_metric
 from mquans.evaluate.metrics.meter import (
@@ -29,6 +30,7 @@ from mquans.evaluate.metrics.meter import (
 from mquans.evaluate.metrics.ready import DECODERS, READY
 from mquans.evaluate.metrics.regression import RegressionLoss
 from mquans.evaluate.metrics.speech import WordErrorLoss, edit_distance, greedy_ctc
+from mquans.evaluate.metrics.voice import VoiceActivityLoss
 
 __all__ = [
     "DECODERS",
@@ -37,9 +39,11 @@ __all__ = [
     "ClassificationLoss",
     "Decoder",
     "DetectionLoss",
+    "DistortionLoss",
     "Metric",
     "MetricMeter",
     "RegressionLoss",
+    "VoiceActivityLoss",
     "WordErrorLoss",
     "decode_centerface",
     "decode_fastestdet",
@@ -51,4 +55,5 @@ __all__ = [
     "load_metric",
     "metric_name",
     "new_meter",
+    "si_sdr",
 ]

@@ -10,9 +10,12 @@ from mquans.evaluate.metrics.decoders import (
     decode_yunet,
 )
 from mquans.evaluate.metrics.detection import DetectionLoss
+from mquans.evaluate.metrics.enhancement import DistortionLoss
 from mquans.evaluate.metrics.meter import MetricMeter
 from mquans.evaluate.metrics.regression import RegressionLoss
 from mquans.evaluate.metrics.speech import WordErrorLoss
+from mquans.evaluate.metrics.voice import VoiceActivityLoss
+from mquans.sources import guess_audio_format
 
 DECODERS = {
     "centerface": decode_centerface,
@@ -29,4 +32,11 @@ READY: dict[str, MetricMeter] = {
     "rmse": RegressionLoss(),
     "mae": RegressionLoss(kind="mae"),
     "word_error_rate": WordErrorLoss(),
+    # The blank, then the digits: each a word.
+    "digit_error_rate": WordErrorLoss(symbols=["", *(f"{digit} " for digit in range(10))]),
+    "vad_f1": VoiceActivityLoss(),
+    "nsnet2_si_sdr": DistortionLoss(
+        guess_audio_format("input", (1, 1, 161), front_end="nsnet2"), least_gain=1e-4
+    ),
+    "dtln_si_sdr": DistortionLoss(guess_audio_format("input", (1, 1, 257), front_end="dtln")),
 }

@@ -16,10 +16,10 @@ Words = list[str]
 class WordErrorLoss:
     """How much higher the word error rate is than the dense network's.
 
-    Frames bring hops of one long recording. A label, the text of an utterance, stands at the
-    utterance's last frame; the others have None. What is left after the last label, which is
-    everything when there are no labels, is compared with what the dense network writes. The loss is
-    `max(0, word errors - the dense network's) / wanted words`.
+    Frames bring hops of one long recording. A label, the text of an utterance or the list of its
+    words, stands at the utterance's last frame; the others have None. What is left after the last
+    label, which is everything when there are no labels, is compared with what the dense network
+    writes. The loss is `max(0, word errors - the dense network's) / wanted words`.
 
     Args:
         symbols: text of every class; words are split at spaces. Without it every class is a word of
@@ -45,7 +45,7 @@ class WordErrorLoss:
         self._dense += _best(pick(dense_outputs, self._output))
         if label is None:
             return
-        wanted = str(label).split()
+        wanted = words_of(label)
         self._errors += edit_distance(wanted, self._text(self._found))
         self._dense_errors += edit_distance(wanted, self._text(self._dense))
         self._words += len(wanted)
@@ -67,6 +67,20 @@ class WordErrorLoss:
                 f"the output has class {max(tokens)}, but there are {len(self._symbols)} symbols."
             )
         return "".join(self._symbols[token] for token in tokens).split()
+
+
+def words_of(label: Any) -> Words:
+    """The words of a label: a text, a list of words, or a number, as tables have for a word that
+    is one.
+
+    >>> words_of("four two"), words_of([4, 2]), words_of(7.0)
+    (['four', 'two'], ['4', '2'], ['7'])
+    """
+    if isinstance(label, list | tuple | np.ndarray):
+        return [word for part in label for word in words_of(part)]
+    if isinstance(label, int | float | np.number) and float(label).is_integer():
+        return [str(int(label))]
+    return str(label).split()
 
 
 def greedy_ctc(classes: Sequence[int], *, blank: int = 0) -> list[int]:

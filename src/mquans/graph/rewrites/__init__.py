@@ -21,6 +21,7 @@ from mquans.graph.rewrites.identities import remove_identities
 from mquans.graph.rewrites.layer_norm import find_layer_norms
 from mquans.graph.rewrites.layout import merge_layout
 from mquans.graph.rewrites.product_activations import find_product_activations
+from mquans.graph.rewrites.sequences import find_sequences
 
 Rewrite = Callable[[Editor], bool]
 
@@ -36,6 +37,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     select_channels,
     cancel_transposes,
     merge_layout,
+    find_sequences,
 )
 """In the order they run. Patterns of many nodes come before the folds that would take them apart:
 the `x + 3` of a hard swish must not disappear into the bias of a convolution."""

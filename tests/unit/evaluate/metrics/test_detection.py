@@ -22,6 +22,7 @@ from mquans.evaluate.metrics import (
     new_meter,
 )
 from mquans.importers import read_model
+from mquans.plan import NetworkOptions
 
 BOX = [20.0, 40.0, 60.0, 120.0]
 
@@ -171,7 +172,7 @@ def frames(clip: Path, name: str, size: int, **fields: Any) -> list[dict[str, np
 def test_yunet_finds_the_face_before_a_webcam(shared: Path) -> None:
     """One in every frame, of plausible size: coordinates are read the right way round."""
     model = read_model(shared / "models/yunet/yunet_n_320_320.onnx")
-    engine = open_engine("ort-fp32", model, input_shapes={"input": (1, 3, 320, 320)})
+    engine = open_engine("ort-fp32", model, NetworkOptions({"input": (1, 3, 320, 320)}))
     for feeds in frames(shared / "data/video/asl_gestures/again.mkv", "input", 320):
         ((left, top, right, bottom, _),) = decode_yunet(engine.step(feeds))
         assert 20 < right - left < 160
@@ -181,7 +182,7 @@ def test_yunet_finds_the_face_before_a_webcam(shared: Path) -> None:
 def test_fastestdet_finds_people_in_a_street(shared: Path) -> None:
     """Class 0 is a person."""
     model = read_model(shared / "models/fastestdet/FastestDet.onnx")
-    engine = open_engine("ort-fp32", model, input_shapes={"input.1": (1, 3, 352, 352)})
+    engine = open_engine("ort-fp32", model, NetworkOptions({"input.1": (1, 3, 352, 352)}))
     for feeds in frames(shared / "data/video/vtest.avi", "input.1", 352, scale=1 / 255):
         found = decode_fastestdet(engine.step(feeds))
         assert len(found) >= 2

@@ -20,7 +20,8 @@ def conv_gradient(tape: Tape, op: Conv, x: str, weight: str, gradient: str) -> s
         # The same as an ordinary convolution with mirrored weights, which engines run much faster.
         pads = [spans[i % len(space)] - 1 - pad for i, pad in enumerate(op.pads)]
         mirrored = Conv(op.kernel, op.strides, tuple(pads), op.dilations, op.groups)
-        return tape.apply(mirrored, gradient, tape.constant(_mirrored(tape, op, weight)))
+        turned = tape.derived(weight, f"mirrored {op.groups}", lambda array: _mirrored(op, array))
+        return tape.apply(mirrored, gradient, turned)
     transposed = ConvTranspose(
         op.kernel, op.strides, op.pads, op.dilations, (0,) * len(space), op.groups
     )
@@ -35,7 +36,7 @@ def conv_transpose_gradient(tape: Tape, op: ConvTranspose, weight: str, gradient
 
 def linear_gradient(tape: Tape, weight: str, gradient: str) -> str:
     """A product with the transposed weight."""
-    transposed = tape.constant(tape.graph.constants[weight].T)
+    transposed = tape.derived(weight, "transposed", np.transpose)
     return tape.apply(Linear(), gradient, transposed)
 
 
@@ -48,9 +49,8 @@ def matmul_gradient(tape: Tape, inputs: tuple[str, ...], index: int, gradient: s
     return tape.sum_to(tape.apply(MatMul(), *operands), tape.shape(inputs[index]))
 
 
-def _mirrored(tape: Tape, op: Conv, weight: str) -> npt.NDArray[np.generic]:
+def _mirrored(op: Conv, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """Weights [O, C/g, k...] as [C, O/g, k...] with every kernel axis turned round."""
-    array = tape.graph.constants[weight]
     outputs, channels = array.shape[:2]
     grouped = array.reshape(op.groups, outputs // op.groups, channels, *op.kernel)
     swapped = np.swapaxes(grouped, 1, 2)

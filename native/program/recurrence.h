@@ -1,0 +1,55 @@
+// The recurrent half of an LSTM, GRU or RNN in one direction, as graph/operators.py defines it.
+#pragma once
+
+#include <vector>
+
+#include "mquans/program.h"
+
+namespace mquans {
+
+enum class RecurrenceKind : int32_t { lstm, gru, rnn };
+
+struct Activation {
+    UnaryKind kind;
+    float a, b;
+};
+
+struct RecurrenceSpec {
+    RecurrenceKind kind;
+    bool reset_after;                     // gru
+    float clip;                           // infinite: none
+    std::vector<Activation> activations;  // f, g, h of ONNX
+    std::vector<float> peepholes;         // [3 * hidden]: i, o, f; or empty
+    std::vector<int32_t> lengths;         // per lane, or empty
+    // The recurrent product; of a gru that resets before it two: z and r, then h. Of each the input
+    // tensor has a row per time step, in p's order, and the output tensor one row.
+    std::vector<int32_t> layers;
+    TensorId p;                           // [steps][lanes][gates * hidden]
+    TensorId h, c;                        // before the first time step, [lanes][hidden]; -1: zeros
+    TensorId y;                           // [steps][lanes][hidden]
+    TensorId last_h, last_c;              // last_c: -1 but for lstm
+};
+
+class RecurrenceStep : public Step {
+public:
+    // Throws std::invalid_argument when tensors and layers do not fit together.
+    RecurrenceStep(const Program& program, RecurrenceSpec spec);
+    void run(Context& context) const override;
+
+private:
+    // What the recurrent products of a time step come to, [lanes][outputs].
+    const float* product(Context& context, size_t which, int32_t k) const;
+    void activate(const Context& context, size_t which, float* values) const;
+    void lstm(const Context& context, const float* p, const float* product, float* sums, float* h,
+              float* c) const;
+    void gru_gates(const Context& context, const float* p, const float* product, float* sums) const;
+    void gru(const Context& context, float* sums, float* h) const;
+
+    bool resets_before() const { return spec_.layers.size() == 2; }
+
+    const Program& program_;
+    RecurrenceSpec spec_;
+    int32_t steps_, lanes_, hidden_, gates_;
+};
+
+}  // namespace mquans

@@ -1,0 +1,27 @@
+// A reuse layer whose rows are time steps: each is compared with the one before it, the first of a frame
+// with the last of the frame before, and one row of accumulators goes along.
+#pragma once
+
+#include "mquans/program.h"
+
+namespace mquans {
+
+// Brings the k-th time step of x onto the grid; x may hold only its row.
+void quantize_time_step(const Context& context, const QuantizedSpec& q, const TensorView& x, int32_t k);
+
+// Brings the accumulators of a layer from time step k - 1 to k, then writes what follows from them to
+// y: one row [lanes][outputs].
+void compute_time_step(const Context& context, int32_t layer, int32_t k, float* y);
+
+// A Linear over the time steps of a sequence.
+class SequenceStep : public Step {
+public:
+    SequenceStep(const Program& program, int32_t layer) : program_(program), layer_(layer) {}
+    void run(Context& context) const override;
+
+private:
+    const Program& program_;
+    int32_t layer_;
+};
+
+}  // namespace mquans

@@ -1,0 +1,177 @@
+"""From what the user names (model, clips, sizes) to fixed shapes and prepared frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mquans.calibration.inputs import Shape, Spec
+from mquans.errors import SourceError
+from mquans.evaluate import feeds_of
+from mquans.importers import ModelFile, declared_inputs
+from mquans.plan import AudioFormat, InputFormat, NetworkOptions
+from mquans.sources import guess_audio_format, guess_format, is_sound, open_source
+
+Format = InputFormat | AudioFormat
+
+SOUND_FIELDS = {"rate", "features", "window", "hop", "front_end"}
+"""Of a preparation, that only sound has."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputSetup:
+    """How frames reach the network.
+
+    Attributes:
+        options: how the model is run; `input_shapes` has the fixed shape of every input that needs
+            one beyond what the model declares.
+        fed: inputs that come with every frame.
+        format: of pictures or sound; None when the source holds ready tensors.
+    """
+
+    options: NetworkOptions
+    fed: tuple[str, ...]
+    format: Format | None
+
+
+def resolve_inputs(
+    model: ModelFile,
+    spec: Spec | None,
+    *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    constants: Mapping[str, float] | None = None,
+    feedback: Mapping[str, str] | None = None,
+    carry_state: bool = False,
+    input: Format | Mapping[str, Any] | None = None,
+) -> InputSetup:
+    """Fixes shapes and preparation from the model, the user's wishes and the first clip.
+
+    Args:
+        spec: a clip; only its first frame is looked at, and only if it may hold ready tensors. None
+            without one: frames are then prepared only if any of their preparation is given.
+        input_shapes: the user's; they win over what the model declares.
+        constants, carry_state: see `NetworkOptions`.
+        feedback: state inputs by the output that feeds them; None if that is to be guessed. Then
+            the first input is fed, or what ready frames hold.
+        input: preparation of pictures or sound, or fields of it (see `InputFormat` and
+            `AudioFormat`) over what is guessed.
+
+    Raises:
+        SourceError: frames do not fit the network's inputs, or a size is missing.
+    """
+    given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+    declared = {**declared_inputs(model), **given}
+    shapes = {name: s for name, s in declared.items() if name not in (constants or {})}
+    fed = tuple(name for name in shapes if name not in (feedback or {}))
+    tensor = None if spec is None else _first_tensor(spec, shapes, fed)
+    format: Format | None = None
+    if isinstance(tensor, Mapping):
+        fed = tuple(name for name in fed if name in tensor) or fed
+    elif feedback is None:
+        named = input.name if isinstance(input, Format) else (input or {}).get("name")
+        fed = (named,) if named in shapes else fed[:1]
+    if (tensor is None and (spec is not None or input)) or _is_sound(input):
+        format = _format(spec, shapes, fed, given, input)
+        shapes = {**shapes, format.name: _prepared_shape(format)}
+    if tensor is not None:
+        for name, array in feeds_of(tensor, fed).items():
+            if name in shapes and name not in given and len(shapes[name]) == array.ndim:
+                dims = zip(shapes[name], array.shape, strict=True)
+                shapes[name] = tuple(found if dim is None else dim for dim, found in dims)
+    options = NetworkOptions(_fixed(shapes), constants or {}, feedback or {}, carry_state)
+    return InputSetup(options, fed, format)
+
+
+def _first_tensor(
+    spec: Spec, shapes: Mapping[str, tuple[int | None, ...]], fed: Sequence[str]
+) -> Any:
+    """The first frame if the clip holds ready tensors; None for pictures and sound."""
+    if isinstance(spec, int) or (
+        isinstance(spec, str | Path) and Path(spec).suffix.lower() not in (".npy", ".npz")
+    ):
+        return None
+    if isinstance(spec, list | np.ndarray) and len(spec):
+        first = spec[0]
+        if isinstance(first, np.ndarray) and first.dtype == np.uint8:
+            return None
+    ranks = {name: [dim or 1 for dim in shapes[name]] for name in fed}
+    with open_source(spec, input_shapes=ranks, frames=1) as source:
+        try:
+            return next(source)
+        except SourceError:
+            # Pictures; whatever else is wrong is found again when the clip is read.
+            return None
+
+
+def _format(
+    spec: Spec | None,
+    shapes: Mapping[str, tuple[int | None, ...]],
+    fed: Sequence[str],
+    given: Mapping[str, Shape],
+    input: Format | Mapping[str, Any] | None,
+) -> Format:
+    """Preparation for the input that takes pictures or sound, guessed where the user says
+    nothing."""
+    if isinstance(input, InputFormat | AudioFormat):
+        format = input
+    else:
+        check_one_fed(fed)
+        fields = dict(input or {})
+        name = fields.pop("name", fed[0])
+        guess = guess_audio_format if is_sound(spec) or _is_sound(input) else guess_format
+        format = guess(name, shapes.get(name, ()), **fields)
+    made = _prepared_shape(format)
+    if format.name in given and given[format.name] != made:
+        raise SourceError(
+            f"--input-shape gives {list(given[format.name])}, but frames are prepared as "
+            f"{list(made)}.",
+            where=format.name,
+            hint="Give only one of --input-shape and what sets the size of frames.",
+        )
+    return format
+
+
+def _is_sound(input: Format | Mapping[str, Any] | None) -> bool:
+    """Whether a preparation is one of sound. It is kept in the plan even where ready features
+    bypass it: a microphone may come later."""
+    if isinstance(input, Mapping):
+        return not SOUND_FIELDS.isdisjoint(input)
+    return isinstance(input, AudioFormat)
+
+
+def check_one_fed(fed: Sequence[str]) -> None:
+    """Refuse pictures and sound for several inputs.
+
+    Raises:
+        SourceError
+    """
+    if len(fed) != 1:
+        raise SourceError(
+            f"the network has {len(fed)} inputs; pictures and sound can feed only one.",
+            hint=f"Give an .npz file with the arrays {', '.join(fed)}, or say which are states "
+            "(--state IN=OUT) or never change (--constant NAME=VALUE).",
+        )
+
+
+def _prepared_shape(format: Format) -> Shape:
+    if isinstance(format, AudioFormat):
+        return format.shape
+    channels = 1 if format.color == "gray" else 3
+    if format.layout == "nchw":
+        return (1, channels, format.height, format.width)
+    return (1, format.height, format.width, channels)
+
+
+def _fixed(shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, Shape]:
+    """Shapes without open dimensions; the importer says what to do about the others."""
+    fixed = {}
+    for name, shape in shapes.items():
+        batched = (1, *shape[1:]) if shape and shape[0] is None else shape
+        dims = tuple(dim for dim in batched if dim is not None)
+        if len(dims) == len(shape):
+            fixed[name] = dims
+    return fixed

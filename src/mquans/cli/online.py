@@ -1,0 +1,185 @@
+"""Commands that run a network under its plan: `run`, `compare`, `verify`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mquans.cli import options as o
+from mquans.cli.app import BROKEN, app
+from mquans.cli.terminal import show_json, track
+from mquans.errors import MquansError
+
+
+@app.command()
+def run(
+    model: o.Model,
+    plan: o.PlanFile,
+    source: o.SourceOption,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write all outputs to an .npz file.")
+    ] = None,
+    frames: o.Frames = None,
+    skip: o.Skip = 0,
+    stride: o.Stride = 1,
+    guard: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Every N frames, compare with the dense network and act."
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float | None, typer.Option(help="Budget of --guard: the largest loss of a frame.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|MODULE:FUNCTION", help="Loss of --guard, if not that of calibrate."
+        ),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="Also write what changed, for mquans simulate."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line per frame.")] = False,
+    threads: o.Threads = 1,
+    json: o.Json = False,
+) -> None:
+    """Run the network on a stream, recomputing only what changed."""
+    from contextlib import nullcontext
+
+    from mquans import Session, open_source
+    from mquans.cli import tables
+    from mquans.cli.guarding import open_guard
+    from mquans.evaluate import NpzWriter, TraceRecorder, run_clip, save_trace, silent
+    from mquans.importers import read_model
+
+    network = read_model(model)
+    session = Session(network, plan, threads=threads)
+    watch = open_guard(session, network, every=guard, max_loss=max_loss, metric=metric)
+    if trace is not None and watch is not None:
+        raise MquansError(
+            "--trace and --guard exclude each other: a guard changes what is traced.",
+            hint="Leave one of them out.",
+        )
+    recorder = None if trace is None else TraceRecorder(session)
+    talk = not (quiet or json)
+    # The file first: if it cannot be written, that is better known before a long run.
+    with (
+        nullcontext() if output is None else NpzWriter(output) as file,
+        open_source(
+            source,
+            session.plan.preparation,
+            input_shapes=session.plan.input_shapes,
+            frames=frames,
+            skip=skip,
+            stride=stride,
+        ) as clip,
+    ):
+        summary = run_clip(
+            session,
+            clip,
+            guard=watch,
+            on_outputs=None if file is None else file.add,
+            on_frame=tables.show_frame if talk else None,
+            on_stream=None if recorder is None else recorder.add,
+            total=clip.length,
+            track=silent if talk else track,
+        )
+        if not summary.work.frames:
+            raise MquansError("every frame was refused.", where=clip.name)
+    if trace is not None and recorder is not None:
+        save_trace(recorder.result(), trace)
+    if json:
+        show_json(summary.as_dict())
+    else:
+        tables.show_run(summary, output)
+
+
+@app.command()
+def compare(
+    model: o.Model,
+    plan: o.PlanFile,
+    source: o.SourceOption,
+    engines: Annotated[
+        str, typer.Option(help="Comma-separated: ort-fp32, ort-int8, openvino-fp32, ...")
+    ] = "mquans,ort-fp32",
+    energy: Annotated[
+        bool,
+        typer.Option("--energy", help="Also measure energy per frame, where there are counters."),
+    ] = False,
+    frames: o.Frames = None,
+    skip: o.Skip = 0,
+    stride: o.Stride = 1,
+    threads: o.Threads = 1,
+    json: o.Json = False,
+) -> None:
+    """Work, agreement and speed beside dense engines, frame by frame in one process."""
+    import mquans
+    from mquans.cli import tables
+    from mquans.evaluate import compare as compare_engines
+    from mquans.evaluate import frame_energy
+    from mquans.importers import read_model
+
+    file = read_model(model)
+    session = mquans.Session(file, plan, threads=threads)
+    opened = partial(
+        mquans.open_source,
+        source,
+        session.plan.preparation,
+        input_shapes=session.plan.input_shapes,
+        frames=frames,
+        skip=skip,
+        stride=stride,
+    )
+    names = o.listed(engines)
+    with opened() as clip:
+        result = compare_engines(session, file, clip, engines=names, total=clip.length, track=track)
+    values, spent = result.as_dict(), None
+    if energy:
+        with opened() as clip:
+            spent = frame_energy(session, file, clip, names)
+        values["energy_j"] = spent
+    if json:
+        show_json(values)
+    else:
+        tables.show_comparison(result)
+        if spent is not None:
+            tables.show_energy(spent)
+
+
+@app.command()
+def verify(
+    model: o.Model,
+    plan: o.PlanFile,
+    source: o.SourceOption,
+    frames: o.Frames = None,
+    skip: o.Skip = 0,
+    stride: o.Stride = 1,
+    threads: o.Threads = 1,
+    json: o.Json = False,
+) -> None:
+    """Prove on a clip that reuse changes nothing: exact accumulators, refresh without effect."""
+    import mquans
+    from mquans.cli import tables
+    from mquans.evaluate import verify as verify_clip
+
+    session = mquans.Session(model, plan, threads=threads)
+    with mquans.open_source(
+        source,
+        session.plan.preparation,
+        input_shapes=session.plan.input_shapes,
+        frames=frames,
+        skip=skip,
+        stride=stride,
+    ) as clip:
+        result = verify_clip(session, clip, total=clip.length, track=track)
+    if json:
+        show_json(result.as_dict())
+    else:
+        tables.show_verification(result)
+    if not result.exact:
+        raise typer.Exit(BROKEN)

@@ -1,0 +1,125 @@
+"""`mquans simulate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mquans.cli import options as o
+from mquans.cli.app import app
+from mquans.cli.terminal import show_json, track
+
+if TYPE_CHECKING:
+    from mquans.evaluate.frames import Frame
+    from mquans.evaluate.trace import Trace
+
+
+@app.command()
+def simulate(
+    model: o.Model,
+    plan: o.PlanFile,
+    source: o.SourceOption,
+    accelerator: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...|FILE",
+            help="reuse, diannao, dadiannao, eyeriss, neuflow, cpu2, all, or a YAML file.",
+        ),
+    ] = "reuse",
+    scheme: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="dense, reuse (the plan), nearest, hold, uniform, repetition, memory, "
+            "reuse+repetition, or all.",
+        ),
+    ] = "reuse",
+    bits: Annotated[
+        int, typer.Option(min=1, max=12, help="Width of the scheme uniform (Riera et al.).")
+    ] = 5,
+    metric: o.Metric = None,
+    labels: o.Labels = None,
+    save_trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="Also write the activity of the plan's run."),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="Also write a table.")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.svg", help="Also write a chart (extra report)."),
+    ] = None,
+    frames: o.Frames = None,
+    skip: o.Skip = 0,
+    stride: o.Stride = 1,
+    threads: o.Threads = 1,
+    json: o.Json = False,
+) -> None:
+    """Cycles and energy of a clip on an accelerator, from what really changes in it."""
+    from mquans import Session, open_source
+    from mquans.cli.tables import show_simulation
+    from mquans.evaluate.metrics import load_metric
+    from mquans.evaluate.trace_file import save_trace as write_trace
+    from mquans.files import atomic_write
+    from mquans.importers import read_model
+    from mquans.simulate import STUDIED, accelerator_names, load_accelerator, study
+    from mquans.simulate import markdown as as_markdown
+
+    names = accelerator_names() if accelerator == "all" else o.listed(accelerator)
+    designs = {Path(name).stem: load_accelerator(name) for name in names}
+    schemes = STUDIED if scheme == "all" else o.listed(scheme)
+    network = read_model(model)
+    session = Session(network, plan, threads=threads)
+
+    def opened() -> Iterator[Frame]:
+        with open_source(
+            source,
+            session.plan.preparation,
+            input_shapes=session.plan.input_shapes,
+            frames=frames,
+            skip=skip,
+            stride=stride,
+        ) as clip:
+            yield from clip
+
+    def keep(name: str, trace: Trace) -> None:
+        if save_trace is not None and name == "reuse":
+            write_trace(trace, save_trace)
+
+    uniform = None
+    if "uniform" in schemes:
+        from mquans.calibration import one_width
+
+        uniform = one_width(session, opened(), bits=bits, track=track)
+    rows = study(
+        session,
+        network,
+        opened,
+        schemes,
+        designs,
+        uniform=uniform,
+        metric=None if metric is None else load_metric(metric),
+        labels=o.read_labels(labels, 1),
+        on_trace=keep,
+        track=track,
+    )
+    title = f"{network.name} on {Path(source).name}"
+    if markdown is not None:
+        atomic_write(markdown, as_markdown(rows, title=title).encode())
+    if plot is not None:
+        from mquans.report import plot_simulation
+
+        bars = [
+            (row.accelerator, row.scheme, row.simulation.speedup, row.simulation.energy_saved)
+            for row in rows
+        ]
+        plot_simulation(bars, plot, title=title)
+    if json:
+        first, *others = (row.as_dict() for row in rows)
+        show_json({**first, "others": others})
+    else:
+        show_simulation(rows)

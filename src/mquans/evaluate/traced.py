@@ -1,0 +1,101 @@
+"""A clip through a stream and the dense network: activity and what it lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mquans.baselines import open_engine
+from mquans.engine.session import Session
+from mquans.errors import MetricError, SourceError
+from mquans.evaluate.agreement import Agreement, AgreementMeter
+from mquans.evaluate.counted import counted
+from mquans.evaluate.frames import Frame, feeds_of, finite
+from mquans.evaluate.metrics import AnyMetric, new_meter
+from mquans.evaluate.progress import Track, silent
+from mquans.evaluate.trace import Trace, TraceRecorder
+from mquans.importers import ModelFile
+from mquans.sources import begins
+
+
+@dataclass(frozen=True, slots=True)
+class TracedRun:
+    """What a run did, and what it is worth.
+
+    Attributes:
+        task_loss, dense_task_loss: by the metric, of this run and of the dense network; None
+            without one. A metric that compares with dense outputs gives 0 for the latter.
+    """
+
+    trace: Trace
+    agreement: Agreement
+    task_loss: float | None
+    dense_task_loss: float | None
+
+
+def run_traced(
+    session: Session,
+    model: ModelFile,
+    frames: Iterable[Frame],
+    *,
+    metric: AnyMetric | None = None,
+    labels: Sequence[Any] | None = None,
+    memory: int = 0,
+    total: int | None = None,
+    track: Track = silent,
+) -> TracedRun:
+    """Runs a clip through a new stream and through onnxruntime fp32.
+
+    Frames with NaN or infinity are left out.
+
+    Args:
+        metric: of a task, see `evaluate.metrics`.
+        labels: one per frame.
+        memory: windows per layer to look for repetitions in, see `TraceRecorder`.
+
+    Raises:
+        FrameError: a frame does not fit the network.
+        MetricError: fewer labels than frames.
+        SourceError: there are no usable frames.
+    """
+    inputs = session.frame_inputs
+    names = counted(session.graph.outputs, session.plan.feedback)
+    dense = open_engine("ort-fp32", model, session.plan.options, threads=session.threads)
+    recorder = TraceRecorder(session, memory=memory)
+    agreement = AgreementMeter()
+    ours = theirs = None
+    if metric is not None:
+        ours, theirs = new_meter(metric), new_meter(metric)
+    with session.stream() as stream:
+        for index, frame in enumerate(track(frames, "tracing", total)):
+            feeds = feeds_of(frame, inputs)
+            session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
+            if not finite(feeds):
+                continue
+            if begins(frame):
+                stream.reset()
+                dense.reset()
+            found, reference = stream.step(feeds), dense.step(feeds)
+            recorder.add(stream)
+            agreement.add({name: reference[name] for name in names}, found)
+            if ours is not None and theirs is not None:
+                label = _label(labels, index)
+                ours.add(found, reference, label)
+                theirs.add(reference, reference, label)
+    if not agreement.frames:
+        raise SourceError("there was no frame, or all held NaN or infinite values.")
+    return TracedRun(
+        trace=recorder.result(),
+        agreement=agreement.result(),
+        task_loss=None if ours is None else ours.result(),
+        dense_task_loss=None if theirs is None else theirs.result(),
+    )
+
+
+def _label(labels: Sequence[Any] | None, index: int) -> Any:
+    if labels is None:
+        return None
+    if index >= len(labels):
+        raise MetricError(f"there are only {len(labels)} labels.", hint="Give one per frame.")
+    return labels[index]

@@ -1,0 +1,34 @@
+"""Networks on accelerators: cycles and energy from the activity of a real stream."""
+
+from __future__ import annotations
+
+from mquans.simulate.accelerator import (
+    Accelerator,
+    accelerator_names,
+    load_accelerator,
+    parse_accelerator,
+)
+from mquans.simulate.model import LayerCost, Simulation, layer_cost, simulate
+from mquans.simulate.schemes import SCHEMES, Scheme, scheme
+from mquans.simulate.study import STUDIED, Row, markdown, study
+from mquans.simulate.traffic import Network, network_of
+
+__all__ = [
+    "SCHEMES",
+    "STUDIED",
+    "Accelerator",
+    "LayerCost",
+    "Network",
+    "Row",
+    "Scheme",
+    "Simulation",
+    "accelerator_names",
+    "layer_cost",
+    "load_accelerator",
+    "markdown",
+    "network_of",
+    "parse_accelerator",
+    "scheme",
+    "simulate",
+    "study",
+]

@@ -1,0 +1,179 @@
+"""CTC networks on strings of spoken digits: the bidirectional LSTM and the streaming GRU."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from msgspec import to_builtins
+from msgspec.structs import replace
+from torch.nn.functional import cross_entropy, ctc_loss
+
+from mquans.evaluate.metrics.speech import edit_distance, greedy_ctc
+from mquans.zoo.networks import Eesen, StreamingGru
+from mquans.zoo.speech import (
+    HOP,
+    MELS,
+    at_speeds,
+    features,
+    log_mel_format,
+    read_noise,
+    read_recordings,
+    split_speakers,
+    varied,
+)
+from mquans.zoo.splicing import Spliced, Splicer, emission_targets, recording_of
+from mquans.zoo.training import HeldOut, Task
+
+STACKED = 3
+"""Feature frames per step of the network."""
+
+TRAIN_STEPS, TRAIN_DIGITS = 80, (2, 5)
+TEST_STEPS, TEST_DIGITS, TEST_STRINGS = 96, 4, 250
+TRAIN_SNR, TEST_SNR = (10.0, 30.0), (20.0, 20.0)
+SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
+NORMALISED_BY = 100
+"""Strings that mean and deviation of the features are taken from."""
+
+PLACED = 0.4
+"""Share of the training in which the loss for the place of every digit fades out."""
+
+SYMBOLS = ("", *(f"{digit} " for digit in range(10)))
+
+
+class Strings(Task):
+    """Strings of digits of one speaker each over household noise; lane after lane is one endless
+    recording."""
+
+    outputs: Sequence[str] = ("scores",)
+    lanes = 16
+
+    def __init__(self, network: Any, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
+        train, test = split_speakers(read_recordings(folder), held_out)
+        noise = read_noise(folder, begin=0, end=0.7)
+        self._splicer = Splicer(at_speeds(train, SPEEDS), noise, snr=TRAIN_SNR, seed=seed)
+        self._rng = np.random.default_rng(seed)
+        sample = recording_of(self._string() for _ in range(NORMALISED_BY))
+        self._format = log_mel_format(
+            "features",
+            (1, 1, STACKED * MELS),
+            context=(0, STACKED - 1),
+            subsample=STACKED,
+            like=sample,
+        )
+        splicer = Splicer(test, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1)
+        self._test = [
+            splicer.string(TEST_DIGITS, TEST_STEPS * STACKED) for _ in range(TEST_STRINGS)
+        ]
+        self._wanted = [" ".join(map(str, string.digits)) for string in self._test]
+        self.network = network
+        self.notes = {
+            "split": f"by speaker: {', '.join(held_out)} held out; noise by time",
+            "labels": f"the digits of each string of {TEST_STEPS} steps; class 0 is the blank",
+            "symbols": SYMBOLS,
+            "snr_db": {"train": TRAIN_SNR, "test": TEST_SNR},
+        }
+
+    def run(self, features: Any) -> Any:
+        """Scores [T, N, classes] of features [T, N, 120] in training."""
+        return self.network(features)
+
+    def loss(self, progress: float) -> Any:
+        """CTC per digit; in the beginning mostly the cross entropy of where digits are."""
+        strings = [self._string() for _ in range(self.lanes)]
+        lanes = [varied(features(string.samples, self._format), self._rng) for string in strings]
+        scores = self.run(torch.from_numpy(np.concatenate(lanes, axis=1))).log_softmax(-1)
+        digits = [digit + 1 for string in strings for digit in string.digits]
+        lengths = torch.tensor([len(string.digits) for string in strings])
+        steps = torch.full((self.lanes,), TRAIN_STEPS)
+        written = ctc_loss(scores, torch.tensor(digits), steps, lengths, zero_infinity=True)
+        hop = HOP * STACKED
+        places = [emission_targets(string, TRAIN_STEPS, hop=hop) for string in strings]
+        placed = cross_entropy(scores.flatten(0, 1), torch.from_numpy(np.stack(places, 1).ravel()))
+        share = max(0.0, 1 - progress / PLACED)
+        return share * placed + (1 - share) * written
+
+    def accuracy(self) -> dict[str, float]:
+        """Word error rate of greedily decoded strings."""
+        errors = words = 0
+        for wanted, classes in zip(self._wanted, self.decoded(), strict=True):
+            found = "".join(SYMBOLS[token] for token in greedy_ctc(classes)).split()
+            errors += edit_distance(wanted.split(), found)
+            words += len(wanted.split())
+        return {"word_error_rate": errors / words}
+
+    @abstractmethod
+    def decoded(self) -> Iterable[Sequence[int]]:
+        """Best class of every step of every test string."""
+
+    def _string(self) -> Spliced:
+        digits = int(self._rng.integers(TRAIN_DIGITS[0], TRAIN_DIGITS[1], endpoint=True))
+        return self._splicer.string(digits, TRAIN_STEPS * STACKED)
+
+
+class WholeStrings(Strings):
+    """The bidirectional LSTM: a string per call."""
+
+    steps = 240
+    learning_rate = 1e-3
+    lanes = 12
+
+    def __init__(self, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
+        super().__init__(Eesen(len(SYMBOLS)), folder, seed=seed, held_out=held_out)
+        format = replace(self._format, shape=(TEST_STEPS, 1, STACKED * MELS), whole=True)
+        frames = [features(string.samples, format) for string in self._test]
+        self._frames = torch.from_numpy(np.stack(frames))
+        self.inputs = {"features": self._frames[0]}
+        self.notes = {**self.notes, "audio": to_builtins(format)}
+
+    def decoded(self) -> list[list[int]]:
+        found = [self.network(part[:, :, 0].transpose(0, 1)) for part in self._frames.split(25)]
+        best: list[list[int]] = torch.cat(found, dim=1).argmax(-1).T.tolist()
+        return best
+
+    def held_out(self) -> HeldOut:
+        """One string per frame."""
+        return HeldOut(self._frames.numpy(), self._wanted)
+
+
+class StreamedStrings(Strings):
+    """The GRU: a step per call, its state an input and an output. The test strings follow each
+    other as one recording, and the state is never reset."""
+
+    steps = 400
+    learning_rate = 1e-3
+    outputs = ("scores", "h_out")
+
+    def __init__(self, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
+        super().__init__(StreamingGru(len(SYMBOLS)), folder, seed=seed, held_out=held_out)
+        self._state = self.network.start(self.lanes)
+        self._frames = torch.from_numpy(features(recording_of(self._test), self._format))
+        self.inputs = {"features": self._frames[:1], "h": self.network.start()}
+        self.notes = {
+            **self.notes, "feedback": {"h": "h_out"}, "audio": to_builtins(self._format),
+        }  # fmt: skip
+
+    def run(self, features: Any) -> Any:
+        scores, state = self.network(features, self._state)
+        self._state = state.detach()
+        return scores
+
+    def decoded(self) -> list[list[int]]:
+        state, found = self.network.start(), []
+        for string in self._frames.split(TEST_STEPS):
+            scores, state = self.network(string, state)
+            found.append(scores[:, 0].argmax(-1).tolist())
+        return found
+
+    def held_out(self) -> HeldOut:
+        """One step per frame; the text of a string stands at its last step."""
+        labels = [
+            text if step == TEST_STEPS - 1 else None
+            for text in self._wanted
+            for step in range(TEST_STEPS)
+        ]
+        return HeldOut(self._frames[:, None].numpy(), labels)

@@ -1,0 +1,144 @@
+"""Recurrent layers are reuse layers whose rows are time steps. The law and what follows from it
+must hold inside a sequence and from call to call, or errors would pile up in a stream's state."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mquans.engine.oracle import FloatOracle
+from mquans.engine.session import available_isas
+from mquans.graph import Linear
+
+from .builders import same_outputs, same_states
+from .recurrent_networks import Recurrent, recurrent_layers
+from .reference import held_after
+from .strategies import examples
+
+WAYS = list(itertools.product(available_isas(), ("auto", "delta", "dense")))
+
+
+@examples(60)
+@given(recurrent_layers(), st.integers(1, 2))
+def test_every_way_to_run_gives_the_same_bits(layer: Recurrent, threads: int) -> None:
+    streams = [layer.session(isa=isa, mode=mode, threads=threads).stream() for isa, mode in WAYS]
+    for x in layer.frames(3):
+        expected = streams[0].step(x)
+        for stream in streams[1:]:
+            same_outputs(stream.step(x), expected)
+            same_states(stream, streams[0])
+        for stream in streams:
+            assert stream.check() is None
+
+
+@examples(40)
+@given(recurrent_layers(), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_a_refresh_changes_nothing(layer: Recurrent, moments: list[bool]) -> None:
+    session = layer.session()
+    plain, refreshed = session.stream(), session.stream()
+    for x, refresh in zip(layer.frames(4), moments, strict=True):
+        expected = plain.step(x)
+        same_outputs(refreshed.step(x), expected)
+        if refresh:
+            refreshed.refresh()
+            same_outputs(refreshed.outputs(), expected)
+        same_states(refreshed, plain)
+
+
+@examples(40)
+@given(recurrent_layers(causal=True))
+def test_a_sequence_is_its_time_steps_one_by_one(layer: Recurrent) -> None:
+    whole, single = layer.session().stream(), layer.session(steps=1).stream()
+    for sequence in layer.frames(3):
+        expected = whole.step(sequence)
+        rows = [single.step(row[None]) for row in sequence]
+        np.testing.assert_array_equal(np.concatenate([row["y"] for row in rows]), expected["y"])
+        for name in layer.feedback.values():
+            np.testing.assert_array_equal(rows[-1][name], expected[name])
+
+
+@examples(30)
+@given(recurrent_layers(), st.integers(1, 3))
+def test_a_stream_saved_within_an_utterance_goes_on_bit_for_bit(layer: Recurrent, at: int) -> None:
+    session, other = layer.session(), layer.session(isa="scalar", mode="dense")
+    stream, frames = session.stream(), layer.frames(5)
+    for x in frames[:at]:
+        stream.step(x)
+    restored, clone = other.restore(stream.save()), stream.clone()
+    for x in frames[at:]:
+        expected = stream.step(x)
+        same_outputs(restored.step(x), expected)
+        same_outputs(clone.step(x), expected)
+
+
+@examples(20)
+@given(recurrent_layers())
+def test_streams_of_a_session_do_not_touch_each_other(layer: Recurrent) -> None:
+    session = layer.session()
+    first, second = layer.frames(3), replace(layer, seed=layer.seed + 7).frames(3)
+    apart, together, other = session.stream(), session.stream(), session.stream()
+    expected = [apart.step(x) for x in first]
+    for x, z, outputs in zip(first, second, expected, strict=True):
+        other.step(z)
+        same_outputs(together.step(x), outputs)
+    other.reset()
+    for x, outputs in zip(first, expected, strict=True):
+        same_outputs(other.step(x), outputs)
+
+
+@examples(40)
+@given(recurrent_layers())
+def test_a_fine_plan_is_the_layer_itself(layer: Recurrent) -> None:
+    fine = replace(layer, bits=(12, 12), several=False, weight_bits=16, rule="hold")
+    session = fine.session()
+    oracle, stream = FloatOracle(session.graph), session.stream()
+    states = {name: np.zeros(session.graph.shape(name)) for name in fine.feedback}
+    for x in fine.frames(2):
+        expected = oracle.run({"x": x} | states)
+        states = {name: expected[output] for name, output in fine.feedback.items()}
+        for name, array in stream.step(x).items():
+            np.testing.assert_allclose(array, expected[name], atol=0.02, err_msg=name)
+
+
+def test_states_that_a_frame_brings_are_taken() -> None:
+    """Code written for onnxruntime hands the states over itself."""
+    layer = Recurrent("LSTM", 1, 1, 5, 17, {})
+    session = layer.session()
+    stream, shape = session.stream(), session.graph.shape("h")
+    states = {name: np.zeros(shape, np.float32) for name in layer.feedback}
+    for x in layer.frames(4):
+        expected = stream.step(x)
+        found = session.run(None, {"x": x, **states})
+        for array, name in zip(found, session.graph.outputs, strict=True):
+            assert array.tobytes() == expected[name].tobytes()
+        states = {name: expected[output] for name, output in layer.feedback.items()}
+
+
+@pytest.mark.parametrize("rule", ["hold", "nearest"])
+@pytest.mark.parametrize(("steps", "lanes"), [(1, 1), (6, 1), (5, 3)])
+def test_a_layer_over_time_compares_each_step_with_the_one_before(
+    steps: int, lanes: int, rule: str
+) -> None:
+    """Against plain numpy; the first time step follows the last one of the frame before."""
+    layer = Recurrent("RNN", steps, lanes, 17, 33, {}, rule=rule)
+    stream = layer.session().stream()
+    name = stream.stats.layers[0].name
+    plan = layer.session().plan.layer(name)
+    held = np.zeros((lanes, 17), np.int64)
+    for index, x in enumerate(layer.frames(4)):
+        stream.step(x)
+        rows, changed = [], 0
+        for t in range(steps):
+            before, snap = held, index == 0 and t == 0
+            held = held_after(held, x[t], plan, Linear(), rule=rule, grid_bits=12, snap=snap)
+            changed += int((held != before).sum())
+            rows.append(held)
+        found, _ = stream.layer_state(name)
+        np.testing.assert_array_equal(found, np.array(rows))
+        if index:
+            assert stream.stats.layers[0].changed == changed
