@@ -108,6 +108,13 @@ struct Packed {
         for (int64_t at = 0; at < natural.size(); at += stride)
             permute(natural.data() + at, packed.data() + at, outputs);
     }
+    Buffer<int16_t> paired() const {
+        Buffer<int16_t> pairs(natural.size(), 64);
+        for (int64_t row = 0; row * stride < natural.size(); ++row)
+            for (int32_t o = 0; o < stride; ++o)
+                pairs[row / 2 * 2 * stride + 2 * o + row % 2] = natural[row * stride + o];
+        return pairs;
+    }
     Weights view(const Buffer<W>& data) const {
         return {data.data(), int32_t(8 * sizeof(W)), stride, tap_rows, line_rows, lines};
     }
@@ -194,6 +201,16 @@ void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t grou
     tables.tested.dense_conv({&s, packed, held.data(), zeros.data(), touched.view, acc(actual), first,
                               s.out_rows});
     same_outputs(expected, actual, group_stride, group_out, dense, "accumulators");
+    const Buffer<int16_t> pairs = weights.paired();
+    Weights paired = natural;
+    paired.data = pairs.data();
+    paired.bits = 16;
+    paired.paired = true;
+    const DenseArgs args{&s, paired, held.data(), zeros.data(), touched.view, acc(actual), first, s.out_rows};
+    for (const KernelTable* table : {&tables.scalar, &tables.tested}) {
+        table->dense_conv(args);
+        same_outputs(expected, actual, group_stride, group_out, dense, "accumulators of paired weights");
+    }
 
     // From here on by the changes of the inputs. Applied everywhere they must give what afresh does.
     const Buffer<int32_t> law(expected), afresh(expected);

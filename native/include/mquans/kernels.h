@@ -45,13 +45,19 @@ struct LayerShape {
 // the group sees, permuted inside as the instruction set's kernels want them. Row of input c of tap
 // (row_tap, col_tap) of a group: row_tap * line_rows + col_tap * tap_rows + c. Taps are padded to an even
 // number of rows with zeros, so that inputs can be taken in pairs; with `lines` not taps but whole kernel
-// lines are: their inputs lie in one piece where pixels have few channels.
+// lines are: their inputs lie in one piece where pixels have few channels. With `paired`, which only dense
+// convolution reads, rows 2 i and 2 i + 1 take turns element by element, in natural order.
 struct Weights {
     const void* data;
     int32_t bits;        // 8 or 16
     int32_t row_stride;  // elements
     int32_t tap_rows, line_rows;
     bool lines;
+    bool paired = false;  // int16
+    // Element where a row begins.
+    MQ_INLINE int64_t at(int64_t row) const {
+        return paired ? row / 2 * 2 * row_stride + row % 2 : row * row_stride;
+    }
 };
 
 // Longest kernel line, in inputs, that is packed in one piece.

@@ -130,7 +130,7 @@ struct LayerSpec {
     std::vector<int8_t> weights8;    // packed
     std::vector<int16_t> weights16;  // packed; depthwise always
     int32_t row_stride, tap_rows, line_rows;  // as Weights has them
-    bool lines;
+    bool lines, paired;
     std::vector<float> scale, bias;  // [group][group_stride]
     bool activated;
     UnaryKind activation;
@@ -156,7 +156,7 @@ struct LayerSpec {
     Weights weights() const {
         const void* data = weights16.empty() ? static_cast<const void*>(weights8.data())
                                              : static_cast<const void*>(weights16.data());
-        return {data, weights16.empty() ? 8 : 16, row_stride, tap_rows, line_rows, lines};
+        return {data, weights16.empty() ? 8 : 16, row_stride, tap_rows, line_rows, lines, paired};
     }
     int64_t acc_size() const { return int64_t(shape.out_rows) * shape.out_width * pixel_stride; }
     // The weights with the outputs in natural order.
