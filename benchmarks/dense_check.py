@@ -1,12 +1,13 @@
 """Dense cycles and traffic of the DianNao model beside those of an independent simulator.
 
-zigzag-dse has dependencies of its own, so it runs in an environment of its own, in three steps:
+zigzag-dse has dependencies of its own, so it runs in an environment of its own (`pip install
+zigzag-dse six`), in two steps:
 
     python benchmarks/dense_check.py layers NAME=MODEL.onnx ... -o layers.json
-    zigzag-env/bin/python benchmarks/dense_check.py zigzag layers.json -o reference.json
-    python benchmarks/dense_check.py compare layers.json reference.json
+    zigzag-env/bin/python benchmarks/dense_check.py zigzag layers.json -o zigzag.json
 
-`reference.json` of zigzag-dse 3.9.1 is recorded in `tests/unit/simulate`.
+What version 3.9.1 gives for the zoo's AutoPilot and for YuNet is recorded in
+`tests/unit/simulate/zigzag.json`, and `test_zigzag.py` beside it compares.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-LEVELS = {"nbin": "I", "sb": "W", "nbout": "O"}
 SIDES = 16
 WORD_BITS = 16
 
@@ -63,7 +63,16 @@ def zigzag(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 continue  # a single step, which zigzag cannot print
             ordered = _run(padded, mapping, hardware, "latency")
             free = _run(layer, [{**mapping[0], "temporal_ordering": []}], hardware, "energy")
-            found.append({"name": layer["name"], "ordered": ordered, "best": free})
+            moved, best = ordered["traffic_bytes"], free["traffic_bytes"]["dram"]
+            found.append(
+                {
+                    **layer,
+                    "cycles": ordered["cycles"],
+                    "sb_read": moved["sb"]["read"],
+                    "nbin_read": moved["nbin"]["read"],
+                    "dram": best["read"] + best["written"],
+                }
+            )
     return found
 
 
@@ -199,7 +208,6 @@ def _result(cost: Any) -> dict[str, Any]:
                 entry[way] += bits / 8
     return {
         "cycles": cost.ideal_temporal_cycle,
-        "latency": cost.latency_total2,
         "traffic_bytes": moved,
     }
 
@@ -224,11 +232,6 @@ def _bits(movement: Any) -> dict[str, float]:
         side: float(sum(amount.get(way) * times.get(way) * bits.get(way) for way in ways))
         for side, ways in sides.items()
     }
-
-
-def compare(layers: dict[str, list[Any]], reference: dict[str, list[Any]]) -> list[str]:
-    """Markdown rows: ours over theirs, per network."""
-    raise NotImplementedError
 
 
 def main() -> None:

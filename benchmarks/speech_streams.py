@@ -33,8 +33,8 @@ LEVEL = 0.05
 HISS = 1e-4
 """Root mean square of what every microphone adds; digital silence is heard nowhere."""
 
-UNSEEN = ("theo", "yweweler")
-"""Speakers that networks trained on these digits never heard."""
+UNSEEN = ("jackson",)
+"""Speakers that the networks of `mquans.zoo` never heard."""
 
 Samples = npt.NDArray[np.float32]
 

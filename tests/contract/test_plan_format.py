@@ -22,6 +22,7 @@ from mquans.plan.file import decode_plan, encode_plan
 
 GOLDEN = Path(__file__).parent / "golden" / "plan-v1.json"
 GOLDEN_SOUND = GOLDEN.with_name("plan-v1-sound.json")
+GOLDEN_WINDOWS = GOLDEN.with_name("plan-v1-windows.json")
 
 EXPECTED = Plan(
     model="faces.onnx",
@@ -60,6 +61,30 @@ EXPECTED_SOUND = Plan(
         mquans="0.1.0", sources=("a.wav",), frames=64, created="2024-01-02T03:04:05Z"
     ),
 )  # fmt: skip
+
+
+EXPECTED_WINDOWS = Plan(
+    model="gestures.onnx",
+    model_sha256="0123456789abcdef" * 4,
+    input_shapes={"clip": (1, 3, 16, 112, 112)},
+    input=InputFormat(
+        name="clip", width=112, height=112, layout="ncthw", scale=1 / 127.5, mean=(1.0,),
+        window=16, hop=4,
+    ),
+    layers=(LayerPlan(name="conv1", delta=0.125, bits=8, weight_bits=16),),
+    provenance=Provenance(
+        mquans="0.1.0", sources=("a.mkv",), frames=64, created="2024-01-02T03:04:05Z"
+    ),
+)  # fmt: skip
+
+
+def test_plan_of_windows_of_pictures_is_read_and_written_as_ever() -> None:
+    """A stream that stacks other pictures than calibration did computes nonsense."""
+    assert read_plan(GOLDEN_WINDOWS) == EXPECTED_WINDOWS
+    assert encode_plan(EXPECTED_WINDOWS) == GOLDEN_WINDOWS.read_bytes()
+    assert plan_fingerprint(EXPECTED_WINDOWS) == (
+        "76d8b884dbf59353e5341f85fc16f35f1cf23a018bfcc99c4ce98421113c9536"
+    )
 
 
 def test_plan_of_sound_is_read_and_written_as_ever() -> None:

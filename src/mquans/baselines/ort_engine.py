@@ -50,8 +50,11 @@ class OrtEngine:
         """Nothing is kept between frames."""
 
 
-def open_session(data: bytes, *, model_name: str, threads: int = 1) -> Any:
+def open_session(data: bytes, *, model_name: str, threads: int = 1, optimize: bool = True) -> Any:
     """An onnxruntime.InferenceSession over the bytes of a model.
+
+    Args:
+        optimize: with all graph optimisations; of tens of thousands of nodes these take a minute.
 
     Raises:
         ModelError: onnxruntime refuses the model.
@@ -62,7 +65,8 @@ def open_session(data: bytes, *, model_name: str, threads: int = 1) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     # Idle workers would spin on after a frame and slow down whichever engine is measured next.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 4

@@ -38,6 +38,7 @@ from mquans.calibration.workspace import Selected, Workspace, observe, segment
 from mquans.errors import MquansError
 from mquans.evaluate.metrics import AnyMetric
 from mquans.plan import LayerPlan, Rule
+from mquans.simulate import change_energy, load_accelerator
 
 LATE = 0.4
 """Share of every clip, its last part, that ranges are not taken from; the first half of it is
@@ -68,7 +69,7 @@ PROBED = 16
 UNIFORM_BITS = range(4, GRID_BITS + 1)
 """Measured beside the plan: what one width for the whole network would do."""
 
-OBJECTIVES = ("macs", "time")
+OBJECTIVES = ("macs", "time", "energy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Goal:
     task_loss: Any
     stress: bool
     compare: tuple[str, ...]
+    accelerator: str = "reuse"
 
     def __post_init__(self) -> None:
         for kind, name, known in (
@@ -164,7 +166,10 @@ def plan_within(
     )
     searched = _field(goal, bench, space, 0.0, 0.5)
     judged = _field(goal, bench, space, 0.5, 1.0)
-    problem = problem_of(space.graph, space.seen, weights, goal.rule, goal.objective)
+    per_change = None
+    if goal.objective == "energy":
+        per_change = change_energy(space.graph, goal.rule, load_accelerator(goal.accelerator))
+    problem = problem_of(space.graph, space.seen, weights, goal.rule, goal.objective, per_change)
     family = Family(
         method=goal.method,
         problem=problem,
@@ -243,7 +248,7 @@ def _criticality(goal: Goal, space: Workspace, selected: Selected) -> dict[str, 
 
 def _widths(goal: Goal, space: Workspace, selected: Selected) -> dict[str, WeightBits]:
     """Width of the weights by layer."""
-    if goal.weight_bits is not None or goal.objective == "macs":
+    if goal.weight_bits is not None or goal.objective != "time":
         return {node.name: goal.weight_bits or 16 for node in space.graph.reuse_layers()}
     frames = [feeds for feeds, _ in space.sample]
     criticality = output_criticality(

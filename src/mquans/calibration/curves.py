@@ -33,6 +33,9 @@ FEW_NEURONS = 16
 CARE = 1 / 8
 """Octaves."""
 
+AT_ONCE = 1 << 14
+"""Values of all rungs that are worked on together, at least one rung."""
+
 SEED = 7
 
 
@@ -120,33 +123,35 @@ class CurveMeter:
         x = np.take(x, self._positions, axis=1)
         self._frames += 1
         self._power += np.einsum("cp,cp->c", x, x)
-        off, other, flags = np.empty_like(x), np.empty_like(x), np.empty(x.shape, np.bool_)
-        # Rung by rung: what is worked on stays in cache.
-        for rung, step in enumerate(self.steps.astype(np.float32)):
+        # A few rungs at a time: what is worked on stays in cache, and windows of sound, a few
+        # hundred values, are not dealt with rung by rung.
+        at_once = max(1, AT_ONCE // max(x.size, 1))
+        for start in range(0, len(self.steps), at_once):
+            rungs = slice(start, start + at_once)
+            step = self.steps[rungs].astype(np.float32)[:, None, None]
             if "hold" in self._rules:
-                held = self._held[rung]
-                np.subtract(x, held, out=off)
-                np.multiply(off, off, out=other)
-                np.less_equal(other, (step / 2) ** 2, out=flags)
-                np.multiply(off, flags, out=off)
+                held = self._held[rungs]
+                off = x - held
+                moved = off * off > (step / 2) ** 2
+                np.multiply(off, ~moved, out=off)
                 np.subtract(x, off, out=held)
-                self._count("hold", rung, np.logical_not(flags, out=flags), off)
+                self._count("hold", rungs, moved, off)
             if "nearest" in self._rules:
-                np.divide(x, step, out=off)
-                np.rint(off, out=other)
-                np.not_equal(other, self._code[rung], out=flags)
-                np.subtract(off, other, out=off)
-                np.multiply(off, step, out=off)
-                self._code[rung] = other
-                self._count("nearest", rung, flags, off)
+                off = x / step
+                code = np.rint(off)
+                moved = code != self._code[rungs]
+                off -= code
+                off *= step
+                self._code[rungs] = code
+                self._count("nearest", rungs, moved, off)
 
     def _rounded(self, x: Values) -> Values:
         codes: Values = np.rint(x / self.steps.astype(np.float32)[:, None, None])
         return codes
 
-    def _count(self, rule: Rule, rung: int, moved: npt.NDArray[np.bool_], off: Values) -> None:
-        self._change[rule][rung] += np.einsum("cp->c", moved.view(np.int8), dtype=np.int32)
-        self._error[rule][rung] += np.einsum("cp,cp->c", off, off)
+    def _count(self, rule: Rule, rungs: slice, moved: npt.NDArray[np.bool_], off: Values) -> None:
+        self._change[rule][rungs] += np.count_nonzero(moved, axis=2)
+        self._error[rule][rungs] += np.einsum("scp,scp->sc", off, off)
 
     def result(self) -> Curves:
         """Averages over the frames so far but the first of each clip."""

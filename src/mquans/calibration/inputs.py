@@ -30,7 +30,7 @@ DEFAULT_FRAMES = 240
 sequences of that many steps together, but at least a tenth of it."""
 
 SMALL_BYTES = 1 << 16
-SMALL_FACTOR = 10
+SMALL_FACTOR = 20
 """Frames of at most so many bytes, such as windows of sound, come many in a second: more are used,
 and kept, by this factor."""
 

@@ -15,7 +15,7 @@ from mquans.calibration.unrolling import time_steps
 from mquans.engine.session import Session
 from mquans.evaluate import Agreement, AgreementMeter, Feeds, Work
 from mquans.evaluate.counted import counted
-from mquans.evaluate.metrics import AnyMetric, new_meter
+from mquans.evaluate.metrics import AnyMetric, MetricMeter, new_meter
 from mquans.graph import Graph
 from mquans.importers import ModelFile
 from mquans.plan import NetworkOptions, Plan
@@ -25,8 +25,9 @@ Outputs = Mapping[str, npt.NDArray[np.float32]]
 
 
 PART = 16
-"""Frames of a stretch that is also looked at alone; of small frames, such as sound, ten times as
-many: within a pause nothing varies that an error could be measured by."""
+LONG_PART = 160
+"""Frames of a stretch that is also looked at alone; of small ones, such as windows of sound, more:
+within a pause nothing varies that an error could be measured by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ class Measured:
             of whole sequences, in which most steps follow others, of all.
         task: loss by the user's metric; None without one.
         parts: 95th percentiles over shorter stretches, against the variance within each: how much
-            the loss differs between segments of the stream. Empty for short ones and with a metric.
+            the loss differs between segments of the stream. Of a metric on sound the mean over the
+            stretches: what one gains by chance, another may lose. Empty for short segments, and for
+            metrics on pictures.
     """
 
     work: Work
@@ -98,13 +101,14 @@ class Bench:
     ) -> None:
         shapes = {name: graph.shape(name) for name in graph.inputs}
         options = replace(options or NetworkOptions(), input_shapes=shapes)
-        self._model, self._metric, self._threads = model, metric, threads
+        self._model, self._threads = model, threads
+        self.metric = metric
         self._session: Session | None = None
         self._dense = open_engine("ort-fp32", model, options, threads=threads)
-        self._counted = counted(graph.outputs, options.feedback)
+        self.counted = counted(graph.outputs, options.feedback)
         self._steps = time_steps(graph)
         fed = {name: shape for name, shape in shapes.items() if name not in options.feedback}
-        self._part = PART * factor_of(fed)
+        self.part = LONG_PART if factor_of(fed) > 1 else PART
 
     def session(self, plan: Plan) -> Session:
         """A session under a plan; the model is read once, for the first one."""
@@ -117,40 +121,25 @@ class Bench:
     def measure(self, plan: Plan, segments: Sequence[Segment]) -> Measured:
         """Runs a plan over segments, each from a first frame on."""
         session = self.session(plan)
-        meter, work, moving = AgreementMeter(self._counted), Work(), Work()
-        parts: list[AgreementMeter] = []
-        task = None if self._metric is None else new_meter(self._metric)
+        losses, work, moving = _Losses(self), Work(), Work()
         for segment in segments:
             with session.stream() as stream:
                 for index, dense in enumerate(self._dense_outputs(segment)):
                     frame = segment.frames[index]
                     if first := index == 0 or begins(frame):
                         stream.reset()
-                    found = stream.step(frame)
-                    meter.add(dense, found)
-                    if index % self._part == 0 and len(segment.frames) - index >= self._part:
-                        parts.append(AgreementMeter(self._counted))
-                    if parts and len(segment.frames) >= self._part:
-                        parts[-1].add(dense, found)
-                    if task is not None:
-                        task.add(found, dense, segment.labels[index])
+                    losses.add(segment, index, dense, stream.step(frame))
                     stats = stream.stats
                     work.add(stats)
                     if not first or self._steps > 1:
                         moving.add(stats)
-        return Measured(
-            work,
-            meter.result(),
-            None if task is None else float(task.result()),
-            moving,
-            tuple(part.result().loss_p95 for part in parts) if task is None else (),
-        )
+        return Measured(work, losses.whole.result(), losses.task, moving, losses.parts)
 
     def frozen_loss(self, segments: Sequence[Segment]) -> float:
         """What outputs held at each segment's first frame would lose; of whole sequences those held
         at the first step of each."""
-        meter = AgreementMeter(self._counted)
-        task = None if self._metric is None else new_meter(self._metric)
+        meter = AgreementMeter(self.counted)
+        task = None if self.metric is None else new_meter(self.metric)
         for segment in segments:
             outputs = self._dense_outputs(segment)
             frozen = self._held(outputs[0])
@@ -180,3 +169,42 @@ class Bench:
                     self._dense.reset()
                 segment.dense.append(self._dense.step(frame))
         return segment.dense
+
+
+class _Losses:
+    """Losses over segments, and over stretches of those that are long enough."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.whole = AgreementMeter(bench.counted)
+        self._stretches: list[AgreementMeter] = []
+        self._task = None if bench.metric is None else new_meter(bench.metric)
+        self._task_stretches: list[MetricMeter] = []
+
+    def add(self, segment: Segment, index: int, dense: Outputs, found: Outputs) -> None:
+        bench, frames = self._bench, len(segment.frames)
+        agreements, tasks = [self.whole], [] if self._task is None else [self._task]
+        if frames >= bench.part:
+            if index % bench.part == 0 and frames - index >= bench.part:
+                self._stretches.append(AgreementMeter(bench.counted))
+                if bench.metric is not None:
+                    self._task_stretches.append(new_meter(bench.metric))
+            agreements += self._stretches[-1:]
+            tasks += self._task_stretches[-1:]
+        for agreement in agreements:
+            agreement.add(dense, found)
+        for task in tasks:
+            task.add(found, dense, segment.labels[index])
+
+    @property
+    def task(self) -> float | None:
+        return None if self._task is None else float(self._task.result())
+
+    @property
+    def parts(self) -> tuple[float, ...]:
+        """See `Measured.parts`."""
+        if self._task is None:
+            return tuple(meter.result().loss_p95 for meter in self._stretches)
+        if self._bench.part == PART or not self._task_stretches:
+            return ()
+        return (float(np.mean([meter.result() for meter in self._task_stretches])),)

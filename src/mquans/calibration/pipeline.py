@@ -64,6 +64,7 @@ def calibrate_fully(
     method: str = "criticality",
     criticality: str = "fisher",
     objective: str = "macs",
+    accelerator: str = "reuse",
     rule: Rule = "hold",
     weight_bits: WeightBits | None = None,
     metric: AnyMetric | str | None = None,
@@ -87,7 +88,9 @@ def calibrate_fully(
     Args:
         method: how steps are chosen under a budget, one of `allocation.METHODS`.
         criticality: how neurons are weighed, one of `criticality.METHODS`.
-        objective: what is saved: `macs`, or `time` as predicted from MACs and changes.
+        objective: what is saved: `macs`, `time` as predicted from MACs and changes, or `energy`
+            of changes as simulated on an accelerator.
+        accelerator: for `energy`, a name or a YAML file (`mquans.simulate`).
         rule: when a held value is updated; `linear` and `dorefa` always take `nearest`.
         weight_bits: width of the integer weights; by default 16, and with objective `time` what
             each layer can afford.
@@ -97,7 +100,7 @@ def calibrate_fully(
         stress: also keep the budget on segments in which more happens (see `stress`).
         compare: further methods whose trade-offs are measured, for reports.
         frames, skip, stride: which frames of every clip; by default 240 shared among all, of sound
-            and other small frames 2400.
+            and other small frames 4800.
         input_shapes: fixed shapes of inputs, for dynamic dimensions or to override.
         constants: value of inputs that are the same in all frames, such as a sample rate.
         feedback: state inputs by the output that feeds them in the next frame; {} for none. By
@@ -120,7 +123,7 @@ def calibrate_fully(
     if max_loss is not None:
         goal = Goal(
             max_loss, method, criticality, objective, rule, weight_bits, loaded, task_loss, stress,
-            tuple(compare),
+            tuple(compare), accelerator,
         )  # fmt: skip
         return plan_within(goal, model, source, selected)
     chosen = bits or DEFAULT_BITS

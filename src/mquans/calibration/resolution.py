@@ -18,8 +18,14 @@ from mquans.sources import guess_audio_format, guess_format, is_sound, open_sour
 
 Format = InputFormat | AudioFormat
 
-SOUND_FIELDS = {"rate", "features", "window", "hop", "front_end"}
+SOUND_FIELDS = {"rate", "features", "front_end"}
 """Of a preparation, that only sound has."""
+
+WINDOW_FIELDS = {"window", "hop"}
+"""Of a preparation of sound, or of pictures for a network that takes several at once."""
+
+VIDEO_RANK = 5
+"""Axes of an input that takes windows of pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +80,12 @@ def resolve_inputs(
     elif feedback is None:
         named = input.name if isinstance(input, Format) else (input or {}).get("name")
         fed = (named,) if named in shapes else fed[:1]
-    if (tensor is None and (spec is not None or input)) or _is_sound(input):
-        format = _format(spec, shapes, fed, given, input)
-        shapes = {**shapes, format.name: _prepared_shape(format)}
+    shape = shapes.get(fed[0], ()) if fed else ()
+    unseen = spec is None or tensor is not None
+    sound = is_sound(spec) or (unseen and _is_sound(input, shape))
+    if (tensor is None and (spec is not None or input)) or sound:
+        format = _format(shapes, fed, given, input, sound=sound)
+        shapes = {**shapes, format.name: format.shape}
     if tensor is not None:
         for name, array in feeds_of(tensor, fed).items():
             if name in shapes and name not in given and len(shapes[name]) == array.ndim:
@@ -108,11 +117,12 @@ def _first_tensor(
 
 
 def _format(
-    spec: Spec | None,
     shapes: Mapping[str, tuple[int | None, ...]],
     fed: Sequence[str],
     given: Mapping[str, Shape],
     input: Format | Mapping[str, Any] | None,
+    *,
+    sound: bool,
 ) -> Format:
     """Preparation for the input that takes pictures or sound, guessed where the user says
     nothing."""
@@ -122,24 +132,24 @@ def _format(
         check_one_fed(fed)
         fields = dict(input or {})
         name = fields.pop("name", fed[0])
-        guess = guess_audio_format if is_sound(spec) or _is_sound(input) else guess_format
+        guess = guess_audio_format if sound else guess_format
         format = guess(name, shapes.get(name, ()), **fields)
-    made = _prepared_shape(format)
-    if format.name in given and given[format.name] != made:
+    if format.name in given and given[format.name] != format.shape:
         raise SourceError(
             f"--input-shape gives {list(given[format.name])}, but frames are prepared as "
-            f"{list(made)}.",
+            f"{list(format.shape)}.",
             where=format.name,
             hint="Give only one of --input-shape and what sets the size of frames.",
         )
     return format
 
 
-def _is_sound(input: Format | Mapping[str, Any] | None) -> bool:
-    """Whether a preparation is one of sound. It is kept in the plan even where ready features
-    bypass it: a microphone may come later."""
+def _is_sound(input: Format | Mapping[str, Any] | None, shape: Sequence[int | None]) -> bool:
+    """Whether a preparation for an input of this shape is one of sound. It is kept in the plan even
+    where ready features bypass it: a microphone may come later."""
     if isinstance(input, Mapping):
-        return not SOUND_FIELDS.isdisjoint(input)
+        fields = SOUND_FIELDS if len(shape) == VIDEO_RANK else SOUND_FIELDS | WINDOW_FIELDS
+        return not fields.isdisjoint(input)
     return isinstance(input, AudioFormat)
 
 
@@ -155,15 +165,6 @@ def check_one_fed(fed: Sequence[str]) -> None:
             hint=f"Give an .npz file with the arrays {', '.join(fed)}, or say which are states "
             "(--state IN=OUT) or never change (--constant NAME=VALUE).",
         )
-
-
-def _prepared_shape(format: Format) -> Shape:
-    if isinstance(format, AudioFormat):
-        return format.shape
-    channels = 1 if format.color == "gray" else 3
-    if format.layout == "nchw":
-        return (1, channels, format.height, format.width)
-    return (1, format.height, format.width, channels)
 
 
 def _fixed(shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, Shape]:

@@ -168,7 +168,7 @@ def _moving(frames: Sequence[Labelled], moves: dict[str, Move]) -> list[Labelled
 def panned(frame: Feeds, format: InputFormat) -> list[Feeds]:
     """The frame's middle part, moving to the left and up by a fraction of a pixel per frame;
     interpolated linearly, edges repeated."""
-    axes = (2, 3) if format.layout == "nchw" else (1, 2)
+    axes = (format.layout.index("h"), format.layout.index("w"))
     return [
         frame | {format.name: _shifted(frame[format.name], axes, PIXELS_PER_FRAME * index)}
         for index in range(LENGTH)
@@ -223,7 +223,7 @@ def _shifted(x: Values, axes: tuple[int, int], by: float) -> Values:
 
 
 def _affine(format: InputFormat) -> tuple[float, Values, Values]:
-    """Scale, mean and std, the latter two shaped like one picture's channels."""
-    shape = (1, -1, 1, 1) if format.layout == "nchw" else (1, 1, 1, -1)
+    """Scale, mean and std, the latter two shaped like the channels of the network's input."""
+    shape = [-1 if axis == "c" else 1 for axis in format.layout]
     mean = np.asarray(format.mean, np.float32).reshape(shape)
     return format.scale, mean, np.asarray(format.std, np.float32).reshape(shape)

@@ -96,6 +96,14 @@ def calibrate(
     objective: Annotated[
         o.ObjectiveName, typer.Option(help="What is saved.", rich_help_panel=o.BUDGET)
     ] = o.ObjectiveName.macs,
+    accelerator: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Of --objective energy, see simulate.",
+            rich_help_panel=o.BUDGET,
+        ),
+    ] = "reuse",
     metric: o.Metric = None,
     labels: o.Labels = None,
     stress: Annotated[
@@ -169,6 +177,7 @@ def calibrate(
         method=method.value,
         criticality=criticality.value,
         objective=objective.value,
+        accelerator=accelerator,
         rule=rule.value,
         weight_bits=o.width(weight_bits),
         metric=metric,

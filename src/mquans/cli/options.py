@@ -55,6 +55,7 @@ class ObjectiveName(StrEnum):
 
     macs = "macs"
     time = "time"
+    energy = "energy"
 
 
 class ResizeName(StrEnum):
@@ -78,11 +79,14 @@ class LayoutName(StrEnum):
 
     nchw = "nchw"
     nhwc = "nhwc"
+    ncthw = "ncthw"
+    ntchw = "ntchw"
+    nthwc = "nthwc"
 
 
 _SOURCE = (
-    "Video file, rtsp:// URL, camera index, sound file, mic:, folder or glob of images or sound "
-    "files, .npy or .npz."
+    "Video file, rtsp:// URL, camera index, sound file, mic:, folder or glob of images, videos or "
+    "sound files, .npy or .npz."
 )
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The network, an ONNX file.")]

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from mquans.cli.options import number
 from mquans.errors import MquansError
+from mquans.files import printable, read_limited
 
 SOUND = "Preparation of sound"
 NETWORK = "Inputs that are no frames"
 
-
-class FrontEndName(StrEnum):
-    """Preparations of well-known networks."""
-
-    nsnet2 = "nsnet2"
-    dtln = "dtln"
-    silero = "silero"
-    silero_8k = "silero-8k"
+LIMIT_BYTES = 64 * 2**20
+"""As of plans."""
 
 
 class FeaturesName(StrEnum):
@@ -37,8 +33,12 @@ class FeaturesName(StrEnum):
 
 
 FrontEnd = Annotated[
-    FrontEndName | None,
-    typer.Option(help="That of a known network (default: by shape).", rich_help_panel=SOUND),
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE.json",
+        help="Of nsnet2, dtln, silero or silero-8k (default: by shape), or the audio of a plan.",
+        rich_help_panel=SOUND,
+    ),
 ]
 Features = Annotated[
     FeaturesName | None,
@@ -47,11 +47,17 @@ Features = Annotated[
 Rate = Annotated[int | None, typer.Option(min=1, help="Hz (default 16000).", rich_help_panel=SOUND)]
 Window = Annotated[
     int | None,
-    typer.Option(min=1, help="Samples of a window (default by features).", rich_help_panel=SOUND),
+    typer.Option(
+        min=1,
+        help="Samples of a window (default by features); pictures, of networks that see movement.",
+        rich_help_panel=SOUND,
+    ),
 ]
 Hop = Annotated[
     int | None,
-    typer.Option(min=1, help="Samples from one window to the next.", rich_help_panel=SOUND),
+    typer.Option(
+        min=1, help="Samples, or pictures, from one window to the next.", rich_help_panel=SOUND
+    ),
 ]
 Bins = Annotated[
     int | None, typer.Option(min=1, help="Mel bands (default by shape).", rich_help_panel=SOUND)
@@ -103,7 +109,7 @@ CarryState = Annotated[
 
 
 def sound_fields(
-    front_end: FrontEndName | None,
+    front_end: str | None,
     features: FeaturesName | None,
     rate: int | None,
     window: int | None,
@@ -118,8 +124,11 @@ def sound_fields(
     Raises:
         MquansError: a value that cannot be read.
     """
+    stored: dict[str, Any] = {}
+    if front_end is not None and Path(front_end).suffix.lower() == ".json":
+        stored, front_end = _stored(front_end), None
     fields: dict[str, Any] = {
-        "front_end": None if front_end is None else front_end.value,
+        "front_end": front_end,
         "features": None if features is None else features.value,
         "rate": rate,
         "window": window,
@@ -127,7 +136,7 @@ def sound_fields(
         "bins": bins,
         "subsample": subsample,
     }
-    fields = {name: value for name, value in fields.items() if value is not None}
+    fields = stored | {name: value for name, value in fields.items() if value is not None}
     if context is not None:
         match = re.fullmatch(r"([0-9]{1,4})(?:,([0-9]{1,4}))?", context)
         if match is None:
@@ -169,6 +178,35 @@ def _pairs(flag: str, entries: list[str] | None) -> dict[str, str]:
             )
         pairs[name] = value
     return pairs
+
+
+def _stored(path: str) -> dict[str, Any]:
+    """The fields of a format of sound in a file: a plan, a card of the zoo, or the format alone.
+
+    Raises:
+        MquansError: there is none.
+    """
+    import json
+
+    where = printable(path)
+    try:
+        found = json.loads(read_limited(path, LIMIT_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise MquansError("is not JSON.", where=where) from error
+    fields = found if isinstance(found, dict) else {}
+    notes = fields.get("notes")
+    for holder in (fields, notes if isinstance(notes, dict) else {}):
+        if isinstance(holder.get("audio"), dict):
+            fields = holder["audio"]
+            break
+    if "features" not in fields:
+        raise MquansError(
+            "holds no preparation of sound.",
+            where=where,
+            hint="Give a plan made from sound, or a JSON file with the fields of its audio.",
+        )
+    # How long a frame is, is for the network to say.
+    return {name: value for name, value in fields.items() if name != "shape"}
 
 
 def _field(name: str, text: str) -> Any:

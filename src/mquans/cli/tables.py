@@ -178,6 +178,11 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
 def _fed(plan: Plan) -> dict[str, str]:
     """What was guessed, or asked for, about inputs that are no ready frames."""
     rows = {}
+    if (pictures := plan.input) is not None and pictures.window > 1:
+        rows["pictures"] = (
+            f"windows of {pictures.window}, {pictures.hop} from one to the next, as "
+            f"{pictures.name!r} {list(pictures.shape)}"
+        )
     if (audio := plan.audio) is not None:
         rows["sound"] = (
             f"{audio.features}, windows of {audio.window} samples every {audio.hop} at "

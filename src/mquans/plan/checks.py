@@ -22,8 +22,6 @@ MAX_DELTA = 2.0**100
 MAX_ELEMENTS = 2**28
 """Of one network input; 1 GiB as float32. More is an accident or an attack."""
 
-COLOR_CHANNELS = {"rgb": 3, "bgr": 3, "yuv": 3, "gray": 1}
-
 
 def check_version(version: int) -> None:
     """Refuse plans that this version of mquans cannot know the meaning of.
@@ -155,9 +153,14 @@ def problem_with(format: InputFormat | AudioFormat) -> str | None:
         if math.prod(format.shape) > MAX_ELEMENTS:
             return f"frames of {math.prod(format.shape)} values are larger than can be prepared."
         return problem_with_audio(format)
-    channels = COLOR_CHANNELS[format.color]
-    if format.width * format.height * channels > MAX_ELEMENTS:
-        return f"pictures of {format.width}x{format.height} are larger than can be prepared."
+    channels = format.channels
+    if math.prod(format.shape) > MAX_ELEMENTS:
+        several = f"{format.window} " if format.window > 1 else ""
+        return (
+            f"{several}pictures of {format.width}x{format.height} are larger than can be prepared."
+        )
+    if "t" not in format.layout and (format.window, format.hop) != (1, 1):
+        return f"windows of pictures need a layout with an axis t, not {format.layout}."
     if not math.isfinite(format.scale):
         return f"scale must be finite, not {format.scale}."
     for name in ("mean", "std"):
@@ -207,12 +210,9 @@ def _check_picture_input(format: InputFormat, shapes: dict[str, tuple[int, ...]]
             f"pictures are fed to {printable(format.name)!r}, which is not an input of the model.",
             where="input",
         )
-    channels = COLOR_CHANNELS[format.color]
-    space = (format.height, format.width)
-    made = (1, channels, *space) if format.layout == "nchw" else (1, *space, channels)
-    if made != shapes[format.name]:
+    if format.shape != shapes[format.name]:
         raise PlanError(
-            f"prepared pictures have shape {list(made)}, but the model takes "
+            f"prepared pictures have shape {list(format.shape)}, but the model takes "
             f"{list(shapes[format.name])}.",
             where="input",
         )

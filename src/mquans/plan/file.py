@@ -23,6 +23,9 @@ MAX_PLAN_BYTES = 64 * 2**20
 OPTIONAL = ("constants", "feedback", "carry_state", "audio")
 """Fields that are left out where they say nothing: most networks have none of these."""
 
+OPTIONAL_OF_PICTURES = ("window", "hop")
+"""Fields of `input` that are left out where they are 1: most networks see one picture at once."""
+
 
 class _Header(msgspec.Struct):
     """The part of a plan that every version of the format shares."""
@@ -94,10 +97,7 @@ def encode_plan(plan: Plan) -> bytes:
     """
     check_values(plan)
     fields = []
-    for name in plan.__struct_fields__:
-        value = getattr(plan, name)
-        if name in OPTIONAL and not value:
-            continue
+    for name, value in _said(plan).items():
         if name == "layers" and value:
             lines = ",\n".join(f"    {_line(layer)}" for layer in value)
             fields.append(f'  "{name}": [\n{lines}\n  ]')
@@ -112,11 +112,8 @@ def plan_fingerprint(plan: Plan) -> str:
     Left out are the model's name and the provenance. Order of layers and inputs does not count, nor
     whether equal values are written once or for every neuron.
     """
-    fields: dict[str, Any] = msgspec.to_builtins(plan, enc_hook=plain_number)
+    fields = _said(plan)
     del fields["provenance"], fields["model"]
-    for name in OPTIONAL:
-        if not fields[name]:
-            del fields[name]
     for layer in fields["layers"]:
         for field in ("delta", "bits"):
             values = layer[field]
@@ -127,8 +124,20 @@ def plan_fingerprint(plan: Plan) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def _said(plan: Plan) -> dict[str, Any]:
+    """Fields of a plan in the order of the schema, without those that say nothing."""
+    fields: dict[str, Any] = msgspec.to_builtins(plan, enc_hook=plain_number)
+    for name in OPTIONAL:
+        if not fields[name]:
+            del fields[name]
+    for name in OPTIONAL_OF_PICTURES:
+        if fields["input"] and fields["input"][name] == 1:
+            del fields["input"][name]
+    return fields
+
+
 def _line(value: object) -> str:
-    encoded = msgspec.json.encode(value, enc_hook=plain_number)
+    encoded = msgspec.json.encode(value)
     return msgspec.json.format(encoded, indent=0).decode()
 
 

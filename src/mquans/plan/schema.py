@@ -23,10 +23,13 @@ Rule = Literal["hold", "nearest"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 
+COLOR_CHANNELS: Final = {"rgb": 3, "bgr": 3, "yuv": 3, "gray": 1}
+
 
 class InputFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a picture becomes the network's input: resize, colour order, layout and
-    `(pixel * scale - mean) / std` with pixels from 0 to 255. A source of ready tensors bypasses it.
+    """How a picture, or a window of pictures, becomes the network's input: resize, colour order,
+    layout and `(pixel * scale - mean) / std` with pixels from 0 to 255. A source of ready tensors
+    bypasses it.
 
     Attributes:
         name: the graph input that is fed.
@@ -34,9 +37,11 @@ class InputFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         resize: stretch to size, or letterbox (keep the aspect, pad with `fill`, centred).
         color: channel order handed to the network. yuv is full-range analogue Y'UV with U and V
             around 128, as OpenCV's COLOR_RGB2YUV; gray is its Y.
-        layout: axis order of the network's input.
+        layout: axis order of the network's input; with an axis t, that of a window.
         scale, mean, std: per channel or one value for all, in the order of `color`.
         fill: pixel value (0 to 255) of letterbox borders.
+        window: pictures along the axis t, in the order they are shown.
+        hop: pictures from the beginning of one window to that of the next.
     """
 
     name: str
@@ -44,11 +49,24 @@ class InputFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     height: Size
     resize: Literal["stretch", "letterbox"] = "stretch"
     color: Literal["rgb", "bgr", "gray", "yuv"] = "rgb"
-    layout: Literal["nchw", "nhwc"] = "nchw"
+    layout: Literal["nchw", "nhwc", "ncthw", "ntchw", "nthwc"] = "nchw"
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     fill: Annotated[float, msgspec.Meta(ge=0, le=255)] = 114.0
+    window: Size = 1
+    hop: Size = 1
+
+    @property
+    def channels(self) -> int:
+        """Of colour."""
+        return COLOR_CHANNELS[self.color]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the network's input."""
+        sizes = {"n": 1, "c": self.channels, "t": self.window, "h": self.height, "w": self.width}
+        return tuple(sizes[axis] for axis in self.layout)
 
 
 class LayerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

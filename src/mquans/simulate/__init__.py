@@ -8,7 +8,9 @@ from mquans.simulate.accelerator import (
     load_accelerator,
     parse_accelerator,
 )
+from mquans.simulate.changes import change_energy, dense_layers
 from mquans.simulate.model import LayerCost, Simulation, layer_cost, simulate
+from mquans.simulate.scaling import widened
 from mquans.simulate.schemes import SCHEMES, Scheme, scheme
 from mquans.simulate.study import STUDIED, Row, markdown, study
 from mquans.simulate.traffic import Network, network_of
@@ -23,6 +25,8 @@ __all__ = [
     "Scheme",
     "Simulation",
     "accelerator_names",
+    "change_energy",
+    "dense_layers",
     "layer_cost",
     "load_accelerator",
     "markdown",
@@ -31,4 +35,5 @@ __all__ = [
     "scheme",
     "simulate",
     "study",
+    "widened",
 ]

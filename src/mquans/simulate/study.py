@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -12,12 +12,14 @@ from mquans.engine.session import Session
 from mquans.errors import MquansError
 from mquans.evaluate import AnyMetric, Track, silent
 from mquans.evaluate.frames import Frame
+from mquans.evaluate.layer_shape import LayerShape
 from mquans.evaluate.trace import MEMORY, Trace
 from mquans.evaluate.traced import TracedRun, run_traced
 from mquans.importers import ModelFile
 from mquans.plan import Plan
 from mquans.simulate.accelerator import Accelerator
 from mquans.simulate.model import Simulation, simulate
+from mquans.simulate.scaling import widened
 from mquans.simulate.schemes import SCHEMES, scheme
 
 VARIANTS = ("nearest", "hold", "uniform")
@@ -65,6 +67,7 @@ def study(
     uniform: Plan | None = None,
     metric: AnyMetric | None = None,
     labels: Sequence[Any] | None = None,
+    widen: Sequence[LayerShape] | None = None,
     on_trace: Callable[[str, Trace], None] | None = None,
     track: Track = silent,
 ) -> list[Row]:
@@ -77,6 +80,7 @@ def study(
         designs: accelerators by name.
         uniform: the plan of the scheme `uniform`.
         metric, labels: of the task, see `run_traced`.
+        widen: layers of the network at its true width, if the session's is a narrow one.
         on_trace: called with each scheme that has a trace of its own, and the trace.
 
     Raises:
@@ -104,6 +108,8 @@ def study(
             )
             if on_trace is not None:
                 on_trace(own, runs[own].trace)
+            if widen is not None:
+                runs[own] = replace(runs[own], trace=widened(runs[own].trace, widen))
         return runs[own]
 
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,23 @@ from mquans.sources.selection import Selection
 Item = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 
 
+def is_ready(item: object) -> bool:
+    """Is an item of a reader no picture, but a tensor or several by input name?"""
+    return isinstance(item, Mapping) or (isinstance(item, np.ndarray) and item.dtype != np.uint8)
+
+
 class ArrayReader:
-    """Frames that lie along the first axis of an array, or of several arrays by input name."""
+    """Frames that lie along the first axis of an array, or of several arrays by input name.
+
+    Attributes:
+        ready: they are no pictures.
+    """
 
     def __init__(
         self, arrays: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]], *, name: str
     ) -> None:
         self.name = name
+        self.ready = is_ready(arrays)
         self._arrays = arrays
         named = {"": arrays} if isinstance(arrays, np.ndarray) else dict(arrays)
         for key, array in named.items():
@@ -54,12 +64,17 @@ class ArrayReader:
 
 
 class IterableReader:
-    """Frames from any iterable: pictures, ready tensors, or dicts of tensors by input name."""
+    """Frames from any iterable: pictures, ready tensors, or dicts of tensors by input name.
+
+    Attributes:
+        ready: they are known to be no pictures.
+    """
 
     name = "frames"
 
     def __init__(self, items: Iterable[object]) -> None:
         self.total = len(items) if isinstance(items, Sized) else None
+        self.ready = isinstance(items, Sequence) and len(items) > 0 and is_ready(items[0])
         self._items = items
 
     def frames(self, selection: Selection) -> Iterator[Item]:

@@ -14,6 +14,7 @@ from mquans.errors import SourceError
 from mquans.files import printable
 from mquans.plan import AudioFormat, InputFormat
 from mquans.sources.arrays import ArrayReader, IterableReader, read_array_file
+from mquans.sources.clips import VIDEO_SUFFIXES, ClipsReader
 from mquans.sources.images import (
     IMAGE_SUFFIXES,
     ImageReader,
@@ -21,16 +22,24 @@ from mquans.sources.images import (
     list_folder,
     list_glob,
 )
+from mquans.sources.live import LiveReader
 from mquans.sources.microphone import MicrophoneReader
 from mquans.sources.selection import Selection
 from mquans.sources.sound import AUDIO_SUFFIXES, SoundReader
 from mquans.sources.source import Reader, Source
-from mquans.sources.video import open_camera, open_rtsp, open_video_file
+from mquans.sources.video import (
+    NETWORK_TIMEOUT_S,
+    VideoReader,
+    open_camera,
+    open_rtsp,
+    open_video_file,
+)
+from mquans.sources.windows import WindowReader
 
 ACCEPTED = (
     "A source is a video file, an rtsp:// URL, a camera index (0, 1, ...), a sound file, a "
-    "microphone (mic: or mic:0, ...), a folder or glob of images or sound files, an .npy or .npz "
-    "file, or any Python iterable of arrays."
+    "microphone (mic: or mic:0, ...), a folder or glob of images, videos or sound files, an .npy "
+    "or .npz file, or any Python iterable of arrays."
 )
 
 Format = InputFormat | AudioFormat | None
@@ -49,13 +58,15 @@ def open_source(
 
     Args:
         spec: video file, RTSP URL, camera index (an int, or a string of digits), sound file,
-            microphone (`mic:` or `mic:INDEX`), folder or glob of images or of sound files (in
-            natural order), `.npy` or `.npz` file (frames along the first axis; an .npz of several
-            arrays holds one per network input), or any iterable of arrays or of dicts of arrays by
-            input name.
+            microphone (`mic:` or `mic:INDEX`), folder or glob of images, of videos or of sound
+            files (in natural order), `.npy` or `.npz` file (frames along the first axis; an .npz of
+            several arrays holds one per network input), or any iterable of arrays or of dicts of
+            arrays by input name.
         format: how pictures or sound become the network's input. uint8 arrays [H, W, 3] in RGB and
-            [H, W] are pictures; float arrays are ready tensors, which bypass it. Every sound file
-            is a recording of its own: its first frame is a `FirstFrame`.
+            [H, W] are pictures; float arrays are ready tensors, which bypass it. With a layout
+            that has an axis of time, a frame is a window of consecutive pictures. Every sound
+            file, and every video of several, is a recording of its own: its first frame is a
+            `FirstFrame`.
         input_shapes: of the network, to tell whether a ready tensor has its batch axis already;
             without it (and without a format), a leading axis of length 1 is taken for the batch.
         frames, skip, stride: leave out the first `skip` frames, then take every `stride`-th, at
@@ -69,6 +80,8 @@ def open_source(
     """
     selection = Selection(frames=frames, skip=skip, stride=stride)
     reader = _open(spec, format)
+    if not isinstance(reader, ClipsReader):
+        reader = _windows(reader, format)
     try:
         return Source(reader, selection, format, input_shapes)
     except BaseException:
@@ -94,6 +107,19 @@ def _open(spec: object, format: Format) -> Reader:
         case Iterable():
             return IterableReader(spec)
     raise SourceError(f"{type(spec).__name__} is not a source.", hint=ACCEPTED)
+
+
+def _windows(reader: Reader, format: Format) -> Reader:
+    """The reader's pictures, or windows of them if the format says so; of a camera the newest."""
+    if isinstance(reader, ArrayReader | IterableReader) and reader.ready:
+        return reader
+    windows = reader
+    if isinstance(format, InputFormat) and "t" in format.layout:
+        windows = WindowReader(reader, format.window, format.hop)
+    # A window of a camera holds every picture of its time: only whole windows are dropped.
+    if isinstance(reader, VideoReader) and reader.live:
+        return LiveReader(windows, NETWORK_TIMEOUT_S)
+    return windows
 
 
 def _open_text(spec: str, format: Format) -> Reader:
@@ -123,7 +149,7 @@ def _open_path(path: Path, format: Format) -> Reader:
     if path.is_dir():
         name = printable(str(path))
         sounds = _sounds_in(path, preferred=isinstance(format, AudioFormat))
-        return _open_files(sounds or list_folder(path), format, name=name)
+        return _open_files(sounds or _shown_in(path), format, name=name)
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return read_array_file(path)
@@ -156,10 +182,19 @@ def _sounds_in(folder: Path, *, preferred: bool) -> list[Path]:
     return sounds if preferred or not files_in(folder, IMAGE_SUFFIXES) else []
 
 
+def _shown_in(path: Path) -> list[Path]:
+    """Pictures of a folder; without any, its videos."""
+    videos = files_in(path, VIDEO_SUFFIXES)
+    return videos if videos and not files_in(path, IMAGE_SUFFIXES) else list_folder(path)
+
+
 def _open_files(paths: list[Path], format: Format, *, name: str) -> Reader:
-    """Sound files, if the first is one, else pictures."""
-    if paths[0].suffix.lower() in AUDIO_SUFFIXES:
+    """Sound files or videos, if the first is one, else pictures."""
+    suffix = paths[0].suffix.lower()
+    if suffix in AUDIO_SUFFIXES:
         return SoundReader(paths, _of_sound(format, name), name=name)
+    if suffix in VIDEO_SUFFIXES:
+        return ClipsReader(paths, lambda path: _windows(open_video_file(path), format), name=name)
     return ImageReader(paths, name=name)
 
 

@@ -4,9 +4,40 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from mquans.sources.selection import Selection
+
+if TYPE_CHECKING:
+    from mquans.sources.source import Reader
 
 T = TypeVar("T")
+
+
+class LiveReader:
+    """The newest items of another reader; those that are not taken in time are dropped.
+
+    Args:
+        timeout_s: for closing; how long the reader may take for an item.
+    """
+
+    total = None
+
+    def __init__(self, reader: Reader, timeout_s: float) -> None:
+        self.name = reader.name
+        self._reader = reader
+        self._timeout_s = timeout_s
+        self._newest: Newest[Any] | None = None
+
+    def frames(self, selection: Selection) -> Iterator[Any]:
+        """What is newest whenever one is asked for; the selection counts what is handed over."""
+        self._newest = Newest(self._reader.frames(Selection()))
+        return selection.apply(self._newest)
+
+    def close(self) -> None:
+        # Closing under a thread that still waits for data would crash; it ends with the program.
+        if self._newest is None or self._newest.close(self._timeout_s):
+            self._reader.close()
 
 
 class Newest(Generic[T]):

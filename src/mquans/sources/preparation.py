@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import SourceError
-from mquans.plan.checks import COLOR_CHANNELS, problem_with
+from mquans.plan.checks import problem_with
 from mquans.plan.schema import InputFormat
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Picture = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.float32]
+
+LAYOUTS = ("nchw", "nhwc", "ncthw", "ntchw", "nthwc")
+"""Where several suit a shape, the first does."""
 
 _LUMA = (0.299, 0.587, 0.114)
 # Rows give Y, U, V of RGB; U = 0.492 (B - Y), V = 0.877 (R - Y), as OpenCV rounds the factors.
@@ -78,19 +81,21 @@ class Preparation:
         self.format = format
         self._reformatter = VideoReformatter()
         self._plane_reformatter = VideoReformatter()
-        channels = COLOR_CHANNELS[format.color]
-        mean = np.broadcast_to(np.asarray(format.mean, dtype=np.float64), channels)
-        std = np.broadcast_to(np.asarray(format.std, dtype=np.float64), channels)
+        mean = np.broadcast_to(np.asarray(format.mean, dtype=np.float64), format.channels)
+        std = np.broadcast_to(np.asarray(format.std, dtype=np.float64), format.channels)
         self._factor = (format.scale / std).astype(np.float32)
         self._offset = (-mean / std).astype(np.float32)
-        space = (format.height, format.width)
-        self._shape = (1, channels, *space) if format.layout == "nchw" else (1, *space, channels)
+        # Of one picture; those of a window are put together along the axis t.
+        self._axes = format.layout.replace("t", "")
+        sizes = zip(format.layout, format.shape, strict=True)
+        self._shape = tuple(size for axis, size in sizes if axis != "t")
 
     def picture(self, picture: Picture) -> Tensor:
         """Prepare uint8 [H, W, 3] in RGB, or [H, W] in gray.
 
         Returns:
-            float32 [1, C, H', W'] or [1, H', W', C], newly allocated.
+            float32 [1, C, H', W'] or [1, H', W', C], newly allocated: one of a window's, if the
+            format is of windows.
 
         Raises:
             SourceError: not a picture.
@@ -126,6 +131,10 @@ class Preparation:
         green, blue, red = (_pixels(plane, place) for plane in resized.planes)
         return self._normalise([red, green, blue], place)
 
+    def window(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Prepared pictures, as many as a window has, as the network's input."""
+        return np.stack(pictures, axis=self.format.layout.index("t"))
+
     def _resize_plane(self, plane: Picture, place: Placement) -> Picture:
         import av
 
@@ -153,7 +162,7 @@ class Preparation:
                     for row, centre in zip(_YUV, _YUV_CENTRE, strict=True)
                 ]
         output = np.empty(self._shape, np.float32)
-        channels = output[0] if format.layout == "nchw" else output[0].transpose(2, 0, 1)
+        channels = output[0] if self._axes == "nchw" else output[0].transpose(2, 0, 1)
         covered = (place.width, place.height) == (format.width, format.height)
         rows = slice(place.top, place.top + place.height)
         columns = slice(place.left, place.left + place.width)
@@ -173,13 +182,13 @@ class Preparation:
 
 
 def prepare(picture: Picture, format: InputFormat) -> Tensor:
-    """A picture as the network's input.
+    """A picture as the network's input, or as one of a window's.
 
     Args:
         picture: uint8 [H, W, 3] in RGB, or [H, W] in gray.
 
     Returns:
-        float32 [1, C, H', W'] (nchw) or [1, H', W', C] (nhwc).
+        float32 [1, C, H', W'] (nchw, ncthw, ntchw) or [1, H', W', C] (nhwc, nthwc).
 
     Raises:
         SourceError: not a picture, or a format that cannot be applied.
@@ -229,7 +238,8 @@ def check_picture(picture: npt.NDArray[Any]) -> None:
 def guess_format(input_name: str, shape: Sequence[int | None], **overrides: Any) -> InputFormat:
     """The picture format that suits a network input, as far as its shape tells.
 
-    Layout and size come from the shape; gray for one channel, else RGB; values stay 0 to 255.
+    Layout, size and window come from the shape; gray for one channel, else RGB; values stay 0 to
+    255.
     What the shape cannot tell (colour order, scale, mean, std) comes from whoever exported the
     network and is given by `overrides`, fields of `InputFormat`; None values are ignored.
 
@@ -238,6 +248,8 @@ def guess_format(input_name: str, shape: Sequence[int | None], **overrides: Any)
 
     >>> guess_format("x", [1, 3, 240, 320]).width
     320
+    >>> guess_format("x", [1, 3, 16, 112, 112]).window
+    16
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     if foreign := [name for name in given if name not in InputFormat.__struct_fields__]:
@@ -245,29 +257,32 @@ def guess_format(input_name: str, shape: Sequence[int | None], **overrides: Any)
             f"{foreign[0]} is no part of the preparation of pictures.",
             hint=f"Its parts are: {', '.join(InputFormat.__struct_fields__)}.",
         )
-    channels_of = {"nchw": 1, "nhwc": 3}
-    if len(shape) != 4:
+    known = [name for name in LAYOUTS if len(name) == len(shape)]
+    if not known:
         raise SourceError(
             f"input {input_name!r} of shape {_shown(shape)} does not take pictures.",
             hint="Give ready tensors (.npy, .npz) as the source.",
         )
-    layouts = [name for name in channels_of if given.get("layout", name) == name]
+    layouts = [name for name in known if given.get("layout", name) == name]
     if not layouts:
-        raise SourceError(f"there is no layout {given['layout']!r}.", hint="Use nchw or nhwc.")
-    layout = next((name for name in layouts if shape[channels_of[name]] in (1, 3)), None)
+        raise SourceError(
+            f"there is no layout {given['layout']!r} for {len(shape)} axes.",
+            hint=f"Use {', '.join(known[:-1])} or {known[-1]}.",
+        )
+    layout = next((name for name in layouts if shape[name.index("c")] in (1, 3)), None)
     if layout is None:
         raise SourceError(
             f"input {input_name!r} of shape {_shown(shape)} has no axis of 1 or 3 colour channels"
             f"{' where the layout puts it' if 'layout' in given else ''}.",
             hint="Give the layout with --layout, or ready tensors as the source.",
         )
-    channels = shape[channels_of[layout]]
-    height, width = (shape[2], shape[3]) if layout == "nchw" else (shape[1], shape[2])
+    sizes = dict(zip(layout, shape, strict=True))
     fields: dict[str, Any] = {
-        "width": width,
-        "height": height,
+        "width": sizes["w"],
+        "height": sizes["h"],
         "layout": layout,
-        "color": "gray" if channels == 1 else "rgb",
+        "color": "gray" if sizes["c"] == 1 else "rgb",
+        "window": sizes.get("t", 1),
         **given,
     }
     if fields["width"] is None or fields["height"] is None:
@@ -275,14 +290,19 @@ def guess_format(input_name: str, shape: Sequence[int | None], **overrides: Any)
             f"the picture size is open: input {input_name!r} has shape {_shown(shape)}.",
             hint="Give it with --size WxH.",
         )
+    if fields["window"] is None:
+        raise SourceError(
+            f"the number of pictures is open: input {input_name!r} has shape {_shown(shape)}.",
+            hint="Give it with --window N.",
+        )
     try:
         format = msgspec.convert({"name": input_name, **fields}, InputFormat)
     except msgspec.ValidationError as error:
         raise SourceError(f"{error}.", where="input preparation") from error
-    if COLOR_CHANNELS[format.color] != channels:
+    if format.channels != sizes["c"]:
         raise SourceError(
-            f"input {input_name!r} takes {channels} channels, but {format.color} pictures have "
-            f"{COLOR_CHANNELS[format.color]}.",
+            f"input {input_name!r} takes {sizes['c']} channels, but {format.color} pictures have "
+            f"{format.channels}.",
             hint="Choose another --color.",
         )
     if problem := problem_with(format):

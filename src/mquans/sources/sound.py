@@ -70,7 +70,7 @@ class SoundReader:
                 yield recording, frame
 
 
-def read_sound(path: Path, rate: int | None = None) -> tuple[npt.NDArray[np.float32], int]:
+def read_sound(path: str | Path, rate: int | None = None) -> tuple[Samples, int]:
     """A whole sound file, mono, and its rate.
 
     Args:
@@ -83,8 +83,9 @@ def read_sound(path: Path, rate: int | None = None) -> tuple[npt.NDArray[np.floa
         SourceError: it cannot be read, is empty, or holds NaN.
         DependencyError: the extra `audio` is not installed.
     """
-    wanted = rate or _length_and_rate(path)[1]
-    return np.concatenate(list(_pieces(path, wanted))), wanted
+    file = Path(path)
+    wanted = rate or _length_and_rate(file)[1]
+    return np.concatenate(list(_pieces(file, wanted))), wanted
 
 
 def _pieces(path: Path, rate: int) -> Iterator[Samples]:

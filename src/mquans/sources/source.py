@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import SourceError
 from mquans.plan import AudioFormat, InputFormat
+from mquans.sources.arrays import is_ready
 from mquans.sources.audio_frames import FirstFrame, begins
+from mquans.sources.clips import Recorded
 from mquans.sources.preparation import Picture, Preparation, Tensor, check_picture, frame_to_rgb
 from mquans.sources.selection import Selection
-
-if TYPE_CHECKING:
-    import av
 
 Feed = Tensor | dict[str, Tensor]
 """One network input, or several by name; see `FirstFrame` for where a recording begins."""
 
 
 class Reader(Protocol):
-    """Where items come from: decoded video frames, arrays, or arrays by input name (of sound: ready
-    for the network)."""
+    """Where items come from: pictures (decoded video frames or arrays), tuples of them, ready
+    arrays, or arrays by input name (of sound: ready for the network)."""
 
     @property
     def name(self) -> str: ...
@@ -33,9 +32,7 @@ class Reader(Protocol):
     def total(self) -> int | None:
         """Frames before selection, if known."""
 
-    def frames(
-        self, selection: Selection
-    ) -> Iterator[av.VideoFrame | npt.NDArray[Any] | dict[str, npt.NDArray[Any]]]: ...
+    def frames(self, selection: Selection) -> Iterator[Any]: ...
 
     def close(self) -> None: ...
 
@@ -67,6 +64,8 @@ class Source:
         if isinstance(format, AudioFormat):
             self._ranks[format.name] = len(format.shape)
         self._frames = 0
+        self._window: dict[int, tuple[Any, Tensor]] = {}
+        """Pictures of the last window by identity, and prepared."""
 
     def __iter__(self) -> Self:
         return self
@@ -78,15 +77,16 @@ class Source:
                 name: self._tensor(value, self._ranks.get(name)) for name, value in item.items()
             }
             return FirstFrame(tensors) if begins(item) else tensors
-        if not isinstance(item, np.ndarray):
-            return self._format().frame(item)
-        if item.dtype == np.uint8:
-            check_picture(item)
-            return self._format().picture(item)
-        return self._tensor(item, self._only_rank())
+        if isinstance(item, Recorded):
+            prepared = {self._format().format.name: self._prepared(item.item)}
+            return FirstFrame(prepared) if item.first else prepared
+        if isinstance(item, np.ndarray) and item.dtype != np.uint8:
+            return self._tensor(item, self._only_rank())
+        return self._prepared(item)
 
     def pictures(self) -> Iterator[tuple[Picture, Tensor]]:
-        """Pairs of a picture, uint8 [H, W, 3] in RGB at its own size, and the tensor made of it.
+        """Pairs of a picture, uint8 [H, W, 3] in RGB at its own size, and the tensor made of it; of
+        a window its last picture.
 
         Raises:
             SourceError: the source holds ready tensors, which cannot be shown.
@@ -94,20 +94,22 @@ class Source:
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
-        preparation = self._format()
+        self._format()
         while True:
             try:
                 item = self._next_item()
             except StopIteration:
                 return
-            if isinstance(item, dict) or (isinstance(item, np.ndarray) and item.dtype != np.uint8):
+            if is_ready(item):
                 raise SourceError("holds ready tensors, not pictures.", where=self.name)
-            if isinstance(item, np.ndarray):
-                tensor = preparation.picture(item)
-                picture = item if item.ndim == 3 else np.repeat(item[..., None], 3, axis=2)
-                yield picture, tensor
+            shown = item.item if isinstance(item, Recorded) else item
+            tensor = self._prepared(shown)
+            if isinstance(shown, tuple):
+                shown = shown[-1]
+            if not isinstance(shown, np.ndarray):
+                yield frame_to_rgb(shown, reformatter), tensor
             else:
-                yield frame_to_rgb(item, reformatter), preparation.frame(item)
+                yield shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2), tensor
 
     def close(self) -> None:
         """Release files and devices; the source ends here."""
@@ -136,6 +138,20 @@ class Source:
         self._frames += 1
         return item
 
+    def _prepared(self, item: Any) -> Tensor:
+        """A picture, or a window of them, as the network's input."""
+        if isinstance(item, tuple):
+            # Most pictures of a window were in the one before.
+            known, self._window = self._window, {}
+            for picture in item:
+                key = id(picture)
+                self._window[key] = known.get(key) or (picture, self._prepared(picture))
+            return self._format().window([self._window[id(picture)][1] for picture in item])
+        if isinstance(item, np.ndarray):
+            check_picture(item)
+            return self._format().picture(item)
+        return self._format().frame(item)
+
     def _format(self) -> Preparation:
         if self._preparation is None:
             raise SourceError(
@@ -148,7 +164,7 @@ class Source:
     def _only_rank(self) -> int | None:
         """Rank of the input that unnamed tensors are for; None when it is not known."""
         if self._preparation is not None:
-            return 4
+            return len(self._preparation.format.layout)
         return next(iter(self._ranks.values())) if len(self._ranks) == 1 else None
 
     def _tensor(self, array: npt.NDArray[Any], rank: int | None) -> Tensor:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from mquans.errors import SourceError
 from mquans.files import printable
-from mquans.sources.live import Newest
 from mquans.sources.selection import Selection
 from mquans.sources.warning import SourceWarning
 
@@ -35,6 +34,9 @@ class VideoReader:
 
     One thread, because the network runs on the others: decoding in the background would falsify
     every measurement beside it.
+
+    Attributes:
+        live: of a camera; it goes on without end, and is to be read as a `LiveReader`.
     """
 
     def __init__(
@@ -51,8 +53,6 @@ class VideoReader:
 
         self.name = name
         self.live = live
-        self._timeout_s = timeout_s
-        self._newest: Newest[av.VideoFrame] | None = None
         started_s = time.monotonic()
         try:
             self._container = av.open(url, format=format, options=options or {}, timeout=timeout_s)
@@ -73,21 +73,15 @@ class VideoReader:
     def frames(self, selection: Selection) -> Iterator[av.VideoFrame]:
         """Decoded frames in the order they are shown.
 
-        A damaged part is left out; at the end of the clip a `SourceWarning` tells of it. Of a live
-        stream, frames that are not taken in time are dropped.
+        A damaged part is left out; at the end of the clip a `SourceWarning` tells of it.
 
         Raises:
             SourceError: a live stream breaks off.
         """
-        if not self.live:
-            return selection.apply(self._decode())
-        self._newest = Newest(self._decode())
-        return selection.apply(self._newest)
+        return selection.apply(self._decode())
 
     def close(self) -> None:
-        # Closing under a thread that still waits for data would crash; it ends with the program.
-        if self._newest is None or self._newest.close(self._timeout_s or 0.0):
-            self._container.close()
+        self._container.close()
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         import av

@@ -80,6 +80,7 @@ class Eesen(nn.Module):
     ) -> None:
         super().__init__()
         self.recurrent = nn.LSTM(inputs, cells, layers, dropout=dropout, bidirectional=True)
+        _initialise(self.recurrent, gates=4)
         self.output = nn.Linear(2 * cells, classes)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -105,6 +106,7 @@ class StreamingGru(nn.Module):
     ) -> None:
         super().__init__()
         self.recurrent = nn.GRU(inputs, units, layers, dropout=dropout)
+        _initialise(self.recurrent, gates=3)
         self.output = nn.Linear(units, classes)
 
     def forward(self, features: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,3 +154,23 @@ def _dense(sizes: tuple[int, ...], dropout: float) -> list[nn.Module]:
     for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout)]
     return layers
+
+
+def _initialise(recurrent: Any, *, gates: int) -> None:
+    """Glorot weights (2010) for inputs, orthogonal ones for states, and LSTMs that remember at
+    first (forget bias 1, Jozefowicz et al. 2015).
+
+    With torch's own, five layers let through a thousandth of what goes in, and learn nothing.
+    """
+    for name, tensor in recurrent.named_parameters():
+        parts = tensor.data.chunk(gates)
+        if name.startswith("bias"):
+            tensor.data.zero_()
+            if gates == 4 and name.startswith("bias_ih"):
+                parts[1].fill_(1)
+        else:
+            for part in parts:
+                if name.startswith("weight_hh"):
+                    nn.init.orthogonal_(part)
+                else:
+                    nn.init.xavier_uniform_(part, nn.init.calculate_gain("tanh"))

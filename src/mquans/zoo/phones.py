@@ -26,6 +26,7 @@ from mquans.zoo.speech import (
     read_noise,
     read_recordings,
     split_speakers,
+    varied,
 )
 from mquans.zoo.splicing import Spliced, Splicer, recording_of
 from mquans.zoo.training import HeldOut, Task
@@ -40,14 +41,14 @@ FRAMES = 240
 DIGITS = 4
 TRAIN_STRINGS, TEST_STRINGS = 1600, 100
 TRAIN_SNR, TEST_SNR = (10.0, 30.0), (20.0, 20.0)
-SPEEDS = (0.9, 1.0, 1.1)
+SPEEDS = (0.85, 1.0, 1.15)
 BATCH = 512
 
 
 class Phones(Task):
     """Strings of digits over household noise as one recording."""
 
-    steps = 400
+    steps = 600
     learning_rate = 1e-3
     outputs = ("scores",)
 
@@ -86,8 +87,9 @@ class Phones(Task):
         """Cross entropy."""
         chosen = self._rng.integers(CONTEXT, len(self._frames) - CONTEXT, size=BATCH)
         around = chosen[:, None] + np.arange(-CONTEXT, CONTEXT + 1)
-        windows = torch.from_numpy(self._frames[around].reshape(BATCH, -1))
-        return cross_entropy(self.network(windows), torch.from_numpy(self._states[chosen]))
+        windows = varied(self._frames[around].reshape(BATCH, -1), self._rng)
+        scores = self.network(torch.from_numpy(windows))
+        return cross_entropy(scores, torch.from_numpy(self._states[chosen]))
 
     def accuracy(self) -> dict[str, float]:
         """Share of right frames: of all, and of those that are not silence."""

@@ -39,8 +39,12 @@ SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 NORMALISED_BY = 100
 """Strings that mean and deviation of the features are taken from."""
 
-PLACED = 0.4
-"""Share of the training in which the loss for the place of every digit fades out."""
+PLACED = (0.3, 0.5)
+"""Shares of the training up to which only the places of digits are learned, and from which on only
+CTC, which from scratch is stuck with blanks for long."""
+
+BLANK_WEIGHT = 0.2
+"""Of steps without a digit while places are learned: most steps are."""
 
 SYMBOLS = ("", *(f"{digit} " for digit in range(10)))
 
@@ -83,7 +87,7 @@ class Strings(Task):
         return self.network(features)
 
     def loss(self, progress: float) -> Any:
-        """CTC per digit; in the beginning mostly the cross entropy of where digits are."""
+        """CTC per digit; in the beginning, the cross entropy of where digits are."""
         strings = [self._string() for _ in range(self.lanes)]
         lanes = [varied(features(string.samples, self._format), self._rng) for string in strings]
         scores = self.run(torch.from_numpy(np.concatenate(lanes, axis=1))).log_softmax(-1)
@@ -93,8 +97,12 @@ class Strings(Task):
         written = ctc_loss(scores, torch.tensor(digits), steps, lengths, zero_infinity=True)
         hop = HOP * STACKED
         places = [emission_targets(string, TRAIN_STEPS, hop=hop) for string in strings]
-        placed = cross_entropy(scores.flatten(0, 1), torch.from_numpy(np.stack(places, 1).ravel()))
-        share = max(0.0, 1 - progress / PLACED)
+        weight = torch.ones(scores.shape[-1])
+        weight[0] = BLANK_WEIGHT
+        targets = torch.from_numpy(np.stack(places, 1).ravel())
+        placed = cross_entropy(scores.flatten(0, 1), targets, weight)
+        only, never = PLACED
+        share = min(1.0, max(0.0, (never - progress) / (never - only)))
         return share * placed + (1 - share) * written
 
     def accuracy(self) -> dict[str, float]:

@@ -22,6 +22,7 @@ from mquans.calibration.inputs import (
 from mquans.calibration.workspace import Selected, open_network
 from mquans.errors import SourceError
 from mquans.importers import ModelFile, read_model
+from mquans.plan import AudioFormat, InputFormat
 from mquans.sources import SourceWarning, open_source
 
 
@@ -107,6 +108,20 @@ def test_shapes_without_a_clip() -> None:
     assert resolve_inputs(relu([1, 3, "H", 8]), None).options.input_shapes == {}
 
 
+def test_windows_are_of_pictures_where_the_network_sees_movement() -> None:
+    """`--window` and `--hop` mean samples for all other networks."""
+    model = relu([1, 3, "T", 8, 12])
+    for spec in ("clip.mp4", None):
+        setup = resolve_inputs(model, spec, input={"window": 16, "hop": 2})
+        assert isinstance(setup.format, InputFormat)
+        assert (setup.format.window, setup.format.hop) == (16, 2)
+        assert setup.options.input_shapes == {"x0": (1, 3, 16, 8, 12)}
+    fields = {"features": "samples", "window": 512, "hop": 256}
+    assert isinstance(resolve_inputs(relu([1, 512]), None, input=fields).format, AudioFormat)
+    with pytest.raises(SourceError, match="a layout with an axis t"):
+        resolve_inputs(relu([1, 3, 8, 12]), "clip.mp4", input={"window": 16})
+
+
 def read(frames: npt.NDArray[np.float32], **options: Any) -> tuple[Clip, list[Any]]:
     """(the clip, what was yielded) for a network of 4x4 pictures."""
     setup = resolve_inputs(relu([1, 3, 4, 4]), frames)
@@ -154,7 +169,7 @@ def test_late_frames_are_the_last_ones_whatever_length_was_promised(expected: in
 
 def test_memory_does_not_grow_with_the_clip() -> None:
     """A day of video must not fill it."""
-    clip, early = read(counted(6000), late=0.4)
+    clip, early = read(counted(10000), late=0.4)
     assert len(clip.late) == SMALL_FACTOR * MOST_LATE
     assert len(clip.sample) <= MOST_SAMPLED
     numbers = [feeds["x0"].flat[0] for feeds, _ in clip.sample]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from mquans.calibration.stress import (
     DRIFT,
@@ -39,6 +40,24 @@ def test_pan_moves_by_a_fraction_of_a_pixel() -> None:
     np.testing.assert_array_equal(frames[0]["x"], picture()["x"])
     expected = picture()["x"][..., 3:, 3:]
     np.testing.assert_allclose(frames[10]["x"][..., :-3, :-3], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "ncthw", "ntchw", "nthwc"])
+def test_pictures_of_windows_move_and_brighten_like_single_ones(layout: str) -> None:
+    """Wherever the axes lie, what moves is height and width, and channels keep their own scale."""
+    plain = replace(FORMAT, mean=(0.5, 0.25, 0.125))
+    format = replace(plain, layout=layout, window=2 if "t" in layout else 1)
+
+    def laid(x: np.ndarray) -> np.ndarray:
+        pictures = np.repeat(x[:, :, None], format.window, axis=2)
+        order = ["nchw".index(axis) if axis != "t" else 4 for axis in layout]
+        moved = np.moveaxis(pictures, 2, 4)
+        return moved.transpose(order) if "t" in layout else moved[..., 0].transpose(order)
+
+    for make in (panned, brightened):
+        found = make({"x": laid(picture()["x"])}, format)
+        for frame, wanted in zip(found, make(picture(), plain), strict=True):
+            np.testing.assert_allclose(frame["x"], laid(wanted["x"]), atol=1e-6)
 
 
 def test_ramp_brightens_within_what_pixels_can_be() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mquans.cli.sound_options import (
     FeaturesName,
-    FrontEndName,
     constants,
     sound_fields,
     states,
@@ -25,7 +26,7 @@ def fields(**given: Any) -> dict[str, Any]:
 def test_fields_hold_only_what_was_given() -> None:
     """The rest is guessed from the network."""
     assert fields() == {}
-    assert fields(front_end=FrontEndName.silero_8k) == {"front_end": "silero-8k"}
+    assert fields(front_end="silero-8k") == {"front_end": "silero-8k"}
     assert fields(features=FeaturesName.fbank, rate=8000, context="5", subsample=3) == {
         "features": "fbank",
         "rate": 8000,
@@ -41,6 +42,32 @@ def test_any_other_field_is_reached_in_its_own_type() -> None:
     assert fields(sound=given) == {
         "gain": 32768.0, "pad": True, "log": "10", "coefficients": 13, "name": "a=b", "low": 64.5,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"shape": [1, 120], "features": "fbank", "bins": 40},
+        {"format": "mquans-plan", "audio": {"features": "fbank", "bins": 40}},
+        {"name": "gru", "notes": {"audio": {"features": "fbank", "bins": 40}}},
+    ],
+)
+def test_a_front_end_from_a_file(tmp_path: Path, content: dict[str, Any]) -> None:
+    """One plan's front end serves the next; forty means are not typed. Flags still win."""
+    path = tmp_path / "front.json"
+    path.write_text(json.dumps(content))
+    assert fields(front_end=str(path)) == {"features": "fbank", "bins": 40}
+    assert fields(front_end=str(path), bins=23)["bins"] == 23
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", "{}", '{"notes": 3}', '{"audio": null}', "[" * 9999]
+)
+def test_a_file_without_a_front_end_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "front.json"
+    path.write_text(content)
+    with pytest.raises(MquansError, match=r"front\.json: (is not JSON|holds no preparation)"):
+        fields(front_end=str(path))
 
 
 @pytest.mark.parametrize(

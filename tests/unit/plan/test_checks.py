@@ -44,6 +44,8 @@ def test_changed_model_is_refused(plan: Plan, graph: Graph) -> None:
         (lambda p: {"input": replace(p.input, name="other")}, "not an input of the model"),
         (lambda p: {"input": replace(p.input, width=7)}, r"prepared pictures have shape"),
         (lambda p: {"input": replace(p.input, layout="nhwc")}, r"prepared pictures have shape"),
+        (lambda p: {"input": replace(p.input, layout="ncthw", window=2)},
+         r"prepared pictures have shape \[1, 3, 2, 4, 6\], but"),
     ],
 )  # fmt: skip
 def test_plan_of_another_network_is_refused(

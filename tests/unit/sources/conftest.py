@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -64,3 +65,22 @@ def common_clip(
     """The gradient as an ordinary lossy YUV video of 120 frames."""
     path = tmp_path_factory.mktemp("common") / f"clip.{request.param}"
     return write_clip(path, smooth * 10, codec="mpeg4", pixels="yuv420p")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory, pictures: list[Picture]) -> Path:
+    """The pictures as PNG files."""
+    path = tmp_path_factory.mktemp("pictures")
+    for number, picture in enumerate(pictures):
+        write_clip(path / f"{number}.png", [picture], codec="png", pixels="rgb24")
+    return path
+
+
+@pytest.fixture
+def clip_writer(pictures: list[Picture]) -> Callable[[Path, int], None]:
+    """Writes so many of the pictures as a lossless video."""
+
+    def write(path: Path, count: int) -> None:
+        write_clip(path, pictures[:count], codec="ffv1", pixels="bgr0")
+
+    return write

@@ -12,7 +12,7 @@ import pytest
 
 from mquans.errors import SourceError
 from mquans.plan import InputFormat
-from mquans.sources import open_source
+from mquans.sources import FirstFrame, begins, open_source
 
 FORMAT = InputFormat(name="x", width=8, height=6)
 RNG = np.random.default_rng(1)
@@ -66,6 +66,14 @@ def test_batch_axis_is_added_where_it_is_missing(
 def test_with_a_picture_format_a_gray_tensor_gets_its_batch_axis() -> None:
     frame = next(open_source([np.zeros((1, 6, 8), np.float32)], FORMAT))
     assert frame.shape == (1, 1, 6, 8)
+
+
+def test_iterables_may_say_where_a_recording_begins() -> None:
+    """Else states run from one recording into the next when sound is prepared elsewhere."""
+    frame = {"x": np.ones((1, 3), np.float32)}
+    frames = list(open_source([FirstFrame(frame), frame, FirstFrame(frame)]))
+    assert [begins(frame) for frame in frames] == [True, False, True]
+    assert all(np.array_equal(found["x"], frame["x"]) for found in frames)
 
 
 def test_iterables_mix_pictures_and_ready_tensors() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mquans.errors import SourceError
-from mquans.sources.live import Newest
+from mquans.sources.live import LiveReader, Newest
 from mquans.sources.selection import Selection
 from mquans.sources.video import VideoReader
 
@@ -80,7 +80,7 @@ def test_close_wakes_a_waiting_consumer_and_stops_the_thread() -> None:
 
 def test_live_stream_of_a_real_decoder_can_be_closed_at_any_frame(clip: Path) -> None:
     for taken in (0, 1, 5):
-        reader = VideoReader(f"file:{clip}", name="camera", live=True, timeout_s=5)
+        reader = LiveReader(VideoReader(f"file:{clip}", name="camera", live=True), timeout_s=5)
         frames = reader.frames(Selection())
         for _, _ in zip(range(taken), frames, strict=False):
             pass
@@ -88,7 +88,7 @@ def test_live_stream_of_a_real_decoder_can_be_closed_at_any_frame(clip: Path) ->
 
 
 def test_live_stream_ends_with_its_last_frame(clip: Path) -> None:
-    reader = VideoReader(f"file:{clip}", name="camera", live=True, timeout_s=5)
+    reader = LiveReader(VideoReader(f"file:{clip}", name="camera", live=True), timeout_s=5)
     last = list(reader.frames(Selection()))[-1]
     assert last.to_ndarray(format="rgb24")[0, 0].tolist() == [19, 38, 57]
     reader.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mquans.calibration.allocation.grids import WeightBits, layer_plans
 from mquans.calibration.allocation.problem import CHANGED, Problem, Steps
@@ -34,6 +34,7 @@ class Candidate:
     measured: Measured
     stress: Measured | None = None
     objective: str = "macs"
+    per_change: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:
@@ -43,8 +44,17 @@ class Candidate:
     @property
     def work(self) -> float:
         """MACs done / dense MACs, first frames left out: they are the same for every plan. Under
-        the objective `time` with what listing changes takes, in MACs."""
+        the objective `time` with what listing changes takes, in MACs; under `energy` that of
+        changes / that of changes everywhere."""
         moving = self.measured.moving
+        if self.objective == "energy":
+            priced = [
+                (layer, self.per_change[name.removesuffix("/reset")])
+                for name, layer in moving.layers.items()
+            ]
+            everywhere = sum(layer.inputs * price for layer, price in priced)
+            spent = sum(layer.changed * price for layer, price in priced)
+            return spent / everywhere if everywhere else 0.0
         if self.objective == "macs":
             return moving.macs_fraction
         changed = sum(layer.changed for layer in moving.layers.values())
@@ -99,5 +109,6 @@ class Family:
         layers = layer_plans(self.problem, steps, weight_bits=self.weight_bits)
         measured, stress = self.measure(layers, self.rule)
         return Candidate(
-            self.method, knob, self.rule, steps, layers, measured, stress, self.problem.objective
-        )
+            self.method, knob, self.rule, steps, layers, measured, stress,
+            self.problem.objective, self.problem.per_change,
+        )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -72,6 +72,7 @@ class Problem:
     Attributes:
         macs: of one dense frame.
         layers: names of all reuse layers, in the network's order.
+        per_change: under the objective `energy`, pJ per changed value by layer.
     """
 
     rule: Rule
@@ -79,6 +80,7 @@ class Problem:
     macs: float
     layers: tuple[str, ...]
     objective: str = "macs"
+    per_change: Mapping[str, float] = field(default_factory=dict)
 
 
 Steps = Mapping[str, Sums]
@@ -122,11 +124,13 @@ def problem_of(
     criticality: Mapping[str, Sums],
     rule: Rule,
     objective: str = "macs",
+    per_change: Mapping[str, float] | None = None,
 ) -> Problem:
     """Costs, criticality and curves of a network's tensors.
 
     Args:
-        objective: `macs` or `time`.
+        objective: `macs`, `time` or `energy`.
+        per_change: for `energy`, pJ per changed value by layer (`simulate.change_energy`).
         criticality: [neurons] by layer. Of a tensor that several layers read it is their sum.
     """
     readers: dict[str, list[Node]] = {}
@@ -145,7 +149,7 @@ def problem_of(
                 layers=tuple(node.name for node in nodes),
                 range=seen.ranges[name],
                 macs=macs,
-                cost=macs if objective == "macs" else macs + _overhead(graph, nodes),
+                cost=_cost(graph, nodes, macs, objective, per_change or {}),
                 criticality=np.sum([criticality[node.name] for node in nodes], axis=0),
                 steps=steps,
                 change=change,
@@ -154,7 +158,23 @@ def problem_of(
         )
     total = float(sum(tensor.macs.sum() for tensor in tensors))
     layers = tuple(node.name for node in graph.reuse_layers())
-    return Problem(rule, tuple(tensors), total, layers, objective)
+    return Problem(rule, tuple(tensors), total, layers, objective, per_change or {})
+
+
+def _cost(
+    graph: Graph,
+    readers: Sequence[Node],
+    macs: Sums,
+    objective: str,
+    per_change: Mapping[str, float],
+) -> Sums:
+    """`Tensor.cost`."""
+    if objective == "macs":
+        return macs
+    if objective == "time":
+        return macs + _overhead(graph, readers)
+    value = sum(per_change[node.name] for node in readers)
+    return np.full(len(macs), positions(graph, readers[0]) * value)
 
 
 def _overhead(graph: Graph, readers: Sequence[Node]) -> float:

@@ -72,14 +72,22 @@ def _last_least(values: Sums) -> npt.NDArray[np.intp]:
 
 def work_factors(problem: Problem, steps: Steps, work: Work) -> dict[str, float]:
     """MACs measured / MACs predicted under these steps, by tensor."""
-    return {tensor.name: _factor(tensor, steps[tensor.name], work) for tensor in problem.tensors}
+    return {
+        tensor.name: _factor(tensor, steps[tensor.name], work, problem.objective == "energy")
+        for tensor in problem.tensors
+    }
 
 
-def _factor(tensor: Tensor, steps: Sums, work: Work) -> float:
-    predicted = float(tensor.macs @ tensor.at(steps)[0]) * work.frames
+def _factor(tensor: Tensor, steps: Sums, work: Work, by_change: bool) -> float:
     # The engine lists the second product of a gru that resets first as a layer of its own.
     names = [name for layer in tensor.layers for name in (layer, f"{layer}/reset")]
-    measured = sum(work.layers[name].macs_done for name in names if name in work.layers)
+    layers = [work.layers[name] for name in names if name in work.layers]
+    if by_change:
+        predicted = float(tensor.at(steps)[0].mean()) * sum(layer.inputs for layer in layers)
+        measured = sum(layer.changed for layer in layers)
+    else:
+        predicted = float(tensor.macs @ tensor.at(steps)[0]) * work.frames
+        measured = sum(layer.macs_done for layer in layers)
     if predicted <= 0:
         return 1.0
     return float(np.clip(measured / predicted, 1 / LARGEST_FACTOR, LARGEST_FACTOR))

@@ -16,6 +16,10 @@ Array = npt.NDArray[np.floating]
 Arrays = Mapping[str, Array]
 
 
+MOST_OPTIMIZED = 5000
+"""Nodes of a graph that is optimised before the few runs it is made for."""
+
+
 class Probe:
     """Any values of a graph, in onnxruntime.
 
@@ -27,7 +31,12 @@ class Probe:
         self._inputs = graph.inputs
         self._values = list(dict.fromkeys(values))
         model = to_onnx(graph, outputs=self._values).SerializeToString()
-        self._session = open_session(model, model_name=graph.name, threads=threads)
+        self._session = open_session(
+            model,
+            model_name=graph.name,
+            threads=threads,
+            optimize=len(graph.nodes) <= MOST_OPTIMIZED,
+        )
 
     def run(self, feeds: Arrays) -> dict[str, Array]:
         """Arrays by name of value.

@@ -45,11 +45,13 @@ def si_sdr(found: npt.ArrayLike, clean: npt.ArrayLike) -> float:
 
 
 class DistortionLoss:
-    """How many dB of SI-SDR are lost against the dense network.
+    """How far the SI-SDR is from the dense network's, in dB.
 
     Gains of a frame multiply the spectrum of its noisy window; windows are then added up to sound
     again (`mquans.OverlapAdd`), and so are the clean ones. The loss is
-    `max(0, SI-SDR of the dense network's sound - SI-SDR of ours)` over the clip.
+    `|SI-SDR of the dense network's sound - SI-SDR of ours|` over the clip. A gain counts as well:
+    errors of gains are as likely to help as to harm on one recording, and a plan that was chosen
+    for what it gained there loses on the next.
 
     A label, which every frame needs, is an array [2, window]: the frame's window of the noisy and
     of the clean recording, as samples.
@@ -80,11 +82,11 @@ class DistortionLoss:
             heard.append(sound.add(window))
 
     def result(self) -> float:
-        """Loss in dB over the frames so far."""
+        """Distance in dB over the frames so far."""
         if not self._heard[0]:
             return 0.0
         found, dense, clean = (np.concatenate(heard) for heard in self._heard)
-        return max(0.0, si_sdr(dense, clean) - si_sdr(found, clean))
+        return abs(si_sdr(dense, clean) - si_sdr(found, clean))
 
     def _masked(self, noisy: Samples, outputs: Outputs) -> Samples:
         gains = pick(outputs, self._output)

@@ -1,0 +1,84 @@
+"""The literature's table: errors on tasks, plans without loss, and what is written."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mquans.errors import MquansError
+from mquans.simulate import load_accelerator
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def test_errors_of_tasks() -> None:
+    scores = module("scores")
+    steering = scores.RootMeanSquare()
+    for found, wanted in ((1.0, 1.0), (2.0, 4.0)):
+        steering.add({"y": np.array([[found]])}, {}, wanted)
+    assert steering.result() == pytest.approx(np.sqrt(2))
+    frames = scores.ErrorRate()
+    for label in (1, 0, None):
+        frames.add({"y": np.array([[0.1, 0.9]])}, {}, label)
+    assert frames.result() == 0.5
+    words = scores.WordErrorRate()
+    for token, label in ((3, None), (0, None), (4, "2 5"), (1, "0")):
+        words.add({"y": np.eye(11)[[token]]}, {}, label)
+    assert words.result() == pytest.approx(1 / 3), "2 3 for 2 5, then 0 for 0"
+
+
+def test_no_loss_is_what_the_document_says() -> None:
+    tasks = module("scores").TASKS
+    assert tasks["rmse"].no_loss(2.0) == pytest.approx(2.02)
+    assert tasks["word_error_rate"].no_loss(0.1) == pytest.approx(0.102)
+    assert tasks["accuracy"].no_loss(0.1) == pytest.approx(0.101)
+
+
+def test_utterances_are_not_cut_in_two() -> None:
+    cut = module("evaluation")._cut
+    assert cut([None, None, "a", None, None, "b", None, "c"], 4) == 6
+    assert cut([1, 2, 3, 4], 2) == 2
+
+
+def test_table_of_a_small_network(
+    small_model: Path,
+    small_frames: npt.NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    evaluation = module("evaluation")
+    monkeypatch.setattr(evaluation, "BUDGETS", (0.3,))
+    monkeypatch.setattr(evaluation, "WIDTHS", range(4, 6))
+    monkeypatch.setattr(evaluation, "ENGINES", ("ort-fp32", "ort-int8"))
+    folder = tmp_path / "small"
+    folder.mkdir()
+    shutil.copy(small_model, folder / "model.onnx")
+    clip = np.concatenate([small_frames] * 4)[:, None]
+    np.save(folder / "test.npy", clip)
+    (folder / "labels.jsonl").write_text("\n".join("7" for _ in clip))
+    (folder / "card.json").write_text(json.dumps({"accuracy": {"accuracy": 0.5}}))
+    case = evaluation.load_case(folder, 32, 20)
+    assert (len(case.planned[0]), len(case.judged[0])) == (32, 20)
+    designs = {name: load_accelerator(name) for name in evaluation.accelerator_names()}
+    found = evaluation.evaluate(case, designs)
+    assert found["ours"]["judged_error"] <= found["no_loss_error"]
+    assert len(found["simulated"]) == (len(evaluation.SCHEMES) + 1) * len(designs)
+    table = evaluation.as_markdown({"small": found})
+    assert "## Simulated on reuse" in table
+    assert table.count("| small |") == 2 + len(designs)
+    json.dumps(found)
+
+
+def test_folder_without_a_network(tmp_path: Path) -> None:
+    with pytest.raises(MquansError, match="no trained network"):
+        module("evaluation").load_case(tmp_path, 1, 1)
