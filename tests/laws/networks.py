@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,28 @@ def speech() -> bytes:
     return b.model({"x": (1, 8, 40), "z": (1, 2, 40)}, (b.linear(x, 24, 33, Unary("gelu")), normal))
 
 
+def video() -> bytes:
+    """Convolutions and pooling over windows of pictures, as C3D."""
+    b = Builder(5)
+    x = b.conv("x", 3, 8, kernel=(3, 3, 3), activation=RELU)
+    x = b.add(Pool("max", (1, 2, 2), (1, 2, 2), (0,) * 6, (1,) * 3), x)
+    x = b.conv(x, 8, 17, kernel=(3, 3, 3), activation=RELU)
+    x = b.conv(x, 17, 17, kernel=(3, 1, 1), activation=RELU)
+    # Padded below and to the right only: as C3D pools before its linear layers.
+    x = b.add(Pool("max", (2, 2, 2), (2, 2, 2), (0, 0, 0, 0, 1, 1), (1,) * 3), x)
+    scores = b.linear(b.add(Reshape((1, 17 * 3 * 3 * 9)), x), 17 * 3 * 3 * 9, 24)
+    return b.model({"x": (1, 3, 6, 10, 34)}, (scores,))
+
+
+def listening() -> bytes:
+    """1-D convolutions over windows of features."""
+    b = Builder(6)
+    x = b.conv("x", 12, 24, kernel=(5,), activation=RELU)
+    x = b.add(Pool("max", (3,), (2,), (1, 1), (1,)), x)
+    x = b.conv(x, 24, 24, kernel=(3,), strides=(2,), groups=24, activation=RELU)
+    return b.model({"x": (1, 12, 20)}, (b.conv(x, 24, 9, kernel=(1,)),))
+
+
 def with_island() -> bytes:
     """One operator in the middle that only onnxruntime runs; a layer behind it reads what a layer
     before it has computed."""
@@ -168,7 +190,11 @@ def joins() -> bytes:
 
 MODELS: dict[str, Callable[[], bytes]] = {
     "detector": detector, "mobile": mobile, "speech": speech, "island": with_island, "joins": joins,
+    "video": video, "listening": listening,
 }  # fmt: skip
+
+WINDOWS = {"video": 2, "listening": 2}
+"""Networks whose frames are windows that slide along an axis."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +203,7 @@ class Network:
 
     model: bytes
     plan: Plan
+    slides: int | None = None
 
     def session(self, **options: Any) -> Session:
         return Session(self.model, self.plan, **options)
@@ -187,8 +214,9 @@ class Network:
 
     def frames(self, seed: int, count: int) -> list[dict[str, Floats]]:
         """A moving patch over a still background, noise, still frames, a scene cut."""
+        scene = _scene if self.slides is None else partial(_sliding, axis=self.slides)
         streams = [
-            list(_scene(shape, seed + i, count)) for i, shape in enumerate(self.shapes.values())
+            list(scene(shape, seed + i, count)) for i, shape in enumerate(self.shapes.values())
         ]
         return [dict(zip(self.shapes, group, strict=True)) for group in zip(*streams, strict=True)]
 
@@ -198,7 +226,8 @@ def network(name: str, rule: str = "hold", weight_bits: int = 8, bits: int = 6) 
     """A network calibrated on its own first frames; every other layer has numbers per neuron."""
     model = MODELS[name]()
     graph = import_model(read_model(model))
-    blank = Network(model, plan_of(model, []))
+    slides = WINDOWS.get(name)
+    blank = Network(model, plan_of(model, []), slides)
     nodes = list(graph.reuse_layers())
     inputs = list(dict.fromkeys(node.inputs[0] for node in nodes))
     seen = [FloatOracle(graph).run(feeds, inputs) for feeds in blank.frames(0, 3)]
@@ -218,7 +247,16 @@ def network(name: str, rule: str = "hold", weight_bits: int = 8, bits: int = 6) 
                 weight_bits=16 if weight_bits == 16 or i % 3 == 2 else 8,
             )
         )
-    return Network(model, plan_of(model, layers, rule=rule))
+    return Network(model, plan_of(model, layers, rule=rule), slides)
+
+
+def _sliding(shape: tuple[int, ...], seed: int, count: int, *, axis: int) -> Iterator[Floats]:
+    """Windows of a scene whose pictures lie along an axis, one picture further each time."""
+    length = shape[axis]
+    one = (*shape[:axis], 1, *shape[axis + 1 :])
+    pictures = list(_scene(one, seed, count + length - 1))
+    for first in range(count):
+        yield np.concatenate(pictures[first : first + length], axis)
 
 
 def _scene(shape: tuple[int, ...], seed: int, count: int) -> Iterator[Floats]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from mquans.engine.oracle import FloatOracle
 from mquans.engine.session import available_isas
+from mquans.errors import FrameError, StateError
 from mquans.graph import Linear
 
 from .builders import same_outputs, same_states
@@ -117,6 +119,64 @@ def test_states_that_a_frame_brings_are_taken() -> None:
         for array, name in zip(found, session.graph.outputs, strict=True):
             assert array.tobytes() == expected[name].tobytes()
         states = {name: expected[output] for name, output in layer.feedback.items()}
+
+
+def test_outputs_belong_to_the_caller() -> None:
+    """Who scales an output in place must not change what the network remembers."""
+    layer = Recurrent("LSTM", 2, 1, 5, 17, {})
+    kept, scaled = layer.session().stream(), layer.session().stream()
+    for x in layer.frames(3):
+        expected = kept.step(x)
+        outputs = scaled.step(x)
+        same_outputs(outputs, expected)
+        for array in outputs.values():
+            array *= 2
+
+
+def test_a_state_that_is_unknown_or_has_another_shape_is_refused() -> None:
+    layer = Recurrent("GRU", 1, 1, 5, 7, {})
+    stream, (x,) = layer.session().stream(), layer.frames(1)
+    for wrong in ({"state": x}, {"h": x}, {"h": np.zeros((1, 1, 7))}):
+        with pytest.raises(FrameError):
+            stream.step({"x": x, **wrong})
+    assert stream.frames == 0
+
+
+def test_a_state_that_overflows_is_told_from_a_bad_frame() -> None:
+    """Else a stream would refuse every further frame, each time for the wrong reason."""
+    relu = {"activations": ["Relu"]}
+    stream = Recurrent("RNN", 1, 1, 1, 1, relu).session().stream()
+    x = np.ones((1, 1, 1), np.float32)
+    stream.step({"x": x})
+    stream._feedback.keep({"h_out": np.full((1, 1, 1), np.inf, np.float32)})
+    with pytest.raises(FrameError, match="state 'h' has become NaN or infinite"):
+        stream.step({"x": x})
+    with pytest.raises(FrameError, match="the frame holds NaN"):
+        stream.step({"x": x * np.nan, "h": x})
+    stream.reset()
+    stream.step({"x": x})
+
+
+def test_a_saved_stream_is_refused_under_another_plan_and_where_it_was_damaged() -> None:
+    layer = Recurrent("LSTM", 3, 2, 5, 7, {})
+    session = layer.session()
+    stream = session.stream()
+    first, second, third = layer.frames(3)
+    stream.step(first)
+    state = stream.save()
+    others = [replace(layer, bits=(7, 5)), replace(layer, seed=1)]
+    plan = msgspec.structs.replace(session.plan, feedback={"h": "c_out", "c": "h_out"})
+    for other in (*(other.session() for other in others), session.with_plan(plan)):
+        with pytest.raises(StateError, match="saved under another"):
+            other.restore(state)
+    running, plain = session.stream(), session.stream()
+    same_outputs(running.step(second), plain.step(second))
+    for at in range(0, len(state), 7):
+        damaged = bytearray(state)
+        damaged[at] ^= 1
+        with pytest.raises(StateError):
+            running.load(bytes(damaged))
+    same_outputs(running.step(third), plain.step(third))
 
 
 @pytest.mark.parametrize("rule", ["hold", "nearest"])

@@ -403,6 +403,12 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
     lowering = Lowering(graph, plan, program, slots=_slots(graph))
     inputs = {}
     for value in graph.inputs:
+        if not lowering.is_native(value):
+            raise ModelError(
+                f"its input {value!r} takes {graph.types[value].dtype}; frames bring float32 only.",
+                where=f"model {graph.name!r}",
+                hint="An input that is the same in all frames is given by --constant NAME=VALUE.",
+            )
         inputs[value] = lowering.new(value, _input_order(graph, value)).tensor
         program.add_input(*lowering.port(value))
     for node in graph.nodes:

@@ -19,7 +19,7 @@ from mquans.engine.stream import Frame, Stream
 from mquans.errors import FrameError, MquansError
 from mquans.graph import Island, Node
 from mquans.importers import ModelFile, import_model, read_model
-from mquans.plan import Plan, check_plan, plan_fingerprint, read_plan
+from mquans.plan import Plan, check_model, check_plan, plan_fingerprint, read_plan
 
 if TYPE_CHECKING:
     import onnx
@@ -88,6 +88,7 @@ class Session:
             raise MquansError(f"there is no mode {mode!r}.", hint="Choose auto, delta or dense.")
         file = model if isinstance(model, ModelFile) else read_model(model)
         plan = plan if isinstance(plan, Plan) else read_plan(plan)
+        check_model(plan, file.sha256)
         self.isa = choose_isa(isa)
         self.threads = threads
         self._mode: Mode = mode

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 STATE_LIMIT_BYTES = 1 << 32
 """Saved streams beyond 4 GiB are taken for damaged."""
 
-Frame = npt.NDArray[np.float32] | Mapping[str, npt.NDArray[np.float32]]
+Arrays = Mapping[str, npt.NDArray[np.float32]]
+Frame = npt.NDArray[np.float32] | Arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ class Stream:
         Raises:
             FrameError: wrong shape or dtype, NaN or infinity; the stream is as it was.
         """
-        fed = self._feedback.fill(self._session.frame_arrays(frame))
+        brought = self._session.frame_arrays(frame)
+        fed = self._feedback.fill(brought)
         arrays = [fed[name] for name in self._session.graph.inputs]
         snap = snap or self._frames == 0
         with self._lock:
@@ -115,10 +117,7 @@ class Stream:
                     self._run(snap=snap, keep_held=False)
                     outputs = self.outputs()
             if not ok:
-                raise FrameError(
-                    "the frame holds NaN or infinite values and was refused.",
-                    hint="The stream is unchanged; pass the next frame.",
-                )
+                raise _refusal(fed, brought)
             self._frames += 1
             self._feedback.keep(outputs)
             self._frame_ns = before and [
@@ -332,6 +331,20 @@ class Stream:
             else:
                 self._native.write(y.tensor, np.ascontiguousarray(result, np.float32).reshape(-1))
         return True
+
+
+def _refusal(fed: Arrays, brought: Arrays) -> FrameError:
+    """Why the inputs of a step, those that the frame brought and states, cannot be taken."""
+    for name in fed.keys() - brought.keys():
+        if not np.isfinite(fed[name]).all():
+            return FrameError(
+                f"the network's state {name!r} has become NaN or infinite.",
+                hint="Reset the stream.",
+            )
+    return FrameError(
+        "the frame holds NaN or infinite values and was refused.",
+        hint="The stream is unchanged; pass the next frame.",
+    )
 
 
 def _state_bytes(state: bytes | str | Path) -> bytes:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mquans.engine.session import Session
 from mquans.engine.stream import Stream
+from mquans.errors import MquansError
 from mquans.evaluate.layer_shape import Counts, Geometry, LayerShape, Mask, layer_geometry
 from mquans.evaluate.repeated import RepeatedWindows
 from mquans.evaluate.weight_repetition import WeightRepetition, weight_repetition
@@ -219,7 +220,7 @@ class TraceRecorder:
 
     def add(self, stream: Stream) -> None:
         """Takes the last frame of the stream."""
-        begins = stream.frames == 1
+        begins = stream.frames == 1 or not self._begins
         done = {layer.name: layer.macs_done for layer in stream.stats.layers}
         for layer in self._layers:
             names = _native_layers(layer.node)
@@ -232,7 +233,13 @@ class TraceRecorder:
         self._begins.append(int(begins))
 
     def result(self) -> Trace:
-        """The trace of all frames so far."""
+        """The trace of all frames so far.
+
+        Raises:
+            MquansError: there were none.
+        """
+        if not self._begins:
+            raise MquansError("there is no frame to trace.")
         session = self._session
         layers = []
         for layer in self._layers:

@@ -17,7 +17,7 @@ from mquans.files import PathLike, atomic_write
 from mquans.finetune.data import Loss, epoch_batches, read_frames, targets_and_loss
 from mquans.finetune.network import Network
 from mquans.importers import ModelFile, import_model, read_model, to_onnx
-from mquans.plan import Plan, check_plan, read_plan
+from mquans.plan import Plan, check_model, check_plan, read_plan
 
 GRADIENT_NORM = 1.0
 """Gradients are clipped to this norm: a rare sequence with a scene cut must not undo the others."""
@@ -96,6 +96,7 @@ def finetune(
     """
     file = read_model(model)
     plan = plan if isinstance(plan, Plan) else read_plan(plan)
+    check_model(plan, file.sha256)
     graph = import_model(file, plan.options)
     check_plan(plan, graph, model_sha256=file.sha256)
     _check_settings(epochs=epochs, sequence=sequence, batch=batch, learning_rate=learning_rate)

@@ -68,6 +68,17 @@ def _filled(
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     """An input of one number everywhere, in the input's own type."""
     plain = np.dtype(dtype)
-    if plain.kind not in "biuf" or (plain.kind != "f" and plain.type(number) != number):
-        raise ModelError(f"its input {name!r} takes {dtype}, which {number:g} is not.", where=where)
+    if plain.kind not in "biuf" or not _fits(number, plain):
+        raise ModelError(f"its input {name!r} takes {dtype}, which {number} is not.", where=where)
     return np.full(shape, number, plain)
+
+
+def _fits(number: float, dtype: np.dtype[np.generic]) -> bool:
+    """True for finite numbers that integers hold exactly, and floats in their precision."""
+    try:
+        wanted = np.float64(number)
+    except (TypeError, ValueError):
+        return False
+    with np.errstate(all="ignore"):
+        held = wanted.astype(dtype)
+    return bool(np.isfinite(held) and (dtype.kind == "f" or held == wanted))

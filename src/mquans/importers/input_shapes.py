@@ -65,7 +65,8 @@ def fixed_type(
     if not value.type.HasField("tensor_type"):
         raise ModelError(f"its input {value.name!r} is not a tensor.", where=where)
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    dims = [dim.dim_value or sizes.get(dim.dim_param) for dim in tensor.shape.dim]
+    # Some exporters write -1 for a size that is not fixed.
+    dims = [max(dim.dim_value, 0) or sizes.get(dim.dim_param) for dim in tensor.shape.dim]
     if wanted is not None:
         shape = tuple(int(size) for size in wanted)
         if tensor.HasField("shape") and len(shape) != len(dims):

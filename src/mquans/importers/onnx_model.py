@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mquans.errors import ModelError
 from mquans.graph import Graph, rewrite
 from mquans.importers.applied_options import apply_options
 from mquans.importers.input_shapes import fix_shapes
@@ -9,7 +10,7 @@ from mquans.importers.island_merging import merge_islands
 from mquans.importers.model_file import ModelFile
 from mquans.importers.preparation import prepare
 from mquans.importers.translation import Translation
-from mquans.plan import NetworkOptions
+from mquans.plan import NetworkOptions, problem_with_feedback
 
 
 def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Graph:
@@ -28,7 +29,13 @@ def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Gra
         UnsupportedOperatorError: an operator that neither the engine nor onnxruntime can run.
     """
     options = options or NetworkOptions()
-    proto = prepare(apply_options(model, options)[0])
+    where = f"model {model.name!r}"
+    edited, feedback = apply_options(model, options)
+    proto = prepare(edited)
     wanted = {name: s for name, s in options.input_shapes.items() if name not in options.constants}
-    shapes = fix_shapes(proto, wanted, f"model {model.name!r}")
-    return merge_islands(rewrite(Translation(proto).run(model.name, shapes)))
+    graph = Translation(proto).run(model.name, fix_shapes(proto, wanted, where))
+    if problem := problem_with_feedback(feedback, graph):
+        raise ModelError(
+            problem, where=where, hint="Feedback (--state) is STATE_INPUT=OUTPUT that feeds it."
+        )
+    return merge_islands(rewrite(graph))

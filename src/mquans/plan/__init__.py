@@ -1,8 +1,8 @@
 """The plan: schema, file, checks. The only thing passed from calibration to the engine."""
 
 from mquans.plan.audio import AudioFormat
-from mquans.plan.checks import check_plan
-from mquans.plan.feedback import Feedback
+from mquans.plan.checks import check_model, check_plan
+from mquans.plan.feedback import Feedback, problem_with_feedback
 from mquans.plan.file import plan_fingerprint, read_plan, write_plan
 from mquans.plan.options import NetworkOptions
 from mquans.plan.schema import InputFormat, LayerPlan, Plan, Provenance, Rule
@@ -17,9 +17,11 @@ __all__ = [
     "Plan",
     "Provenance",
     "Rule",
+    "check_model",
     "check_plan",
     "finest",
     "plan_fingerprint",
+    "problem_with_feedback",
     "read_plan",
     "tightened",
     "write_plan",

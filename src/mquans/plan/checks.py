@@ -12,6 +12,7 @@ from mquans.errors import PlanError
 from mquans.files import printable
 from mquans.graph.graph import Graph
 from mquans.plan.audio import AudioFormat, problem_with_audio
+from mquans.plan.feedback import problem_with_feedback
 from mquans.plan.schema import FORMAT, VERSION, InputFormat, LayerPlan, Plan
 
 MIN_DELTA = 2.0**-100
@@ -62,6 +63,9 @@ def check_values(plan: Plan) -> None:
                 f"{MAX_ELEMENTS} are allowed.",
                 where="input_shapes",
             )
+    for name, number in plan.constants.items():
+        if not math.isfinite(number):
+            raise PlanError(f"{printable(name)!r} must be finite, not {number}.", where="constants")
     if plan.input is not None and (problem := problem_with(plan.input)):
         raise PlanError(problem, where="input")
     if plan.audio is not None and (problem := problem_with(plan.audio)):
@@ -78,6 +82,22 @@ def check_values(plan: Plan) -> None:
             raise PlanError(problem, where=where)
 
 
+def check_model(plan: Plan, model_sha256: str) -> None:
+    """Check a plan in itself, and that it was made for this model file; needed before the model is
+    read as the plan says.
+
+    Raises:
+        PlanError: names the field, or the model that the plan was made for.
+    """
+    check_values(plan)
+    if plan.model_sha256 != model_sha256:
+        raise PlanError(
+            f"the plan was made for another model: {printable(plan.model)!r} with hash "
+            f"{plan.model_sha256[:12]}, not {model_sha256[:12]}.",
+            hint="Use the model that the plan was made with, or calibrate again.",
+        )
+
+
 def check_plan(plan: Plan, graph: Graph, *, model_sha256: str) -> None:
     """Check that a plan was made for this network.
 
@@ -88,14 +108,8 @@ def check_plan(plan: Plan, graph: Graph, *, model_sha256: str) -> None:
     Raises:
         PlanError: the model changed, or input shapes, layers or numbers of neurons differ.
     """
-    check_values(plan)
+    check_model(plan, model_sha256)
     again = "Calibrate again with this model."
-    if plan.model_sha256 != model_sha256:
-        raise PlanError(
-            f"the plan was made for another model: {printable(plan.model)!r} with hash "
-            f"{plan.model_sha256[:12]}, not {model_sha256[:12]}.",
-            hint="Use the model that the plan was made with, or calibrate again.",
-        )
     if set(plan.input_shapes) != set(graph.inputs):
         raise PlanError(
             f"the plan gives shapes for inputs {_names(plan.input_shapes)}, but the model has "
@@ -110,25 +124,9 @@ def check_plan(plan: Plan, graph: Graph, *, model_sha256: str) -> None:
                 where=printable(name),
                 hint=again,
             )
-    for name, output in plan.feedback.items():
-        if name not in graph.inputs or output not in graph.outputs:
-            raise PlanError(
-                f"{printable(name)!r} is not an input, or {printable(output)!r} not an output of "
-                "the model.",
-                where="feedback",
-                hint=again,
-            )
-        if math.prod(graph.shape(name)) != math.prod(graph.shape(output)):
-            raise PlanError(
-                f"the state {printable(name)!r} has shape {list(graph.shape(name))}, but "
-                f"{printable(output)!r}, which is to feed it, {list(graph.shape(output))}.",
-                where="feedback",
-                hint=again,
-            )
-    if plan.input is not None:
-        _check_picture_input(plan.input, plan.input_shapes)
-    if plan.audio is not None:
-        _check_audio_input(plan.audio, plan.input_shapes)
+    if problem := problem_with_feedback(plan.feedback, graph):
+        raise PlanError(problem, where="feedback", hint=again)
+    _check_preparation(plan)
     neurons = {node.name: graph.neurons(node) for node in graph.reuse_layers()}
     planned_names = {layer.name for layer in plan.layers}
     if missing := neurons.keys() - planned_names:
@@ -204,31 +202,26 @@ def _layer_problems(layer: LayerPlan, grid_bits: int) -> Iterator[str]:
         yield f"bits {max(bits)} is finer than the grid, which has {grid_bits} bits."
 
 
-def _check_picture_input(format: InputFormat, shapes: dict[str, tuple[int, ...]]) -> None:
-    if format.name not in shapes:
+def _check_preparation(plan: Plan) -> None:
+    """Prepared frames must be what an input that brings frames takes."""
+    format = plan.preparation
+    if format is None:
+        return
+    what, where = ("sound", "audio") if isinstance(format, AudioFormat) else ("pictures", "input")
+    if format.name not in plan.input_shapes:
         raise PlanError(
-            f"pictures are fed to {printable(format.name)!r}, which is not an input of the model.",
-            where="input",
+            f"{what} would go to {printable(format.name)!r}, which is not an input of the model.",
+            where=where,
         )
-    if format.shape != shapes[format.name]:
+    if format.name in plan.feedback:
         raise PlanError(
-            f"prepared pictures have shape {list(format.shape)}, but the model takes "
-            f"{list(shapes[format.name])}.",
-            where="input",
+            f"{what} would go to {printable(format.name)!r}, which is a state.", where=where
         )
-
-
-def _check_audio_input(format: AudioFormat, shapes: dict[str, tuple[int, ...]]) -> None:
-    if format.name not in shapes:
+    if format.shape != plan.input_shapes[format.name]:
         raise PlanError(
-            f"sound is fed to {printable(format.name)!r}, which is not an input of the model.",
-            where="audio",
-        )
-    if format.shape != shapes[format.name]:
-        raise PlanError(
-            f"prepared sound has shape {list(format.shape)}, but the model takes "
-            f"{list(shapes[format.name])}.",
-            where="audio",
+            f"prepared {what} would have shape {list(format.shape)}, but the model takes "
+            f"{list(plan.input_shapes[format.name])}.",
+            where=where,
         )
 
 

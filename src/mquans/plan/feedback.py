@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from mquans.errors import ModelError
+from mquans.files import printable
+from mquans.graph.graph import Graph
+
 Arrays = Mapping[str, npt.NDArray[np.float32]]
+
+
+def problem_with_feedback(feedback: Mapping[str, str], graph: Graph) -> str | None:
+    """One sentence on why outputs cannot feed inputs so; None when they can."""
+    for name, output in feedback.items():
+        if name not in graph.inputs or output not in graph.outputs:
+            return (
+                f"{printable(name)!r} is not an input, or {printable(output)!r} not an output of "
+                "the model."
+            )
+        kind, last = graph.types[name], graph.types[output]
+        if math.prod(kind.shape) != math.prod(last.shape):
+            return (
+                f"the state {printable(name)!r} has shape {list(kind.shape)}, but "
+                f"{printable(output)!r}, which is to feed it, {list(last.shape)}."
+            )
+        if {kind.dtype, last.dtype} != {"float32"}:
+            return (
+                f"the state {printable(name)!r} has type {kind.dtype} and its output {last.dtype}; "
+                "only float32 can go from frame to frame."
+            )
+    if graph.inputs and feedback.keys() >= set(graph.inputs):
+        return "every input is a state, which leaves none for the frames of a stream."
+    return None
 
 
 class Feedback:
@@ -28,11 +57,21 @@ class Feedback:
         return {**self._states, **frame}
 
     def keep(self, outputs: Arrays) -> None:
-        """Take the states for the next frame from the outputs of this one."""
-        self._states = {
-            name: np.asarray(outputs[output]).reshape(self._start[name].shape)
-            for name, output in self._feedback.items()
-        }
+        """Copy the states for the next frame from the outputs of this one.
+
+        Raises:
+            ModelError: an output has another size than the state that it feeds.
+        """
+        states = {}
+        for name, output in self._feedback.items():
+            state, shape = np.array(outputs[output]), self._start[name].shape
+            if state.size != math.prod(shape):
+                raise ModelError(
+                    f"the state {name!r} has shape {list(shape)}, but {output!r}, which is to feed "
+                    f"it, {list(state.shape)}."
+                )
+            states[name] = state.reshape(shape)
+        self._states = states
 
     def reset(self) -> None:
         """Begin with zeros again."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from importlib import import_module
 from string import Template
+from types import ModuleType
 
 from mquans.errors import DependencyError
 from mquans.files import PathLike, atomic_write
@@ -90,10 +91,14 @@ def write_report(content: Content, path: PathLike) -> None:
     atomic_write(path, render(content).encode())
 
 
-def _figures(content: Content) -> Iterator[tuple[str, str, str]]:
-    """(title, svg, caption) of every chart there is data for."""
+def load_charts(name: str) -> ModuleType:
+    """A module that draws with matplotlib.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
     try:
-        charts = import_module("mquans.report.figures")
+        return import_module(name)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
@@ -101,6 +106,11 @@ def _figures(content: Content) -> Iterator[tuple[str, str, str]]:
             "reports need the package 'matplotlib'.",
             hint='Install it with: pip install "mquans[report]"',
         ) from None
+
+
+def _figures(content: Content) -> Iterator[tuple[str, str, str]]:
+    """(title, svg, caption) of every chart there is data for."""
+    charts = load_charts("mquans.report.figures")
     layers = content.layers
     if sum(map(len, content.pareto.values())) > 1:
         yield (

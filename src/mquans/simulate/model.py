@@ -144,8 +144,10 @@ def simulate(trace: Trace, design: Accelerator, scheme: Scheme = SCHEMES["reuse"
     whole under every scheme.
 
     Raises:
-        MquansError: no other frames, or the trace lacks what the scheme needs.
+        MquansError: no other frames, no reuse layers, or the trace lacks what the scheme needs.
     """
+    if not trace.layers:
+        raise MquansError("the network has no reuse layer to simulate.")
     frames = int(trace.moving.sum())
     if not frames:
         raise MquansError(

@@ -16,7 +16,7 @@ from mquans.sources import open_source
 from mquans.zoo.networks import C3d
 from mquans.zoo.training import HeldOut, Task
 
-FORMAT = InputFormat(name="clip", width=112, height=112, scale=1 / 127.5, mean=(1.0,))
+FORMAT = InputFormat(name="clip", width=112, height=112, scale=1 / 255)
 LENGTH = 16
 TRAINED, TESTED = 0.6, 0.66
 """Shares of every clip: windows end before the first, and begin at the second."""
@@ -46,6 +46,10 @@ class Gestures(Task):
         clips = [read_clip(path) for path in paths]
         self._train = [clip[:, : int(TRAINED * clip.shape[1])] for clip in clips]
         self._test = [clip[:, int(TESTED * clip.shape[1]) :] for clip in clips]
+        mean = torch.stack([part.mean(1, keepdim=True) for part in self._train]).mean(0)
+        std = torch.cat([(part - mean).flatten() for part in self._train]).std()
+        self._train = [(part - mean) / std for part in self._train]
+        self._test = [(part - mean) / std for part in self._test]
         if min(part.shape[1] for part in self._train + self._test) < LENGTH:
             raise SourceError("has a clip too short to split.", where=str(folder))
         self._rng = np.random.default_rng(seed)
@@ -56,7 +60,8 @@ class Gestures(Task):
             f"from {TESTED:.0%} on test",
             "labels": "the clip: one signer, one clip per class, so a weak task",
             "classes": [path.stem for path in paths],
-            "input": "16 pictures of 112x112, RGB from -1 to 1",
+            "input": "16 pictures of 112x112 in RGB, less the mean picture of the training, "
+            "over the deviation from it",
             "departure": f"{width} channels in the first layer instead of 64, others in proportion",
         }
 
@@ -87,8 +92,8 @@ class Gestures(Task):
         return HeldOut(np.stack(windows)[:, None], labels)
 
     def _varied(self, window: Any) -> Any:
-        """Moved by up to 8 pixels, brighter or darker."""
-        down, right = self._rng.integers(-8, 9, size=2)
+        """Moved by up to 6 pixels, paler or stronger."""
+        down, right = self._rng.integers(-6, 7, size=2)
         gain = self._rng.uniform(0.8, 1.2)
         return window.roll((int(down), int(right)), (-2, -1)) * gain
 

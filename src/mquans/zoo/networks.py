@@ -121,8 +121,8 @@ class StreamingGru(nn.Module):
 class C3d(nn.Module):
     """The class of a clip of 16 pictures: C3D (hx173149/C3D-tensorflow, c3d_model.py).
 
-    [N, 3, 16, 112, 112] in [-1, 1] -> [N, classes], logits. With `width` 64 and 101 classes
-    38.55 G MACs and 78.4 M weights.
+    [N, 3, 16, 112, 112], less the mean picture, -> [N, classes], logits. With `width` 64 and 101
+    classes 38.55 G MACs and 78.4 M weights.
 
     Args:
         width: channels of the first convolution; all other layers scale with it.
@@ -143,6 +143,12 @@ class C3d(nn.Module):
         self.layers = nn.Sequential(
             *layers, nn.Flatten(), *_dense(sizes, dropout), nn.Linear(sizes[-1], classes)
         )
+        for layer in self.layers:
+            if isinstance(
+                layer, nn.Conv3d | nn.Linear
+            ):  # torch's own are too small for so many layers
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, clip: Tensor) -> Tensor:
         return self.layers(clip)

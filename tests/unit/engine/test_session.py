@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("mquans._native")
 
 from mquans.engine.session import Session, available_isas, choose_isa
-from mquans.errors import FrameError, MquansError, PlanError
+from mquans.errors import FrameError, ModelError, MquansError, PlanError
 from mquans.importers import read_model
 from mquans.plan import LayerPlan, Plan
 from mquans.plan.schema import Provenance
@@ -105,6 +105,36 @@ def test_the_instruction_set_can_be_chosen_from_outside(monkeypatch: pytest.Monk
 def test_a_plan_for_another_model_is_refused() -> None:
     with pytest.raises(PlanError, match="another model"):
         Session(model(), plan(model_sha256="0" * 64))
+
+
+def test_a_plan_for_a_model_with_other_inputs_names_the_model() -> None:
+    """The model is told before what the plan wants of it, which only confuses."""
+    for wanted in (
+        {"constants": {"sr": 16000.0}},
+        {"feedback": {"h": "hn"}},
+        {"carry_state": True},
+    ):
+        with pytest.raises(PlanError, match="another model"):
+            Session(model(), plan(model_sha256="ab" * 32, **wanted))
+
+
+def test_an_input_of_integers_is_refused_with_the_way_out() -> None:
+    make, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    nodes = [make("Cast", ["rate"], ["r"], to=1), make("Mul", ["x", "r"], ["y"])]
+    graph = onnx.helper.make_graph(
+        nodes, "net", [info("x", 1, [1, 2]), info("rate", 7, [])], [info("y", 1, [1, 2])]
+    )
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    file = read_model(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    common = {"model_sha256": file.sha256, "layers": ()}
+    with pytest.raises(ModelError, match=r"'rate' takes int64.*--constant NAME=VALUE"):
+        Session(file, plan(input_shapes={"x": (1, 2), "rate": ()}, **common))
+    session = Session(file, plan(input_shapes={"x": (1, 2)}, constants={"rate": 3.0}, **common))
+    x = np.ones((1, 2), np.float32)
+    for rate in ({}, {"rate": np.array(3)}):
+        np.testing.assert_array_equal(session.run(["y"], {"x": x, **rate})[0], 3 * x)
+    with pytest.raises(FrameError, match="'rate': the plan was made for 3 only"):
+        session.run(None, {"x": x, "rate": np.array(4)})
 
 
 def test_layers_are_asked_for_by_name() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mquans
@@ -74,6 +74,7 @@ def test_widths_are_told_apart(small_model: Path, plan: Plan, clip: Frames) -> N
 
 
 @pytest.mark.parametrize("groups", [1, 2])
+@settings(deadline=None, derandomize=True)
 @given(data=st.data())
 def test_geometry_by_brute_force(groups: int, data: st.DataObject) -> None:
     """Positions reached, outputs touched and row passes, tap by tap."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import numpy as np
@@ -84,6 +86,13 @@ def test_constants_that_do_not_fit_are_named() -> None:
         import_model(model, NetworkOptions({}, {"rate": 16000}))
     with pytest.raises(ModelError, match=r"'sr' takes int64, which 0\.5 is not"):
         import_model(model, NetworkOptions({}, {"sr": 0.5}))
+    for rate in (math.nan, math.inf, 1e300, "fast", None):
+        text = re.escape(f"'sr' takes int64, which {rate} is not")
+        with pytest.raises(ModelError, match=text):
+            import_model(model, NetworkOptions({}, {"sr": rate}))  # type: ignore[dict-item]
+    small = read_model(two_rates(TensorProto.FLOAT16))
+    with pytest.raises(ModelError, match="'sr' takes float16, which 1000000 is not"):
+        import_model(small, NetworkOptions({}, {"sr": 1000000}))
     unknown = read_model(two_rates(shape=(None, None)))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match=r"'sr' \[1,\?\] is not fixed.*--input-shape sr:1,N"):
         import_model(unknown, NetworkOptions({}, {"sr": 16000}))
@@ -95,6 +104,38 @@ def test_dimensions_of_one_name_have_one_size() -> None:
     model = build([op("Mul", "x h", "y")], {"x": ("batch", 3), "h": ("batch", 3)}, ["y"])
     graph = import_model(read_model(model), NetworkOptions({"x": (4, 3)}))
     assert graph.shape("h") == (4, 3)
+
+
+def test_a_size_of_minus_one_is_not_fixed() -> None:
+    """As older exporters of other frameworks write it."""
+    model = build([op("Relu", "x", "y")], {"x": (-1, -1, 3)}, ["y"])
+    with pytest.raises(ModelError, match=r"'x' \[1,\?,3\] is not fixed"):
+        import_model(read_model(model))
+    assert import_model(read_model(model), NetworkOptions({"x": (2, 5, 3)})).shape("y") == (2, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("feedback", "message"),
+    [
+        ({"state": "nothing"}, "'nothing' not an output"),
+        ({"nothing": "next"}, "'nothing' is not an input"),
+        ({"state": "state"}, "'state' not an output"),
+        ({"state": "wide"}, r"'state' has shape \[1, 2\], but 'wide', .* \[1, 4\]"),
+        ({"state": "whole"}, "type float32 and its output int64"),
+        ({"state": "next", "x": "y"}, "every input is a state"),
+    ],
+)
+def test_feedback_that_does_not_fit_is_named(feedback: dict[str, str], message: str) -> None:
+    nodes = [
+        op("Add", "x state", "next"),
+        op("Relu", "x", "y"),
+        op("Concat", "x state", "wide", axis=1),
+        op("Cast", "next", "whole", to=TensorProto.INT64),
+    ]
+    model = build(nodes, {"x": (1, 2), "state": (1, 2)}, ["y", "next", "wide"])
+    model.graph.output.append(helper.make_tensor_value_info("whole", TensorProto.INT64, [1, 2]))
+    with pytest.raises(ModelError, match=message):
+        import_model(read_model(model), NetworkOptions(feedback=feedback))
 
 
 def test_known_branches_are_taken_in_the_model_itself() -> None:

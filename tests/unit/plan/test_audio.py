@@ -62,7 +62,7 @@ def test_pictures_and_sound_exclude_each_other(plan: Plan) -> None:
     ("change", "message"),
     [
         ({"name": "other"}, "'other', which is not an input of the model"),
-        ({"shape": (1, 72)}, r"prepared sound has shape \[1, 72\], but the model takes"),
+        ({"shape": (1, 72)}, r"prepared sound would have shape \[1, 72\], but the model takes"),
     ],
 )
 def test_format_for_another_network_is_refused(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mquans.errors import PlanError
-from mquans.graph.graph import Graph
+from mquans.graph.graph import Graph, ValueType
 from mquans.plan import InputFormat, LayerPlan, Plan, check_plan
 from mquans.plan.checks import MAX_DELTA, MIN_DELTA, check_values, problem_with
 
@@ -42,10 +42,12 @@ def test_changed_model_is_refused(plan: Plan, graph: Graph) -> None:
         (lambda p: {"input_shapes": {"picture": (1, 3, 4, 6)}}, "shapes for inputs 'picture'"),
         (lambda p: {"input_shapes": {}}, "shapes for inputs none"),
         (lambda p: {"input": replace(p.input, name="other")}, "not an input of the model"),
-        (lambda p: {"input": replace(p.input, width=7)}, r"prepared pictures have shape"),
-        (lambda p: {"input": replace(p.input, layout="nhwc")}, r"prepared pictures have shape"),
+        (lambda p: {"input": replace(p.input, width=7)}, "pictures would have shape"),
+        (lambda p: {"input": replace(p.input, layout="nhwc")}, "pictures would have shape"),
         (lambda p: {"input": replace(p.input, layout="ncthw", window=2)},
-         r"prepared pictures have shape \[1, 3, 2, 4, 6\], but"),
+         r"prepared pictures would have shape \[1, 3, 2, 4, 6\], but"),
+        (lambda p: {"feedback": {"image": "y"}}, "'image' has shape"),
+        (lambda p: {"feedback": {"image": "image"}}, "'image' not an output"),
     ],
 )  # fmt: skip
 def test_plan_of_another_network_is_refused(
@@ -133,6 +135,22 @@ def test_picture_format_that_cannot_be_applied_is_named(
 ) -> None:
     format = replace(InputFormat(name="x", width=4, height=4), **change)
     assert message in str(problem_with(format))
+
+
+def test_constants_must_be_numbers_that_a_file_can_hold(plan: Plan) -> None:
+    for number in (math.nan, math.inf):
+        with pytest.raises(PlanError, match=f"constants: 'sr' must be finite, not {number}"):
+            check_values(replace(plan, constants={"sr": number}))
+
+
+def test_pictures_do_not_go_to_a_state(plan: Plan, graph: Graph) -> None:
+    graph.types["more"] = ValueType((1, 2))
+    graph.types["y"] = graph.types["image"]
+    graph.inputs = ("image", "more")
+    shapes = {**plan.input_shapes, "more": (1, 2)}
+    wrong = replace(plan, input_shapes=shapes, feedback={"image": "y"})
+    with pytest.raises(PlanError, match="pictures would go to 'image', which is a state"):
+        check_plan(wrong, graph, model_sha256=SHA256)
 
 
 def test_gigantic_input_is_refused_before_anything_is_allocated(plan: Plan) -> None:
