@@ -100,18 +100,10 @@ def vad_stream(shared: Path, seconds: float, seed: int, *, snr_db: float = 15.0)
     return _stream(shared, seconds, seed, snr_db, pauses_s=(0.3, 4.0))
 
 
-def noisy_speech(
-    shared: Path, seconds: float, seed: int, *, snr_db: float = 5.0
-) -> tuple[Samples, Samples]:
-    """(clean, noisy): speech with short pauses, and the same under household noise."""
-    stream = speech_under_noise(shared, seconds, seed, snr_db=snr_db)
-    return stream.clean, stream.samples
-
-
 def speech_under_noise(
     shared: Path, seconds: float, seed: int, *, snr_db: float = 5.0
 ) -> SpeechStream:
-    """As `noisy_speech`, with what is said."""
+    """Speech with short pauses under household noise."""
     return _stream(shared, seconds, seed, snr_db, pauses_s=(0.2, 1.0))
 
 

@@ -36,7 +36,7 @@ RecurrenceStep::RecurrenceStep(const Program& program, RecurrenceSpec spec)
         return t.offset >= 0 && t.rows == rows && t.width == lanes_ && t.channels == channels &&
                t.stride == channels;
     };
-    const auto is_state = [&](TensorId id, bool wanted) { return id < 0 ? !wanted : is(id, 1, hidden_); };
+    const auto is_state = [&](TensorId id, bool needed) { return id < 0 ? !needed : is(id, 1, hidden_); };
     bool fits = is(spec_.y, steps_, hidden_) && is(spec_.p, steps_, gates_ * hidden_) &&
                 is_state(spec_.h, false) && is_state(spec_.c, false) && is_state(spec_.last_h, true) &&
                 is_state(spec_.last_c, is_lstm) &&
@@ -45,22 +45,24 @@ RecurrenceStep::RecurrenceStep(const Program& program, RecurrenceSpec spec)
                 (spec_.lengths.empty() || spec_.lengths.size() == size_t(lanes_)) &&
                 spec_.layers.size() == (is_gru && !spec_.reset_after ? 2 : 1);
     for (size_t i = 0; fits && i < spec_.layers.size(); ++i) {
-        const LayerSpec& layer = program.layers.at(spec_.layers[i]);
+        const LayerSpec& one = program.layers.at(spec_.layers[i]);
         const int32_t outputs = !resets_before() ? gates_ : i ? 1 : 2;
-        fits = layer.time_steps == steps_ && is(layer.y, 1, outputs * hidden_) &&
-               is(program.quantized[layer.input].x, steps_, hidden_);
+        fits = one.time_steps == steps_ && is(one.y, 1, outputs * hidden_) &&
+               is(program.quantized[one.input].x, steps_, hidden_);
     }
     if (!fits) throw std::invalid_argument("the tensors of a recurrence do not fit together");
 }
 
 const float* RecurrenceStep::product(Context& context, size_t which, int32_t k) const {
-    const int32_t index = spec_.layers[which];
-    const LayerSpec& layer = program_.layers[index];
-    const QuantizedSpec& q = program_.quantized[layer.input];
+    const QuantizedSpec& q = program_.quantized[layer(which).input];
     if (!context.keep_held) quantize_time_step(context, q, context.tensor(q.x), k);
-    float* y = context.tensor(layer.y).data;
-    compute_time_step(context, index, k, y);
+    float* y = context.tensor(layer(which).y).data;
+    compute_time_step(context, spec_.layers[which], k, y);
     return y;
+}
+
+float* RecurrenceStep::input_row(const Context& context, size_t which, int32_t row) const {
+    return context.tensor(program_.quantized[layer(which).input].x).pixel(row, 0);
 }
 
 void RecurrenceStep::activate(const Context& context, size_t which, float* values) const {
@@ -101,7 +103,7 @@ void RecurrenceStep::gru_gates(const Context& context, const float* p, const flo
     if (spec_.reset_after) add_product(sums + n, product + 2 * n, sums + 2 * n, n);
 }
 
-void RecurrenceStep::gru(const Context& context, float* sums, float* h) const {
+void RecurrenceStep::gru_state(const Context& context, float* sums, float* h) const {
     const int32_t n = hidden_;
     float *update = sums, *fresh = sums + 2 * n;
     clamp(fresh, spec_.clip, n);
@@ -109,67 +111,78 @@ void RecurrenceStep::gru(const Context& context, float* sums, float* h) const {
     for (int32_t i = 0; i < n; ++i) h[i] = (1.0f - update[i]) * fresh[i] + update[i] * h[i];
 }
 
-void RecurrenceStep::run(Context& context) const {
-    const int64_t lane_size = hidden_, state_size = lanes_ * lane_size;
-    const auto begin = [&](TensorId from, TensorId to) {
-        float* state = context.tensor(to).data;
-        if (from < 0)
-            std::fill(state, state + state_size, 0.0f);
-        else
-            std::copy_n(context.tensor(from).data, state_size, state);
-        context.mask(to).fill();
-        return state;
-    };
-    float* h = begin(spec_.h, spec_.last_h);
-    float* c = spec_.last_c < 0 ? nullptr : begin(spec_.c, spec_.last_c);
-    const TensorView y = context.tensor(spec_.y), p = context.tensor(spec_.p);
-    context.mask(spec_.y).fill();
-    const auto input_row = [&](size_t which, int32_t row) {
-        return context.tensor(program_.quantized[program_.layers[spec_.layers[which]].input].x).pixel(row, 0);
-    };
-    const QuantizedSpec& q = program_.quantized[program_.layers[spec_.layers[0]].input];
-    std::vector<float> sums(gates_ * state_size);
-    for (int32_t k = 0; k < steps_; ++k) {
-        const int32_t row = q.row_at(k);
-        const auto runs = [&](int32_t lane) { return spec_.lengths.empty() || row < spec_.lengths[lane]; };
-        std::copy_n(h, state_size, input_row(0, row));
-        const float* product0 = product(context, 0, k);
-        const int32_t outputs = program_.layers[spec_.layers[0]].shape.out_channels;
-        for (int32_t lane = 0; lane < lanes_; ++lane) {
-            if (!runs(lane)) continue;
-            const float *in = p.pixel(row, lane), *from = product0 + int64_t(lane) * outputs;
-            float *sum = sums.data() + gates_ * lane * lane_size, *state = h + lane * lane_size;
-            if (spec_.kind == RecurrenceKind::lstm) {
-                lstm(context, in, from, sum, state, c + lane * lane_size);
-            } else if (spec_.kind == RecurrenceKind::gru) {
-                gru_gates(context, in, from, sum);
-                if (!resets_before()) gru(context, sum, state);
-            } else {
-                add(in, from, state, hidden_);
-                clamp(state, spec_.clip, hidden_);
-                activate(context, 0, state);
-            }
+float* RecurrenceStep::begin(const Context& context, TensorId from, TensorId to) const {
+    float* state = context.tensor(to).data;
+    const int64_t size = int64_t(lanes_) * hidden_;
+    if (from < 0)
+        std::fill_n(state, size, 0.0f);
+    else
+        std::copy_n(context.tensor(from).data, size, state);
+    context.mask(to).fill();
+    return state;
+}
+
+void RecurrenceStep::advance(Context& context, const TimeStep& step) const {
+    std::copy_n(step.h, int64_t(lanes_) * hidden_, input_row(context, 0, step.row));
+    const float* recurrent = product(context, 0, step.k);
+    const int32_t outputs = layer(0).shape.out_channels;
+    const TensorView p = context.tensor(spec_.p);
+    for (int32_t lane = 0; lane < lanes_; ++lane) {
+        if (!runs(lane, step.row)) continue;
+        const float *in = p.pixel(step.row, lane), *from = recurrent + int64_t(lane) * outputs;
+        float *h = step.h + int64_t(lane) * hidden_, *sums = sums_of(step, lane);
+        if (spec_.kind == RecurrenceKind::lstm) {
+            lstm(context, in, from, sums, h, step.c + int64_t(lane) * hidden_);
+        } else if (spec_.kind == RecurrenceKind::gru) {
+            gru_gates(context, in, from, sums);
+            if (!resets_before()) gru_state(context, sums, h);
+        } else {
+            add(in, from, h, hidden_);
+            clamp(h, spec_.clip, hidden_);
+            activate(context, 0, h);
         }
-        if (resets_before()) {
-            float* reset_h = input_row(1, row);
-            for (int64_t i = 0; i < state_size; ++i) {
-                const float* sum = sums.data() + gates_ * (i / lane_size) * lane_size;
-                reset_h[i] = runs(int32_t(i / lane_size)) ? sum[lane_size + i % lane_size] * h[i] : 0.0f;
-            }
-            const float* product1 = product(context, 1, k);
-            for (int32_t lane = 0; lane < lanes_; ++lane) {
-                if (!runs(lane)) continue;
-                float* sum = sums.data() + gates_ * lane * lane_size;
-                add(sum + 2 * hidden_, product1 + lane * lane_size, sum + 2 * hidden_, hidden_);
-                gru(context, sum, h + lane * lane_size);
-            }
-        }
-        for (int32_t lane = 0; lane < lanes_; ++lane)
-            if (runs(lane))
-                std::copy_n(h + lane * lane_size, lane_size, y.pixel(row, lane));
-            else
-                std::fill_n(y.pixel(row, lane), lane_size, 0.0f);
     }
+}
+
+void RecurrenceStep::advance_after_reset(Context& context, const TimeStep& step) const {
+    float* reset = input_row(context, 1, step.row);
+    for (int32_t lane = 0; lane < lanes_; ++lane) {
+        const int64_t at = int64_t(lane) * hidden_;
+        const float* gate = sums_of(step, lane) + hidden_;
+        std::fill_n(reset + at, hidden_, 0.0f);
+        if (runs(lane, step.row)) add_product(gate, step.h + at, reset + at, hidden_);
+    }
+    const float* recurrent = product(context, 1, step.k);
+    for (int32_t lane = 0; lane < lanes_; ++lane) {
+        if (!runs(lane, step.row)) continue;
+        const int64_t at = int64_t(lane) * hidden_;
+        float *sums = sums_of(step, lane), *fresh = sums + 2 * hidden_;
+        add(fresh, recurrent + at, fresh, hidden_);
+        gru_state(context, sums, step.h + at);
+    }
+}
+
+void RecurrenceStep::write(const Context& context, const TimeStep& step) const {
+    const TensorView y = context.tensor(spec_.y);
+    for (int32_t lane = 0; lane < lanes_; ++lane)
+        if (runs(lane, step.row))
+            std::copy_n(step.h + int64_t(lane) * hidden_, hidden_, y.pixel(step.row, lane));
+        else
+            std::fill_n(y.pixel(step.row, lane), hidden_, 0.0f);
+}
+
+void RecurrenceStep::run(Context& context) const {
+    std::vector<float> sums(int64_t(lanes_) * gates_ * hidden_);
+    float* h = begin(context, spec_.h, spec_.last_h);
+    float* c = spec_.last_c < 0 ? nullptr : begin(context, spec_.c, spec_.last_c);
+    const QuantizedSpec& q = program_.quantized[layer(0).input];
+    for (int32_t k = 0; k < steps_; ++k) {
+        const TimeStep step{k, q.row_at(k), h, c, sums.data()};
+        advance(context, step);
+        if (resets_before()) advance_after_reset(context, step);
+        write(context, step);
+    }
+    context.mask(spec_.y).fill();
 }
 
 }  // namespace mquans

@@ -37,14 +37,35 @@ public:
     void run(Context& context) const override;
 
 private:
+    struct TimeStep {
+        int32_t k, row;
+        float *h, *c;  // [lanes][hidden]; c: lstm
+        float* sums;   // [lanes][gates * hidden], then the gates themselves
+    };
+
+    // A state of its own for this frame, from the one before.
+    float* begin(const Context& context, TensorId from, TensorId to) const;
+    // h and c from those before the time step; of a gru that resets before its product only the gates,
+    // which that product waits for.
+    void advance(Context& context, const TimeStep& step) const;
+    void advance_after_reset(Context& context, const TimeStep& step) const;
+    void write(const Context& context, const TimeStep& step) const;
+
     // What the recurrent products of a time step come to, [lanes][outputs].
     const float* product(Context& context, size_t which, int32_t k) const;
+    float* input_row(const Context& context, size_t which, int32_t row) const;
     void activate(const Context& context, size_t which, float* values) const;
+    // Of one lane.
     void lstm(const Context& context, const float* p, const float* product, float* sums, float* h,
               float* c) const;
     void gru_gates(const Context& context, const float* p, const float* product, float* sums) const;
-    void gru(const Context& context, float* sums, float* h) const;
+    void gru_state(const Context& context, float* sums, float* h) const;
 
+    const LayerSpec& layer(size_t which) const { return program_.layers[spec_.layers[which]]; }
+    float* sums_of(const TimeStep& step, int32_t lane) const {
+        return step.sums + int64_t(lane) * gates_ * hidden_;
+    }
+    bool runs(int32_t lane, int32_t row) const { return spec_.lengths.empty() || row < spec_.lengths[lane]; }
     bool resets_before() const { return spec_.layers.size() == 2; }
 
     const Program& program_;

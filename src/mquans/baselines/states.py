@@ -25,7 +25,7 @@ class StatefulEngine:
         data: the ONNX file that the engine runs, with fixed input shapes.
 
     Raises:
-        ModelError: the feedback names what is no input or output, or has another size.
+        ModelError: the feedback names what is no input or output.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class StatefulEngine:
         """Outputs by name, states included, for one frame of inputs by name, states left out.
 
         Raises:
-            ModelError: as the engine behind.
+            ModelError: as the engine behind; or an output has another size than its state.
         """
         outputs = self._engine.step(self._states.fill(feeds))
         self._states.keep(outputs)
@@ -59,7 +59,7 @@ def with_states(
     """Consecutive frames with the states that the dense network has at each of them.
 
     Raises:
-        ModelError: as `StatefulEngine`, or onnxruntime cannot run the model.
+        ModelError: as `StatefulEngine` and its steps.
     """
     from mquans.baselines.ort_engine import OrtEngine
 

@@ -192,10 +192,11 @@ class Lowering:
         layer = self.plan.layer(node.name)
         shape, out_shape = self.graph.shape(node.inputs[0]), self.graph.shape(node.outputs[0])
         weight = np.asarray(self.graph.constants[node.inputs[1]], np.float64)
+        lanes = op.lanes if isinstance(op, Linear) else 0
         if isinstance(op, Linear):
             order = layout.identity(len(shape))
             groups = 1
-            grids = _pointwise_grids((1, op.lanes, 1) if op.lanes else shape)
+            grids = _pointwise_grids((1, lanes, 1) if lanes else shape)
             weight = weight.T
         else:
             order = layout.channels_last(len(shape))
@@ -207,10 +208,10 @@ class Lowering:
         bias = node.inputs[2] if len(node.inputs) > 2 else ""
         depthwise = groups > 1 and groups == inputs == outputs
         x = self.in_order(node.inputs[0], order)
-        lanes = op.lanes if isinstance(op, Linear) else 0
         if lanes:
             x = self.reread(node.inputs[0], x, order, _time_steps(shape, lanes))
-            y = Placed(self.program.add_tensor(*_time_steps(out_shape, lanes)), order, out_shape)
+            dims = _time_steps(out_shape, lanes)
+            y = Placed(self.program.add_tensor(*dims), order, dims)
         else:
             y = self.new(node.outputs[0], order, stored=not self._passed_on(node))
         quantized = self.quantize(
@@ -221,8 +222,7 @@ class Lowering:
             groups=groups, depthwise=depthwise, activation=op.activation,
         )  # fmt: skip
         if lanes:
-            steps = Placed(y.tensor, order, _time_steps(out_shape, lanes))
-            self.placed[node.outputs[0]] = self.reread(node.outputs[0], steps, order, out_shape)
+            self.placed[node.outputs[0]] = self.reread(node.outputs[0], y, order, out_shape)
 
     def add_layer(
         self, name: str, layer: LayerPlan, quantized: int, y: int, weight: Weight, bias: str,

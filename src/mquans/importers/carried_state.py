@@ -55,8 +55,7 @@ def carry_states(
             continue
         label = translation.node_name(node)
         for state in ("h", "c") if node.op_type == "LSTM" else ("h",):
-            index, output = STATES[state]
-            if not _starts_at_zero(translation, node, index, label):
+            if not _starts_at_zero(translation, node, STATES[state][0], label):
                 continue
             value = free_name(f"{label}/{state}", taken)
             last = free_name(f"{value}_out", taken)
@@ -64,11 +63,7 @@ def carry_states(
             shape = _state_shape(translation, node)
             graph.input.append(make_tensor_value_info(value, TensorProto.FLOAT, shape))
             graph.output.append(make_tensor_value_info(last, TensorProto.FLOAT, shape))
-            _set(node.input, index, value)
-            if len(node.output) > output and node.output[output]:
-                result.append(make_node("Identity", [node.output[output]], [last], name=last))
-            else:
-                _set(node.output, output, last)
+            result += _connect(node, state, value, last)
             feedback[value] = last
     if not feedback:
         raise ModelError(
@@ -78,6 +73,17 @@ def carry_states(
         )
     replace_nodes(graph, result)
     return proto, feedback
+
+
+def _connect(node: onnx.NodeProto, state: str, value: str, last: str) -> list[onnx.NodeProto]:
+    """Let a layer read a state and return it; with the node that this takes where its last state
+    has a name already."""
+    index, output = STATES[state]
+    _set(node.input, index, value)
+    if len(node.output) > output and node.output[output]:
+        return [make_node("Identity", [node.output[output]], [last], name=last)]
+    _set(node.output, output, last)
+    return []
 
 
 def _starts_at_zero(translation: Translation, node: onnx.NodeProto, index: int, label: str) -> bool:

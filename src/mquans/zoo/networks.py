@@ -76,15 +76,23 @@ class Eesen(nn.Module):
         inputs: int = 120,
         cells: int = 320,
         layers: int = 5,
-        dropout: float = 0.2,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.recurrent = nn.LSTM(inputs, cells, layers, dropout=dropout, bidirectional=True)
-        _initialise(self.recurrent, gates=4)
+        self.layers = nn.ModuleList(
+            nn.LSTM(size, cells, bidirectional=True)
+            for size in (inputs, *[2 * cells] * (layers - 1))
+        )
+        for layer in self.layers:
+            _initialise(layer, gates=4)
+        self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(2 * cells, classes)
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.output(self.recurrent(features)[0])
+    def forward(self, features: Tensor, depth: int | None = None) -> Tensor:
+        """Scores from the first `depth` layers, by default all: all have the size of the last."""
+        for layer in self.layers[:depth]:
+            features = self.dropout(layer(features)[0])
+        return self.output(features)
 
 
 class StreamingGru(nn.Module):

@@ -32,29 +32,38 @@ from mquans.zoo.training import HeldOut, Task
 STACKED = 3
 """Feature frames per step of the network."""
 
-TRAIN_STEPS, TRAIN_DIGITS = 80, (2, 5)
 TEST_STEPS, TEST_DIGITS, TEST_STRINGS = 96, 4, 250
 TRAIN_SNR, TEST_SNR = (10.0, 30.0), (20.0, 20.0)
 SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 NORMALISED_BY = 100
 """Strings that mean and deviation of the features are taken from."""
 
-PLACED = (0.3, 0.5)
+PLACED = (0.45, 0.55)
 """Shares of the training up to which only the places of digits are learned, and from which on only
 CTC, which from scratch is stuck with blanks for long."""
 
 BLANK_WEIGHT = 0.2
 """Of steps without a digit while places are learned: most steps are."""
 
+JOINED = (0.13, 0.2, 0.27, 0.34)
+"""Shares of the training at which the second to the fifth layer of EESEN join."""
+
 SYMBOLS = ("", *(f"{digit} " for digit in range(10)))
 
 
 class Strings(Task):
-    """Strings of digits of one speaker each over household noise; lane after lane is one endless
-    recording."""
+    """Strings of digits of one speaker each over household noise.
+
+    Attributes:
+        lanes: strings trained on at once; each lane is one endless recording.
+        length: of these, in steps of the network.
+        digits: fewest and most in a string.
+    """
 
     outputs: Sequence[str] = ("scores",)
-    lanes = 16
+    lanes: int
+    length: int
+    digits: tuple[int, int]
 
     def __init__(self, network: Any, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
         train, test = split_speakers(read_recordings(folder), held_out)
@@ -82,21 +91,22 @@ class Strings(Task):
             "snr_db": {"train": TRAIN_SNR, "test": TEST_SNR},
         }
 
-    def run(self, features: Any) -> Any:
+    @abstractmethod
+    def run(self, features: Any, progress: float) -> Any:
         """Scores [T, N, classes] of features [T, N, 120] in training."""
-        return self.network(features)
 
     def loss(self, progress: float) -> Any:
         """CTC per digit; in the beginning, the cross entropy of where digits are."""
         strings = [self._string() for _ in range(self.lanes)]
         lanes = [varied(features(string.samples, self._format), self._rng) for string in strings]
-        scores = self.run(torch.from_numpy(np.concatenate(lanes, axis=1))).log_softmax(-1)
+        scores = self.run(torch.from_numpy(np.concatenate(lanes, axis=1)), progress)
+        scores = scores.log_softmax(-1)
         digits = [digit + 1 for string in strings for digit in string.digits]
         lengths = torch.tensor([len(string.digits) for string in strings])
-        steps = torch.full((self.lanes,), TRAIN_STEPS)
+        steps = torch.full((self.lanes,), self.length)
         written = ctc_loss(scores, torch.tensor(digits), steps, lengths, zero_infinity=True)
         hop = HOP * STACKED
-        places = [emission_targets(string, TRAIN_STEPS, hop=hop) for string in strings]
+        places = [emission_targets(string, self.length, hop=hop) for string in strings]
         weight = torch.ones(scores.shape[-1])
         weight[0] = BLANK_WEIGHT
         targets = torch.from_numpy(np.stack(places, 1).ravel())
@@ -119,16 +129,19 @@ class Strings(Task):
         """Best class of every step of every test string."""
 
     def _string(self) -> Spliced:
-        digits = int(self._rng.integers(TRAIN_DIGITS[0], TRAIN_DIGITS[1], endpoint=True))
-        return self._splicer.string(digits, TRAIN_STEPS * STACKED)
+        digits = int(self._rng.integers(*self.digits, endpoint=True))
+        return self._splicer.string(digits, self.length * STACKED)
 
 
 class WholeStrings(Strings):
-    """The bidirectional LSTM: a string per call."""
+    """The bidirectional LSTM: a string per call. Layers join the training one by one, as Kaldi's
+    do: five at once learn nothing for long, and the first are cheap."""
 
-    steps = 240
-    learning_rate = 1e-3
-    lanes = 12
+    steps = 450
+    learning_rate = 2e-3
+    lanes = 24
+    length = 40
+    digits = (1, 2)
 
     def __init__(self, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
         super().__init__(Eesen(len(SYMBOLS)), folder, seed=seed, held_out=held_out)
@@ -137,6 +150,9 @@ class WholeStrings(Strings):
         self._frames = torch.from_numpy(np.stack(frames))
         self.inputs = {"features": self._frames[0]}
         self.notes = {**self.notes, "audio": to_builtins(format)}
+
+    def run(self, features: Any, progress: float) -> Any:
+        return self.network(features, 1 + sum(progress >= joined for joined in JOINED))
 
     def decoded(self) -> list[list[int]]:
         found = [self.network(part[:, :, 0].transpose(0, 1)) for part in self._frames.split(25)]
@@ -155,6 +171,9 @@ class StreamedStrings(Strings):
     steps = 400
     learning_rate = 1e-3
     outputs = ("scores", "h_out")
+    lanes = 16
+    length = 80
+    digits = (2, 5)
 
     def __init__(self, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
         super().__init__(StreamingGru(len(SYMBOLS)), folder, seed=seed, held_out=held_out)
@@ -165,7 +184,7 @@ class StreamedStrings(Strings):
             **self.notes, "feedback": {"h": "h_out"}, "audio": to_builtins(self._format),
         }  # fmt: skip
 
-    def run(self, features: Any) -> Any:
+    def run(self, features: Any, progress: float) -> Any:
         scores, state = self.network(features, self._state)
         self._state = state.detach()
         return scores

@@ -145,3 +145,12 @@ def test_feedback_that_does_not_fit_is_named(unrolled: ModelFile) -> None:
     options = NetworkOptions(GATED_UNIT.input_shapes, feedback={"state": "nothing"})
     with pytest.raises(ModelError, match="'nothing' not an output"):
         open_engine("ort-fp32", unrolled, options)
+
+
+def test_an_output_of_another_size_than_its_state_is_named(lstm: ModelFile) -> None:
+    """Sizes of outputs may show only when the network runs."""
+    shapes = {"x": (3, 1, FEATURES), "lstm/h": (1, 1, HIDDEN), "lstm/c": (1, 1, HIDDEN)}
+    options = NetworkOptions(shapes, feedback={"lstm/h": "y"}, carry_state=True)
+    engine = open_engine("ort-fp32", lstm, options)
+    with pytest.raises(ModelError, match=r"'lstm/h' has shape .* but 'y', .* \[3, 1, 1, 6\]"):
+        engine.step({"x": random(3, 1, FEATURES)})

@@ -63,11 +63,11 @@ def test_streams_are_the_same_for_the_same_seed(recordings: Path) -> None:
 
 
 def test_noise_has_the_ratio_that_was_asked_for(recordings: Path) -> None:
-    from speech_streams import noisy_speech
+    from speech_streams import speech_under_noise
 
-    clean, noisy = noisy_speech(recordings, 20, seed=2, snr_db=5)
-    speech = clean[clean != 0]
-    noise = (noisy - clean)[clean == 0]
+    stream = speech_under_noise(recordings, 20, seed=2, snr_db=5)
+    silent = stream.clean == 0
+    speech, noise = stream.clean[~silent], (stream.samples - stream.clean)[silent]
     assert 10 * np.log10(np.mean(speech**2) / np.mean(noise**2)) == pytest.approx(5, abs=0.2)
 
 

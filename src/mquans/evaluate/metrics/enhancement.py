@@ -77,8 +77,8 @@ class DistortionLoss:
     def add(self, outputs: Outputs, dense_outputs: Outputs, label: Any) -> None:
         """One frame; see `MetricMeter`."""
         noisy, clean = self._windows(label) * self._function
-        masked = (self._masked(noisy, outputs), self._masked(noisy, dense_outputs), clean)
-        for sound, heard, window in zip(self._sounds, self._heard, masked, strict=True):
+        windows = (self._masked(noisy, outputs), self._masked(noisy, dense_outputs), clean)
+        for sound, heard, window in zip(self._sounds, self._heard, windows, strict=True):
             heard.append(sound.add(window))
 
     def result(self) -> float:

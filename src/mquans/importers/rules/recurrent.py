@@ -47,8 +47,9 @@ class Direction:
 
     Attributes:
         index: among the layer's directions.
-        prefix: of the labels of its nodes.
-        state: of its constants and values, [B, H] each; "" where absent.
+        prefix: of the labels of its nodes and constants.
+        reverse: time runs backwards.
+        activations: f, g, h of ONNX, as many as the kind has.
     """
 
     index: int
