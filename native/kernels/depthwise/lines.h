@@ -25,7 +25,7 @@ public:
         const uint64_t* touched = a_.touched.row(r);
         int64_t pixels = 0;
         for (int32_t i = 0; i < a_.touched.words(); ++i) pixels += __builtin_popcountll(touched[i]);
-        return pixels * s_.row_taps * s_.col_taps >= 5 * s_.in_width;
+        return pixels * s_.row_taps * s_.col_taps >= 7 * s_.in_width;
     }
 
     // The touched outputs of all rows that it takes.
@@ -88,7 +88,7 @@ private:
             std::memcpy(to, &front, sizeof(front));
             std::memcpy(to + 2 * lanes, &back, sizeof(back));
         } else {
-            const I16 both = half_pairs(upper, lower);
+            const I16 both = natural_pairs(upper, lower);
             std::memcpy(to, &both, sizeof(both));
         }
     }
