@@ -4,12 +4,12 @@ former behind a motion gate."""
 from mquans.baselines.engines import (
     CALIBRATED,
     ENGINES,
-    Engine,
     load_engine,
     open_engine,
     prepare_model,
 )
 from mquans.baselines.gated import Gate, GatedEngine
+from mquans.baselines.protocol import Engine
 
 __all__ = [
     "CALIBRATED",

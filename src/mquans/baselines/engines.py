@@ -1,21 +1,17 @@
-"""What a dense engine is, and how one is opened by name."""
+"""Opening a dense engine by its name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from mquans.baselines.protocol import Arrays, Engine
 from mquans.errors import MquansError
 
 if TYPE_CHECKING:
     from mquans.baselines.int8 import Form
     from mquans.importers.model_file import ModelFile
     from mquans.plan import NetworkOptions
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 ENGINES: tuple[str, ...] = (
     "ort-fp32",
@@ -30,29 +26,6 @@ ENGINES: tuple[str, ...] = (
 
 CALIBRATED = frozenset({"ort-int8", "ort-int8-qoperator", "openvino-int8", "gated"})
 """Engines that take something from calibration frames: ranges, or what counts as motion."""
-
-
-@runtime_checkable
-class Engine(Protocol):
-    """A network that is computed anew for every frame (by `gated`, for every frame that moved).
-    States of recurrent networks are kept between frames.
-
-    Attributes:
-        name: one of `ENGINES`.
-        threads: number of threads it computes with.
-        description: version and options, for reports: what was measured.
-    """
-
-    name: str
-    threads: int
-    description: str
-
-    def step(self, feeds: Arrays) -> dict[str, npt.NDArray[np.float32]]:
-        """Outputs by name, in the model's order, for one frame of inputs by name; states are no
-        part of the frame."""
-
-    def reset(self) -> None:
-        """Begin a new stream: forget all frames."""
 
 
 def open_engine(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mquans.baselines.engines import Arrays, Engine
+from mquans.baselines.protocol import Arrays, Engine
 from mquans.errors import MquansError
 
 LEVEL = 25 / 255

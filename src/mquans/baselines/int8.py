@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mquans.baselines.engines import Arrays
 from mquans.baselines.fixed_model import recurrent_layers
 from mquans.baselines.ort_engine import first_line, open_session
+from mquans.baselines.protocol import Arrays
 from mquans.errors import ModelError, MquansError
 from mquans.files import atomic_write
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.baselines.engines import Arrays
+from mquans.baselines.protocol import Arrays
 from mquans.errors import DependencyError, ModelError, MquansError
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}

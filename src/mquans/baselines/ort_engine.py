@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.baselines.engines import Arrays
 from mquans.baselines.fixed_model import recurrent_layers
+from mquans.baselines.protocol import Arrays
 from mquans.errors import ModelError
 
 

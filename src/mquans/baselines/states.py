@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.baselines.engines import Arrays
+from mquans.baselines.protocol import Arrays
 from mquans.errors import ModelError
 from mquans.plan import Feedback
 
 if TYPE_CHECKING:
-    from mquans.baselines.engines import Engine
+    from mquans.baselines.protocol import Engine
 
 
 class StatefulEngine:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from mquans.errors import MquansError
-from mquans.simulate import load_accelerator
+from mquans.simulate import accelerator_names
 
 
 def module(name: str) -> Any:
@@ -67,18 +67,21 @@ def test_table_of_a_small_network(
     np.save(folder / "test.npy", clip)
     (folder / "labels.jsonl").write_text("\n".join("7" for _ in clip))
     (folder / "card.json").write_text(json.dumps({"accuracy": {"accuracy": 0.5}}))
-    case = evaluation.load_case(folder, 32, 20)
-    assert (len(case.planned[0]), len(case.judged[0])) == (32, 20)
-    designs = {name: load_accelerator(name) for name in evaluation.accelerator_names()}
-    found = evaluation.evaluate(case, designs)
-    assert found["ours"]["judged_error"] <= found["no_loss_error"]
-    assert len(found["simulated"]) == (len(evaluation.SCHEMES) + 1) * len(designs)
-    table = evaluation.as_markdown({"small": found})
+    output = tmp_path / "table"
+    arguments = [str(tmp_path), "--networks", "small", "--plans", "16", "--frames", "20"]
+    monkeypatch.setattr("sys.argv", ["evaluation.py", *arguments, "-o", str(output)])
+    evaluation.main()
+    found = json.loads(output.with_suffix(".json").read_text())["small"]
+    assert found["frames"] == {"plans": 16, "planned": 20, "judged": 20}
+    assert found["ours_by_judging_data"]["judged_error"] <= found["no_loss_error"]
+    designs = accelerator_names()
+    assert len(found["simulated"]) == (len(evaluation.SCHEMES) + 2) * len(designs)
+    table = output.with_suffix(".md").read_text()
     assert "## Simulated on reuse" in table
     assert table.count("| small |") == 2 + len(designs)
-    json.dumps(found)
+    assert output.with_suffix(".svg").exists()
 
 
 def test_folder_without_a_network(tmp_path: Path) -> None:
     with pytest.raises(MquansError, match="no trained network"):
-        module("evaluation").load_case(tmp_path, 1, 1)
+        module("evaluation").load_case(tmp_path, 1)
