@@ -12,6 +12,7 @@ void delta_conv(const DeltaArgs&);
 void dense_conv(const DenseArgs&);
 void depthwise(const DenseArgs&);
 void epilogue(const EpilogueArgs&);
+void clipped(const EpilogueArgs&, float low, float high);  // epilogue with a clamp for activation
 void requantize(const RequantizeArgs&, const QuantizeArgs&);
 void finish(const EpilogueArgs&, const RequantizeArgs&, const QuantizeArgs&);
 void unary(const UnaryArgs&);

@@ -45,23 +45,16 @@ public:
         } else {
             return marks.clear();
         }
-        const auto loop = kind_ == PoolKind::max ? context.kernels.ops->window_max
-                                                 : context.kernels.ops->window_average;
+        const auto loop =
+            kind_ == PoolKind::max ? context.kernels.ops->pool_max : context.kernels.ops->pool_average;
         for_marked(context, marks, int64_t(most_) * y.channels, [&](int32_t row, int32_t begin, int32_t end) {
-            thread_local std::vector<const float*> pixels;
-            pixels.resize(most_);
             thread_local std::vector<const float*> lines;
             lines.clear();
             for (int32_t r = rows_.lists.begin[row]; r < rows_.lists.begin[row + 1]; ++r)
                 lines.push_back(x.pixel(rows_.lists.input[r], 0));
-            for (int32_t i = begin; i < end; ++i) {
-                int32_t count = 0;
-                for (const float* line : lines)
-                    for (int32_t c = columns_.lists.begin[i]; c < columns_.lists.begin[i + 1]; ++c)
-                        pixels[count++] = line + int64_t(columns_.lists.input[c]) * x.stride;
-                const float places = rows_.places[row] * columns_.places[i];
-                loop({pixels.data(), nullptr, count, places, y.pixel(row, i), y.channels});
-            }
+            loop({lines.data(), int32_t(lines.size()), columns_.lists.begin.data(),
+                  columns_.lists.input.data(), x.stride, rows_.places[row], columns_.places.data(),
+                  y.pixel(row, 0), y.stride, begin, end, y.channels});
         });
     }
 

@@ -50,8 +50,7 @@ public:
                         pixels[count] = x.pixel(rows_.input[r], columns_.input[c]);
                         weights[count++] = rows_.weight[r] * columns_.weight[c];
                     }
-                const WindowArgs window{pixels.data(), weights.data(), count, 1.0f, y.pixel(row, i),
-                                        y.channels};
+                const WindowArgs window{pixels.data(), weights.data(), count, y.pixel(row, i), y.channels};
                 if (keeps_channels_) {
                     context.kernels.ops->window_weigh(window);
                 } else {

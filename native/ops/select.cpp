@@ -1,27 +1,40 @@
 // Channels picked from several tensors of the same pixels: a gather of a concatenation, without the
 // concatenation (channel shuffles).
-#include "common.h"
+#include <emmintrin.h>
+
+#include "ops/common.h"
 
 namespace mquans {
 namespace {
 
-// Outputs at equal steps that come from one input at equal steps: a shuffle of two tensors is two.
+// Channels at equal steps that come from one input at equal steps: a shuffle of two tensors is two runs.
 struct Run {
     int32_t input, to, to_step, from, from_step, count;
 
-    void copy(const float* x, float* y) const {
-        // Shuffles step by one or two.
-        if (to_step == 1 && from_step == 1) return copy_steps(x, y, 1, 1);
-        if (to_step == 1 && from_step == 2) return copy_steps(x, y, 1, 2);
-        if (to_step == 2 && from_step == 1) return copy_steps(x, y, 2, 1);
-        copy_steps(x, y, to_step, from_step);
+    // For pixels [begin, end) of a row.
+    void copy(const TensorView& x, const TensorView& y, int32_t row, int32_t begin, int32_t end) const {
+        const float* source = x.pixel(row, begin) + from;
+        float* target = y.pixel(row, begin) + to;
+        const int64_t along = x.stride, up = y.stride;
+        const bool shuffle = to_step == 1 && from_step == 2 && count >= 4;
+        if (shuffle && count == 12) return every_second(source, along, target, up, end - begin, 12);
+        if (shuffle) return every_second(source, along, target, up, end - begin, count);
+        for (int32_t i = begin; i < end; ++i, source += along, target += up)
+            for (int32_t c = 0; c < count; ++c) target[c * to_step] = source[c * from_step];
     }
 
 private:
-    MQ_INLINE void copy_steps(const float* __restrict x, float* __restrict y, int32_t up, int32_t along) const {
-        x += from;
-        y += to;
-        for (int32_t i = 0, n = count; i < n; ++i, y += up, x += along) *y = *x;
+    // Shuffles of two halves. One value behind the last is read, which is still in the streams' memory.
+    MQ_INLINE static void every_second(const float* source, int64_t along, float* target, int64_t up,
+                                       int32_t pixels, int32_t count) {
+        const auto four = [&](int32_t c) {
+            const __m128 low = _mm_loadu_ps(source + 2 * c), high = _mm_loadu_ps(source + 2 * c + 4);
+            _mm_storeu_ps(target + c, _mm_shuffle_ps(low, high, _MM_SHUFFLE(2, 0, 2, 0)));
+        };
+        for (int32_t i = 0; i < pixels; ++i, source += along, target += up) {
+            for (int32_t c = 0; c + 4 <= count; c += 4) four(c);
+            if (count % 4) four(count - 4);
+        }
     }
 };
 
@@ -64,9 +77,8 @@ public:
                 marks.clear_row(row);
                 if (context.snap) marks.fill_row(row);
                 for (const MaskView& mask : in.moved) merge_row(mask, row, marks, row);
-                for_each_pixel(marks.row(row), marks.words(), [&](int32_t column) {
-                    for (const Run& run : runs_)
-                        run.copy(in.x[run.input].pixel(row, column), y.pixel(row, column));
+                for_each_run(marks.row(row), marks.width, [&](int32_t first, int32_t last) {
+                    for (const Run& run : runs_) run.copy(in.x[run.input], y, row, first, last);
                 });
             }
         });

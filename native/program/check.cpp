@@ -12,6 +12,12 @@ std::vector<int16_t> LayerSpec::natural_weights(const KernelTable& kernels) cons
     kernels.permute_row16(index.data(), place.data(), shape.group_out());
     const int64_t size = int64_t(shape.groups) * shape.row_taps * line_rows * row_stride;
     std::vector<int16_t> natural(size);
+    if (paired) {
+        for (int64_t row = 0; row < size / row_stride; ++row)
+            for (int32_t o = 0; o < row_stride; ++o)
+                natural[row * row_stride + o] = weights16[weights().at(row) + 2 * o];
+        return natural;
+    }
     for (int64_t row = 0; row < size; row += row_stride)
         for (int32_t i = 0; i < row_stride; ++i)
             if (place[i] >= 0)
@@ -60,6 +66,7 @@ Violation Program::check(const Stream& stream) const {
         Weights weights = layer.weights();
         weights.data = natural.data();
         weights.bits = 16;
+        weights.paired = false;
         const std::vector<int32_t> found = accumulators(stream, int32_t(i));
         const std::vector<int32_t> expected =
             product(kernels_scalar(), layer, weights, held_of(stream, layer), zeros.data());

@@ -89,7 +89,7 @@ void Axis::find_stride(int32_t tap_count, int32_t inputs) {
 
 AxisTaps Axis::view() const {
     return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data(),
-            whole.data(), spacing};
+            whole.data(), spacing,      stride,             start};
 }
 
 Program::Program(const KernelTable& kernels, int threads, Mode mode, const CostModel& costs)
@@ -167,6 +167,8 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool driven)
     const int32_t taps = s.row_taps * s.col_taps;
     const bool small = mode_ == Mode::automatic && !layer.time_steps && taps * s.group_in() <= small_window;
     layer.keeps_accumulators = !layer.depthwise && !small;
+    // Rows are read one by one where changes are applied.
+    layer.paired = small && !layer.depthwise;
     zeros.resize(std::max<size_t>(zeros.size(), s.in_channels + 64));
     if (layer.depthwise) {
         layer.row_stride = padded(s.in_channels, 32) + 32;
@@ -191,7 +193,7 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool driven)
         layer.group_stride = layer.row_stride;
         layer.pixel_stride = layer.group_stride * s.groups;
         const int64_t size = int64_t(s.groups) * s.row_taps * layer.line_rows * layer.row_stride;
-        if (layer.weight_bits == 8)
+        if (layer.weight_bits == 8 && !layer.paired)
             layer.weights8.assign(size + 64, 0);
         else
             layer.weights16.assign(size + 64, 0);
@@ -203,9 +205,11 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool driven)
                     const int32_t row_tap = t / s.col_taps, col_tap = t % s.col_taps;
                     for (int32_t o = 0; o < outputs; ++o)
                         row16[o] = weights[((int64_t(g) * outputs + o) * inputs + c) * taps + t];
-                    const int64_t at = ((int64_t(g) * s.row_taps + row_tap) * layer.line_rows +
-                                        col_tap * layer.tap_rows + c) * layer.row_stride;
-                    if (layer.weight_bits == 8) {
+                    const int64_t at = layer.weights().at((int64_t(g) * s.row_taps + row_tap) * layer.line_rows +
+                                                          col_tap * layer.tap_rows + c);
+                    if (layer.paired) {
+                        for (int32_t o = 0; o < outputs; ++o) layer.weights16[at + 2 * o] = row16[o];
+                    } else if (layer.weight_bits == 8) {
                         for (int32_t o = 0; o < outputs; ++o) row8[o] = int8_t(row16[o]);
                         kernels_.permute_row8(row8.data(), layer.weights8.data() + at, outputs);
                     } else {
@@ -266,6 +270,7 @@ void Program::finish() {
         layer.band = int32_t(std::clamp<int64_t>(band_bytes / (4 * (row_acc + row_values)), 1,
                                                  layer.shape.out_rows));
         band_acc_ = std::max(band_acc_, layer.band * row_acc);
+        if (layer.depthwise) band_lines_ = std::max(band_lines_, DepthwiseRoom(layer.shape).size);
         if (!stored && layer.needs_y) band_values_ = std::max(band_values_, layer.band * row_values);
     }
 }
@@ -340,6 +345,7 @@ std::unique_ptr<FrameRoom> Program::take_room() {
         // Vectors may be written a little past the end.
         band.acc.resize(band_acc_ + 64);
         band.values.resize(band_values_ + 64);
+        band.lines.resize(band_lines_);
     }
     return room;
 }

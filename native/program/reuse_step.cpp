@@ -127,13 +127,13 @@ void ReuseStep::run(Context& context) const {
     std::atomic<int64_t> macs_done{0};
     std::atomic<int32_t> delta_rows{0}, dense_rows{0};
 
-    auto accumulate = [&](const Accumulators& acc, int32_t begin, int32_t end) {
+    auto accumulate = [&](const Accumulators& acc, int32_t begin, int32_t end, int16_t* lines) {
         const Work work = work_of(layer, computed, by_row, begin, end);
         const int64_t afresh = model.afresh(s, work), by_change = model.by_change(s, work);
         const bool dense = afresh_only || (adapts && afresh < by_change);
         if (dense) {
             const DenseArgs args{&s,  layer.weights(), stream.held(input), program_.zeros.data(), computed,
-                                 acc, begin,           end};
+                                 acc, begin,           end,                lines};
             (layer.depthwise ? context.kernels.depthwise : context.kernels.dense_conv)(args);
         } else {
             context.kernels.delta_conv({&s, layer.weights(), &changes, touched, acc, begin, end});
@@ -165,7 +165,7 @@ void ReuseStep::run(Context& context) const {
                 if (stored && s.out_rows * row_floats > cached_values)
                     prefetch_row(touched.row(r), touched.words(), y.pixel(r, 0), 4 * y.stride);
             }
-            accumulate(acc, begin, end);
+            accumulate(acc, begin, end, room.lines.data());
         }
         if (any || !layer.readers.empty()) finish(context, layer, acc, touched, y, begin, end);
     };

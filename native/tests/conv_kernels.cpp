@@ -25,9 +25,10 @@ void permuted_rows(void (*permute)(const W*, W*, int32_t), Report& report) {
 struct Axis {
     std::vector<int32_t> begin, reach_begin, reach, grid, whole;
     std::vector<Tap> taps;
-    int32_t inputs, outputs, extent, spacing;
+    int32_t inputs, outputs, extent, spacing, stride, start;
     AxisTaps view() const {
-        return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data(), whole.data(), spacing};
+        return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data(),
+                whole.data(), spacing,     stride,             start};
     }
 };
 
@@ -37,7 +38,9 @@ Axis make_axis(int32_t inputs, int32_t extent, int32_t stride, int32_t pad, int3
     const int32_t reach = dilation * (extent - 1);
     const int32_t outputs = transposed ? (inputs - 1) * stride - 2 * pad + reach + 1
                                        : (inputs + 2 * pad - reach - 1) / stride + 1;
-    Axis axis{{0}, {0}, {}, {}, {}, {}, inputs * batch, outputs * batch, extent, transposed ? 0 : dilation};
+    const bool regular = !transposed && batch == 1 && stride <= 2;
+    Axis axis{{0}, {0}, {}, {}, {}, {}, inputs * batch, outputs * batch, extent, transposed ? 0 : dilation,
+              regular ? stride : 0, -pad};
     std::vector<std::vector<int32_t>> reached(inputs * batch);
     for (int32_t b = 0; b < batch; ++b)
         for (int32_t o = 0; o < outputs; ++o) {
@@ -73,6 +76,9 @@ std::vector<Geometry> geometries() {
         {"3x3", make_axis(4, 3, 1, 1, 1), make_axis(15, 3, 1, 1, 1)},
         {"3x3 stride 2", make_axis(5, 3, 2, 1, 1), make_axis(11, 3, 2, 1, 1)},
         {"5x1 dilated", make_axis(7, 5, 1, 4, 2), make_axis(4, 1, 1, 0, 1)},
+        {"5x5", make_axis(6, 5, 1, 2, 1), make_axis(22, 5, 1, 2, 1)},
+        {"5x3 stride 2, dilated", make_axis(9, 5, 2, 3, 1), make_axis(70, 3, 2, 2, 2)},
+        {"4x4 unpadded", make_axis(9, 4, 1, 0, 2), make_axis(14, 4, 1, 0, 1)},
         {"2x4 transposed", make_axis(3, 2, 2, 0, 1, true), make_axis(5, 4, 2, 1, 1, true)},
         {"3x3 batch", make_axis(3, 3, 1, 1, 1, false, 2), make_axis(5, 3, 1, 0, 1)},
         {"12x12", make_axis(13, 12, 1, 3, 1), make_axis(14, 12, 1, 5, 1)},
@@ -101,6 +107,13 @@ struct Packed {
     void pack(void (*permute)(const W*, W*, int32_t), int32_t outputs) {
         for (int64_t at = 0; at < natural.size(); at += stride)
             permute(natural.data() + at, packed.data() + at, outputs);
+    }
+    Buffer<int16_t> paired() const {
+        Buffer<int16_t> pairs(natural.size(), 64);
+        for (int64_t row = 0; row * stride < natural.size(); ++row)
+            for (int32_t o = 0; o < stride; ++o)
+                pairs[row / 2 * 2 * stride + 2 * o + row % 2] = natural[row * stride + o];
+        return pairs;
     }
     Weights view(const Buffer<W>& data) const {
         return {data.data(), int32_t(8 * sizeof(W)), stride, tap_rows, line_rows, lines};
@@ -188,6 +201,16 @@ void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t grou
     tables.tested.dense_conv({&s, packed, held.data(), zeros.data(), touched.view, acc(actual), first,
                               s.out_rows});
     same_outputs(expected, actual, group_stride, group_out, dense, "accumulators");
+    const Buffer<int16_t> pairs = weights.paired();
+    Weights paired = natural;
+    paired.data = pairs.data();
+    paired.bits = 16;
+    paired.paired = true;
+    const DenseArgs args{&s, paired, held.data(), zeros.data(), touched.view, acc(actual), first, s.out_rows};
+    for (const KernelTable* table : {&tables.scalar, &tables.tested}) {
+        table->dense_conv(args);
+        same_outputs(expected, actual, group_stride, group_out, dense, "accumulators of paired weights");
+    }
 
     // From here on by the changes of the inputs. Applied everywhere they must give what afresh does.
     const Buffer<int32_t> law(expected), afresh(expected);
@@ -251,13 +274,19 @@ bool depthwise(const Tables& tables) {
                 const int32_t pixel_stride = padded(channels, 16);
                 Buffer<int32_t> expected(int64_t(s.out_rows) * s.out_width * pixel_stride);
                 expected.fill([&] { return random.integer(INT32_MIN, INT32_MAX); });
-                const Buffer<int32_t> actual(expected);
+                const Buffer<int32_t> direct(expected), actual(expected);
+                Buffer<int16_t> room(DepthwiseRoom(s).size);
+                room.fill([&] { return random.integer(-32768, 32767); });
                 DenseArgs args{&s, {weights.data(), 16, stride, 1}, held.data(), zeros.data(), touched.view,
                                {expected.data(), pixel_stride, pixel_stride}, 0, s.out_rows};
                 tables.scalar.depthwise(args);
-                args.acc.data = actual.data();
+                args.acc.data = direct.data();
                 tables.tested.depthwise(args);
-                same_outputs(expected, actual, pixel_stride, channels, report, "accumulators");
+                same_outputs(expected, direct, pixel_stride, channels, report, "accumulators");
+                args.acc.data = actual.data();
+                args.room = room.data();
+                tables.tested.depthwise(args);
+                same_outputs(expected, actual, pixel_stride, channels, report, "accumulators with room");
             }
     return report.close();
 }

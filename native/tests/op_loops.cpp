@@ -120,28 +120,61 @@ bool binary(const Tables& tables) {
     return report.close();
 }
 
-int windows(const Tables& tables) {
+bool windows(const Tables& tables) {
+    Report report("window_weigh");
+    Random random(13);
+    for (int32_t count = 1; count <= 13; ++count)
+        for (const int32_t n : lengths) {
+            report.begin("%d pixels of %d", count, n);
+            std::vector<Buffer<float>> pixels;
+            std::vector<const float*> x;
+            pixels.reserve(count);
+            for (int32_t i = 0; i < count; ++i) {
+                pixels.push_back(count & 1 ? tames(n, random) : wilds(n, random));
+                x.push_back(pixels.back().data());
+            }
+            const Buffer<float> weight = tames(count, random), expected(n), actual(n);
+            WindowArgs args{x.data(), weight.data(), count, expected.data(), n};
+            tables.scalar.ops->window_weigh(args);
+            args.y = actual.data();
+            tables.tested.ops->window_weigh(args);
+            report.same(expected, actual, "y");
+        }
+    return report.close();
+}
+
+int pools(const Tables& tables) {
     int wrong = 0;
-    const std::pair<const char*, void (*OpLoops::*)(const WindowArgs&)> kernels[] = {
-        {"window_max", &OpLoops::window_max},
-        {"window_average", &OpLoops::window_average},
-        {"window_weigh", &OpLoops::window_weigh},
+    const std::pair<const char*, void (*OpLoops::*)(const PoolArgs&)> kernels[] = {
+        {"pool_max", &OpLoops::pool_max},
+        {"pool_average", &OpLoops::pool_average},
     };
     for (const auto& [name, kernel] : kernels) {
         Report report(name);
-        Random random(13);
-        for (int32_t count = 1; count <= 13; ++count)
+        Random random(18);
+        constexpr int32_t width = 9;
+        for (int32_t count = 1; count <= 5; ++count)
             for (const int32_t n : lengths) {
-                report.begin("%d pixels of %d", count, n);
-                std::vector<Buffer<float>> pixels;
-                std::vector<const float*> x;
-                pixels.reserve(count);
+                const int32_t step = n + random.integer(0, 3), y_step = n + random.integer(0, 3);
+                report.begin("%d lines of %d channels, step %d to %d", count, n, step, y_step);
+                std::vector<Buffer<float>> inputs;
+                std::vector<const float*> lines;
+                inputs.reserve(count);
                 for (int32_t i = 0; i < count; ++i) {
-                    pixels.push_back(count & 1 ? tames(n, random) : wilds(n, random));
-                    x.push_back(pixels.back().data());
+                    inputs.push_back(n & 1 ? tames(width * step, random) : wilds(width * step, random));
+                    lines.push_back(inputs.back().data());
                 }
-                const Buffer<float> weight = tames(count, random), expected(n), actual(n);
-                WindowArgs args{x.data(), weight.data(), count, float(count) + 0.1f, expected.data(), n};
+                // Windows of 1 to `width` columns in any order.
+                std::vector<int32_t> begin{0}, columns;
+                for (int32_t x = 0; x < width; ++x) {
+                    for (int32_t k = random.integer(0, x); k >= 0; --k)
+                        columns.push_back(random.integer(0, width - 1));
+                    begin.push_back(int32_t(columns.size()));
+                }
+                const Buffer<float> places = tames(width, random);
+                const Buffer<float> expected(width * y_step), actual(expected);
+                PoolArgs args{lines.data(), count, begin.data(), columns.data(), step, 1.5f, places.data(),
+                              expected.data(), y_step, 2, width, n};
                 (tables.scalar.ops->*kernel)(args);
                 args.y = actual.data();
                 (tables.tested.ops->*kernel)(args);
@@ -254,6 +287,7 @@ int test_op_loops(const Tables& tables) {
     int wrong = unary(tables);
     wrong += binary(tables);
     wrong += windows(tables);
+    wrong += pools(tables);
     wrong += reductions(tables);
     wrong += softmax(tables);
     wrong += layer_norm(tables);

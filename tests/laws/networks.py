@@ -17,6 +17,7 @@ from mquans.graph import (
     Concat,
     Conv,
     ConvTranspose,
+    Gather,
     Graph,
     LayerNorm,
     Linear,
@@ -171,8 +172,24 @@ def with_island() -> bytes:
     return bytes(model.SerializeToString())
 
 
+def joins() -> bytes:
+    """Concatenations of concatenations, whose parts are also read or put out by themselves;
+    shuffled channels; depthwise kernels of several sizes."""
+    b = Builder(5)
+    left, right = b.conv("x", 3, 12, activation=RELU), b.conv("x", 3, 12)
+    inner = b.add(Concat(1), left, right)
+    pooled = b.add(Pool("average", (3, 3), (1, 1), (1,) * 4, (1, 1)), inner)
+    outer = b.add(Concat(1), pooled, inner, b.add(SIGMOID, right))
+    wide = b.conv(outer, 60, 60, kernel=(5, 5), groups=60, activation=RELU)
+    parts = b.add(Concat(1), left, b.conv(wide, 60, 12, kernel=(1, 1)))
+    even = b.add(Gather(1, tuple(range(0, 24, 2))), parts)
+    odd = b.conv(b.add(Gather(1, tuple(range(1, 24, 2))), parts), 12, 12, groups=12)
+    last = b.conv(b.add(Concat(1), even, odd), 24, 5, kernel=(1, 1))
+    return b.model({"x": (1, 3, 13, 70)}, (last, right, inner))
+
+
 MODELS: dict[str, Callable[[], bytes]] = {
-    "detector": detector, "mobile": mobile, "speech": speech, "island": with_island,
+    "detector": detector, "mobile": mobile, "speech": speech, "island": with_island, "joins": joins,
     "video": video, "listening": listening,
 }  # fmt: skip
 

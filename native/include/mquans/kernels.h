@@ -27,7 +27,8 @@ struct AxisTaps {
     const int32_t* grid;         // [outputs][taps] input index, or -1 on padding
     const int32_t* whole;        // [outputs] input of the first tap if tap t reads that + t * spacing for
     int32_t spacing;             //   every t, all inside; else -1
-};
+    int32_t stride, start;       // stride 1 or 2: tap t of output o reads o * stride + t * spacing + start
+};                               //   if that exists; stride 0: no such rule
 
 // Shape of a reuse layer. A linear layer is a 1x1 convolution over its rows.
 struct LayerShape {
@@ -44,13 +45,19 @@ struct LayerShape {
 // the group sees, permuted inside as the instruction set's kernels want them. Row of input c of tap
 // (row_tap, col_tap) of a group: row_tap * line_rows + col_tap * tap_rows + c. Taps are padded to an even
 // number of rows with zeros, so that inputs can be taken in pairs; with `lines` not taps but whole kernel
-// lines are: their inputs lie in one piece where pixels have few channels.
+// lines are: their inputs lie in one piece where pixels have few channels. With `paired`, which only dense
+// convolution reads, rows 2 i and 2 i + 1 take turns element by element, in natural order.
 struct Weights {
     const void* data;
     int32_t bits;        // 8 or 16
     int32_t row_stride;  // elements
     int32_t tap_rows, line_rows;
     bool lines;
+    bool paired = false;  // int16
+    // Element where a row begins.
+    MQ_INLINE int64_t at(int64_t row) const {
+        return paired ? row / 2 * 2 * row_stride + row % 2 : row * row_stride;
+    }
 };
 
 // Longest kernel line, in inputs, that is packed in one piece.
@@ -101,6 +108,21 @@ struct DeltaArgs {
     int32_t row_begin, row_end;
 };
 
+// What a depthwise kernel may write to while it runs: input lines, with their padding, and weights.
+struct DepthwiseRoom {
+    static constexpr int32_t max_rows = 7;  // of a kernel that needs room
+    int32_t left = 0, columns = 0;          // padding before a line, and its length with all padding
+    int64_t size = 0;                       // elements, 0: none needed
+    MQ_INLINE explicit DepthwiseRoom(const LayerShape& s) {
+        if (!s.cols.stride || s.row_taps > max_rows) return;
+        const int32_t last = (s.out_width - 1) * s.cols.stride + (s.col_taps - 1) * s.cols.spacing + s.cols.start;
+        left = s.cols.start < 0 ? -s.cols.start : 0;
+        columns = left + (last < s.in_width ? s.in_width : last + 1);
+        constexpr int64_t widest = 64;  // of two vectors of channels in pairs
+        size = widest * (int64_t(s.row_taps + 1) * columns + (s.row_taps + 1) / 2 * s.col_taps) + 32;
+    }
+};
+
 struct DenseArgs {
     const LayerShape* shape;
     Weights weights;
@@ -109,6 +131,7 @@ struct DenseArgs {
     MaskView touched;          // output pixels to compute afresh
     Accumulators acc;
     int32_t row_begin, row_end;
+    int16_t* room = nullptr;   // depthwise: of DepthwiseRoom::size, or none
 };
 
 // Elementwise functions, in the order of graph/operators.py (UnaryKind). Parameters a, b as there.

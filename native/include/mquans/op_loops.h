@@ -22,14 +22,27 @@ struct BinaryArgs {
     int32_t pixels, channels;
 };
 
-// y[c] over a window of pixels x[i][c].
+// y[c] = sum over i, ascending, of weight[i] * x[i][c], fused.
 struct WindowArgs {
     const float* const* x;  // [count]
-    const float* weight;    // [count] for weigh
+    const float* weight;    // [count]
     int32_t count;
-    float divisor;          // for average
     float* y;
     int32_t channels;
+};
+
+// Outputs [first, last) of a row, each over the window of some lines and its own columns.
+struct PoolArgs {
+    const float* const* lines;  // [line_count] column 0 of the input rows
+    int32_t line_count;
+    const int32_t* begin;       // [outputs + 1] into columns
+    const int32_t* columns;
+    int64_t step;               // floats between input columns
+    float places;               // an average is over places * column_places[output]
+    const float* column_places;
+    float* y;                   // of output 0
+    int64_t y_step;
+    int32_t first, last, channels;
 };
 
 // Reduction to a scalar of n contiguous values, and of pixels into per-channel values. Means, l1 and
@@ -72,8 +85,8 @@ struct MatMulArgs {
 struct OpLoops {
     void (*unary)(const UnaryArgs&);
     void (*binary)(const BinaryArgs&);
-    void (*window_max)(const WindowArgs&);
-    void (*window_average)(const WindowArgs&);
+    void (*pool_max)(const PoolArgs&);
+    void (*pool_average)(const PoolArgs&);
     void (*window_weigh)(const WindowArgs&);
     float (*reduce_values)(ReduceKind kind, const float* x, int64_t n);
     void (*reduce_pixels)(const ReduceArgs&);

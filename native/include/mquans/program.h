@@ -28,6 +28,7 @@ struct FrameRoom {
     struct Band {
         std::vector<int32_t> acc;
         std::vector<float> values;
+        std::vector<int16_t> lines;  // DenseArgs::room
     };
     std::vector<Band> bands;
 };
@@ -129,7 +130,7 @@ struct LayerSpec {
     std::vector<int8_t> weights8;    // packed
     std::vector<int16_t> weights16;  // packed; depthwise always
     int32_t row_stride, tap_rows, line_rows;  // as Weights has them
-    bool lines;
+    bool lines, paired;
     std::vector<float> scale, bias;  // [group][group_stride]
     bool activated;
     UnaryKind activation;
@@ -155,7 +156,7 @@ struct LayerSpec {
     Weights weights() const {
         const void* data = weights16.empty() ? static_cast<const void*>(weights8.data())
                                              : static_cast<const void*>(weights16.data());
-        return {data, weights16.empty() ? 8 : 16, row_stride, tap_rows, line_rows, lines};
+        return {data, weights16.empty() ? 8 : 16, row_stride, tap_rows, line_rows, lines, paired};
     }
     int64_t acc_size() const { return int64_t(shape.out_rows) * shape.out_width * pixel_stride; }
     // The weights with the outputs in natural order.
@@ -228,6 +229,7 @@ public:
     struct Constant {
         int64_t offset;
         std::vector<float> values;
+        std::vector<int16_t> lines;  // DenseArgs::room
     };
     std::vector<Constant> constants;
 
@@ -246,7 +248,7 @@ private:
     Mode mode_;
     CostModel costs_;
     std::vector<std::unique_ptr<Step>> steps_;
-    int64_t lists_size_ = 0, band_acc_ = 0, band_values_ = 0;
+    int64_t lists_size_ = 0, band_acc_ = 0, band_values_ = 0, band_lines_ = 0;
     std::mutex rooms_mutex_;
     std::vector<std::unique_ptr<FrameRoom>> free_rooms_;
     std::mutex pool_mutex_;

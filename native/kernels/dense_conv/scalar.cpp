@@ -23,9 +23,10 @@ void run(const DenseArgs& a) {
                         const int64_t first = (int64_t(g) * s.row_taps + rt.tap) * a.weights.line_rows +
                                               int64_t(ct.tap) * a.weights.tap_rows;
                         for (int32_t c = 0; c < s.group_in(); ++c) {
-                            const W* w = weights + (first + c) * a.weights.row_stride;
+                            const W* w = weights + a.weights.at(first + c);
+                            const int32_t step = a.weights.paired ? 2 : 1;
                             for (int32_t o = 0; o < s.group_out(); ++o)
-                                acc[o] = int32_t(uint32_t(acc[o]) + uint32_t(int32_t(w[o]) * q[c]));
+                                acc[o] = int32_t(uint32_t(acc[o]) + uint32_t(int32_t(w[o * step]) * q[c]));
                         }
                     }
             }

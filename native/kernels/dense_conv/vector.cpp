@@ -1,5 +1,7 @@
 // Register-blocked int16 product over the touched pixels: a tile of pixels by one unit of outputs, all
 // taps and inputs in pairs. Units are taken in blocks whose weights stay in the second-level cache.
+#include <type_traits>
+
 #include "kernels/kernels_isa.h"
 #include "kernels/simd/lanes.h"
 
@@ -8,6 +10,35 @@ namespace {
 
 constexpr int32_t max_taps = 16;             // at once; larger kernels are taken in parts
 constexpr int64_t block_bytes = 160 * 1024;  // weights of one block of units
+
+// An element of weights whose rows lie in pairs; rows of int8_t and int16_t lie one by one.
+struct Paired {
+    int16_t value;
+};
+
+template <class W>
+constexpr int rows_in_one = std::is_same_v<W, Paired> ? 2 : 1;
+
+// Two rows of a full unit as pairs.
+template <class W>
+MQ_FORCE void load_pairs(const W* w, int64_t stride, I16& lo, I16& hi) {
+    if constexpr (rows_in_one<W> == 2) {
+        lo = load_full(&w->value);
+        hi = load_full(&w->value + 2 * lanes);
+    } else {
+        const I16 r0 = load_full(w), r1 = load_full(w + stride);
+        lo = low(r0, r1);
+        hi = high(r0, r1);
+    }
+}
+
+template <class W>
+MQ_FORCE I16 load_half_pairs(const W* w, int64_t stride) {
+    if constexpr (rows_in_one<W> == 2)
+        return load_full(&w->value);
+    else
+        return half_pairs(w, w + stride);
+}
 
 // Units [unit0, unit1) of a group; the last one of the group may be a half.
 struct Block {
@@ -57,16 +88,16 @@ MQ_FORCE void unit(const Window& window, int32_t inputs, int64_t stride, int32_t
         for (int k = 0; k < registers; ++k)
             acc[j][k] = first ? zero32() : load32(out[j] + out0 + k * lanes);
     for (int32_t t = 0, count = window.count(); t < count; ++t) {
-        const W* w = window.weights(t) + out0;
+        const W* w = window.weights(t) + rows_in_one<W> * out0;
         const int16_t* q[PIXELS];
         for (int j = 0; j < PIXELS; ++j) q[j] = window.held(t, j);
         for (int32_t c = 0; c < inputs; c += 2, w += 2 * stride) {
             if (HALF) {
-                const I16 both = half_pairs(w, w + stride);
+                const I16 both = load_half_pairs(w, stride);
                 for (int j = 0; j < PIXELS; ++j) acc[j][0] = dot(acc[j][0], both, pair(q[j] + c));
             } else {
-                const I16 r0 = load_full(w), r1 = load_full(w + stride);
-                const I16 lo = low(r0, r1), hi = high(r0, r1);
+                I16 lo, hi;
+                load_pairs(w, stride, lo, hi);
                 for (int j = 0; j < PIXELS; ++j) {
                     const I16 d = pair(q[j] + c);
                     acc[j][0] = dot(acc[j][0], lo, d);
@@ -222,7 +253,10 @@ MQ_FORCE void permute(const W* natural, W* packed, int32_t outputs) {
 
 }  // namespace
 
-void dense_conv(const DenseArgs& a) { a.weights.bits == 8 ? run<int8_t>(a) : run<int16_t>(a); }
+void dense_conv(const DenseArgs& a) {
+    if (a.weights.paired) return run<Paired>(a);
+    a.weights.bits == 8 ? run<int8_t>(a) : run<int16_t>(a);
+}
 
 void permute_row8(const int8_t* natural, int8_t* packed, int32_t outputs) {
     permute(natural, packed, outputs);

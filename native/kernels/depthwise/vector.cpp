@@ -2,8 +2,8 @@
 // applying the changes would, and needs no lists. Taps are taken in pairs, channels in vectors.
 #include <type_traits>
 
+#include "kernels/depthwise/lines.h"
 #include "kernels/kernels_isa.h"
-#include "kernels/simd/lanes.h"
 
 namespace mquans::MQ_ISA {
 namespace {
@@ -132,9 +132,11 @@ void rows(const DenseArgs& a, RowTaps& taps, int32_t r) {
 void depthwise(const DenseArgs& a) {
     const LayerShape& s = *a.shape;
     const int16_t* weights = static_cast<const int16_t*>(a.weights.data);
+    PairedLines lines(a);
+    lines.run();
     RowTaps taps;
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
-        if (!a.touched.row_any(r)) continue;
+        if (!a.touched.row_any(r) || lines.takes(r)) continue;
         taps.first = true;
         for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i)
             for (int32_t ct = 0; ct < s.col_taps; ++ct) {

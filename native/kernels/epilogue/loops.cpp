@@ -5,18 +5,7 @@
 namespace mquans::MQ_ISA {
 namespace {
 
-struct LeakyRelu {
-    static MQ_INLINE float apply(float v, float a, float) { return v >= 0.0f ? v : v * a; }
-};
-struct Clip {
-    static MQ_INLINE float apply(float v, float a, float b) {
-        v = v > a ? v : a;
-        return v < b ? v : b;
-    }
-};
-
-template <class F>
-void rows(const EpilogueArgs& args, float first, float second) {
+void leaky(const EpilogueArgs& args, float slope) {
     const EpilogueArgs a = args;
     for (int32_t r = a.row_begin; r < a.row_end; ++r)
         for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
@@ -26,8 +15,10 @@ void rows(const EpilogueArgs& args, float first, float second) {
                 const float* __restrict scale = a.scale + g * a.acc.group_stride;
                 const float* __restrict bias = a.bias + g * a.acc.group_stride;
                 float* __restrict out = a.y.pixel(p) + g * a.group_out;
-                for (int32_t o = 0; o < a.group_out; ++o)
-                    out[o] = F::apply(__builtin_fmaf(float(acc[o]), scale[o], bias[o]), first, second);
+                for (int32_t o = 0; o < a.group_out; ++o) {
+                    const float v = __builtin_fmaf(float(acc[o]), scale[o], bias[o]);
+                    out[o] = v >= 0.0f ? v : v * slope;
+                }
             }
         });
 }
@@ -50,12 +41,12 @@ void activate(const EpilogueArgs& a) {
 
 void epilogue(const EpilogueArgs& a) {
     const float infinity = __builtin_inff();
-    if (!a.activated) return rows<Clip>(a, -infinity, infinity);
+    if (!a.activated) return clipped(a, -infinity, infinity);
     switch (a.activation) {
-        case UnaryKind::relu: return rows<Clip>(a, 0.0f, infinity);
-        case UnaryKind::clip: return rows<Clip>(a, a.a, a.b);
-        case UnaryKind::leaky_relu: return rows<LeakyRelu>(a, a.a, a.b);
-        default: rows<Clip>(a, -infinity, infinity); activate(a);
+        case UnaryKind::relu: return clipped(a, 0.0f, infinity);
+        case UnaryKind::clip: return clipped(a, a.a, a.b);
+        case UnaryKind::leaky_relu: return leaky(a, a.a);
+        default: clipped(a, -infinity, infinity); activate(a);
     }
 }
 

@@ -47,11 +47,11 @@ MQ_FORCE void store_values(float* y, const Values& values, int32_t n) {
 }
 
 // acc * scale + bias
-MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias) {
+MQ_FORCE Values affine(const int32_t* acc, const Values& scale, const Values& bias) {
     Values y;
     for (int h = 0; h < 2; ++h)
-        y.part[h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc + 16 * h)),
-                                    _mm512_loadu_ps(scale + 16 * h), _mm512_loadu_ps(bias + 16 * h));
+        y.part[h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(acc + 16 * h)), scale.part[h],
+                                    bias.part[h]);
     return y;
 }
 
@@ -149,8 +149,11 @@ MQ_FORCE Values load_values(const float* x, int32_t n) {
 }
 
 MQ_FORCE void store_part(float* y, __m256 value, int32_t n) {
-    const __m256i iota = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
-    _mm256_maskstore_ps(y, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), iota), value);
+    if (n >= 8) return _mm256_storeu_ps(y, value);
+    // Stores under a mask are slow on many CPUs.
+    float values[8];
+    _mm256_storeu_ps(values, value);
+    for (int32_t i = 0; i < n; ++i) y[i] = values[i];
 }
 
 MQ_FORCE void store_values(float* y, const Values& values, int32_t n) {
@@ -164,12 +167,11 @@ MQ_FORCE void store_values(float* y, const Values& values, int32_t n) {
 }
 
 // acc * scale + bias
-MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias) {
+MQ_FORCE Values affine(const int32_t* acc, const Values& scale, const Values& bias) {
     Values y;
     for (int h = 0; h < 2; ++h) {
         const __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc + 8 * h));
-        y.part[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale + 8 * h),
-                                    _mm256_loadu_ps(bias + 8 * h));
+        y.part[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale.part[h], bias.part[h]);
     }
     return y;
 }
@@ -249,6 +251,10 @@ MQ_FORCE void emit(Bits changed, Delta delta, int32_t first, uint16_t* channel, 
 }
 
 #endif
+
+MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias) {
+    return affine(acc, load_values(scale, step), load_values(bias, step));
+}
 
 // The list of one segment while it is written.
 template <bool LIST>

@@ -76,32 +76,47 @@ MQ_FORCE void note(const Rule& rule, const float* values, int16_t* held, int32_t
     }
 }
 
-// Counts the changes of pixels [x, x + n), four at once: their bits are spread to 16-bit lanes and added
-// up there. Returns the sum.
+// Marks the pixels from x on whose bits are set. Beyond the row lies another one, perhaps another thread's:
+// no writing there, not even of nothing.
+MQ_FORCE void mark(uint64_t* pixels, int32_t x, uint64_t any) {
+    pixels[x >> 6] |= any << (x & 63);
+    const uint64_t spill = x & 63 ? any >> (64 - (x & 63)) : 0;
+    if (spill) pixels[(x >> 6) + 1] |= spill;
+}
+
+// Counts the changes of pixels [x, x + n), several at once: every channel's bits are drawn together and
+// added up in 16-bit lanes. Returns the sum.
 MQ_FORCE int64_t deal(const Noted& noted, int32_t channels, int32_t n, int32_t x, uint16_t* count,
                       uint64_t* pixels) {
-    constexpr uint64_t ones = 0x0001000100010001u;
-    const uint64_t lanes_of_pixel = ((uint64_t(1) << channels) - 1) * ones;
+    const int32_t at_once = channels <= 4 ? 16 : 8;  // pixels, whose bits fit into one word
+    const __m256i lane_bit = _mm256_set_epi16(int16_t(1 << 15), 1 << 14, 1 << 13, 1 << 12, 1 << 11, 1 << 10,
+                                              1 << 9, 1 << 8, 1 << 7, 1 << 6, 1 << 5, 1 << 4, 1 << 3, 1 << 2,
+                                              1 << 1, 1);
+    uint64_t firsts = 0;  // the first channel of every pixel
+    for (int32_t i = 0; i < at_once; ++i) firsts |= uint64_t(1) << (i * channels);
     int64_t total = 0;
-    for (int32_t i = 0; i < n; i += 4) {
-        const int32_t first = i * channels, own = (n - i < 4 ? n - i : 4) * channels;
+    for (int32_t i = 0; i < n; i += at_once) {
+        const int32_t m = n - i < at_once ? n - i : at_once;
         uint64_t bits;
-        std::memcpy(&bits, noted.changed + (first >> 3), 8);
-        bits = bits >> (first & 7) & ((uint64_t(1) << own) - 1);
+        std::memcpy(&bits, noted.changed + i * channels / 8, 8);
+        if (m * channels < 64) bits &= (uint64_t(1) << (m * channels)) - 1;
         total += __builtin_popcountll(bits);
-        const uint64_t spread = _pdep_u64(bits, lanes_of_pixel);
-        uint64_t counts = 0;
-        for (int32_t c = 0; c < channels; ++c) counts += spread >> c & ones;
-        if (n - i >= 4)
-            std::memcpy(count + i, &counts, 8);
-        else
-            for (int32_t j = i; j < n; ++j) count[j] = uint16_t(counts >> 16 * (j - i));
-        const uint64_t any = _pext_u64((counts + 0x7fff * ones) >> 15, ones);
-        const int32_t at = x + i;
-        pixels[at >> 6] |= any << (at & 63);
-        // Beyond the row lies another one, perhaps another thread's: no writing there, not even of nothing.
-        const uint64_t spill = (at & 63) > 60 ? any >> (64 - (at & 63)) : 0;
-        if (spill) pixels[(at >> 6) + 1] |= spill;
+        uint64_t any = 0;
+        __m256i counts = _mm256_setzero_si256();
+        for (int32_t c = 0; c < channels; ++c) {
+            const uint64_t changed = _pext_u64(bits >> c, firsts);
+            any |= changed;
+            const __m256i spread = _mm256_and_si256(_mm256_set1_epi16(int16_t(changed)), lane_bit);
+            counts = _mm256_sub_epi16(counts, _mm256_cmpeq_epi16(spread, lane_bit));
+        }
+        if (m == 16) {
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(count + i), counts);
+        } else {
+            uint16_t each[16];
+            std::memcpy(each, &counts, sizeof(each));
+            for (int32_t j = 0; j < m; ++j) count[i + j] = each[j];
+        }
+        mark(pixels, x + i, any);
     }
     return total;
 }

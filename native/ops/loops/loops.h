@@ -7,8 +7,8 @@ namespace mquans::MQ_ISA {
 
 void unary(const UnaryArgs&);
 void binary(const BinaryArgs&);
-void window_max(const WindowArgs&);
-void window_average(const WindowArgs&);
+void pool_max(const PoolArgs&);
+void pool_average(const PoolArgs&);
 void window_weigh(const WindowArgs&);
 float reduce_values(ReduceKind kind, const float* x, int64_t n);
 void reduce_pixels(const ReduceArgs&);

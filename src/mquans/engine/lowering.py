@@ -14,18 +14,23 @@ from mquans import _native
 from mquans.engine import layout
 from mquans.engine.geometry import Grid, layer_grids
 from mquans.engine.layout import Dims, Placed
-from mquans.engine.operators import activation_code, add_operator
+from mquans.engine.operators import activation_code, add_operator, is_only_gathered
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
 from mquans.engine.recurrence import FORWARD, NO_TIME, add_recurrence
 from mquans.errors import ModelError, UnsupportedOperatorError
 from mquans.graph import (
+    Binary,
+    Concat,
     Conv,
     ConvTranspose,
     Graph,
     Island,
     Linear,
     Node,
+    Pool,
     Recurrence,
+    Resize,
+    Softmax,
     Transpose,
     Unary,
 )
@@ -49,6 +54,15 @@ class IslandCall:
     node: Node
     inputs: tuple[Placed | None, ...]
     outputs: tuple[Placed | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a part lies in the concatenation `joined` along an axis."""
+
+    joined: str
+    axis: int
+    first: int
 
 
 @dataclass(slots=True)
@@ -81,6 +95,8 @@ class Lowering:
     reordered: dict[tuple[str, Dims], Placed] = field(default_factory=dict)
     quantized: dict[tuple[int, int, int, bytes, bytes], int] = field(default_factory=dict)
     sliced: set[int] = field(default_factory=set)
+    # Parts of concatenations that may be written in place.
+    slots: dict[str, Slot] = field(default_factory=dict)
     # Concatenations that were not made since only gathers read them: their parts.
     joined: dict[str, list[Placed]] = field(default_factory=dict)
     islands: list[IslandCall] = field(default_factory=list)
@@ -89,9 +105,25 @@ class Lowering:
     def new(self, value: str, order: Dims, *, stored: bool = True) -> Placed:
         """A fresh tensor for a value, in an order; not stored when its readers take it at once."""
         dims = layout.apply(order, self.graph.shape(value))
-        result = Placed(self.program.add_tensor(*layout.pixels(dims), stored), order, dims)
+        tensor = self._slot(value, order) if stored and value in self.slots else None
+        if tensor is None:
+            tensor = self.program.add_tensor(*layout.pixels(dims), stored)
+        result = Placed(tensor, order, dims)
         self.placed[value] = result
         return result
+
+    def _slot(self, value: str, order: Dims) -> int | None:
+        """Channels of the concatenation that reads a value, if it has the same order."""
+        slot = self.slots[value]
+        if order[-1] != slot.axis:
+            return None
+        whole = self.placed.get(slot.joined) or self.new(slot.joined, order)
+        if whole.order != order:
+            return None
+        channels = self.graph.shape(value)[slot.axis]
+        tensor = int(self.program.add_view(whole.tensor, slot.first, channels))
+        self.sliced.add(tensor)
+        return tensor
 
     def constant(self, value: str, order: Dims) -> Placed:
         """A constant of the graph, stored in an order."""
@@ -336,6 +368,25 @@ def _input_order(graph: Graph, value: str) -> Dims:
     return layout.channels_last(rank)
 
 
+def _slots(graph: Graph) -> dict[str, Slot]:
+    """Parts of concatenations whose steps can write among others' channels."""
+    writers = Conv | ConvTranspose | Pool | Resize | Binary | Unary | Softmax | Concat
+    written = {
+        value for node in graph.nodes if isinstance(node.op, writers) for value in node.outputs
+    }
+    slots: dict[str, Slot] = {}
+    for node in graph.nodes:
+        joined = node.outputs[0]
+        if not isinstance(node.op, Concat) or is_only_gathered(graph, joined, node.op.axis):
+            continue
+        first = 0
+        for value in node.inputs:
+            if value in written and node.inputs.count(value) == 1:
+                slots.setdefault(value, Slot(joined, node.op.axis, first))
+            first += graph.shape(value)[node.op.axis]
+    return slots
+
+
 @cache
 def machine_costs(isa: str) -> Any:
     """What the kernels of an instruction set cost here, timed once per process (some 40 ms)."""
@@ -349,7 +400,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
         ModelError: the graph holds something that the engine cannot place.
     """
     program = _native.Program(isa, threads, mode, machine_costs(isa))
-    lowering = Lowering(graph, plan, program)
+    lowering = Lowering(graph, plan, program, slots=_slots(graph))
     inputs = {}
     for value in graph.inputs:
         if not lowering.is_native(value):

@@ -16,6 +16,7 @@ from mquans.graph import (
     Concat,
     Expand,
     Gather,
+    Graph,
     LayerNorm,
     MatMul,
     Node,
@@ -168,23 +169,25 @@ def _broadcast_operand(low: Lowering, value: str, order: Dims) -> Placed:
 def _concat(low: Lowering, node: Node, op: Concat) -> None:
     computed = [value for value in node.inputs if not low.is_constant(value)]
     largest = max(computed, key=lambda value: low.graph.types[value].size)
-    order = low.order_of(largest)
-    parts = [low.in_order(value, order) for value in node.inputs]
-    if order[-1] == op.axis and _is_only_gathered(low, node.outputs[0], op.axis):
-        low.joined[node.outputs[0]] = parts
+    value = node.outputs[0]
+    # Placed already where one of the parts was written into it.
+    order = low.placed[value].order if value in low.placed else low.order_of(largest)
+    parts = [low.in_order(part, order) for part in node.inputs]
+    if order[-1] == op.axis and is_only_gathered(low.graph, value, op.axis):
+        low.joined[value] = parts
         return
-    out = low.new(node.outputs[0], order)
+    out = low.placed[value] if value in low.placed else low.new(value, order)
     _native.add_concat(
         low.program, node.name, [part.tensor for part in parts], [part.dims for part in parts],
         order.index(op.axis), out.tensor, out.dims,
     )  # fmt: skip
 
 
-def _is_only_gathered(low: Lowering, value: str, axis: int) -> bool:
+def is_only_gathered(graph: Graph, value: str, axis: int) -> bool:
     """True when all that is ever read of a value are channels picked by gathers."""
-    return value not in low.graph.outputs and all(
+    return value not in graph.outputs and all(
         isinstance(reader.op, Gather) and reader.op.axis == axis
-        for reader in low.graph.consumers().get(value, [])
+        for reader in graph.consumers().get(value, [])
     )
 
 
