@@ -35,7 +35,7 @@ class Gestures(Task):
     end to test on. A network may recognise the clip by posture rather than by movement.
     """
 
-    steps = 160
+    steps = 320
     learning_rate = 1e-3
     outputs = ("scores",)
 

@@ -137,7 +137,7 @@ class WholeStrings(Strings):
     """The bidirectional LSTM: a string per call. Layers join the training one by one, as Kaldi's
     do: five at once learn nothing for long, and the first are cheap."""
 
-    steps = 450
+    steps = 900
     learning_rate = 2e-3
     lanes = 24
     length = 40
