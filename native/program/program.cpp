@@ -127,7 +127,7 @@ TensorId Program::add_reshaped(TensorId base, int32_t rows, int32_t width, int32
 
 TensorId Program::add_constant(int32_t rows, int32_t width, int32_t channels, const float* values) {
     const TensorId id = add_tensor(rows, width, channels);
-    constants.push_back({tensors[id].offset, {values, values + int64_t(rows) * width * channels}});
+    constants.push_back({tensors[id].offset, {values, values + int64_t(rows) * width * channels}, {}});
     return id;
 }
 
