@@ -1,6 +1,6 @@
 """Networks of speech against onnxruntime: exactness, fidelity, task, time per step.
 
-    python -m mquans.zoo train gru --data ../shared/data -o zoo/gru        (eesen likewise)
+    python -m mquans.zoo train gru --data ../shared/data/speech -o zoo/gru   (eesen likewise)
     python benchmarks/speech.py --json speech.json --markdown speech.md --zoo zoo
 
 For every network two plans are made from 40 s of labelled sound: by criticality for the limit of
