@@ -2,12 +2,10 @@
 
     python benchmarks/evaluation.py FOLDER -o evaluation
 
-FOLDER holds a folder per network, as `python -m mquans.zoo train` writes them: model.onnx,
-card.json, test.npy, labels.jsonl, and, if there are any, calibration.npy and
-calibration_labels.jsonl of other data; without these the first part of the test data makes the
-plans and the rest judges them. Of a network NAME that was trained with fewer channels, the folder
-NAME-true holds one of its true width, untrained.onnx: cycles and energy are for that one. Writes
-evaluation.json, .md and .svg; `docs/evaluation.md` explains them.
+FOLDER holds a folder per network, as `python -m mquans.zoo train` writes them: plans are made from
+calibration.npy and judged on test.npy. Of a network NAME that was trained with fewer channels, the
+folder NAME-true holds one of its true width, untrained.onnx: cycles and energy are for that one.
+Writes evaluation.json, .md and .svg; `docs/evaluation.md` explains them.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ import numpy as np
 from scores import TASKS, Task
 
 from mquans import Session
-from mquans.calibration import calibrate_fully, one_width
+from mquans.calibration import Goal, Selected, one_width, plans_within
 from mquans.errors import MquansError
 from mquans.evaluate import compare, load_labels, run_traced
 from mquans.evaluate.layer_shape import LayerShape, layer_geometry
@@ -31,9 +29,6 @@ from mquans.importers import ModelFile, import_model, read_model
 from mquans.plan import Plan
 from mquans.simulate import Accelerator, accelerator_names, load_accelerator, study
 from mquans.simulate.study import Row
-
-SHARE = 0.4
-"""Of the test data that makes plans where there is no other data."""
 
 WIDTHS = range(3, 11)
 BUDGETS = (0.3, 0.1, 0.03, 0.01, 0.003)
@@ -79,29 +74,26 @@ def load_case(folder: Path, frames: int) -> Case:
     """
     try:
         card = json.loads((folder / "card.json").read_text())
-        test = np.load(folder / "test.npy", mmap_mode="r")
+        planned, judged = (_labelled(folder, name, frames) for name in ("calibration", "test"))
     except (OSError, ValueError) as error:
         raise MquansError("is no trained network.", where=str(folder)) from error
     task = next((TASKS[name] for name in card["accuracy"] if name in TASKS), None)
     if task is None:
         raise MquansError("the card names no accuracy that is known.", where=str(folder))
-    labels = load_labels(str(folder / "labels.jsonl"))
-    if (folder / "calibration.npy").exists():
-        planned = np.load(folder / "calibration.npy", mmap_mode="r")
-        planned_labels = load_labels(str(folder / "calibration_labels.jsonl"))
-        judged, judged_labels = test, labels
-    else:
-        cut = _cut(labels, round(SHARE * len(test)))
-        planned, planned_labels = test[:cut], labels[:cut]
-        judged, judged_labels = test[cut:], labels[cut:]
     return Case(
         folder.name,
         read_model(folder / "model.onnx"),
         task,
-        (planned[:frames], list(planned_labels[:frames])),
-        (judged[:frames], list(judged_labels[:frames])),
+        planned,
+        judged,
         _layers(folder.with_name(f"{folder.name}-true") / "untrained.onnx"),
     )
+
+
+def _labelled(folder: Path, name: str, frames: int) -> tuple[Any, list[Any]]:
+    stream = np.load(folder / f"{name}.npy", mmap_mode="r")[:frames]
+    labels = load_labels(str(folder / f"{name}_labels.jsonl"))
+    return stream, list(labels[: len(stream)])
 
 
 def _layers(path: Path) -> tuple[LayerShape, ...] | None:
@@ -109,14 +101,6 @@ def _layers(path: Path) -> tuple[LayerShape, ...] | None:
         return None
     graph = import_model(read_model(path))
     return tuple(layer_geometry(graph, node).shape for node in graph.reuse_layers())
-
-
-def _cut(labels: Sequence[Any], near: int) -> int:
-    """Where to cut so that no utterance is cut in two: behind a label, where most have none."""
-    if labels[near - 1] is not None:
-        return near
-    later = (index for index, label in enumerate(labels[near:], near) if label is not None)
-    return next(later, near) + 1
 
 
 def errors_of(case: Case, session: Session, plan: Plan, knob: float) -> tuple[Point, float]:
@@ -137,18 +121,13 @@ def evaluate(case: Case, designs: dict[str, Accelerator], frames_of_plans: int) 
     """All of one network."""
     frames, labels = case.planned
     made = min(len(frames), frames_of_plans)
-    found = [
-        calibrate_fully(
-            case.model,
-            frames[:made],
-            max_loss=budget,
-            frames=made,
-            stress=False,
-            objective="energy",
-            accelerator="reuse",
-        )
-        for budget in BUDGETS
-    ]
+    found = plans_within(
+        BUDGETS,
+        Goal(objective="energy", accelerator="reuse", stress=False),
+        case.model,
+        frames[:made],
+        Selected(frames=made),
+    )
     session = Session(case.model, found[0].plan)
     dense_planned = run_traced(
         session, case.model, frames, metric=case.task.meter, labels=labels

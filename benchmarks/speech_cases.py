@@ -149,20 +149,23 @@ class WaveDistortion:
 
 
 def strings(name: str, parts: int) -> Callable[[str, Path, Path], Heard]:
-    """Held-out strings of digits as the network was given them in training: a part for each split.
+    """Strings of digits as the network was given them in training: half of those to make plans from
+    for each of two splits, the held-out ones to judge.
 
     Args:
         parts: frames of a string, whose label lies at its last one.
     """
 
     def hear(split: str, _: Path, zoo: Path) -> Heard:
-        features = np.load(zoo / name / "test.npy", mmap_mode="r")
-        labels = load_labels(zoo / name / "labels.jsonl")
+        stream = "test" if split == "judged" else "calibration"
+        features = np.load(zoo / name / f"{stream}.npy", mmap_mode="r")
+        labels = load_labels(zoo / name / f"{stream}_labels.jsonl")
         if len(labels) != len(features):
             raise SourceError(f"has {len(labels)} labels for {len(features)} frames.", where=name)
-        third = len(features) // parts // 4 * parts
-        begin = third * SPLITS[split]
-        part = slice(begin, None if split == "judged" else begin + third)
+        half = len(features) // parts // 2 * parts
+        part = {
+            "calibration": slice(half), "validation": slice(half, None), "judged": slice(None),
+        }[split]  # fmt: skip
         # Every string begins anew, as in training.
         frames = [
             (FirstFrame if index % parts == 0 else dict)(features=np.ascontiguousarray(frame))

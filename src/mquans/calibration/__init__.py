@@ -21,7 +21,7 @@ from mquans.calibration.allocation import (
     trace,
     uniform_layers,
 )
-from mquans.calibration.budget import LATE, OBJECTIVES
+from mquans.calibration.budget import LATE, OBJECTIVES, Goal, plans_within
 from mquans.calibration.criticality import METHODS as CRITICALITIES
 from mquans.calibration.criticality import criticality
 from mquans.calibration.curves import Curves
@@ -34,6 +34,7 @@ from mquans.calibration.pipeline import calibrate, calibrate_fully
 from mquans.calibration.resolution import InputSetup, resolve_inputs
 from mquans.calibration.result import BudgetError, CalibrationResult, Stages, Sweep
 from mquans.calibration.stress import stress_segments
+from mquans.calibration.workspace import Selected
 
 __all__ = [
     "CRITICALITIES",
@@ -49,6 +50,7 @@ __all__ = [
     "Clip",
     "Curves",
     "Family",
+    "Goal",
     "InputSetup",
     "Inspection",
     "LayerRange",
@@ -57,6 +59,7 @@ __all__ = [
     "Observer",
     "Problem",
     "Segment",
+    "Selected",
     "Spec",
     "Stages",
     "Sweep",
@@ -67,6 +70,7 @@ __all__ = [
     "inspect_model",
     "layer_plans",
     "one_width",
+    "plans_within",
     "problem_of",
     "resolve_inputs",
     "solve",

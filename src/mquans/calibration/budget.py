@@ -74,19 +74,18 @@ OBJECTIVES = ("macs", "time", "energy")
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What the user wants; fields as the arguments of `calibrate_fully`."""
+    """What the user wants besides a budget; fields as the arguments of `calibrate_fully`."""
 
-    max_loss: float
-    method: str
-    criticality: str
-    objective: str
-    rule: Rule
-    weight_bits: WeightBits | None
-    metric: AnyMetric | None
-    task_loss: Any
-    stress: bool
-    compare: tuple[str, ...]
+    method: str = "criticality"
+    criticality: str = "fisher"
+    objective: str = "macs"
     accelerator: str = "reuse"
+    rule: Rule = "hold"
+    weight_bits: WeightBits | None = None
+    metric: AnyMetric | None = None
+    task_loss: Any = None
+    stress: bool = True
+    compare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for kind, name, known in (
@@ -146,10 +145,28 @@ class _Field:
         return self.bench.measure(self.space.plan(layers, rule), self.clips), None
 
 
-def plan_within(
-    goal: Goal, model: Any, source: Spec | Sequence[str | Path], selected: Selected
-) -> CalibrationResult:
-    """The cheapest plan of the goal's method that keeps its budget."""
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What plans for all budgets share."""
+
+    goal: Goal
+    selected: Selected
+    space: Workspace
+    weights: dict[str, Any]
+    searched: _Field
+    judged: _Field
+    clock: _Clock
+
+
+def plans_within(
+    budgets: Sequence[float],
+    goal: Goal,
+    model: Any,
+    source: Spec | Sequence[str | Path],
+    selected: Selected,
+) -> list[CalibrationResult]:
+    """For each budget the cheapest plan of the goal's method that keeps it; clips are observed, and
+    neurons weighed, once."""
     clock = _Clock()
     space = observe(
         model, source, selected, late=LATE, least=LEAST_FRAMES, rules=("hold", "nearest")
@@ -164,8 +181,22 @@ def plan_within(
         metric=goal.metric,
         threads=selected.threads,
     )
-    searched = _field(goal, bench, space, 0.0, 0.5)
-    judged = _field(goal, bench, space, 0.5, 1.0)
+    prepared = _Prepared(
+        goal,
+        selected,
+        space,
+        weights,
+        searched=_field(goal, bench, space, 0.0, 0.5),
+        judged=_field(goal, bench, space, 0.5, 1.0),
+        clock=clock,
+    )
+    return [_plan_within(max_loss, prepared) for max_loss in budgets]
+
+
+def _plan_within(max_loss: float, prepared: _Prepared) -> CalibrationResult:
+    goal, selected, space = prepared.goal, prepared.selected, prepared.space
+    weights, searched, judged = prepared.weights, prepared.searched, prepared.judged
+    bench, clock = searched.bench, prepared.clock
     per_change = None
     if goal.objective == "energy":
         per_change = change_energy(space.graph, goal.rule, load_accelerator(goal.accelerator))
@@ -176,22 +207,22 @@ def plan_within(
         measure=searched.measure,
         observe=searched.observe,
         probe=searched.probe,
-        weight_bits=_widths(goal, space, selected),
+        weight_bits=_widths(goal, max_loss, space, selected),
         track=selected.track,
     )
-    tells = bench.frozen_loss(searched.clips) > goal.max_loss
-    budget = (MARGIN if tells else QUIET_MARGIN) * goal.max_loss
+    tells = bench.frozen_loss(searched.clips) > max_loss
+    budget = (MARGIN if tells else QUIET_MARGIN) * max_loss
     repairs = 0
     found = allocate(family, budget)
     tried = list(found.tried)
     while True:
         measured, stress = judged.measure(found.best.layers, found.best.rule)
         worst = max(measured.loss, stress.loss if stress else 0.0)
-        reached = worst <= goal.max_loss
+        reached = worst <= max_loss
         if reached or not found.reached or repairs == REPAIRS:
             break
         repairs += 1
-        budget *= MARGIN * goal.max_loss / worst
+        budget *= MARGIN * max_loss / worst
         known = cheapest(tried, budget)
         if known.reached and known.best.loss >= USED * budget:
             found = known
@@ -213,7 +244,7 @@ def plan_within(
         plan=space.plan(found.best.layers, found.best.rule),
         method=goal.method,
         bits=round(found.best.knob) if goal.method in QUANTIZERS else None,
-        budget=goal.max_loss,
+        budget=max_loss,
         reached=reached,
         measured=measured,
         held_out_frames=sum(len(clip.frames) for clip in judged.clips),
@@ -227,7 +258,7 @@ def plan_within(
             criticality=weights,
             tried={goal.method: [_point(candidate) for candidate in tried]},
             compared=compared,
-            seconds=clock.seconds,
+            seconds=dict(clock.seconds),
         ),
     )
 
@@ -246,7 +277,9 @@ def _criticality(goal: Goal, space: Workspace, selected: Selected) -> dict[str, 
     )
 
 
-def _widths(goal: Goal, space: Workspace, selected: Selected) -> dict[str, WeightBits]:
+def _widths(
+    goal: Goal, max_loss: float, space: Workspace, selected: Selected
+) -> dict[str, WeightBits]:
     """Width of the weights by layer."""
     if goal.weight_bits is not None or goal.objective != "time":
         return {node.name: goal.weight_bits or 16 for node in space.graph.reuse_layers()}
@@ -258,7 +291,7 @@ def _widths(goal: Goal, space: Workspace, selected: Selected) -> dict[str, Weigh
         threads=selected.threads,
         track=selected.track,
     )
-    return affordable_widths(space.graph, space.seen, criticality, goal.max_loss)
+    return affordable_widths(space.graph, space.seen, criticality, max_loss)
 
 
 def _field(goal: Goal, bench: Bench, space: Workspace, start: float, stop: float) -> _Field:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mquans.calibration.allocation import GRID_BITS, WeightBits, uniform_layers
-from mquans.calibration.budget import Goal, plan_within
+from mquans.calibration.budget import Goal, plans_within
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench
 from mquans.calibration.resolution import Format
@@ -122,10 +122,10 @@ def calibrate_fully(
     loaded = load_metric(metric) if isinstance(metric, str) else metric
     if max_loss is not None:
         goal = Goal(
-            max_loss, method, criticality, objective, rule, weight_bits, loaded, task_loss, stress,
-            tuple(compare), accelerator,
+            method, criticality, objective, accelerator, rule, weight_bits, loaded, task_loss,
+            stress, tuple(compare),
         )  # fmt: skip
-        return plan_within(goal, model, source, selected)
+        return plans_within((max_loss,), goal, model, source, selected)[0]
     chosen = bits or DEFAULT_BITS
     space = observe(model, source, selected, late=HELD_OUT, rules=())
     found = sweep_observed(space, (chosen,), selected, rule, weight_bits or 16, loaded)

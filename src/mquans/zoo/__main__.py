@@ -45,7 +45,7 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="For torch.")] = 1,
     seed: Seed = 0,
 ) -> None:
-    """Train a network; write model.onnx, card.json and held-out data as test.npy, labels.jsonl."""
+    """Train a network; write model.onnx, card.json, and data to make plans from and to judge."""
     import torch
 
     from mquans.zoo.recipes import HELD_OUT, make_task

@@ -15,7 +15,7 @@ from mquans.errors import SourceError
 from mquans.plan import InputFormat
 from mquans.sources.preparation import Preparation
 from mquans.zoo.networks import AutoPilot
-from mquans.zoo.training import HeldOut, Task
+from mquans.zoo.training import Labelled, Task
 
 FORMAT = InputFormat(name="picture", width=200, height=66, scale=1 / 255)
 ROAD = slice(60, 135)
@@ -23,6 +23,9 @@ ROAD = slice(60, 135)
 
 TRAINED, TESTED = 0.7, 0.8
 """Shares of the drive: trained on up to the first, tested on from the second on."""
+
+CALIBRATED = 0.5
+"""Share from which on plans are made, up to the test."""
 
 SMOOTHING_FRAMES = 29
 BATCH = 32
@@ -48,6 +51,8 @@ class Driving(Task):
         end, begin = int(TRAINED * count), int(TESTED * count)
         self._train = pictures[:end], steering[:end]
         self._test = pictures[begin:], steering[begin:]
+        between = slice(int(CALIBRATED * count), begin)
+        self._calibration = pictures[between], steering[between]
         self._scale = float(steering[:end].std())
         self._generator = torch.Generator().manual_seed(seed)
         self.network = AutoPilot()
@@ -79,9 +84,16 @@ class Driving(Task):
         rmse = float((found - steering).square().mean().sqrt())
         return {"rmse": rmse, "relative_rmse": rmse / float(steering.std(correction=0))}
 
-    def held_out(self) -> HeldOut:
-        pictures, steering = self._test
-        return HeldOut(pictures[:, None].numpy(), steering.tolist())
+    def held_out(self) -> Labelled:
+        return _labelled(*self._test)
+
+    def calibration(self) -> Labelled:
+        """The end of what was trained on, and what follows up to the test."""
+        return _labelled(*self._calibration)
+
+
+def _labelled(pictures: Any, steering: Any) -> Labelled:
+    return Labelled(pictures[:, None].numpy(), steering.tolist())
 
 
 def read_drive(folder: Path) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mquans.evaluate import feeds_of
 from mquans.plan import InputFormat
 from mquans.sources import open_source
 from mquans.zoo.networks import C3d
-from mquans.zoo.training import HeldOut, Task
+from mquans.zoo.training import Labelled, Task
 
 FORMAT = InputFormat(name="clip", width=112, height=112, scale=1 / 255)
 LENGTH = 16
@@ -22,7 +23,7 @@ TRAINED, TESTED = 0.6, 0.66
 """Shares of every clip: windows end before the first, and begin at the second."""
 
 STRIDE = 2
-"""Between windows of the test."""
+"""Between windows of a stream."""
 
 BATCH = 8
 SUFFIXES = (".mkv", ".mp4", ".avi", ".mov")
@@ -82,20 +83,28 @@ class Gestures(Task):
         found = torch.cat([self.network(part).argmax(-1) for part in windows.split(BATCH)])
         return {"top1": float((found == torch.tensor(stream.labels)).float().mean())}
 
-    def held_out(self) -> HeldOut:
-        """Windows clip after clip, each a few pictures after the one before."""
-        windows, labels = [], []
-        for number, clip in enumerate(self._test):
-            for begin in range(0, clip.shape[1] - LENGTH + 1, STRIDE):
-                windows.append(clip[:, begin : begin + LENGTH].numpy())
-                labels.append(number)
-        return HeldOut(np.stack(windows)[:, None], labels)
+    def held_out(self) -> Labelled:
+        return _windows(self._test)
+
+    def calibration(self) -> Labelled:
+        """Of the clips' parts that were trained on."""
+        return _windows(self._train)
 
     def _varied(self, window: Any) -> Any:
         """Moved by up to 6 pixels, paler or stronger."""
         down, right = self._rng.integers(-6, 7, size=2)
         gain = self._rng.uniform(0.8, 1.2)
         return window.roll((int(down), int(right)), (-2, -1)) * gain
+
+
+def _windows(clips: Sequence[Any]) -> Labelled:
+    """Windows clip after clip, each a few pictures after the one before."""
+    windows, labels = [], []
+    for number, clip in enumerate(clips):
+        for begin in range(0, clip.shape[1] - LENGTH + 1, STRIDE):
+            windows.append(clip[:, begin : begin + LENGTH].numpy())
+            labels.append(number)
+    return Labelled(np.stack(windows)[:, None], labels)
 
 
 def read_clip(path: Path) -> Any:

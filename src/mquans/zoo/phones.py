@@ -29,7 +29,7 @@ from mquans.zoo.speech import (
     varied,
 )
 from mquans.zoo.splicing import Spliced, Splicer, recording_of
-from mquans.zoo.training import HeldOut, Task
+from mquans.zoo.training import Labelled, Task
 
 CONTEXT = 5
 """Frames on either side of the one that is classified."""
@@ -39,7 +39,7 @@ FRAMES = 240
 """Hops of a string."""
 
 DIGITS = 4
-TRAIN_STRINGS, TEST_STRINGS = 1600, 100
+TRAIN_STRINGS, TEST_STRINGS, CALIBRATION_STRINGS = 1600, 100, 50
 TRAIN_SNR, TEST_SNR = (10.0, 30.0), (20.0, 20.0)
 SPEEDS = (0.85, 1.0, 1.15)
 BATCH = 512
@@ -68,8 +68,10 @@ class Phones(Task):
         self._states = states_of(strings, alignment)[: len(self._frames)]
         splicer = Splicer(test, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1)
         strings = [splicer.string(DIGITS, FRAMES) for _ in range(TEST_STRINGS)]
-        self._test = features(recording_of(strings), self._format)
-        self._wanted = states_of(strings, alignment)[: len(self._test)]
+        self._test = self._labelled(strings, alignment)
+        splicer = Splicer(train, noise, snr=TEST_SNR, seed=seed + 3)
+        strings = [splicer.string(DIGITS, FRAMES) for _ in range(CALIBRATION_STRINGS)]
+        self._calibration = self._labelled(strings, alignment)
         self._rng = np.random.default_rng(seed + 2)
         self.network = AcousticMlp(len(alignment.names))
         self.inputs = {"window": torch.zeros(1, WIDTH)}
@@ -93,18 +95,26 @@ class Phones(Task):
 
     def accuracy(self) -> dict[str, float]:
         """Share of right frames: of all, and of those that are not silence."""
-        windows = torch.from_numpy(self._test)
+        windows = torch.from_numpy(self._test.frames[:, 0])
         found = torch.cat([self.network(part).argmax(-1) for part in windows.split(BATCH)])
-        wanted = torch.from_numpy(self._wanted)
+        wanted = torch.tensor(self._test.labels)
         right = (found == wanted).float()
         return {
             "frame_accuracy": float(right.mean()),
             "frame_accuracy_of_speech": float(right[wanted > 0].mean()),
         }
 
-    def held_out(self) -> HeldOut:
+    def held_out(self) -> Labelled:
         """The test strings as one recording."""
-        return HeldOut(self._test[:, None], self._wanted.tolist())
+        return self._test
+
+    def calibration(self) -> Labelled:
+        """Strings of the speakers trained on, as one recording."""
+        return self._calibration
+
+    def _labelled(self, strings: Sequence[Spliced], alignment: Alignment) -> Labelled:
+        frames = features(recording_of(strings), self._format)
+        return Labelled(frames[:, None], states_of(strings, alignment)[: len(frames)].tolist())
 
 
 def states_of(strings: Sequence[Spliced], alignment: Alignment) -> npt.NDArray[np.int64]:

@@ -27,12 +27,13 @@ from mquans.zoo.speech import (
     varied,
 )
 from mquans.zoo.splicing import Spliced, Splicer, emission_targets, recording_of
-from mquans.zoo.training import HeldOut, Task
+from mquans.zoo.training import Labelled, Task
 
 STACKED = 3
 """Feature frames per step of the network."""
 
-TEST_STEPS, TEST_DIGITS, TEST_STRINGS = 96, 4, 250
+TEST_STEPS, TEST_DIGITS = 96, 4
+TEST_STRINGS, CALIBRATION_STRINGS = 250, 100
 TRAIN_SNR, TEST_SNR = (10.0, 30.0), (20.0, 20.0)
 SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 NORMALISED_BY = 100
@@ -79,10 +80,9 @@ class Strings(Task):
             like=sample,
         )
         splicer = Splicer(test, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1)
-        self._test = [
-            splicer.string(TEST_DIGITS, TEST_STEPS * STACKED) for _ in range(TEST_STRINGS)
-        ]
-        self._wanted = [" ".join(map(str, string.digits)) for string in self._test]
+        self._test = _test_strings(splicer, TEST_STRINGS)
+        splicer = Splicer(train, noise, snr=TEST_SNR, seed=seed + 2)
+        self._calibration = _test_strings(splicer, CALIBRATION_STRINGS)
         self.network = network
         self.notes = {
             "split": f"by speaker: {', '.join(held_out)} held out; noise by time",
@@ -118,19 +118,38 @@ class Strings(Task):
     def accuracy(self) -> dict[str, float]:
         """Word error rate of greedily decoded strings."""
         errors = words = 0
-        for wanted, classes in zip(self._wanted, self.decoded(), strict=True):
-            found = "".join(SYMBOLS[token] for token in greedy_ctc(classes)).split()
-            errors += edit_distance(wanted.split(), found)
-            words += len(wanted.split())
+        for string, classes in zip(self._test, self.decoded(), strict=True):
+            found = [token - 1 for token in greedy_ctc(classes)]
+            errors += edit_distance(string.digits, found)
+            words += len(string.digits)
         return {"word_error_rate": errors / words}
 
     @abstractmethod
     def decoded(self) -> Iterable[Sequence[int]]:
         """Best class of every step of every test string."""
 
+    @abstractmethod
+    def labelled(self, strings: Sequence[Spliced]) -> Labelled:
+        """Strings as a stream."""
+
+    def held_out(self) -> Labelled:
+        return self.labelled(self._test)
+
+    def calibration(self) -> Labelled:
+        """Of the speakers trained on."""
+        return self.labelled(self._calibration)
+
     def _string(self) -> Spliced:
         digits = int(self._rng.integers(*self.digits, endpoint=True))
         return self._splicer.string(digits, self.length * STACKED)
+
+
+def _test_strings(splicer: Splicer, count: int) -> list[Spliced]:
+    return [splicer.string(TEST_DIGITS, TEST_STEPS * STACKED) for _ in range(count)]
+
+
+def _text(string: Spliced) -> str:
+    return " ".join(map(str, string.digits))
 
 
 class WholeStrings(Strings):
@@ -145,23 +164,24 @@ class WholeStrings(Strings):
 
     def __init__(self, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
         super().__init__(Eesen(len(SYMBOLS)), folder, seed=seed, held_out=held_out)
-        format = replace(self._format, shape=(TEST_STEPS, 1, STACKED * MELS), whole=True)
-        frames = [features(string.samples, format) for string in self._test]
-        self._frames = torch.from_numpy(np.stack(frames))
-        self.inputs = {"features": self._frames[0]}
-        self.notes = {**self.notes, "audio": to_builtins(format)}
+        shape = (TEST_STEPS, 1, STACKED * MELS)
+        self._whole = replace(self._format, shape=shape, whole=True)
+        self.inputs = {"features": torch.zeros(shape)}
+        self.notes = {**self.notes, "audio": to_builtins(self._whole)}
 
     def run(self, features: Any, progress: float) -> Any:
         return self.network(features, 1 + sum(progress >= joined for joined in JOINED))
 
     def decoded(self) -> list[list[int]]:
-        found = [self.network(part[:, :, 0].transpose(0, 1)) for part in self._frames.split(25)]
+        frames = torch.from_numpy(self.held_out().frames)
+        found = [self.network(part[:, :, 0].transpose(0, 1)) for part in frames.split(25)]
         best: list[list[int]] = torch.cat(found, dim=1).argmax(-1).T.tolist()
         return best
 
-    def held_out(self) -> HeldOut:
+    def labelled(self, strings: Sequence[Spliced]) -> Labelled:
         """One string per frame."""
-        return HeldOut(self._frames.numpy(), self._wanted)
+        frames = [features(string.samples, self._whole) for string in strings]
+        return Labelled(np.stack(frames), [_text(string) for string in strings])
 
 
 class StreamedStrings(Strings):
@@ -178,8 +198,9 @@ class StreamedStrings(Strings):
     def __init__(self, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
         super().__init__(StreamingGru(len(SYMBOLS)), folder, seed=seed, held_out=held_out)
         self._state = self.network.start(self.lanes)
-        self._frames = torch.from_numpy(features(recording_of(self._test), self._format))
-        self.inputs = {"features": self._frames[:1], "h": self.network.start()}
+        self.inputs = {
+            "features": torch.zeros(1, 1, STACKED * MELS), "h": self.network.start(),
+        }  # fmt: skip
         self.notes = {
             **self.notes, "feedback": {"h": "h_out"}, "audio": to_builtins(self._format),
         }  # fmt: skip
@@ -191,16 +212,19 @@ class StreamedStrings(Strings):
 
     def decoded(self) -> list[list[int]]:
         state, found = self.network.start(), []
-        for string in self._frames.split(TEST_STEPS):
+        frames = torch.from_numpy(self.held_out().frames[:, 0])
+        for string in frames.split(TEST_STEPS):
             scores, state = self.network(string, state)
             found.append(scores[:, 0].argmax(-1).tolist())
         return found
 
-    def held_out(self) -> HeldOut:
-        """One step per frame; the text of a string stands at its last step."""
+    def labelled(self, strings: Sequence[Spliced]) -> Labelled:
+        """One step per frame, the strings as one recording; the text of a string stands at its
+        last step."""
+        frames = features(recording_of(strings), self._format)
         labels = [
-            text if step == TEST_STEPS - 1 else None
-            for text in self._wanted
+            _text(string) if step == TEST_STEPS - 1 else None
+            for string in strings
             for step in range(TEST_STEPS)
         ]
-        return HeldOut(self._frames[:, None].numpy(), labels)
+        return Labelled(frames[:, None], labels)

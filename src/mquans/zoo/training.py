@@ -31,8 +31,8 @@ GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
-    """A stream of frames that was not trained on.
+class Labelled:
+    """Consecutive frames of a stream.
 
     Attributes:
         frames: [N, *shape of the network's input], ready tensors.
@@ -71,8 +71,12 @@ class Task(ABC):
         """On held-out data, by name and unit."""
 
     @abstractmethod
-    def held_out(self) -> HeldOut:
-        """The stream to calibrate and measure with."""
+    def held_out(self) -> Labelled:
+        """The stream to measure with, which was not trained on."""
+
+    @abstractmethod
+    def calibration(self) -> Labelled:
+        """A stream to make plans from, of no recording, speaker or time of the held-out one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +135,9 @@ def fit(task: Task, *, steps: int | None = None, track: Track = silent) -> list[
 def train(
     name: str, task: Task, folder: Path, *, steps: int | None, seed: int, track: Track = silent
 ) -> Card:
-    """Trains a network and writes `model.onnx`, `card.json`, and held-out data as `--source` and
-    `--labels` of the command line take them: `test.npy` and `labels.jsonl`.
+    """Trains a network and writes `model.onnx`, `card.json`, and streams as `--source` and
+    `--labels` of the command line take them: held out are `test.npy` and `test_labels.jsonl`, to
+    make plans from `calibration.npy` and `calibration_labels.jsonl`.
 
     Raises:
         MquansError: training diverged, or a file cannot be written.
@@ -142,13 +147,13 @@ def train(
     seconds = perf_counter() - started
     with torch.no_grad():
         accuracy = task.accuracy()
-        held_out = task.held_out()
     data = export(task.network, task.inputs, task.outputs)
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "model.onnx", data)
-    np.save(folder / "test.npy", held_out.frames)
-    labels = "".join(json.dumps(label) + "\n" for label in held_out.labels)
-    atomic_write(folder / "labels.jsonl", labels.encode())
+    for stream, sample in (("test", task.held_out()), ("calibration", task.calibration())):
+        np.save(folder / f"{stream}.npy", sample.frames)
+        labels = "".join(json.dumps(label) + "\n" for label in sample.labels)
+        atomic_write(folder / f"{stream}_labels.jsonl", labels.encode())
     graph = import_model(read_model(data))
     card = Card(
         name=name,

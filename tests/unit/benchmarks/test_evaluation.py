@@ -43,12 +43,6 @@ def test_no_loss_is_what_the_document_says() -> None:
     assert tasks["accuracy"].no_loss(0.1) == pytest.approx(0.101)
 
 
-def test_utterances_are_not_cut_in_two() -> None:
-    cut = module("evaluation")._cut
-    assert cut([None, None, "a", None, None, "b", None, "c"], 4) == 6
-    assert cut([1, 2, 3, 4], 2) == 2
-
-
 def test_table_of_a_small_network(
     small_model: Path,
     small_frames: npt.NDArray[np.float32],
@@ -64,8 +58,9 @@ def test_table_of_a_small_network(
     folder.mkdir()
     shutil.copy(small_model, folder / "model.onnx")
     clip = np.concatenate([small_frames] * 4)[:, None]
-    np.save(folder / "test.npy", clip)
-    (folder / "labels.jsonl").write_text("\n".join("7" for _ in clip))
+    for stream in ("calibration", "test"):
+        np.save(folder / f"{stream}.npy", clip)
+        (folder / f"{stream}_labels.jsonl").write_text("\n".join("7" for _ in clip))
     (folder / "card.json").write_text(json.dumps({"accuracy": {"accuracy": 0.5}}))
     output = tmp_path / "table"
     arguments = [str(tmp_path), "--networks", "small", "--plans", "16", "--frames", "20"]

@@ -41,6 +41,7 @@ def _no_aligner(monkeypatch: pytest.MonkeyPatch) -> None:
 def _few_strings(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (phones, strings):
         monkeypatch.setattr(module, "TEST_STRINGS", 3)
+        monkeypatch.setattr(module, "CALIBRATION_STRINGS", 2)
     monkeypatch.setattr(phones, "TRAIN_STRINGS", 4)
     monkeypatch.setattr(strings, "NORMALISED_BY", 4)
 
@@ -146,10 +147,12 @@ def test_states_lie_where_the_digit_was_spliced(digits_folder: Path) -> None:
 
 @pytest.mark.usefixtures("_no_aligner", "_few_strings")
 def test_windows_of_the_acoustic_model_have_a_label_each(digits_folder: Path) -> None:
-    stream = Phones(digits_folder, seed=0, held_out=["anna"]).held_out()
-    assert stream.frames.shape[1:] == (1, 440)
-    assert len(stream.labels) == len(stream.frames)
-    assert np.array_equal(stream.frames[1, 0, :400], stream.frames[0, 0, 40:])
+    task = Phones(digits_folder, seed=0, held_out=["anna"])
+    for stream, count in ((task.held_out(), 3), (task.calibration(), 2)):
+        assert count * phones.FRAMES - 3 < len(stream.frames) <= count * phones.FRAMES
+        assert stream.frames.shape[1:] == (1, 440)
+        assert len(stream.labels) == len(stream.frames)
+        assert np.array_equal(stream.frames[1, 0, :400], stream.frames[0, 0, 40:])
 
 
 @pytest.mark.usefixtures("_few_strings")
@@ -161,6 +164,7 @@ def test_the_text_of_a_string_stands_at_its_last_step(digits_folder: Path) -> No
     texts = {step: text for step, text in enumerate(stream.labels) if text is not None}
     assert list(texts) == [96 * (n + 1) - 1 for n in range(3)]
     assert all(len(text.split()) == strings.TEST_DIGITS for text in texts.values())
+    assert len(task.calibration().frames) == 2 * strings.TEST_STEPS
 
 
 def test_a_drive_is_split_by_time_with_a_gap(drive_folder: Path) -> None:
@@ -172,6 +176,9 @@ def test_a_drive_is_split_by_time_with_a_gap(drive_folder: Path) -> None:
     assert float(trained.max()) == pytest.approx(4 * 41 / 255)
     assert float(stream.frames.min()) == pytest.approx(4 * 48 / 255)
     assert len(stream.labels) == 12
+    planned = task.calibration()
+    assert float(planned.frames.max()) < float(stream.frames.min()), "plans see no test picture"
+    assert len(planned.labels) == len(planned.frames) == 18
 
 
 def test_a_folder_without_a_drive_is_named(tmp_path: Path) -> None:
@@ -189,6 +196,9 @@ def test_clips_are_split_by_time_with_a_gap(clips_folder: Path) -> None:
     step = float(trained.max() - trained.min()) / 35
     assert float(stream.frames.min()) == pytest.approx(float(trained.max()) + 4 * step, rel=0.05)
     assert set(stream.labels) == {0, 1}
+    planned = task.calibration()
+    assert float(planned.frames.max()) == float(trained.max())
+    assert set(planned.labels) == {0, 1}
 
 
 def test_a_folder_without_clips_is_named(tmp_path: Path) -> None:

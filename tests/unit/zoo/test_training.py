@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 from mquans.zoo import AcousticMlp, train  # noqa: E402
 from mquans.zoo.__main__ import main  # noqa: E402
 from mquans.zoo.recipes import make_task  # noqa: E402
-from mquans.zoo.training import HeldOut, Task, fit  # noqa: E402
+from mquans.zoo.training import Labelled, Task, fit  # noqa: E402
 
 
 class MadeUp(Task):
@@ -45,8 +45,11 @@ class MadeUp(Task):
         found = self.network(self.windows).argmax(-1)
         return {"accuracy": float((found == self.wanted).float().mean())}
 
-    def held_out(self) -> HeldOut:
-        return HeldOut(self.windows[:, None].numpy(), self.wanted.tolist())
+    def held_out(self) -> Labelled:
+        return Labelled(self.windows[:, None].numpy(), self.wanted.tolist())
+
+    def calibration(self) -> Labelled:
+        return Labelled(self.windows[:8, None].numpy(), self.wanted[:8].tolist())
 
 
 def test_two_steps_lower_the_loss() -> None:
@@ -69,10 +72,12 @@ def test_files_of_a_training_fit_together(tmp_path: Path) -> None:
     assert card.macs == card.weights == 440 * 16 + 3 * 16 * 16 + 16 * 4
     assert card.steps == 30
     frames = np.load(folder / "test.npy")
-    labels = load_labels(folder / "labels.jsonl")
+    labels = load_labels(folder / "test_labels.jsonl")
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     found = [session.run(None, {"window": frame})[0].argmax() for frame in frames]
     assert card.accuracy["accuracy"] > 0.5
+    planned = load_labels(folder / "calibration_labels.jsonl")
+    assert len(planned) == len(np.load(folder / "calibration.npy")) == 8
     assert np.mean(np.equal(found, labels)) == pytest.approx(card.accuracy["accuracy"], abs=1e-4)
 
 
