@@ -68,13 +68,13 @@ void bind_stream(nb::module_& m) {
             "clone", [](const Stream& self) { return new Stream(self); }, nb::keep_alive<0, 1>())
         .def("reset", &Stream::reset)
         .def(
-            "feed",
+            "bring",
             [](Stream& self, int32_t index, Values values) {
-                const Port& port = self.program().inputs.at(index);
-                expect(int64_t(values.size()), port.size, "an input");
-                self.feed(port, values.data());
+                expect(int64_t(values.size()), self.program().inputs.at(index).size, "an input");
+                self.bring(index, values.data());
             },
-            "index"_a, "values"_a.noconvert())
+            "index"_a, "values"_a.noconvert(),
+            "An input of the frame that is run next; the array must live until that is done.")
         .def(
             "step",
             [](Stream& self, const std::vector<Values>& inputs, const std::vector<Writable>& outputs,
@@ -86,7 +86,7 @@ void bind_stream(nb::module_& m) {
                     if (!Stream::finite(inputs[i].data(), ports[i].size)) return false;
                 }
                 nb::gil_scoped_release release;
-                for (size_t i = 0; i < ports.size(); ++i) self.feed(ports[i], inputs[i].data());
+                for (size_t i = 0; i < ports.size(); ++i) self.bring(int32_t(i), inputs[i].data());
                 run(self, 0, int32_t(self.program().step_names.size()), snap, false);
                 fetch(self, outputs);
                 return true;

@@ -25,6 +25,9 @@ constexpr int32_t small_window = 48;
 // borders lines are copied: then only short ones are packed in one piece.
 int32_t longest_line_of(int32_t channels) { return channels < 8 ? longest_line : 128; }
 
+// Rows of a frame that are laid out at once stay in the first-level cache until they have been compared.
+constexpr int64_t input_bytes = 16 * 1024;
+
 // Accumulators and outputs of one band stay in the second-level cache until they have been read.
 constexpr int64_t band_bytes = 128 * 1024;
 
@@ -152,6 +155,14 @@ QuantizedId Program::add_quantized(QuantizedSpec q, bool driven) {
     segments += pixels * q.groups;
     q.pixel_mask_offset = mask_words;
     mask_words += int64_t(q.rows) * MaskView::words_for(q.width);
+    q.input = -1;
+    for (size_t i = 0; i < inputs.size() && tensors[q.x].offset < 0; ++i) {
+        if (inputs[i].tensor != q.x) continue;
+        q.input = int32_t(i);
+        const int64_t row_values = int64_t(q.width) * q.channels;
+        q.input_rows = int32_t(std::max<int64_t>(1, input_bytes / int64_t(sizeof(float)) / row_values));
+        band_values_ = std::max(band_values_, q.input_rows * row_values);
+    }
     q.row_offset = quantized_rows;
     quantized_rows += q.rows;
     quantized.push_back(std::move(q));

@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "mquans/stream.h"
+#include "program/port.h"
 #include "program/steps.h"
 #include "program/time_step.h"
 
@@ -35,6 +38,24 @@ void quantize_nothing(const Context& context, const QuantizedSpec& q) {
     std::memset(context.stream.row_changed(q), 0, sizeof(int64_t) * q.rows);
 }
 
+namespace {
+
+// Straight from the caller's array: a frame that was stored would have to be fetched from memory again.
+void quantize_input(const Context& context, const QuantizedSpec& q, TensorView x, int32_t begin, int32_t end,
+                    float* room) {
+    const int64_t row_values = int64_t(q.width) * q.channels;
+    const Port& port = context.stream.program().inputs[q.input];
+    for (int32_t first = begin; first < end; first += q.input_rows) {
+        const int32_t last = std::min(end, first + q.input_rows);
+        for (int32_t r = first; r < last; ++r)
+            lay_out(port, context.stream.brought(q.input), r, q.width, q.channels, room + (r - first) * row_values);
+        x.data = room - first * row_values;
+        context.kernels.quantize(quantize_args(context, q, x, first, last));
+    }
+}
+
+}  // namespace
+
 void QuantizeStep::run(Context& context) const {
     const QuantizedSpec& q = program_.quantized[id_];
     if (q.fused) return;
@@ -45,12 +66,15 @@ void QuantizeStep::run(Context& context) const {
         return;
     }
     const MaskView dirty = context.mask(q.x);
-    if (context.snap) dirty.fill();
+    if (context.snap || q.input >= 0) dirty.fill();
     if (!dirty.any()) return quantize_nothing(context, q);
     const TensorView x = context.tensor(q.x);
     const int32_t grain = 1 + 4096 / (q.width * q.channels + 1);
-    context.pool.for_rows(q.rows, grain, [&](int32_t begin, int32_t end) {
-        context.kernels.quantize(quantize_args(context, q, x, begin, end));
+    context.pool.for_rows(q.rows, grain, [&](int32_t begin, int32_t end, int worker) {
+        if (q.input >= 0)
+            quantize_input(context, q, x, begin, end, context.room.bands[worker].values.data());
+        else
+            context.kernels.quantize(quantize_args(context, q, x, begin, end));
     });
 }
 

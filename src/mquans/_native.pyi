@@ -134,7 +134,10 @@ class Stream:
 
     def reset(self) -> None: ...
 
-    def feed(self, index: int, values: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]) -> None: ...
+    def bring(self, index: int, values: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]) -> None:
+        """
+        An input of the frame that is run next; the array must live until that is done.
+        """
 
     def step(self, inputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]], outputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]], snap: bool) -> bool:
         """

@@ -27,7 +27,7 @@ CHECKSUM_BYTES = 32
 
 
 @cache
-def saved(name: str = "mobile") -> tuple[Network, Session, bytes]:
+def saved(name: str = "speech") -> tuple[Network, Session, bytes]:
     net = network(name)
     session = net.session()
     with session.stream() as stream:
@@ -183,9 +183,9 @@ def test_sizes_that_lie() -> None:
     header, payload = parts(state)
     held = int(str(header["held"]))
     for forged in (
-        {"held": held - 2, "inputs": {"x": 1430 + 1}},
+        {"held": held - 2, "inputs": {"x": 320 + 1}},
         {"held": -held},
-        {"inputs": {"y": 1430}},
+        {"inputs": {"y": 320}},
         {"inputs": {}},
         {"frames": -1},
         {"held": 2**62},

@@ -89,6 +89,8 @@ struct QuantizedSpec {
     int64_t pixel_mask_offset;
     int64_t row_offset;
     int64_t list_offset;
+    int32_t input;         // graph input that is read where the caller has it; -1: x is stored
+    int32_t input_rows;    // of it that are laid out at once
     int32_t step;          // that produces it
     bool fused;            // by the layer that computes x, band by band
     int64_t held_size() const { return int64_t(rows) * width * channels; }

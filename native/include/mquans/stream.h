@@ -52,10 +52,13 @@ public:
     ChangeList changes(const QuantizedSpec& q) const;
     int64_t* row_changed(const QuantizedSpec& q) { return row_changed_.data() + q.row_offset; }
 
-    // Reads a frame into a graph input and marks the pixels that differ from the last one. False, with
-    // nothing changed, when a value is not finite.
     static bool finite(const float* values, int64_t n);
+    // Copies an array into a tensor and marks the pixels that differ from what was there.
     void feed(const Port& port, const float* values);
+    // A graph input of the frame at hand. One that only goes onto grids is not copied: its values must
+    // stay where they are until the frame is done.
+    void bring(int32_t input, const float* values);
+    const float* brought(int32_t input) const { return brought_[input]; }
     void fetch(const Port& port, float* values) const;
 
     // Some reader needs the changes one by one.
@@ -88,6 +91,7 @@ public:
 
 private:
     const Program* program_;
+    std::vector<const float*> brought_;
     mutable Buffer<float> floats_;
     mutable Buffer<uint64_t> masks_;
     Buffer<int16_t> held_;

@@ -73,14 +73,14 @@ class Lowered:
         program: packed weights and steps.
         islands: in order.
         layers: index of every reuse layer by name.
-        input_tensors: native tensor of every graph input.
+        stored_inputs: native tensor of every graph input that is not only compared as it comes.
         outputs: graph outputs that the program computes; islands compute the others.
     """
 
     program: Any
     islands: list[IslandCall]
     layers: dict[str, int]
-    input_tensors: dict[str, int]
+    stored_inputs: dict[str, int]
     outputs: tuple[str, ...]
 
 
@@ -213,7 +213,7 @@ class Lowering:
             dims = _time_steps(out_shape, lanes)
             y = Placed(self.program.add_tensor(*dims), order, dims)
         else:
-            y = self.new(node.outputs[0], order, stored=not self._passed_on(node))
+            y = self.new(node.outputs[0], order, stored=not self.goes_on_grids(node.outputs[0], order))
         quantized = self.quantize(
             x, layer, inputs, 1 if depthwise else groups, time=FORWARD if lanes else NO_TIME
         )
@@ -274,16 +274,14 @@ class Lowering:
             )
         )
 
-    def _passed_on(self, node: Node) -> bool:
-        """True when only reuse layers that read the same order use the output: it then goes
-        straight onto their grids."""
-        value = node.outputs[0]
-        linear = isinstance(node.op, Linear)
+    def goes_on_grids(self, value: str, order: Dims) -> bool:
+        """True when only reuse layers that read the same order use a value: it then goes straight
+        onto their grids."""
         readers = self.graph.consumers().get(value, [])
         return value not in self.graph.outputs and all(
             isinstance(reader.op, Conv | ConvTranspose | Linear)
-            and isinstance(reader.op, Linear) == linear
             and not (isinstance(reader.op, Linear) and reader.op.lanes)
+            and _order_read(reader, len(self.graph.shape(value))) == order
             for reader in readers
         )
 
@@ -336,6 +334,10 @@ class Lowering:
         placed = self.placed[value]
         offsets, x_step, c_step = layout.row_offsets(placed)
         return placed.tensor, np.asarray(offsets, np.int64), x_step, c_step
+
+
+def _order_read(layer: Node, rank: int) -> Dims:
+    return layout.identity(rank) if isinstance(layer.op, Linear) else layout.channels_last(rank)
 
 
 def _time_steps(shape: Dims, lanes: int) -> Dims:
@@ -401,7 +403,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
     """
     program = _native.Program(isa, threads, mode, machine_costs(isa))
     lowering = Lowering(graph, plan, program, slots=_slots(graph))
-    inputs = {}
+    stored_inputs = {}
     for value in graph.inputs:
         if not lowering.is_native(value):
             raise ModelError(
@@ -409,8 +411,12 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
                 where=f"model {graph.name!r}",
                 hint="An input that is the same in all frames is given by --constant NAME=VALUE.",
             )
-        inputs[value] = lowering.new(value, _input_order(graph, value)).tensor
+        order = _input_order(graph, value)
+        stored = not lowering.goes_on_grids(value, order)
+        placed = lowering.new(value, order, stored=stored)
         program.add_input(*lowering.port(value))
+        if stored:
+            stored_inputs[value] = placed.tensor
     for node in graph.nodes:
         if isinstance(node.op, Recurrence):
             add_recurrence(lowering, node, node.op)
@@ -426,4 +432,4 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
             lowering.placed[value] = lowering.constant(value, lowering.row_major(value))
         program.add_output(*lowering.port(value))
     program.finish()
-    return Lowered(program, lowering.islands, lowering.layers, inputs, outputs)
+    return Lowered(program, lowering.islands, lowering.layers, stored_inputs, outputs)

@@ -144,9 +144,9 @@ class Session:
         return int(self.lowered.program.weights_bytes)
 
     @property
-    def input_tensors(self) -> dict[str, int]:
-        """Native tensor of every graph input."""
-        return self.lowered.input_tensors
+    def stored_inputs(self) -> dict[str, int]:
+        """Native tensors of graph inputs that are more than compared as they come."""
+        return self.lowered.stored_inputs
 
     def stream(self) -> Stream:
         """A new stream: the state of one camera or microphone."""

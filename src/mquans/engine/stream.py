@@ -113,7 +113,7 @@ class Stream:
                 ok = all(np.isfinite(array).all() for array in arrays)
                 if ok:
                     for index, array in enumerate(arrays):
-                        native.feed(index, array)
+                        native.bring(index, array)
                     self._run(snap=snap, keep_held=False)
                     outputs = self.outputs()
             if not ok:
@@ -166,9 +166,9 @@ class Stream:
         """
         with self._lock:
             native = self._open()
-            names = self._session.graph.inputs
             inputs = {
-                name: native.read(self._session.input_tensors[name]).reshape(-1) for name in names
+                name: native.read(tensor).reshape(-1)
+                for name, tensor in self._session.stored_inputs.items()
             }
             state = SavedState(
                 self._session.model_sha256,
@@ -195,7 +195,7 @@ class Stream:
             raise StateError("the stream was saved under another plan.")
         with self._lock:
             native = self._open()
-            sizes = {name: session.graph.types[name].size for name in session.graph.inputs}
+            sizes = {name: session.graph.types[name].size for name in session.stored_inputs}
             if (
                 saved.held.size != native.held.size
                 or {name: value.size for name, value in saved.inputs.items()} != sizes
@@ -211,7 +211,7 @@ class Stream:
                 return
             native.set_held(saved.held)
             for name, value in saved.inputs.items():
-                native.write(session.input_tensors[name], value)
+                native.write(session.stored_inputs[name], value)
             self._run(snap=True, keep_held=True)
             self._feedback.keep(self.outputs())
 
