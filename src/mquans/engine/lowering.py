@@ -213,7 +213,8 @@ class Lowering:
             dims = _time_steps(out_shape, lanes)
             y = Placed(self.program.add_tensor(*dims), order, dims)
         else:
-            y = self.new(node.outputs[0], order, stored=not self.goes_on_grids(node.outputs[0], order))
+            stored = not self.goes_on_grids(node.outputs[0], order)
+            y = self.new(node.outputs[0], order, stored=stored)
         quantized = self.quantize(
             x, layer, inputs, 1 if depthwise else groups, time=FORWARD if lanes else NO_TIME
         )
