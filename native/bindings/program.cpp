@@ -38,13 +38,15 @@ Mode mode_named(const std::string& name) {
 
 QuantizedId add_quantized(Program& program, TensorId x, float limit, int32_t groups, Array<float> inverse_delta,
                           Array<int16_t> offset, Array<int16_t> mask, Array<int16_t> threshold, int32_t order,
-                          bool driven) {
+                          bool driven, TensorId pooled) {
     const TensorSpec& t = program.tensors.at(x);
     expect(inverse_delta, t.channels, "the grid");
     for (const auto& rule : {offset, mask, threshold}) expect(rule, t.channels, "the rule");
     if (groups < 1 || t.channels % groups) throw std::invalid_argument("groups must divide channels");
     QuantizedSpec q{};
     q.x = x;
+    if (pooled >= 0 && !program.tensors.at(pooled).codes) throw std::invalid_argument("only codes are pooled");
+    q.pooled = pooled;
     q.rows = t.rows;
     q.width = t.width;
     q.channels = t.channels;
@@ -168,6 +170,7 @@ void bind_program(nb::module_& m) {
             },
             "isa"_a, "threads"_a, "mode"_a, "costs"_a = CostModel())
         .def("add_tensor", &Program::add_tensor, "rows"_a, "width"_a, "channels"_a, "stored"_a = true)
+        .def("add_codes", &Program::add_codes, "rows"_a, "width"_a, "channels"_a)
         .def("add_view", &Program::add_view, "base"_a, "first_channel"_a, "channels"_a)
         .def("add_reshaped", &Program::add_reshaped, "base"_a, "rows"_a, "width"_a, "channels"_a)
         .def(
@@ -179,7 +182,7 @@ void bind_program(nb::module_& m) {
             "rows"_a, "width"_a, "channels"_a, "values"_a.noconvert())
         .def("add_quantized", &add_quantized, "x"_a, "limit"_a, "groups"_a,
              "inverse_delta"_a.noconvert(), "offset"_a.noconvert(), "mask"_a.noconvert(), "threshold"_a.noconvert(),
-             "order"_a = 0, "driven"_a = false)
+             "order"_a = 0, "driven"_a = false, "pooled"_a = -1)
         .def("add_layer", &add_layer, "name"_a, "input"_a, "y"_a, "groups"_a, "depthwise"_a,
              "row_grid"_a.noconvert(), "row_taps"_a, "col_grid"_a.noconvert(), "col_taps"_a,
              "weights"_a.noconvert(), "weight_bits"_a, "scale"_a.noconvert(), "bias"_a.noconvert(),

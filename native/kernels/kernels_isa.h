@@ -15,6 +15,8 @@ void epilogue(const EpilogueArgs&);
 void clipped(const EpilogueArgs&, float low, float high);  // epilogue with a clamp for activation
 void requantize(const RequantizeArgs&, const QuantizeArgs&);
 void finish(const EpilogueArgs&, const RequantizeArgs&, const QuantizeArgs&);
+void codes(const CodesArgs&);
+void largest(const LargestArgs&, const QuantizeArgs&);
 void unary(const UnaryArgs&);
 
 }  // namespace mquans::MQ_ISA

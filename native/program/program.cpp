@@ -105,6 +105,15 @@ TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool
     return TensorId(tensors.size()) - 1;
 }
 
+TensorId Program::add_codes(int32_t rows, int32_t width, int32_t channels) {
+    TensorSpec codes{rows, width, channels, channels, floats_size, mask_words};
+    codes.codes = true;
+    tensors.push_back(codes);
+    floats_size += padded<int64_t>((int64_t(rows) * width * channels + 1) / 2, 16);
+    mask_words += int64_t(rows) * MaskView::words_for(width);
+    return TensorId(tensors.size()) - 1;
+}
+
 TensorId Program::add_view(TensorId base, int32_t first_channel, int32_t channels) {
     TensorSpec view = tensors.at(base);
     if (first_channel < 0 || first_channel + channels > view.channels)
@@ -275,7 +284,7 @@ void Program::finish() {
     for (LayerSpec& layer : layers) find_readers(layer);
     place_lists();
     for (LayerSpec& layer : layers) {
-        const bool stored = tensors[layer.y].offset >= 0;
+        const bool stored = tensors[layer.y].floats();
         const int64_t row_values = int64_t(layer.shape.out_width) * layer.shape.out_channels;
         const int64_t row_acc = int64_t(layer.shape.out_width) * layer.pixel_stride;
         layer.band = int32_t(std::clamp<int64_t>(band_bytes / (4 * (row_acc + row_values)), 1,
@@ -290,10 +299,12 @@ void Program::finish() {
 void Program::find_readers(LayerSpec& layer) {
     const bool clip = layer.activated && layer.activation == UnaryKind::clip && layer.a == 0.0f;
     const bool clamp = !layer.activated || layer.activation == UnaryKind::relu || clip;
-    layer.needs_y = tensors[layer.y].offset >= 0;
+    layer.needs_y = tensors[layer.y].floats();
+    layer.codes_for = -1;
     if (layer.time_steps) return;
     for (size_t id = 0; id < quantized.size(); ++id) {
         QuantizedSpec& q = quantized[id];
+        if (layer.y == q.pooled) layer.codes_for = QuantizedId(id);
         if (layer.y != q.x || q.order != Order::frames) continue;
         q.fused = true;
         q.step = layer.step;

@@ -62,6 +62,10 @@ void finish(const Context& context, const LayerSpec& layer, const Accumulators& 
     const EpilogueArgs epilogue{acc, groups, layer.shape.out_channels / groups, layer.scale.data(),
                                 layer.bias.data(), layer.activated, layer.activation, layer.a, layer.b,
                                 touched, y, begin, end};
+    if (layer.codes_for >= 0) {
+        const QuantizedSpec& q = program.quantized[layer.codes_for];
+        return context.kernels.codes({epilogue, q.inverse_delta.data(), q.limit, context.stream.codes(layer.y)});
+    }
     // A refresh keeps what is held.
     const size_t readers = context.keep_held ? 0 : layer.readers.size();
     size_t done = 0;
@@ -119,7 +123,7 @@ void ReuseStep::run(Context& context) const {
     }
     const bool afresh_only = !keeps || mode == Mode::dense || !everywhere.empty();
 
-    const bool stored = program_.tensors[layer.y].offset >= 0;
+    const bool stored = program_.tensors[layer.y].floats();
     const int64_t row_floats = int64_t(s.out_width) * s.out_channels;
     const int64_t row_acc = int64_t(s.out_width) * layer.pixel_stride;
     const CostModel& model = program_.costs();

@@ -101,6 +101,10 @@ TensorView Stream::tensor(TensorId id) const {
     return {floats_.data() + t.offset, t.rows, t.width, t.channels, t.stride};
 }
 
+int16_t* Stream::codes(TensorId id) const {
+    return reinterpret_cast<int16_t*>(floats_.data() + program_->tensors[id].offset);
+}
+
 MaskView Stream::mask(TensorId id) const {
     const TensorSpec& t = program_->tensors[id];
     return {masks_.data() + t.mask_offset, t.rows, t.width};

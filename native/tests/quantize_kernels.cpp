@@ -1,4 +1,6 @@
 // What is between convolutions: epilogue, quantize and compare, and both at once.
+#include <vector>
+
 #include "tests/check.h"
 
 namespace mquans::test {
@@ -242,12 +244,75 @@ bool finish(const Tables& tables) {
     return report.close();
 }
 
+// Codes of touched pixels only: what lies beside them belongs to others.
+bool codes(const Tables& tables) {
+    Report report("codes");
+    Random random(6);
+    for (const int32_t kind : {-1, int32_t(UnaryKind::relu), int32_t(UnaryKind::clip)})
+        for (const int32_t channels : odd_channels)
+            for (const double share : shares) {
+                const EpilogueCase e{3, 67, 1, channels, channels, kind, share};
+                report.begin("activation %d channels %d touched %g", kind, channels, share);
+                const Accumulated from(e, random);
+                Buffer<float> inverse_delta(channels, 32), y(0);
+                inverse_delta.fill([&] { return random.real(0.5f, 400.0f); });
+                Buffer<int16_t> expected(int64_t(e.rows) * e.width * channels);
+                expected.fill([&] { return random.integer(-4000, 4000); });
+                const Buffer<int16_t> actual(expected);
+                tables.scalar.codes({from.arguments(e, 1, y), inverse_delta.data(), 4096, expected.data()});
+                tables.tested.codes({from.arguments(e, 1, y), inverse_delta.data(), 4096, actual.data()});
+                report.same(expected, actual, "codes");
+            }
+    return report.close();
+}
+
+// Windows of random rows and columns, one input at least.
+struct Windows {
+    Windows(int32_t outputs, int32_t inputs, Random& random) {
+        for (int32_t o = 0; o < outputs; ++o) {
+            begin.push_back(int32_t(input.size()));
+            for (int32_t n = random.integer(1, 3); n > 0; --n) input.push_back(random.integer(0, inputs - 1));
+        }
+        begin.push_back(int32_t(input.size()));
+    }
+    std::vector<int32_t> begin, input;
+};
+
+bool largest(const Tables& tables) {
+    Report report("largest");
+    Random random(7);
+    const int32_t in_rows = 5, in_width = 9;
+    for (const int32_t channels : odd_channels)
+        for (const bool hold : {false, true})
+            for (const bool list : {false, true})
+                for (const double dirty : shares) {
+                    const QuantizeCase c{3, 67, channels, 1, channels, 4096, hold, list, dirty};
+                    report.begin("%d channels hold %d list %d dirty %g", channels, hold, list, dirty);
+                    const Rule rule(c, random);
+                    const Mask moved(c.rows, c.width, dirty, random);
+                    const Quantized expected(c, random), actual(expected);
+                    Buffer<int16_t> from(int64_t(in_rows) * in_width * channels, slack);
+                    from.fill([&] { return random.integer(-4096, 4096); });
+                    const Windows rows(c.rows, in_rows, random), columns(c.width, in_width, random);
+                    const LargestArgs args{from.data(),         in_width,
+                                           rows.begin.data(),    rows.input.data(),
+                                           columns.begin.data(), columns.input.data()};
+                    const Buffer<float> none(0);
+                    tables.scalar.largest(args, expected.arguments(c, rule, none, moved, 1));
+                    tables.tested.largest(args, actual.arguments(c, rule, none, moved, 1));
+                    same_quantized(c, expected, actual, 1, report);
+                }
+    return report.close();
+}
+
 }  // namespace
 
 int test_quantize(const Tables& tables) {
     int wrong = quantize(tables);
     wrong += epilogue(tables);
     wrong += finish(tables);
+    wrong += codes(tables);
+    wrong += largest(tables);
     return wrong;
 }
 

@@ -188,9 +188,19 @@ def joins() -> bytes:
     return b.model({"x": (1, 3, 13, 70)}, (last, right, inner))
 
 
+def pooled() -> bytes:
+    """Maxima that only reuse layers read: taken on their grids."""
+    b = Builder(7)
+    x = b.conv("x", 3, 24, strides=(2, 2), activation=RELU)
+    x = b.add(Pool("max", (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)), x)
+    x = b.conv(x, 24, 24, groups=24, activation=Unary("clip", (0.0, 6.0)))
+    x = b.add(Pool("max", (2, 3), (1, 2), (0, 1, 1, 0), (1, 2)), x)
+    return b.model({"x": (1, 3, 37, 150)}, (b.conv(x, 24, 17, kernel=(1, 1)),))
+
+
 MODELS: dict[str, Callable[[], bytes]] = {
     "detector": detector, "mobile": mobile, "speech": speech, "island": with_island, "joins": joins,
-    "video": video, "listening": listening,
+    "video": video, "listening": listening, "pooled": pooled,
 }  # fmt: skip
 
 WINDOWS = {"video": 2, "listening": 2}

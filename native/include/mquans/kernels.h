@@ -155,6 +155,17 @@ struct EpilogueArgs {
     int32_t row_begin, row_end;
 };
 
+// What an activation that is a clamp does: none, relu, clip.
+struct Clamp {
+    float low = -__builtin_inff(), high = __builtin_inff();
+    MQ_INLINE explicit Clamp(const EpilogueArgs& e) {
+        if (!e.activated) return;
+        const bool clip = e.activation == UnaryKind::clip;
+        low = clip ? e.a : 0.0f;
+        if (clip) high = e.b;
+    }
+};
+
 // From accumulators straight onto a reader's grid, with no float value in between:
 // g = rint(clamp(acc * scale + bias, low, high)), all in grid units. Tables reach C + 32.
 struct RequantizeArgs {
@@ -163,6 +174,22 @@ struct RequantizeArgs {
     const float* bias;
     float low;
     const float* high;
+};
+
+// Grid codes of outputs, for no activation, relu or clip and one group: rint(clamp(y * inverse_delta)).
+struct CodesArgs {
+    EpilogueArgs from;           // y is not touched
+    const float* inverse_delta;  // tables as QuantizeArgs has them
+    float limit;
+    int16_t* codes;              // [pixels][channels]
+};
+
+// Windows over codes: the inputs of output (r, x) are row_inputs[row_begin[r]...] times
+// column_inputs[column_begin[x]...].
+struct LargestArgs {
+    const int16_t* codes;
+    int32_t width;             // of the input
+    const int32_t *row_begin, *row_inputs, *column_begin, *column_inputs;
 };
 
 struct UnaryArgs {
@@ -193,6 +220,9 @@ struct KernelTable {
     void (*requantize)(const RequantizeArgs&, const QuantizeArgs&);
     // Epilogue and requantize at once, for no activation, relu or clip.
     void (*finish)(const EpilogueArgs&, const RequantizeArgs&, const QuantizeArgs&);
+    void (*codes)(const CodesArgs&);
+    // Quantize from the largest code of every window instead of x.
+    void (*largest)(const LargestArgs&, const QuantizeArgs&);
     void (*unary)(const UnaryArgs&);
     const OpLoops* ops;
 };

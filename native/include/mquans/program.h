@@ -41,6 +41,8 @@ struct TensorSpec {
     int32_t rows, width, channels, stride;
     int64_t offset;       // floats; -1: passed on inside a step, never stored
     int64_t mask_offset;  // 64-bit words
+    bool codes = false;   // int16 on the grid of what reads it, instead of floats
+    bool floats() const { return offset >= 0 && !codes; }
 };
 
 // What one step may use while it runs.
@@ -91,6 +93,7 @@ struct QuantizedSpec {
     int64_t list_offset;
     int32_t input;         // graph input that is read where the caller has it; -1: x is stored
     int32_t input_rows;    // of it that are laid out at once
+    TensorId pooled;       // codes whose largest ones x is made of; -1: none
     int32_t step;          // that produces it
     bool fused;            // by the layer that computes x, band by band
     int64_t held_size() const { return int64_t(rows) * width * channels; }
@@ -153,6 +156,7 @@ struct LayerSpec {
         std::optional<ToGrid> to_grid;
     };
     std::vector<Reader> readers;
+    QuantizedId codes_for;  // whose grid the codes y are on; -1: y is floats
     bool needs_y;  // as floats
 
     Weights weights() const {
@@ -198,10 +202,11 @@ public:
     // Building, in the order of the data. Tensors named by steps must exist.
     // `stored` false: only layers read it, and only on their grids.
     TensorId add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored = true);
+    TensorId add_codes(int32_t rows, int32_t width, int32_t channels);
     TensorId add_view(TensorId base, int32_t first_channel, int32_t channels);
     TensorId add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels);
     TensorId add_constant(int32_t rows, int32_t width, int32_t channels, const float* values);
-    // `driven`: a recurrence runs it, time step by time step; else a step of its own does.
+    // `driven`: another step runs it, a recurrence or a pool; else a step of its own does.
     QuantizedId add_quantized(QuantizedSpec spec, bool driven);
     int32_t add_layer(LayerSpec spec, const int16_t* weights, bool driven);
     void add_step(std::string name, std::unique_ptr<Step> step);

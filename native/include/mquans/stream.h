@@ -44,6 +44,7 @@ public:
     explicit Stream(const Program& program);
 
     TensorView tensor(TensorId id) const;
+    int16_t* codes(TensorId id) const;
     MaskView mask(TensorId id) const;
     int16_t* held(const QuantizedSpec& q) { return held_.data() + q.held_offset; }
     const int16_t* held(const QuantizedSpec& q) const { return held_.data() + q.held_offset; }

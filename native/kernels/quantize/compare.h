@@ -95,6 +95,11 @@ MQ_FORCE Changed compare(const Rule& rule, Grid q, int16_t* held, int32_t c, int
     return changed;
 }
 
+// Of n channels; lanes beyond them hold anything.
+MQ_FORCE Grid load_grid(const int16_t* p) { return _mm512_loadu_si512(p); }
+MQ_FORCE void store_grid(int16_t* p, Grid q, int32_t n) { _mm512_mask_storeu_epi16(p, valid_lanes(n), q); }
+MQ_FORCE Grid larger(Grid a, Grid b) { return _mm512_max_epi16(a, b); }
+
 MQ_FORCE Bits bits_of(Changed changed) { return changed; }
 MQ_FORCE int32_t count_of(Changed changed) { return __builtin_popcount(changed); }
 
@@ -210,6 +215,21 @@ MQ_FORCE int32_t count_of(Changed changed) {
     return __builtin_popcount(uint32_t(_mm256_movemask_epi8(changed))) >> 1;
 }
 
+// Of n channels; lanes beyond them hold anything.
+MQ_FORCE Grid load_grid(const int16_t* p) { return load(p); }
+MQ_FORCE Grid larger(Grid a, Grid b) { return _mm256_max_epi16(a, b); }
+
+MQ_FORCE void store_grid(int16_t* p, Grid q, int32_t n) {
+    if (n >= step) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), q);
+    // The lanes beyond the last channel belong to the next pixel, perhaps to another thread's.
+    if (n >= 8) _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(q));
+    if (n != 8) {
+        alignas(32) int16_t values[step];
+        _mm256_store_si256(reinterpret_cast<__m256i*>(values), q);
+        for (int32_t i = n & 8; i < n; ++i) p[i] = values[i];
+    }
+}
+
 // Compares n channels, updates held, returns the changed lanes and their deltas.
 template <bool HOLD>
 MQ_FORCE Changed compare(const Rule& rule, Grid q, int16_t* held, int32_t c, int32_t n, Delta& delta) {
@@ -217,21 +237,10 @@ MQ_FORCE Changed compare(const Rule& rule, Grid q, int16_t* held, int32_t c, int
     const __m256i old = load(held);
     delta = _mm256_sub_epi16(q, old);
     __m256i changed = _mm256_cmpgt_epi16(_mm256_abs_epi16(delta), load(rule.threshold + c));
-    const __m256i next = _mm256_blendv_epi8(old, q, changed);
-    if (n >= step) {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(held), next);
-        return changed;
-    }
-    // The lanes beyond the last channel belong to the next pixel, perhaps to another thread's.
+    store_grid(held, _mm256_blendv_epi8(old, q, changed), n);
+    if (n >= step) return changed;
     const __m256i iota = _mm256_set_epi16(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    changed = _mm256_and_si256(changed, _mm256_cmpgt_epi16(_mm256_set1_epi16(int16_t(n)), iota));
-    if (n >= 8) _mm_storeu_si128(reinterpret_cast<__m128i*>(held), _mm256_castsi256_si128(next));
-    if (n != 8) {
-        alignas(32) int16_t values[step];
-        _mm256_store_si256(reinterpret_cast<__m256i*>(values), next);
-        for (int32_t i = n & 8; i < n; ++i) held[i] = values[i];
-    }
-    return changed;
+    return _mm256_and_si256(changed, _mm256_cmpgt_epi16(_mm256_set1_epi16(int16_t(n)), iota));
 }
 
 MQ_FORCE void emit8(uint32_t m, __m128i delta, __m128i index, uint16_t* channel, int16_t* deltas) {

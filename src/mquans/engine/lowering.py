@@ -15,6 +15,7 @@ from mquans.engine import layout
 from mquans.engine.geometry import Grid, layer_grids
 from mquans.engine.layout import Dims, Placed
 from mquans.engine.operators import activation_code, add_operator, is_only_gathered
+from mquans.engine.pooling import is_depthwise, layer_output
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
 from mquans.engine.recurrence import FORWARD, NO_TIME, add_recurrence
 from mquans.errors import ModelError, UnsupportedOperatorError
@@ -99,6 +100,8 @@ class Lowering:
     slots: dict[str, Slot] = field(default_factory=dict)
     # Concatenations that were not made since only gathers read them: their parts.
     joined: dict[str, list[Placed]] = field(default_factory=dict)
+    # Values that lie on the grid of what reads their maxima, instead of as floats.
+    codes: set[str] = field(default_factory=set)
     islands: list[IslandCall] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
 
@@ -204,17 +207,16 @@ class Lowering:
             grids = layer_grids(op, shape, out_shape)
             if isinstance(op, ConvTranspose):
                 weight = _transposed_weight(weight, groups)
-        inputs, outputs = self.graph.neurons(node), weight.shape[0]
+        inputs = self.graph.neurons(node)
         bias = node.inputs[2] if len(node.inputs) > 2 else ""
-        depthwise = groups > 1 and groups == inputs == outputs
+        depthwise = is_depthwise(self.graph, node)
         x = self.in_order(node.inputs[0], order)
         if lanes:
             x = self.reread(node.inputs[0], x, order, _time_steps(shape, lanes))
             dims = _time_steps(out_shape, lanes)
             y = Placed(self.program.add_tensor(*dims), order, dims)
         else:
-            stored = not self.goes_on_grids(node.outputs[0], order)
-            y = self.new(node.outputs[0], order, stored=stored)
+            y = layer_output(self, node, order)
         quantized = self.quantize(
             x, layer, inputs, 1 if depthwise else groups, time=FORWARD if lanes else NO_TIME
         )
@@ -288,7 +290,7 @@ class Lowering:
 
     def quantize(
         self, x: Placed, layer: LayerPlan, neurons: int, groups: int = 1, *, time: int = NO_TIME,
-        driven: bool = False,
+        driven: bool = False, pooled: int = -1,
     ) -> int:  # fmt: skip
         """A tensor on the grid. Layers that read the same one with the same precision share it."""
         step, delta = steps(layer, self.plan.grid_bits, neurons), deltas(layer, neurons)
@@ -305,6 +307,7 @@ class Lowering:
                 threshold=tables.threshold,
                 order=time,
                 driven=driven,
+                pooled=pooled,
             )
         return self.quantized[key]
 

@@ -93,7 +93,7 @@ def greedy_ctc(classes: Sequence[int], *, blank: int = 0) -> list[int]:
     return [now for now, last in zip(classes, before, strict=False) if now not in (last, blank)]
 
 
-def edit_distance(wanted: Sequence[str], found: Sequence[str]) -> int:
+def edit_distance(wanted: Sequence[object], found: Sequence[object]) -> int:
     """Fewest insertions, deletions and substitutions between two texts (Levenshtein 1966).
 
     >>> edit_distance(["one", "two"], ["one", "too", "three"])
