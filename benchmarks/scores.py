@@ -85,7 +85,7 @@ class Task:
 TASKS = {
     "rmse": Task("rmse", RootMeanSquare, lambda dense: 1.01 * dense, 5),
     "word_error_rate": Task("word error rate", WordErrorRate, lambda dense: dense + 0.002, 4),
-    "accuracy": Task("error rate", ErrorRate, lambda dense: dense + 0.001, 5),
+    "top1": Task("error rate", ErrorRate, lambda dense: dense + 0.001, 5),
     "frame_accuracy": Task("frame error rate", ErrorRate, lambda dense: dense + 0.001, 4),
 }
 """By the name under which a card has its accuracy. No loss is 1 % of a steering error, 0.2 points

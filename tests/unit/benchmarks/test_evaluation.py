@@ -40,7 +40,7 @@ def test_no_loss_is_what_the_document_says() -> None:
     tasks = module("scores").TASKS
     assert tasks["rmse"].no_loss(2.0) == pytest.approx(2.02)
     assert tasks["word_error_rate"].no_loss(0.1) == pytest.approx(0.102)
-    assert tasks["accuracy"].no_loss(0.1) == pytest.approx(0.101)
+    assert tasks["top1"].no_loss(0.1) == pytest.approx(0.101)
 
 
 def test_table_of_a_small_network(
@@ -61,7 +61,7 @@ def test_table_of_a_small_network(
     for stream in ("calibration", "test"):
         np.save(folder / f"{stream}.npy", clip)
         (folder / f"{stream}_labels.jsonl").write_text("\n".join("7" for _ in clip))
-    (folder / "card.json").write_text(json.dumps({"accuracy": {"accuracy": 0.5}}))
+    (folder / "card.json").write_text(json.dumps({"accuracy": {"top1": 0.5}}))
     output = tmp_path / "table"
     arguments = [str(tmp_path), "--networks", "small", "--plans", "16", "--frames", "20"]
     monkeypatch.setattr("sys.argv", ["evaluation.py", *arguments, "-o", str(output)])
