@@ -7,6 +7,8 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
+from mquans.engine import layout
+from mquans.engine.layout import Dims
 from mquans.graph import Conv, ConvTranspose, Resize, axis_taps
 
 Grid = npt.NDArray[np.int32]
@@ -67,6 +69,23 @@ def layer_grids(
         batch,
     )
     return np.ascontiguousarray(rows), np.ascontiguousarray(axes[-1])
+
+
+def pointwise_grids(shape: Dims) -> tuple[Grid, Grid]:
+    """Rows and columns of a layer whose outputs read the pixel at their own place."""
+    rows, width, _ = layout.pixels(shape)
+    return (
+        np.arange(rows, dtype=np.int32)[:, None],
+        np.arange(width, dtype=np.int32)[:, None],
+    )
+
+
+def natural_weight(weight: npt.NDArray[np.float64], groups: int) -> npt.NDArray[np.float64]:
+    """Weights of a ConvTranspose as a Conv has them: [C, O/groups, kernel...] ->
+    [O, C/groups, kernel...]."""
+    channels, per_group, *kernel = weight.shape
+    split = weight.reshape(groups, channels // groups, per_group, *kernel)
+    return split.swapaxes(1, 2).reshape(groups * per_group, channels // groups, *kernel)
 
 
 AxisTable = tuple[list[int], list[int], list[float]]

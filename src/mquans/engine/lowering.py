@@ -12,26 +12,22 @@ import numpy.typing as npt
 
 from mquans import _native
 from mquans.engine import layout
-from mquans.engine.geometry import Grid, layer_grids
+from mquans.engine.geometry import Grid, layer_grids, natural_weight, pointwise_grids
 from mquans.engine.layout import Dims, Placed
-from mquans.engine.operators import activation_code, add_operator, is_only_gathered
+from mquans.engine.operators import activation_code, add_operator
 from mquans.engine.pooling import is_depthwise, layer_output
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
 from mquans.engine.recurrence import FORWARD, NO_TIME, add_recurrence
+from mquans.engine.slots import Slot, slots_of
 from mquans.errors import ModelError, UnsupportedOperatorError
 from mquans.graph import (
-    Binary,
-    Concat,
     Conv,
     ConvTranspose,
     Graph,
     Island,
     Linear,
     Node,
-    Pool,
     Recurrence,
-    Resize,
-    Softmax,
     Transpose,
     Unary,
 )
@@ -55,15 +51,6 @@ class IslandCall:
     node: Node
     inputs: tuple[Placed | None, ...]
     outputs: tuple[Placed | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Where a part lies in the concatenation `joined` along an axis."""
-
-    joined: str
-    axis: int
-    first: int
 
 
 @dataclass(slots=True)
@@ -199,14 +186,14 @@ class Lowering:
         if isinstance(op, Linear):
             order = layout.identity(len(shape))
             groups = 1
-            grids = _pointwise_grids((1, lanes, 1) if lanes else shape)
+            grids = pointwise_grids((1, lanes, 1) if lanes else shape)
             weight = weight.T
         else:
             order = layout.channels_last(len(shape))
             groups = op.groups
             grids = layer_grids(op, shape, out_shape)
             if isinstance(op, ConvTranspose):
-                weight = _transposed_weight(weight, groups)
+                weight = natural_weight(weight, groups)
         inputs = self.graph.neurons(node)
         bias = node.inputs[2] if len(node.inputs) > 2 else ""
         depthwise = is_depthwise(self.graph, node)
@@ -349,21 +336,6 @@ def _time_steps(shape: Dims, lanes: int) -> Dims:
     return prod(shape[:-1]) // lanes, lanes, shape[-1]
 
 
-def _pointwise_grids(shape: Dims) -> tuple[Grid, Grid]:
-    rows, width, _ = layout.pixels(shape)
-    return (
-        np.arange(rows, dtype=np.int32)[:, None],
-        np.arange(width, dtype=np.int32)[:, None],
-    )
-
-
-def _transposed_weight(weight: npt.NDArray[np.float64], groups: int) -> npt.NDArray[np.float64]:
-    """[C, O/groups, kernel...] -> [O, C/groups, kernel...]."""
-    channels, per_group, *kernel = weight.shape
-    split = weight.reshape(groups, channels // groups, per_group, *kernel)
-    return split.swapaxes(1, 2).reshape(groups * per_group, channels // groups, *kernel)
-
-
 def _input_order(graph: Graph, value: str) -> Dims:
     """Channels last, unless the network itself begins by transposing."""
     readers = graph.consumers().get(value, [])
@@ -372,25 +344,6 @@ def _input_order(graph: Graph, value: str) -> Dims:
     if not convolves or any(isinstance(node.op, Transpose) for node in readers):
         return layout.identity(rank)
     return layout.channels_last(rank)
-
-
-def _slots(graph: Graph) -> dict[str, Slot]:
-    """Parts of concatenations whose steps can write among others' channels."""
-    writers = Conv | ConvTranspose | Pool | Resize | Binary | Unary | Softmax | Concat
-    written = {
-        value for node in graph.nodes if isinstance(node.op, writers) for value in node.outputs
-    }
-    slots: dict[str, Slot] = {}
-    for node in graph.nodes:
-        joined = node.outputs[0]
-        if not isinstance(node.op, Concat) or is_only_gathered(graph, joined, node.op.axis):
-            continue
-        first = 0
-        for value in node.inputs:
-            if value in written and node.inputs.count(value) == 1:
-                slots.setdefault(value, Slot(joined, node.op.axis, first))
-            first += graph.shape(value)[node.op.axis]
-    return slots
 
 
 @cache
@@ -406,7 +359,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
         ModelError: the graph holds something that the engine cannot place.
     """
     program = _native.Program(isa, threads, mode, machine_costs(isa))
-    lowering = Lowering(graph, plan, program, slots=_slots(graph))
+    lowering = Lowering(graph, plan, program, slots=slots_of(graph))
     stored_inputs = {}
     for value in graph.inputs:
         if not lowering.is_native(value):

@@ -1,0 +1,46 @@
+"""Concatenations that nobody has to copy: their parts are written in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mquans.engine.operators import is_only_gathered
+from mquans.graph import (
+    Binary,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Graph,
+    Pool,
+    Resize,
+    Softmax,
+    Unary,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a part lies in the concatenation `joined` along an axis."""
+
+    joined: str
+    axis: int
+    first: int
+
+
+def slots_of(graph: Graph) -> dict[str, Slot]:
+    """Parts of concatenations whose steps can write among others' channels."""
+    writers = Conv | ConvTranspose | Pool | Resize | Binary | Unary | Softmax | Concat
+    written = {
+        value for node in graph.nodes if isinstance(node.op, writers) for value in node.outputs
+    }
+    slots: dict[str, Slot] = {}
+    for node in graph.nodes:
+        joined = node.outputs[0]
+        if not isinstance(node.op, Concat) or is_only_gathered(graph, joined, node.op.axis):
+            continue
+        first = 0
+        for value in node.inputs:
+            if value in written and node.inputs.count(value) == 1:
+                slots.setdefault(value, Slot(joined, node.op.axis, first))
+            first += graph.shape(value)[node.op.axis]
+    return slots
