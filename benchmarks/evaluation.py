@@ -5,7 +5,8 @@
 FOLDER holds a folder per network, as `python -m mquans.zoo train` writes them: plans are made from
 calibration.npy and judged on test.npy. Of a network NAME that was trained with fewer channels, the
 folder NAME-true holds one of its true width, untrained.onnx: cycles and energy are for that one.
-Writes evaluation.json, .md and .svg; `docs/evaluation.md` explains them.
+Writes evaluation.json, .md and .svg, and the plan of each network as evaluation-NAME.plan.json;
+`docs/evaluation.md` explains them.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from mquans.calibration import Goal, Selected, one_width, plans_within
 from mquans.errors import MquansError
 from mquans.evaluate import compare, load_labels, run_traced
 from mquans.evaluate.layer_shape import LayerShape, layer_geometry
+from mquans.graph import Recurrence
 from mquans.importers import ModelFile, import_model, read_model
-from mquans.plan import Plan
+from mquans.plan import Plan, write_plan
 from mquans.simulate import Accelerator, accelerator_names, load_accelerator, study
 from mquans.simulate.study import Row
 
@@ -35,7 +37,7 @@ BUDGETS = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Losses that plans are made for (docs/reference/measures.md), largest first."""
 
 SCHEMES = ("dense", "reuse", "nearest", "hold", "repetition", "memory", "reuse+repetition")
-ENGINES = ("ort-fp32", "ort-int8")
+FP32, INT8, DYNAMIC_INT8 = "ort-fp32", "ort-int8", "ort-int8-dynamic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,10 @@ def errors_of(case: Case, session: Session, plan: Plan, knob: float) -> tuple[Po
     return point, runs[1].dense_task_loss or 0.0
 
 
-def evaluate(case: Case, designs: dict[str, Accelerator], frames_of_plans: int) -> dict[str, Any]:
-    """All of one network."""
+def evaluate(
+    case: Case, designs: dict[str, Accelerator], frames_of_plans: int
+) -> tuple[dict[str, Any], Plan]:
+    """All of one network, and the plan of `reuse`."""
     frames, labels = case.planned
     made = min(len(frames), frames_of_plans)
     found = plans_within(
@@ -151,8 +155,11 @@ def evaluate(case: Case, designs: dict[str, Accelerator], frames_of_plans: int) 
         {**row.as_dict(), "scheme": "reuse, by judging data"}
         for row in simulated(case, session.with_plan(peeked.plan), ("reuse",), designs, None)
     ]
-    times = compare(ours, case.model, iter(case.judged[0]), engines=ENGINES)
-    return {
+    # Static quantization leaves recurrent layers as they are.
+    recurrent = any(isinstance(node.op, Recurrence) for node in session.graph.nodes)
+    engines = (FP32, DYNAMIC_INT8 if recurrent else INT8)
+    times = compare(ours, case.model, iter(case.judged[0]), engines=engines)
+    record = {
         "task": case.task.name,
         "dense_error": dense,
         "no_loss_error": allowed,
@@ -169,6 +176,7 @@ def evaluate(case: Case, designs: dict[str, Accelerator], frames_of_plans: int) 
         "time_ms": times.time_ms,
         "speedup_on_cpu": times.speedup,
     }
+    return record, chosen.plan
 
 
 def _cheapest(points: Sequence[Point], harmless: Callable[[Point], bool]) -> Point:
@@ -201,12 +209,13 @@ def as_markdown(networks: dict[str, dict[str, Any]]) -> str:
         "",
         "## On this CPU, time per frame",
         "",
-        "| network | mquans | ort-fp32 | ort-int8 |",
+        "| network | engine | median | mquans is faster by |",
+        "|---|---|---:|---:|",
     ]
-    lines.append("|---|---:|---:|---:|")
     for name, found in networks.items():
-        times = [found["time_ms"][engine]["median"] for engine in ("mquans", *ENGINES)]
-        lines.append(f"| {name} | " + " | ".join(f"{time:.3f} ms" for time in times) + " |")
+        for engine, times in found["time_ms"].items():
+            ratio = found["speedup_on_cpu"].get(engine, 1.0)
+            lines.append(f"| {name} | {engine} | {times['median']:.3f} ms | {ratio:.2f}x |")
     return "\n".join((*lines, ""))
 
 
@@ -276,9 +285,9 @@ def main() -> None:
     designs = {name: load_accelerator(name) for name in accelerator_names()}
     networks: dict[str, dict[str, Any]] = {}
     for name in names:
-        networks[name] = evaluate(
-            load_case(asked.folder / name, asked.frames), designs, asked.plans
-        )
+        case = load_case(asked.folder / name, asked.frames)
+        networks[name], plan = evaluate(case, designs, asked.plans)
+        write_plan(plan, asked.output.with_name(f"{asked.output.name}-{name}.plan.json"))
         asked.output.with_suffix(".json").write_text(json.dumps(networks, indent=1))
         asked.output.with_suffix(".md").write_text(as_markdown(networks))
         print(as_markdown(networks), flush=True)

@@ -53,7 +53,6 @@ def test_table_of_a_small_network(
     evaluation = module("evaluation")
     monkeypatch.setattr(evaluation, "BUDGETS", (0.3,))
     monkeypatch.setattr(evaluation, "WIDTHS", range(4, 6))
-    monkeypatch.setattr(evaluation, "ENGINES", ("ort-fp32", "ort-int8"))
     folder = tmp_path / "small"
     folder.mkdir()
     shutil.copy(small_model, folder / "model.onnx")
@@ -73,7 +72,8 @@ def test_table_of_a_small_network(
     assert len(found["simulated"]) == (len(evaluation.SCHEMES) + 2) * len(designs)
     table = output.with_suffix(".md").read_text()
     assert "## Simulated on reuse" in table
-    assert table.count("| small |") == 2 + len(designs)
+    assert table.count("| small |") == 1 + len(designs) + 3, "accuracy, accelerators, engines"
+    assert (tmp_path / "table-small.plan.json").exists()
     assert output.with_suffix(".svg").exists()
 
 
