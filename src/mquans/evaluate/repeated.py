@@ -28,7 +28,7 @@ class RepeatedWindows:
         self._of_channel = _odd(rng, geometry.shape.channels)
         self._of_row_tap = _odd(rng, geometry.row_grid.shape[1])
         self._of_col_tap = _odd(rng, geometry.col_grid.shape[1])
-        self._seen: list[Hashes] = []  # by frame, oldest first
+        self._seen: Hashes = np.zeros(0, np.uint64)  # oldest first
         self._sorted: Hashes = np.zeros(0, np.uint64)
 
     def add(self, held: npt.NDArray[np.int16]) -> int:
@@ -46,19 +46,17 @@ class RepeatedWindows:
         inside = at < len(self._sorted)
         known[inside] = self._sorted[at[inside]] == distinct[inside]
         new = distinct[~known]
-        self._remember(new)
+        self._remember(new, at[~known])
         return int(len(hashes) - len(new))
 
-    def _remember(self, new: Hashes) -> None:
-        self._seen.append(new[-self._entries :])
-        excess = sum(map(len, self._seen)) - self._entries
-        while excess > 0:
-            oldest = self._seen[0]
-            self._seen[0] = oldest[excess:]
-            excess -= len(oldest)
-            if not len(self._seen[0]):
-                self._seen.pop(0)
-        self._sorted = np.sort(np.concatenate([np.zeros(0, np.uint64), *self._seen]))
+    def _remember(self, new: Hashes, at: npt.NDArray[np.intp]) -> None:
+        """`at`: where they belong among those known."""
+        self._seen = np.concatenate([self._seen, new])
+        if len(self._seen) <= self._entries:
+            self._sorted = np.insert(self._sorted, at, new)
+        else:
+            self._seen = self._seen[-self._entries :]
+            self._sorted = np.sort(self._seen)
 
 
 def _odd(rng: np.random.Generator, count: int) -> Hashes:
