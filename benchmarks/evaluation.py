@@ -28,12 +28,12 @@ from mquans.evaluate import compare, load_labels, run_traced
 from mquans.evaluate.layer_shape import LayerShape, layer_geometry
 from mquans.graph import Recurrence
 from mquans.importers import ModelFile, import_model, read_model
-from mquans.plan import Plan, write_plan
+from mquans.plan import Plan, Rule, write_plan
 from mquans.simulate import Accelerator, accelerator_names, load_accelerator, study
 from mquans.simulate.study import Row
 
 WIDTHS = range(3, 11)
-BUDGETS = (0.3, 0.1, 0.05, 0.03, 0.02, 0.015, 0.01, 0.003)
+BUDGETS = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Losses that plans are made for (docs/reference/measures.md), largest first."""
 
 SCHEMES = ("dense", "reuse", "nearest", "hold", "repetition", "memory", "reuse+repetition")
@@ -57,14 +57,15 @@ class Point:
     """A plan, and its error on data that plans are made from and on data that judge."""
 
     knob: float
+    rule: Rule
     plan: Plan
     planned_error: float
     judged_error: float
     similarity: float
     computation_reuse: float
 
-    def as_dict(self) -> dict[str, float]:
-        names = ("knob", "planned_error", "judged_error", "similarity", "computation_reuse")
+    def as_dict(self) -> dict[str, Any]:
+        names = ("knob", "rule", "planned_error", "judged_error", "similarity", "computation_reuse")
         return {name: getattr(self, name) for name in names}
 
 
@@ -115,30 +116,38 @@ def errors_of(case: Case, session: Session, plan: Plan, knob: float) -> tuple[Po
     ]
     found = [run.task_loss or 0.0 for run in runs]
     trace = runs[1].trace
-    point = Point(knob, plan, *found, trace.similarity, trace.computation_reuse)
+    point = Point(knob, plan.rule, plan, *found, trace.similarity, trace.computation_reuse)
     return point, runs[1].dense_task_loss or 0.0
 
 
 def evaluate(
-    case: Case, designs: dict[str, Accelerator], frames_of_plans: int
+    case: Case, designs: dict[str, Accelerator], frames_of_plans: int, rules: Sequence[Rule]
 ) -> tuple[dict[str, Any], Plan]:
     """All of one network, and the plan of `reuse`."""
     frames, labels = case.planned
     made = min(len(frames), frames_of_plans)
-    found = plans_within(
-        BUDGETS,
-        Goal(objective="energy", accelerator="reuse", stress=False),
-        case.model,
-        frames[:made],
-        Selected(frames=made),
-    )
-    session = Session(case.model, found[0].plan)
+    found = [
+        (budget, result.plan)
+        for rule in rules
+        for budget, result in zip(
+            BUDGETS,
+            plans_within(
+                BUDGETS,
+                Goal(objective="energy", accelerator="reuse", rule=rule, stress=False),
+                case.model,
+                frames[:made],
+                Selected(frames=made),
+            ),
+            strict=True,
+        )
+    ]
+    session = Session(case.model, found[0][1])
     dense_planned = run_traced(
         session, case.model, frames, metric=case.task.meter, labels=labels
     ).dense_task_loss
     points, dense = [], 0.0
-    for budget, result in zip(BUDGETS, found, strict=True):
-        point, dense = errors_of(case, session, result.plan, budget)
+    for budget, plan in found:
+        point, dense = errors_of(case, session, plan, budget)
         points.append(point)
     limit, allowed = case.task.no_loss(dense_planned or 0.0), case.task.no_loss(dense)
     chosen = _cheapest(points, lambda point: point.planned_error <= limit)
@@ -221,9 +230,9 @@ def as_markdown(networks: dict[str, dict[str, Any]]) -> str:
 
 def _accuracy(networks: dict[str, dict[str, Any]]) -> list[str]:
     lines = [
-        "| network | error | dense | allowed | mquans | reuse | reuse, by judging data | one width "
-        "| bits | reuse | published width | similarity | reuse |",
-        "|---|---|" + "---:|" * 11,
+        "| network | error | dense | allowed | mquans | rule | reuse | reuse, by judging data "
+        "| one width | bits | reuse | published width | similarity | reuse |",
+        "|---|---|" + "---:|" * 12,
     ]
     for name, found in networks.items():
         ours, one, theirs = found["ours"], found["uniform"], found["published_width"]
@@ -233,6 +242,7 @@ def _accuracy(networks: dict[str, dict[str, Any]]) -> list[str]:
             f"{found['dense_error']:.4f}",
             f"{found['no_loss_error']:.4f}",
             f"{ours['judged_error']:.4f}{'' if found['ours_without_loss'] else ' (loses)'}",
+            ours["rule"],
             f"{100 * ours['computation_reuse']:.1f} %",
             f"{100 * found['ours_by_judging_data']['computation_reuse']:.1f} %",
             f"{one['judged_error']:.4f}{'' if found['uniform_without_loss'] else ' (loses)'}",
@@ -275,6 +285,10 @@ def main() -> None:
     parser.add_argument(
         "--frames", type=int, default=4000, help="frames that choose plans, and that judge, at most"
     )
+    parser.add_argument(
+        "--rules", type=lambda text: text.split(","), default=["hold", "nearest"],
+        help="rules that plans are made for; the cheapest without loss is taken",
+    )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, default=Path("evaluation"))
     asked = parser.parse_args()
     names = (
@@ -286,7 +300,7 @@ def main() -> None:
     networks: dict[str, dict[str, Any]] = {}
     for name in names:
         case = load_case(asked.folder / name, asked.frames)
-        networks[name], plan = evaluate(case, designs, asked.plans)
+        networks[name], plan = evaluate(case, designs, asked.plans, asked.rules)
         write_plan(plan, asked.output.with_name(f"{asked.output.name}-{name}.plan.json"))
         asked.output.with_suffix(".json").write_text(json.dumps(networks, indent=1))
         asked.output.with_suffix(".md").write_text(as_markdown(networks))
