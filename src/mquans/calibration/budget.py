@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 from mquans.calibration.allocation import (
     GRID_BITS,
@@ -28,7 +28,7 @@ from mquans.calibration.allocation import (
 )
 from mquans.calibration.criticality import METHODS as CRITICALITIES
 from mquans.calibration.criticality import criticality, output_criticality
-from mquans.calibration.curves import Curves
+from mquans.calibration.curves import RULES, Curves
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench, Measured, Segment
 from mquans.calibration.replay import observe_under
@@ -71,6 +71,9 @@ UNIFORM_BITS = range(4, GRID_BITS + 1)
 
 OBJECTIVES = ("macs", "time", "energy")
 
+RuleChoice = Rule | Literal["either"]
+"""A rule, or the one under which less is left to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -80,7 +83,7 @@ class Goal:
     criticality: str = "fisher"
     objective: str = "macs"
     accelerator: str = "reuse"
-    rule: Rule = "hold"
+    rule: RuleChoice = "hold"
     weight_bits: WeightBits | None = None
     metric: AnyMetric | None = None
     task_loss: Any = None
@@ -194,13 +197,20 @@ def plans_within(
 
 
 def _plan_within(max_loss: float, prepared: _Prepared) -> CalibrationResult:
+    rule = prepared.goal.rule
+    rules: Sequence[Rule] = RULES if rule == "either" else (rule,)
+    found = [_plan_under(each, max_loss, prepared) for each in rules]
+    return min(found, key=lambda one: (not one.reached, one.measured.work.macs_fraction))
+
+
+def _plan_under(rule: Rule, max_loss: float, prepared: _Prepared) -> CalibrationResult:
     goal, selected, space = prepared.goal, prepared.selected, prepared.space
     weights, searched, judged = prepared.weights, prepared.searched, prepared.judged
     bench, clock = searched.bench, prepared.clock
     per_change = None
     if goal.objective == "energy":
-        per_change = change_energy(space.graph, goal.rule, load_accelerator(goal.accelerator))
-    problem = problem_of(space.graph, space.seen, weights, goal.rule, goal.objective, per_change)
+        per_change = change_energy(space.graph, rule, load_accelerator(goal.accelerator))
+    problem = problem_of(space.graph, space.seen, weights, rule, goal.objective, per_change)
     family = Family(
         method=goal.method,
         problem=problem,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mquans.calibration.allocation import GRID_BITS, WeightBits, uniform_layers
-from mquans.calibration.budget import Goal, plans_within
+from mquans.calibration.budget import Goal, RuleChoice, plans_within
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench
 from mquans.calibration.resolution import Format
@@ -65,7 +65,7 @@ def calibrate_fully(
     criticality: str = "fisher",
     objective: str = "macs",
     accelerator: str = "reuse",
-    rule: Rule = "hold",
+    rule: RuleChoice = "hold",
     weight_bits: WeightBits | None = None,
     metric: AnyMetric | str | None = None,
     task_loss: Any = None,
@@ -91,7 +91,8 @@ def calibrate_fully(
         objective: what is saved: `macs`, `time` as predicted from MACs and changes, or `energy`
             of changes as simulated on an accelerator.
         accelerator: for `energy`, a name or a YAML file (`mquans.simulate`).
-        rule: when a held value is updated; `linear` and `dorefa` always take `nearest`.
+        rule: when a held value is updated; `either`, under a budget: the rule that leaves less to
+            do. `linear` and `dorefa` always take `nearest`.
         weight_bits: width of the integer weights; by default 16, and with objective `time` what
             each layer can afford.
         metric: the user's loss, or the name of a ready one (`evaluate.metrics`).
@@ -126,6 +127,10 @@ def calibrate_fully(
             stress, tuple(compare),
         )  # fmt: skip
         return plans_within((max_loss,), goal, model, source, selected)[0]
+    if rule == "either":
+        raise MquansError(
+            "the rule can only be chosen under a budget.", hint="Give max_loss, or one rule."
+        )
     chosen = bits or DEFAULT_BITS
     space = observe(model, source, selected, late=HELD_OUT, rules=())
     found = sweep_observed(space, (chosen,), selected, rule, weight_bits or 16, loaded)

@@ -133,7 +133,10 @@ def calibrate(
             rich_help_panel=o.BUDGET,
         ),
     ] = False,
-    rule: Annotated[o.RuleName, typer.Option(help="Reuse rule.")] = o.RuleName.hold,
+    rule: Annotated[
+        o.RuleChoice,
+        typer.Option(help="Reuse rule; under a budget, either: the one that leaves less to do."),
+    ] = o.RuleChoice.hold,
     weight_bits: Annotated[
         o.WeightBits | None, typer.Option(help="Width of the weights (default 16).")
     ] = None,

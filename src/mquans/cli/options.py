@@ -23,6 +23,14 @@ class RuleName(StrEnum):
     nearest = "nearest"
 
 
+class RuleChoice(StrEnum):
+    """A rule, or the better one under a budget."""
+
+    hold = "hold"
+    nearest = "nearest"
+    either = "either"
+
+
 class WeightBits(StrEnum):
     """Width of the integer weights."""
 

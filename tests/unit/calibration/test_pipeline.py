@@ -12,6 +12,7 @@ import pytest
 
 import mquans
 from mquans.calibration import GRID_BITS, METHODS, calibrate_fully, inspect_model
+from mquans.errors import MquansError
 
 Frames = npt.NDArray[np.float32]
 Outputs = Mapping[str, Frames]
@@ -153,3 +154,17 @@ def test_inspection_with_a_clip_measures_every_layer(
     assert values["layer_table"]["bits"] == 8
     assert [row["name"] for row in values["layer_table"]["rows"]] == ["first", "second", "third"]
     assert "advice" not in inspect_model(small_model).as_dict()
+
+
+def test_either_rule_is_the_one_that_leaves_less_to_do(
+    small_model: Path, small_frames: Frames
+) -> None:
+    """And bits without a budget say nothing about which rule is better."""
+    left = {
+        rule: calibrate_fully(small_model, small_frames, max_loss=0.05, rule=rule)
+        for rule in ("hold", "nearest", "either")
+    }
+    work = {rule: result.measured.work.macs_fraction for rule, result in left.items()}
+    assert work["either"] == min(work["hold"], work["nearest"])
+    with pytest.raises(MquansError, match="under a budget"):
+        calibrate_fully(small_model, small_frames, bits=8, rule="either")
