@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ import numpy as np
 from scores import TASKS, Task
 
 from mquans import Session
-from mquans.calibration import Goal, Selected, one_width, plans_within
+from mquans.calibration import Bench, Goal, Segment, Selected, one_width, plans_within
 from mquans.errors import MquansError
-from mquans.evaluate import compare, load_labels, run_traced
+from mquans.evaluate import compare, load_labels
 from mquans.evaluate.layer_shape import LayerShape, layer_geometry
 from mquans.graph import Recurrence
 from mquans.importers import ModelFile, import_model, read_model
@@ -33,22 +33,26 @@ from mquans.simulate import Accelerator, accelerator_names, load_accelerator, st
 from mquans.simulate.study import Row
 
 WIDTHS = range(3, 11)
-BUDGETS = (0.3, 0.1, 0.03, 0.01, 0.003)
+BUDGETS = (0.3, 0.1, 0.03, 0.01, 0.006, 0.004, 0.003, 0.002)
 """Losses that plans are made for (docs/reference/measures.md), largest first."""
 
 SCHEMES = ("dense", "reuse", "nearest", "hold", "repetition", "memory", "reuse+repetition")
+EARLIER = "chosen before"
+"""Of plans and widths that lose nothing on the data that plans are made from."""
+
 FP32, INT8, DYNAMIC_INT8 = "ort-fp32", "ort-int8", "ort-int8-dynamic"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A trained network with data, frames first, and a label per frame."""
+    """A trained network, frames and labels that plans are made from and chosen by, and that judge
+    them."""
 
     name: str
     model: ModelFile
     task: Task
-    planned: tuple[Any, list[Any]]
-    judged: tuple[Any, list[Any]]
+    planned: Segment
+    judged: Segment
     true_width: tuple[LayerShape, ...] | None
 
 
@@ -77,7 +81,11 @@ def load_case(folder: Path, frames: int) -> Case:
     """
     try:
         card = json.loads((folder / "card.json").read_text())
-        planned, judged = (_labelled(folder, name, frames) for name in ("calibration", "test"))
+        model = read_model(folder / "model.onnx")
+        name = import_model(model).inputs[0]
+        planned, judged = (
+            _labelled(folder, name, part, frames) for part in ("calibration", "test")
+        )
     except (OSError, ValueError) as error:
         raise MquansError("is no trained network.", where=str(folder)) from error
     task = next((TASKS[name] for name in card["accuracy"] if name in TASKS), None)
@@ -85,7 +93,7 @@ def load_case(folder: Path, frames: int) -> Case:
         raise MquansError("the card names no accuracy that is known.", where=str(folder))
     return Case(
         folder.name,
-        read_model(folder / "model.onnx"),
+        model,
         task,
         planned,
         judged,
@@ -93,10 +101,10 @@ def load_case(folder: Path, frames: int) -> Case:
     )
 
 
-def _labelled(folder: Path, name: str, frames: int) -> tuple[Any, list[Any]]:
+def _labelled(folder: Path, input_name: str, name: str, frames: int) -> Segment:
     stream = np.load(folder / f"{name}.npy", mmap_mode="r")[:frames]
     labels = load_labels(str(folder / f"{name}_labels.jsonl"))
-    return stream, list(labels[: len(stream)])
+    return Segment([{input_name: frame} for frame in stream], list(labels[: len(stream)]))
 
 
 def _layers(path: Path) -> tuple[LayerShape, ...] | None:
@@ -106,26 +114,33 @@ def _layers(path: Path) -> tuple[LayerShape, ...] | None:
     return tuple(layer_geometry(graph, node).shape for node in graph.reuse_layers())
 
 
-def errors_of(case: Case, session: Session, plan: Plan, knob: float) -> tuple[Point, float]:
-    """A plan judged, and the dense network's error on the judging data."""
-    runs = [
-        run_traced(
-            session.with_plan(plan), case.model, frames, metric=case.task.meter, labels=labels
-        )
-        for frames, labels in (case.planned, case.judged)
-    ]
-    found = [run.task_loss or 0.0 for run in runs]
-    trace = runs[1].trace
-    point = Point(knob, plan.rule, plan, *found, trace.similarity, trace.computation_reuse)
-    return point, runs[1].dense_task_loss or 0.0
+def judge(case: Case, bench: Bench, plan: Plan, knob: float) -> Point:
+    """A plan measured on both parts."""
+    planned, judged = (bench.measure(plan, [part]) for part in (case.planned, case.judged))
+    return Point(
+        knob,
+        plan.rule,
+        plan,
+        planned.task or 0.0,
+        judged.task or 0.0,
+        judged.moving.similarity,
+        1 - judged.moving.changed_fraction,
+    )
+
+
+def dense_error(case: Case, part: Segment) -> float:
+    """Of the network as it is; `part` has been measured on."""
+    meter = case.task.meter()
+    for outputs, label in zip(part.dense, part.labels, strict=True):
+        meter.add(outputs, outputs, label)
+    return meter.result()
 
 
 def evaluate(
     case: Case, designs: dict[str, Accelerator], frames_of_plans: int, rules: Sequence[Rule]
 ) -> tuple[dict[str, Any], Plan]:
     """All of one network, and the plan of `reuse`."""
-    frames, labels = case.planned
-    made = min(len(frames), frames_of_plans)
+    sample = case.planned.until(frames_of_plans).frames
     found = [
         (budget, result.plan)
         for rule in rules
@@ -135,62 +150,63 @@ def evaluate(
                 BUDGETS,
                 Goal(objective="energy", accelerator="reuse", rule=rule, stress=False),
                 case.model,
-                frames[:made],
-                Selected(frames=made),
+                sample,
+                Selected(frames=len(sample)),
             ),
             strict=True,
         )
     ]
     session = Session(case.model, found[0][1])
-    dense_planned = run_traced(
-        session, case.model, frames, metric=case.task.meter, labels=labels
-    ).dense_task_loss
-    points, dense = [], 0.0
-    for budget, plan in found:
-        point, dense = errors_of(case, session, plan, budget)
-        points.append(point)
-    limit, allowed = case.task.no_loss(dense_planned or 0.0), case.task.no_loss(dense)
-    chosen = _cheapest(points, lambda point: point.planned_error <= limit)
+    bench = Bench(case.model, session.graph, metric=case.task.meter)
+    points = [judge(case, bench, plan, budget) for budget, plan in found]
     uniform = [
-        errors_of(case, session, one_width(session, iter(frames[:made]), bits=bits), bits)[0]
-        for bits in WIDTHS
+        judge(case, bench, one_width(session, iter(sample), bits=bits), bits) for bits in WIDTHS
     ]
-    best = _cheapest(uniform, lambda point: point.judged_error <= allowed)
-    peeked = _cheapest(points, lambda point: point.judged_error <= allowed)
-    ours = session.with_plan(chosen.plan)
-    rows = simulated(case, ours, SCHEMES, designs, None)
-    rows += simulated(case, ours, ("uniform",), designs, best.plan)
-    best_of_ours = [
-        {**row.as_dict(), "scheme": "reuse, by judging data"}
-        for row in simulated(case, session.with_plan(peeked.plan), ("reuse",), designs, None)
+    dense = dense_error(case, case.judged)
+    limit, allowed = case.task.no_loss(dense_error(case, case.planned)), case.task.no_loss(dense)
+    ours, best = (_cheapest(each, "judged_error", allowed) for each in (points, uniform))
+    earlier = {
+        "reuse": _cheapest(points, "planned_error", limit),
+        "uniform": _cheapest(uniform, "planned_error", limit),
+    }
+    rows = [
+        row.as_dict() for row in simulated(case, session.with_plan(ours.plan), SCHEMES, designs)
     ]
+    others = {"uniform": best} | {f"{name}, {EARLIER}": point for name, point in earlier.items()}
+    for name, point in others.items():
+        under = simulated(case, session.with_plan(point.plan), ("reuse",), designs)
+        rows += [{**row.as_dict(), "scheme": name} for row in under]
     # Static quantization leaves recurrent layers as they are.
     recurrent = any(isinstance(node.op, Recurrence) for node in session.graph.nodes)
     engines = (FP32, DYNAMIC_INT8 if recurrent else INT8)
-    times = compare(ours, case.model, iter(case.judged[0]), engines=engines)
+    times = compare(
+        session.with_plan(ours.plan), case.model, iter(case.judged.frames), engines=engines
+    )
     record = {
         "task": case.task.name,
         "dense_error": dense,
         "no_loss_error": allowed,
-        "frames": {"plans": made, "planned": len(frames), "judged": len(case.judged[0])},
-        "ours": chosen.as_dict(),
-        "ours_without_loss": chosen.judged_error <= allowed,
-        "ours_by_judging_data": peeked.as_dict(),
+        "frames": {
+            "plans": len(sample),
+            "planned": len(case.planned.frames),
+            "judged": len(case.judged.frames),
+        },
+        "ours": ours.as_dict(),
         "uniform": best.as_dict(),
-        "uniform_without_loss": best.judged_error <= allowed,
+        "chosen_before": {name: point.as_dict() for name, point in earlier.items()},
         "published_width": next(p for p in uniform if p.knob == case.task.bits).as_dict(),
         "budgets": [point.as_dict() for point in points],
         "widths": [point.as_dict() for point in uniform],
-        "simulated": [*(row.as_dict() for row in rows), *best_of_ours],
+        "simulated": rows,
         "time_ms": times.time_ms,
         "speedup_on_cpu": times.speedup,
     }
-    return record, chosen.plan
+    return record, ours.plan
 
 
-def _cheapest(points: Sequence[Point], harmless: Callable[[Point], bool]) -> Point:
-    """The one with most reuse that loses nothing; the most careful if all lose."""
-    kept = [point for point in points if harmless(point)]
+def _cheapest(points: Sequence[Point], error: str, limit: float) -> Point:
+    """The one with most reuse whose error is within the limit; the most careful if none is."""
+    kept = [point for point in points if getattr(point, error) <= limit]
     return max(kept or points[-1:], key=lambda point: point.computation_reuse)
 
 
@@ -199,13 +215,12 @@ def simulated(
     session: Session,
     schemes: Sequence[str],
     designs: dict[str, Accelerator],
-    uniform: Plan | None,
 ) -> list[Row]:
     """Rows of a network."""
-    frames, labels = case.judged
+    judged = case.judged
     return study(
-        session, case.model, lambda: iter(frames), schemes, designs, uniform=uniform,
-        metric=case.task.meter, labels=labels, widen=case.true_width,
+        session, case.model, lambda: iter(judged.frames), schemes, designs,
+        metric=case.task.meter, labels=judged.labels, widen=case.true_width,
     )  # fmt: skip
 
 
@@ -229,35 +244,51 @@ def as_markdown(networks: dict[str, dict[str, Any]]) -> str:
 
 
 def _accuracy(networks: dict[str, dict[str, Any]]) -> list[str]:
+    """Errors of what the literature's rule picks, the cheapest without loss, and of what was picked
+    on other data."""
+    heads = (
+        "mquans",
+        "one width",
+        f"mquans, {EARLIER}",
+        f"one width, {EARLIER}",
+        "published width",
+    )
     lines = [
-        "| network | error | dense | allowed | mquans | rule | reuse | reuse, by judging data "
-        "| one width | bits | reuse | published width | similarity | reuse |",
-        "|---|---|" + "---:|" * 12,
+        f"| network | error | dense | allowed | {' | '.join(heads)} |",
+        "|---|---|" + "---:|" * (2 + len(heads)),
     ]
     for name, found in networks.items():
-        ours, one, theirs = found["ours"], found["uniform"], found["published_width"]
+        earlier = found["chosen_before"]
+        allowed = found["no_loss_error"]
+        points = (
+            found["ours"],
+            found["uniform"],
+            earlier["reuse"],
+            earlier["uniform"],
+            found["published_width"],
+        )
         cells = (
             name,
             found["task"],
             f"{found['dense_error']:.4f}",
-            f"{found['no_loss_error']:.4f}",
-            f"{ours['judged_error']:.4f}{'' if found['ours_without_loss'] else ' (loses)'}",
-            ours["rule"],
-            f"{100 * ours['computation_reuse']:.1f} %",
-            f"{100 * found['ours_by_judging_data']['computation_reuse']:.1f} %",
-            f"{one['judged_error']:.4f}{'' if found['uniform_without_loss'] else ' (loses)'}",
-            f"{one['knob']}",
-            f"{100 * one['computation_reuse']:.1f} %",
-            f"{theirs['knob']} bits: {theirs['judged_error']:.4f}",
-            f"{100 * theirs['similarity']:.1f} %",
-            f"{100 * theirs['computation_reuse']:.1f} %",
+            f"{allowed:.4f}",
+            *(_point(point, allowed) for point in points),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
+def _point(point: dict[str, Any], allowed: float) -> str:
+    knob, loses = point["knob"], point["judged_error"] > allowed
+    what = f"{knob} bits" if knob >= 1 else f"`{point['rule']}` {knob:g}"
+    return (
+        f"{what}: {point['judged_error']:.4f}{' (loses)' if loses else ''}, reuse "
+        f"{100 * point['computation_reuse']:.1f} %, similarity {100 * point['similarity']:.1f} %"
+    )
+
+
 def _speed(networks: dict[str, dict[str, Any]], accelerator: str) -> list[str]:
-    schemes = (*SCHEMES[1:], "uniform", "reuse, by judging data")
+    schemes = (*SCHEMES[1:], "uniform", f"reuse, {EARLIER}", f"uniform, {EARLIER}")
     lines = [
         "| network | " + " | ".join(schemes) + " |",
         "|---|" + "---:|" * len(schemes),

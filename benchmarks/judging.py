@@ -14,7 +14,6 @@ from plans import run_dense
 import mquans
 from mquans.evaluate import Feeds, Work
 from mquans.evaluate.interleave import Outputs
-from mquans.evaluate.work import LayerWork
 from mquans.importers import ModelFile
 from mquans.plan import Plan
 
@@ -51,7 +50,7 @@ class Judge:
                     work.add(stream.stats)
         return {
             "macs_fraction": work.macs_fraction,
-            "changed_fraction": sum(map(macs_of_changes, work.layers.values())) / work.macs_total,
+            "changed_fraction": work.changed_fraction,
             "similarity": work.similarity,
             **self._losses(outputs),
         }
@@ -68,9 +67,3 @@ class Judge:
             errors = [a["steer"].item() - b["steer"].item() for a, b in pairs]
             losses["steering_rms"] = float(np.sqrt(np.mean(np.square(errors))))
         return losses
-
-
-def macs_of_changes(work: LayerWork) -> float:
-    """MACs that changed values take part in: what reuse leaves to do. The engine issues more where
-    that takes less time on a machine, so only this number is a matter of the plan alone."""
-    return work.changed / work.inputs * work.macs if work.inputs else 0.0

@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from judging import macs_of_changes
 
 from mquans.calibration import (
     Bench,
@@ -148,7 +147,7 @@ class Calibration:
         changes are to cost alike, their number."""
         measured = self._bench.measure(self.plan(layers, rule), [self.tuned])
         for work in measured.moving.layers.values():
-            work.macs_done = work.changed if alike else round(macs_of_changes(work))
+            work.macs_done = work.changed if alike else round(work.macs_changed)
         return measured, None
 
     def _observe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> Mapping[str, Curves]:

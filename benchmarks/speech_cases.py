@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from speech_streams import SpeechStream, speech_under_noise, vad_stream
+from speech_streams import SpeechStream, short_files, speech_under_noise, vad_stream
 
 from mquans.baselines import open_engine
 from mquans.errors import DependencyError, SourceError
@@ -26,6 +26,9 @@ SPLITS = {"calibration": 0, "validation": 1, "judged": 2}
 """Seeds of recordings: what plans are made from, what chooses among them, what judges them."""
 
 SECONDS = {"calibration": 40.0, "validation": 40.0, "judged": 60.0}
+
+FILES = "files"
+"""A split of its own: short recordings of others, of unknown content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class SpeechCase:
         metric: the loss of the task against the dense network: a name or a meter.
         limit: of the metric, in its unit.
         options: how the file is run as a stream.
+        hears_sound: any sound, not only ready features.
     """
 
     model: Callable[[Path], Path]
@@ -53,6 +57,7 @@ class SpeechCase:
     metric: Any
     limit: float
     options: NetworkOptions = field(default_factory=NetworkOptions)
+    hears_sound: bool = True
 
 
 def packaged(package: str, file: str) -> Callable[[Path], Path]:
@@ -88,7 +93,7 @@ def voice(name: str) -> Callable[[str, Path, Path], Heard]:
     format = guess_audio_format(name, (1, 576), front_end="silero")
 
     def hear(split: str, shared: Path, _: Path) -> Heard:
-        stream = vad_stream(shared, SECONDS[split], SPLITS[split])
+        stream = _stream(vad_stream, split, shared)
         return _labelled(format, stream, list(stream.speech(format.hop)))
 
     return hear
@@ -99,10 +104,14 @@ def noisy(name: str, shape: tuple[int, ...], front_end: str) -> Callable[[str, P
     format = guess_audio_format(name, shape, front_end=front_end)
 
     def hear(split: str, shared: Path, _: Path) -> Heard:
-        stream = speech_under_noise(shared, SECONDS[split], SPLITS[split])
+        stream = _stream(speech_under_noise, split, shared)
         return _labelled(format, stream, list(stream.windows(format)))
 
     return hear
+
+
+def _stream(make: Callable[..., SpeechStream], split: str, shared: Path) -> SpeechStream:
+    return short_files(shared) if split == FILES else make(shared, SECONDS[split], SPLITS[split])
 
 
 def _labelled(format: AudioFormat, stream: SpeechStream, labels: list[Any]) -> Heard:
@@ -203,9 +212,11 @@ CASES = {
     ),
     "gru": SpeechCase(
         trained("gru"), strings("gru", 96), "digit_error_rate", 0.002,
-        NetworkOptions(feedback={"h": "h_out"}),
+        NetworkOptions(feedback={"h": "h_out"}), hears_sound=False,
     ),
-    "eesen": SpeechCase(trained("eesen"), strings("eesen", 1), "digit_error_rate", 0.002),
+    "eesen": SpeechCase(
+        trained("eesen"), strings("eesen", 1), "digit_error_rate", 0.002, hears_sound=False,
+    ),
 }  # fmt: skip
 
 

@@ -107,6 +107,20 @@ def speech_under_noise(
     return _stream(shared, seconds, seed, snr_db, pauses_s=(0.2, 1.0))
 
 
+def short_files(shared: Path) -> SpeechStream:
+    """The recordings below `data/speech/misc` one after the other, with nothing known of them.
+
+    Raises:
+        SourceError: there are none.
+    """
+    folder = shared / "data" / "speech" / "misc"
+    paths = [path for path in sorted(folder.glob("*")) if path.suffix in (".wav", ".flac")]
+    if not paths:
+        raise SourceError("there are no recordings.", where=str(folder), hint="Give their folder.")
+    samples = np.concatenate([read_sound(path, RATE)[0] for path in paths])
+    return SpeechStream(samples, samples, ())
+
+
 def digit_strings(
     shared: Path,
     seconds: float,

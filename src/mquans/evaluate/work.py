@@ -26,6 +26,13 @@ class LayerWork:
         """MACs done / MACs of the dense layer."""
         return self.macs_done / self.macs if self.macs else 0.0
 
+    @property
+    def macs_changed(self) -> float:
+        """MACs that changed inputs take part in: what reuse leaves to do. The engine issues more
+        where that takes less time on a machine, so only this number is a matter of the plan
+        alone."""
+        return (1 - self.similarity) * self.macs
+
 
 @dataclass(slots=True)
 class Work:
@@ -58,6 +65,12 @@ class Work:
     def macs_fraction(self) -> float:
         """MACs done / MACs of the dense network."""
         return self.macs_done / self.macs_total if self.macs_total else 0.0
+
+    @property
+    def changed_fraction(self) -> float:
+        """MACs that changed inputs take part in / MACs of the dense network."""
+        changed = sum(layer.macs_changed for layer in self.layers.values())
+        return changed / self.macs_total if self.macs_total else 0.0
 
     @property
     def computation_reuse(self) -> float:

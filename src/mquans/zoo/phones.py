@@ -26,6 +26,7 @@ from mquans.zoo.speech import (
     read_noise,
     read_recordings,
     split_speakers,
+    split_takes,
     varied,
 )
 from mquans.zoo.splicing import Spliced, Splicer, recording_of
@@ -66,10 +67,14 @@ class Phones(Task):
         frame = replace(self._format, shape=(1, MELS), context=(0, 0))
         self._frames = features(recording_of(strings), frame)
         self._states = states_of(strings, alignment)[: len(self._frames)]
-        splicer = Splicer(test, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1)
+        sample, judging = split_takes(test)
+        splicer = Splicer(
+            judging, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1
+        )
         strings = [splicer.string(DIGITS, FRAMES) for _ in range(TEST_STRINGS)]
         self._test = self._labelled(strings, alignment)
-        splicer = Splicer(train, noise, snr=TEST_SNR, seed=seed + 3)
+        noise = read_noise(folder, begin=0.7, end=0.8)
+        splicer = Splicer(sample, noise, snr=TEST_SNR, seed=seed + 3)
         strings = [splicer.string(DIGITS, FRAMES) for _ in range(CALIBRATION_STRINGS)]
         self._calibration = self._labelled(strings, alignment)
         self._rng = np.random.default_rng(seed + 2)
@@ -109,7 +114,7 @@ class Phones(Task):
         return self._test
 
     def calibration(self) -> Labelled:
-        """Strings of the speakers trained on, as one recording."""
+        """Strings of other recordings of the held-out speakers, as one recording."""
         return self._calibration
 
     def _labelled(self, strings: Sequence[Spliced], alignment: Alignment) -> Labelled:

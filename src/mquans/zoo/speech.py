@@ -33,6 +33,11 @@ TILTS = (0.4, 0.4, 0.3, 0.2)
 
 MASKED = 6
 
+CALIBRATION_TAKES = 3
+"""Of the held-out speakers' recordings of a digit, every third is to make plans from, so that plans
+are made for the voice that they run on, as a user makes them, and judged on recordings they have
+not seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -89,6 +94,17 @@ def split_speakers(
             hint="Hold out at least one of them, and not all.",
         )
     return train, test
+
+
+def split_takes(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording]]:
+    """(those to make plans from, those to judge by), of every digit of every speaker."""
+    parts: tuple[list[Recording], list[Recording]] = ([], [])
+    takes: dict[tuple[str, int], int] = {}
+    for recording in recordings:
+        voice = (recording.speaker, recording.digit)
+        takes[voice] = take = takes.get(voice, -1) + 1
+        parts[take % CALIBRATION_TAKES > 0].append(recording)
+    return parts
 
 
 def at_speeds(recordings: Sequence[Recording], speeds: Sequence[float]) -> list[Recording]:

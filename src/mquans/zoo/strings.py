@@ -24,6 +24,7 @@ from mquans.zoo.speech import (
     read_noise,
     read_recordings,
     split_speakers,
+    split_takes,
     varied,
 )
 from mquans.zoo.splicing import Spliced, Splicer, emission_targets, recording_of
@@ -79,9 +80,13 @@ class Strings(Task):
             subsample=STACKED,
             like=sample,
         )
-        splicer = Splicer(test, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1)
+        sample, judging = split_takes(test)
+        splicer = Splicer(
+            judging, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1
+        )
         self._test = _test_strings(splicer, TEST_STRINGS)
-        splicer = Splicer(train, noise, snr=TEST_SNR, seed=seed + 2)
+        noise = read_noise(folder, begin=0.7, end=0.8)
+        splicer = Splicer(sample, noise, snr=TEST_SNR, seed=seed + 2)
         self._calibration = _test_strings(splicer, CALIBRATION_STRINGS)
         self.network = network
         self.notes = {
@@ -136,7 +141,7 @@ class Strings(Task):
         return self.labelled(self._test)
 
     def calibration(self) -> Labelled:
-        """Of the speakers trained on."""
+        """Other recordings of the held-out speakers."""
         return self.labelled(self._calibration)
 
     def _string(self) -> Spliced:

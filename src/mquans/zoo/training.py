@@ -76,7 +76,7 @@ class Task(ABC):
 
     @abstractmethod
     def calibration(self) -> Labelled:
-        """A stream to make plans from, of no recording, speaker or time of the held-out one."""
+        """A stream to make plans from, of no recording or time of the held-out one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,10 +67,11 @@ def test_table_of_a_small_network(
     evaluation.main()
     found = json.loads(output.with_suffix(".json").read_text())["small"]
     assert found["frames"] == {"plans": 16, "planned": 20, "judged": 20}
-    assert found["ours_by_judging_data"]["judged_error"] <= found["no_loss_error"]
+    assert found["ours"]["judged_error"] <= found["no_loss_error"]
+    assert set(found["chosen_before"]) == {"reuse", "uniform"}
     assert [point["rule"] for point in found["budgets"]] == ["hold", "nearest"]
     designs = accelerator_names()
-    assert len(found["simulated"]) == (len(evaluation.SCHEMES) + 2) * len(designs)
+    assert len(found["simulated"]) == (len(evaluation.SCHEMES) + 3) * len(designs)
     table = output.with_suffix(".md").read_text()
     assert "## Simulated on reuse" in table
     assert table.count("| small |") == 1 + len(designs) + 3, "accuracy, accelerators, engines"

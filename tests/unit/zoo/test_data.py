@@ -26,6 +26,7 @@ from mquans.zoo.speech import (  # noqa: E402
     read_noise,
     read_recordings,
     split_speakers,
+    split_takes,
     varied,
 )
 from mquans.zoo.splicing import Splicer, emission_targets  # noqa: E402
@@ -50,6 +51,17 @@ def test_speakers_are_on_one_side_only(digits_folder: Path) -> None:
     train, test = split_speakers(read_recordings(digits_folder), ["anna"])
     assert {recording.speaker for recording in train} == {"ben"}
     assert {recording.speaker for recording in test} == {"anna"}
+
+
+def test_plans_are_made_from_other_recordings_of_every_digit_than_judge(
+    digits_folder: Path,
+) -> None:
+    recordings = read_recordings(digits_folder)
+    sample, judging = split_takes(recordings)
+    assert {r.name for r in sample} | {r.name for r in judging} == {r.name for r in recordings}
+    assert not {r.name for r in sample} & {r.name for r in judging}
+    for part in (sample, judging):
+        assert {(r.speaker, r.digit) for r in part} == {(r.speaker, r.digit) for r in recordings}
 
 
 @pytest.mark.parametrize("held_out", [["nobody"], ["anna", "ben"], []])
