@@ -40,14 +40,13 @@ void activate(const EpilogueArgs& a) {
 }  // namespace
 
 void epilogue(const EpilogueArgs& a) {
-    const float infinity = __builtin_inff();
-    if (!a.activated) return clipped(a, -infinity, infinity);
-    switch (a.activation) {
-        case UnaryKind::relu: return clipped(a, 0.0f, infinity);
-        case UnaryKind::clip: return clipped(a, a.a, a.b);
-        case UnaryKind::leaky_relu: return leaky(a, a.a);
-        default: clipped(a, -infinity, infinity); activate(a);
+    if (a.activated && a.activation == UnaryKind::leaky_relu) return leaky(a, a.a);
+    if (!a.activated || a.activation == UnaryKind::relu || a.activation == UnaryKind::clip) {
+        const Clamp clamp(a);
+        return clipped(a, clamp.low, clamp.high);
     }
+    clipped(a, -__builtin_inff(), __builtin_inff());
+    activate(a);
 }
 
 }  // namespace mquans::MQ_ISA

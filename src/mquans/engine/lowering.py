@@ -280,7 +280,7 @@ class Lowering:
         driven: bool = False, pooled: int = -1,
     ) -> int:  # fmt: skip
         """A tensor on the grid. Layers that read the same one with the same precision share it."""
-        step, delta = steps(layer, self.plan.grid_bits, neurons), deltas(layer, neurons)
+        step, delta = self.grid(layer, neurons)
         key = (x.tensor, groups, time, delta.tobytes(), step.tobytes())
         if key not in self.quantized:
             tables = rule_tables(self.plan.rule, step)
@@ -297,6 +297,12 @@ class Lowering:
                 pooled=pooled,
             )
         return self.quantized[key]
+
+    def grid(
+        self, layer: LayerPlan, neurons: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """(steps, units) of the neurons of a layer."""
+        return steps(layer, self.plan.grid_bits, neurons), deltas(layer, neurons)
 
     def island(self, node: Node) -> None:
         """onnxruntime runs the node between two native runs."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from mquans import _native
 from mquans.engine import layout
 from mquans.engine.layout import Dims, Placed
-from mquans.engine.quantization import deltas, steps
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Pool, Unary
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ def _is_pooled_on_grid(low: Lowering, node: Node, order: Dims) -> bool:
 
 def _grid(low: Lowering, layer: Node) -> tuple[bytes, bytes]:
     """(steps, deltas) of a layer's input."""
-    plan, neurons = low.plan.layer(layer.name), low.graph.neurons(layer)
-    step, delta = steps(plan, low.plan.grid_bits, neurons), deltas(plan, neurons)
+    step, delta = low.grid(low.plan.layer(layer.name), low.graph.neurons(layer))
     return step.tobytes(), delta.tobytes()
 
 
