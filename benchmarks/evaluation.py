@@ -33,7 +33,7 @@ from mquans.simulate import Accelerator, accelerator_names, load_accelerator, st
 from mquans.simulate.study import Row
 
 WIDTHS = range(3, 11)
-BUDGETS = (0.3, 0.1, 0.03, 0.01, 0.006, 0.004, 0.003, 0.002)
+BUDGETS = (0.3, 0.1, 0.06, 0.03, 0.015, 0.01, 0.006, 0.003)
 """Losses that plans are made for (docs/reference/measures.md), largest first."""
 
 SCHEMES = ("dense", "reuse", "nearest", "hold", "repetition", "memory", "reuse+repetition")

@@ -67,14 +67,14 @@ class Phones(Task):
         frame = replace(self._format, shape=(1, MELS), context=(0, 0))
         self._frames = features(recording_of(strings), frame)
         self._states = states_of(strings, alignment)[: len(self._frames)]
-        sample, judging = split_takes(test)
+        for_plans, judging = split_takes(test)
         splicer = Splicer(
             judging, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1
         )
         strings = [splicer.string(DIGITS, FRAMES) for _ in range(TEST_STRINGS)]
         self._test = self._labelled(strings, alignment)
         noise = read_noise(folder, begin=0.7, end=0.8)
-        splicer = Splicer(sample, noise, snr=TEST_SNR, seed=seed + 3)
+        splicer = Splicer(for_plans, noise, snr=TEST_SNR, seed=seed + 3)
         strings = [splicer.string(DIGITS, FRAMES) for _ in range(CALIBRATION_STRINGS)]
         self._calibration = self._labelled(strings, alignment)
         self._rng = np.random.default_rng(seed + 2)

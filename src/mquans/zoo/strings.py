@@ -80,13 +80,13 @@ class Strings(Task):
             subsample=STACKED,
             like=sample,
         )
-        sample, judging = split_takes(test)
+        for_plans, judging = split_takes(test)
         splicer = Splicer(
             judging, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1
         )
         self._test = _test_strings(splicer, TEST_STRINGS)
         noise = read_noise(folder, begin=0.7, end=0.8)
-        splicer = Splicer(sample, noise, snr=TEST_SNR, seed=seed + 2)
+        splicer = Splicer(for_plans, noise, snr=TEST_SNR, seed=seed + 2)
         self._calibration = _test_strings(splicer, CALIBRATION_STRINGS)
         self.network = network
         self.notes = {
