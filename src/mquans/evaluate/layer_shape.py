@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,9 +97,21 @@ class Geometry:
     col_grid: Grid
     row_taps: Counts
 
-    def by_class(self, mask: Mask) -> Counts:
-        """How many of a mask [rows, width, channels] are set, [classes]."""
-        return self._classified(part.sum(axis=2) for part in self._parts(mask))
+    @property
+    def one_kind(self) -> npt.NDArray[np.float32]:
+        """`kinds` where all channels are alike."""
+        return np.ones((self.shape.channels, 1), np.float32)
+
+    def by_class(self, mask: Mask, kinds: npt.NDArray[np.float32]) -> Counts:
+        """How many of a mask [rows, width, channels] are set, [kinds, classes].
+
+        Args:
+            kinds: [channels, kinds], 1 where a channel is of a kind, else 0.
+        """
+        parts = zip(self._parts(mask), np.split(kinds, len(self.class_of)), strict=True)
+        pixels = [part.astype(np.float32) @ kind for part, kind in parts]  # small whole numbers
+        of_kind = (self._classified(p[..., k] for p in pixels) for k in range(kinds.shape[1]))
+        return np.stack(list(of_kind))
 
     def blocks(self, mask: Mask) -> Counts:
         """Blocks of channels of which any is set, [classes]."""
@@ -123,7 +136,7 @@ class Geometry:
     def _parts(self, mask: Mask) -> list[Mask]:
         return np.split(mask, len(self.class_of), axis=2)
 
-    def _classified(self, counts: Iterable[Counts]) -> Counts:
+    def _classified(self, counts: Iterable[npt.NDArray[Any]]) -> Counts:
         total = np.zeros(len(self.shape.reach), np.int64)
         for classes, count in zip(self.class_of, counts, strict=True):
             total += np.bincount(classes.ravel(), count.ravel(), len(total)).astype(np.int64)
@@ -184,7 +197,7 @@ def layer_geometry(graph: Graph, node: Node) -> Geometry:
     every = np.ones((rows, width, channels), np.bool_)
     whole = replace(
         found.shape,
-        reached=tuple(found.by_class(every).tolist()),
+        reached=tuple(found.by_class(every, found.one_kind)[0].tolist()),
         blocks=tuple(found.blocks(every).tolist()),
     )
     return replace(found, shape=whole)

@@ -154,11 +154,16 @@ class Trace:
 
 @dataclass(slots=True)
 class _Recorded:
-    """What is kept of one layer while a clip runs; bits of its neurons, [channels]."""
+    """What is kept of one layer while a clip runs.
+
+    Attributes:
+        bits: [channels]; widths: [channels, widths], 1 at the place of a channel's among them.
+    """
 
     node: Node
     geometry: Geometry
     bits: Counts
+    widths: npt.NDArray[np.float32]
     windows: RepeatedWindows | None
     held: Held | None = None
     rows: list[tuple[Counts | int, ...]] = field(default_factory=list)
@@ -184,9 +189,8 @@ class _Recorded:
 
     def counts(self, moved: Mask) -> tuple[Counts | int, ...]:
         """The first five fields of `Activity` for one frame."""
-        by_class = self.geometry.by_class
         return (
-            np.stack([by_class(moved & (self.bits == width)) for width in np.unique(self.bits)]),
+            self.geometry.by_class(moved, self.widths),
             self.geometry.blocks(moved),
             self.geometry.row_passes(moved),
             int(moved.any(axis=(0, 1)).sum()),
@@ -209,11 +213,13 @@ class TraceRecorder:
         for node in session.graph.reuse_layers():
             geometry = layer_geometry(session.graph, node)
             bits = np.asarray(session.plan.layer(node.name).bits, np.int64)
+            bits = np.broadcast_to(bits, (geometry.shape.channels,))
             self._layers.append(
                 _Recorded(
                     node,
                     geometry,
-                    np.broadcast_to(bits, (geometry.shape.channels,)),
+                    bits,
+                    np.equal.outer(bits, np.unique(bits)).astype(np.float32),
                     RepeatedWindows(geometry, memory) if memory else None,
                 )
             )

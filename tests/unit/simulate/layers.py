@@ -43,7 +43,7 @@ def traced(geometry: Geometry, masks: list[np.ndarray]) -> LayerTrace:
     shape = geometry.shape
     ones = np.ones(len(masks), np.int64)
     activity = Activity(
-        changed=np.stack([geometry.by_class(mask)[None] for mask in masks]),
+        changed=np.stack([geometry.by_class(mask, geometry.one_kind) for mask in masks]),
         blocks=np.stack([geometry.blocks(mask) for mask in masks]),
         row_passes=np.array([geometry.row_passes(mask) for mask in masks]),
         channels=np.array([mask.any(axis=(0, 1)).sum() for mask in masks]),
