@@ -39,16 +39,23 @@ Step = Callable[[Feeds], object]
 
 
 def clips_for(network: str, streams: int, count: int, skip: int, shared: Path) -> list[list[Feeds]]:
-    """Frames of every stream: cameras in turn, from another moment where one is used again."""
-    per_camera = -(-streams // len(FIXED_CAMERAS))
+    """Frames of every stream: cameras in turn, from another moment where one is used again. Clips
+    without so many frames are left out.
+
+    Raises:
+        MquansError: no clip has as many.
+    """
     offset = max(count // 4, 1)
-    longest = count + (per_camera - 1) * offset
-    cameras = [load_frames(network, clip, skip, longest, shared)[1] for clip in FIXED_CAMERAS]
+    longest = count + streams * offset
+    loaded = (load_frames(network, clip, skip, longest, shared)[1] for clip in FIXED_CAMERAS)
+    cameras = [frames for frames in loaded if len(frames) >= count]
+    if not cameras:
+        raise MquansError(f"no clip has {count} frames.", hint="Fewer --frames.")
     clips = []
     for stream in range(streams):
         camera = cameras[stream % len(cameras)]
         # The last frames of a short clip: the streams of one camera then differ by less.
-        start = min(stream // len(cameras) * offset, max(len(camera) - count, 0))
+        start = min(stream // len(cameras) * offset, len(camera) - count)
         clips.append(camera[start : start + count])
     return clips
 
