@@ -6,6 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+from mquans.errors import MquansError
 
 
 def test_still_camera_differs_by_one_grey_level(shared: Path) -> None:
@@ -42,3 +45,21 @@ def test_every_network_has_a_clip_and_none_that_it_cannot_see() -> None:
     for network in NETWORKS:
         assert any(belongs(network, clip) for clip in CLIPS)
     assert not belongs("yolov8n", "driving")
+
+
+def test_streams_leave_out_clips_that_are_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shared clips differ in length, and the default must run on all of them."""
+    import streams
+
+    lengths = dict(zip(streams.FIXED_CAMERAS, (3, 8, 9, 40, 2), strict=True))
+    monkeypatch.setattr(
+        streams,
+        "load_frames",
+        lambda _network, clip, _skip, most, _shared: ([], [clip] * min(most, lengths[clip])),
+    )
+    clips = streams.clips_for("yunet", 5, 8, 0, Path())
+    assert [len(clip) for clip in clips] == [8] * 5
+    kept = streams.FIXED_CAMERAS[1:4]
+    assert [clip[0] for clip in clips] == [*kept, *kept[:2]]
+    with pytest.raises(MquansError, match="41 frames"):
+        streams.clips_for("yunet", 5, 41, 0, Path())
