@@ -28,6 +28,7 @@ from segments import BUDGET_FRAMES, CELLS, SCENES, UNSEEN
 
 import mquans
 from mquans.calibration import Segment as Frames
+from mquans.evaluate.metrics import READY
 from mquans.files import atomic_write
 from mquans.importers import import_model
 from mquans.plan import NetworkOptions
@@ -82,10 +83,13 @@ def compare_methods(
     tuned = clips[-1][-TUNED:]
     clips[-1] = clips[-1][:-TUNED]
     graph = import_model(model, NetworkOptions(target.shapes))
-    calibration = Calibration(model, graph, clips, Frames(tuned, [None] * len(tuned)))
+    weigh = getattr(READY.get(f"{network}_f1"), "weigh", None)
+    calibration = Calibration(model, graph, clips, Frames(tuned, [None] * len(tuned)), weigh)
     judge = Judge(network, model, SCENES[scene].judged.load(network, shared))
     points = {}
     for variant in variants:
+        if variant.boxes and weigh is None:
+            continue
         points[variant.name] = [
             {"knob": knob, **judge.judge(plan)} for knob, plan in calibration.plans(variant)
         ]

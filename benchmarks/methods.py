@@ -28,15 +28,17 @@ from mquans.calibration.allocation import QUANTIZERS
 from mquans.calibration.allocation.grids import GRID_BITS
 from mquans.calibration.allocation.quantizers import quantized
 from mquans.calibration.allocation.search import FEWEST_BITS
+from mquans.calibration.criticality import REST, WeightedError
 from mquans.calibration.observe import DenseRun
 from mquans.calibration.replay import observe_under
 from mquans.evaluate import Feeds
+from mquans.evaluate.metrics import OutputWeights
 from mquans.graph import Graph
 from mquans.importers import ModelFile
 from mquans.plan import LayerPlan, Plan, Provenance, Rule
 
-TRACED_LOSS = 0.03
-"""Loss, as calibration measures it, around which plans are spread."""
+TRACED_LOSSES = (0.03, 0.003)
+"""Losses, as calibration measures them, around which plans are spread."""
 
 DEMOTIONS = 6
 """Plans that are judged of one search by demotion, evenly spread."""
@@ -51,6 +53,7 @@ class Variant:
 
     Attributes:
         cost: what a change is taken to cost: its `macs`, or the same for all `values`.
+        boxes: criticality is that of the network's boxes, as with `calibrate --metric`.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Variant:
     criticality: str = "fisher"
     cost: str = "macs"
     weight_bits: Any = 16
+    boxes: bool = False
 
 
 VARIANTS = (
@@ -70,6 +74,8 @@ VARIANTS = (
     Variant("per layer, hold", "per_layer"),
     Variant("ApproxANN loop, hold", "approxann"),
     Variant("criticality, hold", "criticality"),
+    Variant("per layer for boxes, hold", "per_layer", boxes=True),
+    Variant("criticality for boxes, hold", "criticality", boxes=True),
     Variant("criticality, nearest", "criticality", "nearest"),
     Variant("criticality, hold, all changes cost alike", "criticality", cost="values"),
     Variant("criticality, hold, int8 weights", "criticality", weight_bits=8),
@@ -86,6 +92,7 @@ class Calibration:
     Attributes:
         observed: clips that ranges and curves are taken from.
         tuned: frames on which candidates are run before they are judged elsewhere.
+        weigh: what the network's boxes depend on; None where it finds none.
         seconds: by stage and criticality method.
     """
 
@@ -93,6 +100,7 @@ class Calibration:
     graph: Graph
     observed: Sequence[Sequence[Feeds]]
     tuned: Segment
+    weigh: OutputWeights | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _criticality: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _bench: Bench = field(init=False)
@@ -129,13 +137,10 @@ class Calibration:
                 problem=problem,
                 measure=partial(self._measure, variant.cost == "values"),
                 observe=self._observe,
-                probe=self._probe,
+                probe=self._probe_boxes if variant.boxes else self._probe,
                 weight_bits=widths,
             )
-            traced = trace(family, TRACED_LOSS)
-            if variant.method == "approxann":
-                traced = _spread([c for c in traced if c.loss <= TRACED_LOSS])
-            found = [(candidate.knob, candidate.layers) for candidate in traced]
+            found = [(c.knob, c.layers) for loss in TRACED_LOSSES for c in _traced(family, loss)]
         self.seconds[variant.name] = perf_counter() - start
         for knob, layers in found:
             yield knob, self.plan(layers, variant.rule)
@@ -157,6 +162,12 @@ class Calibration:
     def _probe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
         return self._bench.measure(self.plan(layers, rule), [self.tuned]).agreement.loss_mean
 
+    def _probe_boxes(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
+        assert self.weigh is not None
+        metric = WeightedError(self.weigh)
+        measured = self._bench.measure(self.plan(layers, rule), [self.tuned], metric=metric)
+        return measured.loss + REST * measured.agreement.loss_mean
+
     def plan(self, layers: tuple[LayerPlan, ...], rule: Rule) -> Plan:
         return Plan(
             model=self.model.name,
@@ -173,7 +184,7 @@ class Calibration:
             nodes = self.graph.reuse_layers()
             weights = {node.name: np.zeros(self.graph.neurons(node)) for node in nodes}
         else:
-            weights = self._weights(variant.criticality)
+            weights = self._weights(variant)
         problem = problem_of(self.graph, self._seen, weights, variant.rule)
         if variant.cost == "macs":
             return problem
@@ -185,15 +196,23 @@ class Calibration:
         )
         return replace(problem, tensors=tensors)
 
-    def _weights(self, method: str) -> Mapping[str, Any]:
-        if method not in self._criticality:
+    def _weights(self, variant: Variant) -> Mapping[str, Any]:
+        method = variant.criticality
+        name = f"criticality by {method}{' for boxes' if variant.boxes else ''}"
+        if name not in self._criticality:
             start = perf_counter()
             frames = [frame for clip in self.observed for frame in clip]
-            self._criticality[method] = criticality(self.graph, frames, method=method)
-            self.seconds[f"criticality by {method}"] = perf_counter() - start
-        return self._criticality[method]
+            weigh = self.weigh if variant.boxes else None
+            self._criticality[name] = criticality(self.graph, frames, method=method, weigh=weigh)
+            self.seconds[name] = perf_counter() - start
+        return self._criticality[name]
 
 
-def _spread(candidates: Sequence[Candidate]) -> list[Candidate]:
-    chosen = np.linspace(0, len(candidates) - 1, min(DEMOTIONS, len(candidates)))
-    return [candidates[index] for index in np.unique(chosen.round().astype(int))]
+def _traced(family: Family, loss: float) -> list[Candidate]:
+    """Plans around a loss; of a search by demotion some of those that keep it."""
+    traced = trace(family, loss)
+    if family.method != "approxann":
+        return traced
+    kept = [candidate for candidate in traced if candidate.loss <= loss]
+    chosen = np.linspace(0, len(kept) - 1, min(DEMOTIONS, len(kept)))
+    return [kept[index] for index in np.unique(chosen.round().astype(int))]

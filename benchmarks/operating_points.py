@@ -26,7 +26,9 @@ def front(points: Iterable[Point]) -> list[Point]:
 
 
 def work_at(points: Iterable[Point], loss: float) -> float | None:
-    """Least work at which a method keeps a loss, log-linear between points of its front.
+    """Least work at which a method keeps a loss; between points of its front work is linear in the
+    logarithm of the loss. (In logarithms of both, a plan that does next to nothing would draw its
+    neighbour's work to nothing.)
 
     None where no point keeps it. Where the cheapest point keeps it, that point's work: nothing is
     extrapolated in a method's favour.
@@ -38,8 +40,7 @@ def work_at(points: Iterable[Point], loss: float) -> float | None:
         return best[0].work
     # Loss must rise for np.interp; losses of 0 have no logarithm.
     log_loss = np.log([max(p.loss, 1e-12) for p in reversed(best)])
-    log_work = np.log([max(p.work, 1e-12) for p in reversed(best)])
-    return float(np.exp(np.interp(np.log(loss), log_loss, log_work)))
+    return float(np.interp(np.log(loss), log_loss, [p.work for p in reversed(best)]))
 
 
 def geometric_mean(ratios: Sequence[float]) -> float | None:

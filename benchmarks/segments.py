@@ -66,10 +66,10 @@ class Scene:
 
 
 SCENES = {
-    "vtest": Scene((Segment("vtest", 0, 80),), Segment("vtest", 500, 30)),
-    "bottle": Scene((Segment("bottle", 0, 80),), Segment("bottle", 700, 30)),
+    "vtest": Scene((Segment("vtest", 0, 80),), Segment("vtest", 500, 120)),
+    "bottle": Scene((Segment("bottle", 0, 80),), Segment("bottle", 700, 120)),
     "asl": Scene(
-        (Segment("asl-book", 0, 40), Segment("asl-learn", 0, 40)), Segment("asl-thanks", 0, 30)
+        (Segment("asl-book", 0, 40), Segment("asl-learn", 0, 40)), Segment("asl-thanks", 0, 50)
     ),
     "driving": Scene((Segment("driving", 400, 80),), Segment("driving", 1400, 60)),
 }

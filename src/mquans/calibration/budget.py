@@ -27,7 +27,13 @@ from mquans.calibration.allocation import (
     trace,
 )
 from mquans.calibration.criticality import METHODS as CRITICALITIES
-from mquans.calibration.criticality import criticality, output_criticality
+from mquans.calibration.criticality import (
+    REST,
+    WEIGHING,
+    WeightedError,
+    criticality,
+    output_criticality,
+)
 from mquans.calibration.curves import RULES, Curves
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench, Measured, Segment
@@ -36,7 +42,7 @@ from mquans.calibration.result import CalibrationResult, Point, Stages
 from mquans.calibration.stress import stress_segments
 from mquans.calibration.workspace import Selected, Workspace, observe, segment
 from mquans.errors import MquansError
-from mquans.evaluate.metrics import AnyMetric
+from mquans.evaluate.metrics import AnyMetric, OutputWeights
 from mquans.plan import LayerPlan, Rule
 from mquans.simulate import change_energy, load_accelerator
 
@@ -90,6 +96,14 @@ class Goal:
     stress: bool = True
     compare: tuple[str, ...] = ()
 
+    @property
+    def weigh(self) -> OutputWeights | None:
+        """What the metric makes of errors at the outputs, where it says so and criticality can
+        follow."""
+        follows = self.criticality in WEIGHING and self.task_loss is None
+        found: OutputWeights | None = getattr(self.metric, "weigh", None)
+        return found if follows else None
+
     def __post_init__(self) -> None:
         for kind, name, known in (
             ("method", self.method, METHODS),
@@ -124,6 +138,7 @@ class _Field:
     space: Workspace
     clips: Sequence[Segment]
     stress: Sequence[Segment]
+    weigh: OutputWeights | None
 
     def measure(
         self, layers: tuple[LayerPlan, ...], rule: Rule
@@ -139,9 +154,13 @@ class _Field:
         return observe_under(self.bench.session(plan), clips).curves
 
     def probe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
-        """Mean loss on few frames."""
+        """Mean loss on few frames, as criticality counts it."""
         short = [clip.until(PROBED) for clip in self.clips]
-        return self.bench.measure(self.space.plan(layers, rule), short).agreement.loss_mean
+        plan = self.space.plan(layers, rule)
+        if self.weigh is None:
+            return self.bench.measure(plan, short).agreement.loss_mean
+        measured = self.bench.measure(plan, short, metric=WeightedError(self.weigh))
+        return measured.loss + REST * measured.agreement.loss_mean
 
     def measure_clips(self, layers: tuple[LayerPlan, ...], rule: Rule) -> tuple[Measured, None]:
         """Without stress segments: for what is shown, not chosen."""
@@ -281,6 +300,7 @@ def _criticality(goal: Goal, space: Workspace, selected: Selected) -> dict[str, 
         method=goal.criticality,
         feedback=space.feedback,
         loss=goal.task_loss,
+        weigh=goal.weigh,
         labels=[label for _, label in sample],
         threads=selected.threads,
         track=selected.track,
@@ -312,7 +332,7 @@ def _field(goal: Goal, bench: Bench, space: Workspace, start: float, stop: float
             items = list(zip(own.frames, own.labels, strict=True))
             made = stress_segments(items, space.distant(clip), space.setup.format)
             stress += [segment(frames) for frames in made if frames]
-    return _Field(bench, space, clips, stress)
+    return _Field(bench, space, clips, stress, goal.weigh)
 
 
 def _point(candidate: Candidate) -> Point:

@@ -118,10 +118,16 @@ class Bench:
             self._session = self._session.with_plan(plan)
         return self._session
 
-    def measure(self, plan: Plan, segments: Sequence[Segment]) -> Measured:
-        """Runs a plan over segments, each from a first frame on."""
+    def measure(
+        self, plan: Plan, segments: Sequence[Segment], *, metric: AnyMetric | None = None
+    ) -> Measured:
+        """Runs a plan over segments, each from a first frame on.
+
+        Args:
+            metric: in place of the bench's own.
+        """
         session = self.session(plan)
-        losses, work, moving = _Losses(self), Work(), Work()
+        losses, work, moving = _Losses(self, metric or self.metric), Work(), Work()
         for segment in segments:
             with session.stream() as stream:
                 for index, dense in enumerate(self._dense_outputs(segment)):
@@ -174,11 +180,12 @@ class Bench:
 class _Losses:
     """Losses over segments, and over stretches of those that are long enough."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, metric: AnyMetric | None) -> None:
         self._bench = bench
+        self._metric = metric
         self.whole = AgreementMeter(bench.counted)
         self._stretches: list[AgreementMeter] = []
-        self._task = None if bench.metric is None else new_meter(bench.metric)
+        self._task = None if metric is None else new_meter(metric)
         self._task_stretches: list[MetricMeter] = []
 
     def add(self, segment: Segment, index: int, dense: Outputs, found: Outputs) -> None:
@@ -187,8 +194,8 @@ class _Losses:
         if frames >= bench.part:
             if index % bench.part == 0 and frames - index >= bench.part:
                 self._stretches.append(AgreementMeter(bench.counted))
-                if bench.metric is not None:
-                    self._task_stretches.append(new_meter(bench.metric))
+                if self._metric is not None:
+                    self._task_stretches.append(new_meter(self._metric))
             agreements += self._stretches[-1:]
             tasks += self._task_stretches[-1:]
         for agreement in agreements:

@@ -14,13 +14,16 @@ from mquans.importers import import_model, read_model
 
 
 def test_work_at_a_loss_lies_between_measured_points() -> None:
-    """Log-linear; a point that another beats in both does not count."""
+    """Linear over the logarithm of the loss; a point that another beats in both does not count, and
+    one that does nothing makes none of the others cheaper."""
     from operating_points import Point, work_at
 
     points = [Point(0.4, 0.001), Point(0.1, 0.1), Point(0.3, 0.5)]
-    assert work_at(points, 0.01) == pytest.approx(0.2)
+    assert work_at(points, 0.01) == pytest.approx(0.25)
     assert work_at(points, 0.1) == pytest.approx(0.1)
     assert work_at(points, 0.001) == pytest.approx(0.4)
+    frozen = Point(0.0, 1.0)
+    assert work_at([Point(0.2, 0.01), frozen], 0.1) == pytest.approx(0.1)
 
 
 def test_nothing_is_extrapolated() -> None:
@@ -85,7 +88,12 @@ def test_every_variant_gives_plans_that_run(
     model = read_model(small_model)
     feeds = [{"x": frame[None]} for frame in small_frames]
     tuned = Segment(feeds[14:], [None] * 6)
-    calibration = Calibration(model, import_model(model), [feeds[:14]], tuned)
+
+    def first_value(outputs: Any) -> dict[str, npt.NDArray[np.float64]]:
+        name = next(iter(outputs))
+        return {name: np.eye(1, outputs[name].size).reshape(outputs[name].shape)}
+
+    calibration = Calibration(model, import_model(model), [feeds[:14]], tuned, first_value)
     found: dict[str, list[dict[str, Any]]] = {}
     for variant in VARIANTS:
         plans = [plan for _, plan in calibration.plans(variant)]

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mquans.calibration.criticality import METHODS, OutputLoss, criticality, output_criticality
+from mquans.calibration.criticality import (
+    METHODS,
+    REST,
+    OutputLoss,
+    WeightedError,
+    criticality,
+    output_criticality,
+)
 from mquans.calibration.criticality.probe import Probe
 from mquans.calibration.unrolling import unroll
 from mquans.engine.oracle import FloatOracle
@@ -151,6 +158,48 @@ def test_task_loss_takes_the_place_of_random_directions() -> None:
     np.testing.assert_allclose(found["fc"], mean_square * weight[:, 0] ** 2)
 
 
+def first_outputs(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Only the first two channels matter."""
+    [(name, values)] = outputs.items()
+    weights = np.zeros(values.shape)
+    weights[:, :2] = 1.0
+    return {name: weights}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_weights_of_outputs_take_the_place_of_variances(graph: Graph, layer: str) -> None:
+    """Criticality predicts the loss that a task is about, and `REST` of the default one."""
+    found = criticality(graph, scenes(8), weigh=first_outputs, samples=8)[layer]
+    noisy, at = with_noise(graph, layer, output=False)
+    dense, oracle = FloatOracle(graph), FloatOracle(noisy)
+    meter, plain = WeightedError(first_outputs), AgreementMeter()
+    rng = np.random.default_rng(0)
+    for feeds in scenes(8):
+        error = 1e-3 * rng.normal(size=noisy.shape(at))
+        wanted, got = dense.run(feeds), oracle.run({**feeds, at: error})
+        meter.add(got, wanted, None)
+        plain.add(wanted, got)
+    measured = meter.result() + REST * plain.result().loss_mean
+    assert float(found.sum()) * 1e-6 == pytest.approx(measured, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"fc/y": np.ones(2)}, r"shape \[1, 2\]"),
+        ({"fc/y": np.full((1, 2), -1.0)}, "not negative"),
+        ({"fc/y": np.full((1, 2), np.nan)}, "finite"),
+        ({"other": np.ones((1, 2))}, "'other'"),
+    ],
+)
+def test_wrong_weights_of_outputs_are_refused(weights: Any, message: str) -> None:
+    """A user's mistake in a metric of their own."""
+    graph = chain((1, 2), ("fc", Linear(), {"w": np.eye(2)}))
+    frames = [{"x": np.ones((1, 2), np.float32)}]
+    with pytest.raises(MquansError, match=message):
+        criticality(graph, frames, weigh=lambda outputs: weights)
+
+
 @pytest.mark.parametrize(
     ("gradient", "message"),
     [
@@ -175,6 +224,7 @@ def test_wrong_gradients_of_a_task_loss_are_refused(gradient: Any, message: str)
         ({"samples": 0}, "at least 1"),
         ({"loss": lambda outputs, label: {}, "labels": [1]}, "1 labels for 2 frames"),
         ({"loss": lambda outputs, label: {}, "method": "perturb"}, "takes no task loss"),
+        ({"weigh": first_outputs, "method": "perturb"}, "fisher and taylor"),
     ],
 )
 def test_impossible_wishes_are_named(graph: Graph, options: dict[str, Any], message: str) -> None:

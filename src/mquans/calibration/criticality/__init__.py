@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mquans.calibration.criticality.closed_form import closed_form
-from mquans.calibration.criticality.loss import Floats, OutputLoss
+from mquans.calibration.criticality.loss import REST, Floats, OutputLoss, WeightedError
 from mquans.calibration.criticality.perturb import perturb
 from mquans.calibration.criticality.sensitivity import (
     SAMPLES,
@@ -29,13 +29,17 @@ from mquans.calibration.criticality.sensitivity import (
 )
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Track, silent
+from mquans.evaluate.metrics import OutputWeights
 from mquans.graph import Graph
 
 __all__ = [
     "METHODS",
+    "REST",
+    "WEIGHING",
     "OutputLoss",
     "Sensitivity",
     "TaskLoss",
+    "WeightedError",
     "closed_form",
     "criticality",
     "fisher",
@@ -46,6 +50,9 @@ __all__ = [
 
 METHODS = ("fisher", "taylor", "closed_form", "perturb")
 
+WEIGHING = ("fisher", "taylor")
+"""Those that take a loss of the user's own, or weights of outputs."""
+
 
 def criticality(
     graph: Graph,
@@ -55,6 +62,7 @@ def criticality(
     feedback: Mapping[str, str] | None = None,
     loss: TaskLoss | None = None,
     labels: Sequence[Any] | None = None,
+    weigh: OutputWeights | None = None,
     samples: int | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -76,6 +84,8 @@ def criticality(
             for a log-likelihood twice the expected growth. By default the loss of
             `evaluate.agreement`, mean over frames.
         labels: what `loss` gets with each frame; as many as frames.
+        weigh: for `fisher` and `taylor`, what a task makes of errors at the outputs, frame by
+            frame: the loss is `sum w (z - y)^2` with these weights, and `REST` of the default one.
         samples: random directions per frame (`fisher`, `taylor`), noises per frame and group
             (`perturb`); by default 4 and 1.
         seed: of what is random; results are the same for the same seed.
@@ -92,16 +102,21 @@ def criticality(
             hint=f"Methods are: {', '.join(METHODS)}.",
         )
     _check(frames, loss, labels, samples)
-    if method in ("closed_form", "perturb") and loss is not None:
+    if method not in WEIGHING and loss is not None:
         raise MquansError(
             f"the criticality method {method} takes no task loss.", hint="Use fisher or taylor."
+        )
+    if weigh is not None and (loss is not None or method not in WEIGHING):
+        raise MquansError(
+            "weights of outputs go with the criticality methods fisher and taylor, without a task "
+            "loss."
         )
     if method == "closed_form":
         return closed_form(graph, frames, feedback=feedback, threads=threads)
     options: dict[str, Any] = {"feedback": feedback, "seed": seed, "threads": threads}
     if method == "perturb":
         return perturb(graph, frames, samples=samples or 1, **options, track=track)
-    options |= {"loss": loss, "labels": labels}
+    options |= {"loss": loss, "labels": labels, "weigh": weigh}
     if samples is not None:
         options["samples"] = samples
     if method == "taylor":

@@ -14,15 +14,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.criticality.probe import Arrays
 from mquans.calibration.unrolling import Unrolled
+from mquans.errors import MetricError
 from mquans.evaluate.agreement import FLOOR, channels_first
+from mquans.evaluate.metrics import OutputWeights, metric_name
 
 Floats = npt.NDArray[np.float64]
+
+REST = 0.05
+"""Share of the plain loss in a loss of the user's: a detector that finds nothing in the calibration
+clip is to find what comes."""
 
 
 class VarianceMeter:
@@ -112,13 +119,75 @@ class OutputLoss:
             for value, weight in self.weights.items()
         )
 
-    def directions(self, random: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-        """Random cotangents `v_j = +-sqrt(w_j)` by value, for which `E (v . dy)^2` is the loss of
-        an error `dy`."""
-        return {
-            value: (np.sqrt(weight) * random.choice((-1.0, 1.0), weight.shape)).astype(np.float32)
-            for value, weight in self.weights.items()
-        }
+    def with_weights(
+        self, network: Unrolled, weigh: OutputWeights, dense: Arrays
+    ) -> dict[str, Floats]:
+        """Weights of one window for a loss of the user's: those that `weigh` gives for each of its
+        frames, mean over them, and `REST` of these here.
+
+        Args:
+            dense: values of the window.
+        """
+        weights = {value: REST * weight for value, weight in self.weights.items()}
+        for names in network.outputs:
+            outputs = {name: dense[value] for name, value in names.items() if value in dense}
+            for name, weight in checked_weights(weigh, outputs).items():
+                weights[names[name]] = weights[names[name]] + weight / len(network.outputs)
+        return weights
+
+
+def directions(
+    weights: Mapping[str, Floats], random: np.random.Generator
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Random cotangents `v_j = +-sqrt(w_j)` by value, for which `E (v . dy)^2` is the loss of an
+    error `dy`."""
+    return {
+        value: (np.sqrt(weight) * random.choice((-1.0, 1.0), weight.shape)).astype(np.float32)
+        for value, weight in weights.items()
+    }
+
+
+def checked_weights(weigh: OutputWeights, outputs: Arrays) -> Mapping[str, Floats]:
+    """What `weigh` says of one frame.
+
+    Raises:
+        MetricError: it names what is no output, or weights are of another shape, not finite or
+            negative.
+    """
+    found = weigh(outputs)
+    for name, weight in found.items():
+        if name not in outputs:
+            raise MetricError(
+                f"weighs {name!r}, which is no output.",
+                where=f"metric {metric_name(weigh)!r}",
+                hint=f"Outputs are: {', '.join(outputs)}.",
+            )
+        if weight.shape != outputs[name].shape or not (np.isfinite(weight) & (weight >= 0)).all():
+            raise MetricError(
+                f"weighs {name!r} with an array of shape {list(weight.shape)}, smallest value "
+                f"{np.min(weight, initial=0):g}; it must be finite, not negative, and of shape "
+                f"{list(outputs[name].shape)}.",
+                where=f"metric {metric_name(weigh)!r}",
+            )
+    return found
+
+
+class WeightedError:
+    """A meter of the squared error that `weigh` asks for; the result is its mean over frames."""
+
+    def __init__(self, weigh: OutputWeights) -> None:
+        self._weigh = weigh
+        self.per_frame: list[float] = []
+
+    def add(self, outputs: Arrays, dense_outputs: Arrays, label: Any) -> None:
+        """One frame; see `MetricMeter`."""
+        weights = checked_weights(self._weigh, dense_outputs)
+        errors = {name: outputs[name].astype(np.float64) - dense_outputs[name] for name in weights}
+        total = sum(float((w * np.square(errors[name])).sum()) for name, w in weights.items())
+        self.per_frame.append(total)
+
+    def result(self) -> float:
+        return float(np.mean(self.per_frame)) if self.per_frame else 0.0
 
 
 def _channel_of(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:

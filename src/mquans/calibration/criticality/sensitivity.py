@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mquans.calibration.criticality.loss import Floats, OutputLoss
+from mquans.calibration.criticality.loss import Floats, OutputLoss, directions
 from mquans.calibration.criticality.probe import Array, Arrays, Probe, neuron_sum, spread_over
 from mquans.calibration.gradients import gradient_graph
 from mquans.calibration.unrolling import unroll
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Track, silent
+from mquans.evaluate.metrics import OutputWeights
 from mquans.graph import ConvTranspose, Graph, Linear, Node, Recurrence
 
 FRAMES = 24
@@ -56,6 +57,7 @@ def fisher(
     feedback: Mapping[str, str] | None = None,
     loss: TaskLoss | None = None,
     labels: Sequence[Any] | None = None,
+    weigh: OutputWeights | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
     threads: int = 1,
@@ -74,15 +76,14 @@ def fisher(
     With states `J` reaches into later frames, and steps in time are positions.
 
     Args:
-        feedback, loss: see `criticality`.
+        feedback, loss, weigh: see `criticality`.
         at_outputs: also at the outputs of layers.
     """
     run = _Differentiated(graph, feedback or {}, threads=threads, at_outputs=at_outputs)
     inputs = {node.name: np.zeros(graph.neurons(node)) for node in graph.reuse_layers()}
     outputs = {node.name: np.zeros(_channels(graph, node)) for node in graph.reuse_layers()}
-    directions = _directions(run, frames, loss, labels, samples, seed, track)
     count = 0
-    for feeds, cotangents in directions:
+    for feeds, cotangents in _cotangents(run, frames, loss, labels, weigh, samples, seed, track):
         found = run.squares(feeds, cotangents)
         run.network.add_neurons(inputs, found.inputs)
         run.network.add_outputs(outputs, found.outputs)
@@ -100,6 +101,7 @@ def taylor(
     feedback: Mapping[str, str] | None = None,
     loss: TaskLoss | None = None,
     labels: Sequence[Any] | None = None,
+    weigh: OutputWeights | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
     threads: int = 1,
@@ -115,9 +117,8 @@ def taylor(
     """
     run = _Differentiated(graph, feedback or {}, threads=threads, products=True)
     total = {node.name: np.zeros(graph.neurons(node)) for node in graph.reuse_layers()}
-    directions = _directions(run, frames, loss, labels, samples, seed, track)
     count = 0
-    for feeds, cotangents in directions:
+    for feeds, cotangents in _cotangents(run, frames, loss, labels, weigh, samples, seed, track):
         found = [{name: np.zeros_like(sums) for name, sums in total.items()} for _ in range(2)]
         for sums, parts in zip(found, run.products(feeds, cotangents), strict=True):
             run.network.add_neurons(sums, parts)
@@ -206,11 +207,12 @@ def _named(names: Mapping[str, str], arrays: Arrays) -> dict[str, Floats]:
     return {layer: arrays[value].astype(np.float64) for layer, value in names.items()}
 
 
-def _directions(
+def _cotangents(
     run: _Differentiated,
     frames: Sequence[Feeds],
     loss: TaskLoss | None,
     labels: Sequence[Any] | None,
+    weigh: OutputWeights | None,
     samples: int,
     seed: int,
     track: Track,
@@ -229,10 +231,13 @@ def _directions(
             yield windows[index], _task_gradient(run, loss, windows[index], own, random)
         return
     dense = (run.dense(windows[index]) for index in track(picked, "weighing outputs", len(picked)))
-    weighted = OutputLoss.measured(run.network, run.made.cotangents, dense)
-    rounds = [index for index in picked for _ in range(samples)]
-    for index in track(rounds, "differentiating", len(rounds)):
-        yield windows[index], weighted.directions(random)
+    plain = OutputLoss.measured(run.network, run.made.cotangents, dense)
+    weights = plain.weights
+    rounds = [(index, sample) for index in picked for sample in range(samples)]
+    for index, sample in track(rounds, "differentiating", len(rounds)):
+        if weigh is not None and sample == 0:
+            weights = plain.with_weights(run.network, weigh, run.dense(windows[index]))
+        yield windows[index], directions(weights, random)
 
 
 def _task_gradient(

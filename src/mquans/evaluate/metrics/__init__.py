@@ -24,6 +24,7 @@ from mquans.evaluate.metrics.meter import (
     AnyMetric,
     Metric,
     MetricMeter,
+    OutputWeights,
     metric_name,
     new_meter,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "DistortionLoss",
     "Metric",
     "MetricMeter",
+    "OutputWeights",
     "RegressionLoss",
     "VoiceActivityLoss",
     "WordErrorLoss",

@@ -9,7 +9,7 @@ import numpy as np
 from mquans.errors import MetricError
 from mquans.evaluate.detections import Boxes, DetectionScore
 from mquans.evaluate.metrics.decoders import Decoder
-from mquans.evaluate.metrics.meter import Outputs
+from mquans.evaluate.metrics.meter import Outputs, OutputWeights
 
 
 class DetectionLoss:
@@ -24,6 +24,7 @@ class DetectionLoss:
         decode: outputs to boxes.
         overlap: least IoU of a match.
         score: `f1`, or `mean_iou`, which counts boxes without a match as 0.
+        weigh: which errors of raw outputs move boxes, such as one of `box_weights`.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class DetectionLoss:
         *,
         overlap: float = 0.5,
         score: Literal["f1", "mean_iou"] = "f1",
+        weigh: OutputWeights | None = None,
     ) -> None:
         self.name = f"{score} of {getattr(decode, '__name__', 'boxes')}"
         self._decode = decode
         self._overlap = overlap
         self._score = score
+        self.weigh = weigh
         self.found, self.dense = DetectionScore(), DetectionScore()
         self.per_frame: list[float] = []
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from mquans.evaluate.metrics.box_weights import WEIGHTS
 from mquans.evaluate.metrics.classification import ClassificationLoss
 from mquans.evaluate.metrics.decoders import (
     decode_centerface,
@@ -24,9 +27,14 @@ DECODERS = {
     "yunet": decode_yunet,
 }
 
+DETECTION_SCORES: dict[str, Literal["f1", "mean_iou"]] = {"f1": "f1", "iou": "mean_iou"}
+
 READY: dict[str, MetricMeter] = {
-    **{f"{name}_f1": DetectionLoss(decode) for name, decode in DECODERS.items()},
-    **{f"{name}_iou": DetectionLoss(decode, score="mean_iou") for name, decode in DECODERS.items()},
+    **{
+        f"{name}_{end}": DetectionLoss(decode, score=score, weigh=WEIGHTS[name])
+        for name, decode in DECODERS.items()
+        for end, score in DETECTION_SCORES.items()
+    },
     "top1": ClassificationLoss(),
     "frame_accuracy": ClassificationLoss(axis=-1),
     "rmse": RegressionLoss(),
