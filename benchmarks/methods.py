@@ -28,7 +28,6 @@ from mquans.calibration.allocation import QUANTIZERS
 from mquans.calibration.allocation.grids import GRID_BITS
 from mquans.calibration.allocation.quantizers import quantized
 from mquans.calibration.allocation.search import FEWEST_BITS
-from mquans.calibration.criticality import REST, WeightedError
 from mquans.calibration.observe import DenseRun
 from mquans.calibration.replay import observe_under
 from mquans.evaluate import Feeds
@@ -137,7 +136,7 @@ class Calibration:
                 problem=problem,
                 measure=partial(self._measure, variant.cost == "values"),
                 observe=self._observe,
-                probe=self._probe_boxes if variant.boxes else self._probe,
+                probe=partial(self._probe, self.weigh if variant.boxes else None),
                 weight_bits=widths,
             )
             found = [(c.knob, c.layers) for loss in TRACED_LOSSES for c in _traced(family, loss)]
@@ -159,14 +158,10 @@ class Calibration:
         session = self._bench.session(self.plan(layers, rule))
         return observe_under(session, [self.tuned.frames]).curves
 
-    def _probe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
-        return self._bench.measure(self.plan(layers, rule), [self.tuned]).agreement.loss_mean
-
-    def _probe_boxes(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
-        assert self.weigh is not None
-        metric = WeightedError(self.weigh)
-        measured = self._bench.measure(self.plan(layers, rule), [self.tuned], metric=metric)
-        return measured.loss + REST * measured.agreement.loss_mean
+    def _probe(
+        self, weigh: OutputWeights | None, layers: tuple[LayerPlan, ...], rule: Rule
+    ) -> float:
+        return self._bench.mean_loss(self.plan(layers, rule), [self.tuned], weigh)
 
     def plan(self, layers: tuple[LayerPlan, ...], rule: Rule) -> Plan:
         return Plan(

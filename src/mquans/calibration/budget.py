@@ -28,9 +28,7 @@ from mquans.calibration.allocation import (
 )
 from mquans.calibration.criticality import METHODS as CRITICALITIES
 from mquans.calibration.criticality import (
-    REST,
     WEIGHING,
-    WeightedError,
     criticality,
     output_criticality,
 )
@@ -156,11 +154,7 @@ class _Field:
     def probe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
         """Mean loss on few frames, as criticality counts it."""
         short = [clip.until(PROBED) for clip in self.clips]
-        plan = self.space.plan(layers, rule)
-        if self.weigh is None:
-            return self.bench.measure(plan, short).agreement.loss_mean
-        measured = self.bench.measure(plan, short, metric=WeightedError(self.weigh))
-        return measured.loss + REST * measured.agreement.loss_mean
+        return self.bench.mean_loss(self.space.plan(layers, rule), short, self.weigh)
 
     def measure_clips(self, layers: tuple[LayerPlan, ...], rule: Rule) -> tuple[Measured, None]:
         """Without stress segments: for what is shown, not chosen."""

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.baselines import open_engine
+from mquans.calibration.criticality import REST, WeightedError
 from mquans.calibration.inputs import factor_of
 from mquans.calibration.unrolling import time_steps
 from mquans.engine.session import Session
 from mquans.evaluate import Agreement, AgreementMeter, Feeds, Work
 from mquans.evaluate.counted import counted
-from mquans.evaluate.metrics import AnyMetric, MetricMeter, new_meter
+from mquans.evaluate.metrics import AnyMetric, MetricMeter, OutputWeights, new_meter
 from mquans.graph import Graph
 from mquans.importers import ModelFile
 from mquans.plan import NetworkOptions, Plan
@@ -140,6 +141,19 @@ class Bench:
                     if not first or self._steps > 1:
                         moving.add(stats)
         return Measured(work, losses.whole.result(), losses.task, moving, losses.parts)
+
+    def mean_loss(
+        self, plan: Plan, segments: Sequence[Segment], weigh: OutputWeights | None = None
+    ) -> float:
+        """Mean loss over frames as criticality counts it.
+
+        Args:
+            weigh: see `criticality`.
+        """
+        if weigh is None:
+            return self.measure(plan, segments).agreement.loss_mean
+        measured = self.measure(plan, segments, metric=WeightedError(weigh))
+        return measured.loss + REST * measured.agreement.loss_mean
 
     def frozen_loss(self, segments: Sequence[Segment]) -> float:
         """What outputs held at each segment's first frame would lose; of whole sequences those held
