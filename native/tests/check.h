@@ -29,7 +29,7 @@ int test_convolutions(const Tables& tables);
 int test_quantize(const Tables& tables);
 int test_op_loops(const Tables& tables);
 
-constexpr int32_t odd_channels[] = {1, 3, 5, 16, 17, 24, 33, 48, 96};
+constexpr int32_t odd_channels[] = {1, 3, 5, 16, 17, 24, 33, 48, 64, 96};
 constexpr double shares[] = {0.0, 0.05, 0.5, 1.0};  // of pixels that are touched
 constexpr int64_t slack = 128;                      // behind a stream's arrays
 

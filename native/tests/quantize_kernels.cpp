@@ -98,6 +98,9 @@ float input_near(int16_t held, float inverse_delta, Random& random) {
     }
 }
 
+// Share of values that are to stay: half, or so many that few changes share a pixel.
+double unmoved(Random& random) { return random.chance(0.5) ? 0.5 : 0.97; }
+
 void quantize_case(const QuantizeCase& c, const Tables& tables, Random& random, Report& report) {
     report.begin("%dx%dx%d groups %d stride %d limit %g hold %d list %d dirty %g", c.rows, c.width,
                  c.channels, c.groups, c.stride, double(c.limit), c.hold, c.list, c.dirty);
@@ -105,10 +108,14 @@ void quantize_case(const QuantizeCase& c, const Tables& tables, Random& random, 
     const Mask dirty(c.rows, c.width, c.dirty, random);
     const Quantized expected(c, random), actual(expected);
     Buffer<float> x(int64_t(c.rows) * c.width * c.stride);
+    const double still = unmoved(random);
     for (int64_t p = 0; p < int64_t(c.rows) * c.width; ++p)
-        for (int32_t i = 0; i < c.channels; ++i)
+        for (int32_t i = 0; i < c.channels; ++i) {
+            const int16_t held = expected.held[p * c.channels + i];
+            const float inverse_delta = rule.inverse_delta[i];
             x[p * c.stride + i] =
-                input_near(expected.held[p * c.channels + i], rule.inverse_delta[i], random);
+                random.chance(still) ? float(held) / inverse_delta : input_near(held, inverse_delta, random);
+        }
     const int32_t first = c.rows > 2 ? 1 : 0;
     tables.scalar.quantize(expected.arguments(c, rule, x, dirty, first));
     tables.tested.quantize(actual.arguments(c, rule, x, dirty, first));
@@ -194,12 +201,13 @@ void finish_case(const EpilogueCase& e, const QuantizeCase& c, bool store, const
     y.fill([&] { return random.real(-1.0f, 1.0f); });
     const Buffer<float> y_actual(y);
     const Quantized expected(c, random), actual(expected);
-    // Half of what is held is near the values to come.
+    // Much of what is held is near the values to come.
+    const double still = unmoved(random);
     tables.scalar.epilogue(from.arguments(e, 0, y));
     for (int64_t p = 0; p < int64_t(c.rows) * c.width; ++p)
         for (int32_t i = 0; i < c.channels; ++i) {
             const float near = y[p * c.stride + i] * rule.inverse_delta[i] + random.real(-3.0f, 3.0f);
-            if (random.chance(0.5) && near > -c.limit && near < c.limit)
+            if (random.chance(still) && near > -c.limit && near < c.limit)
                 expected.held[p * c.channels + i] = actual.held[p * c.channels + i] = int16_t(near);
         }
     std::memcpy(y.data(), y_actual.data(), size_t(y.size()) * sizeof(float));

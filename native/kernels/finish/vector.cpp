@@ -8,9 +8,11 @@ void requantize(const RequantizeArgs& e, const QuantizeArgs& a) {
     const float *const scale = e.scale, *const bias = e.bias, *const high = e.high;
     const float low = e.low;
     const Accumulators acc = e.acc;
-    compare_pixels(a, [=](int64_t p, int32_t c, int32_t) {
-        const Values v = affine(acc.data + p * acc.pixel_stride + c, scale + c, bias + c);
-        return rounded(clamp(v, low, high + c));
+    compare_pixels(a, [=](int64_t p) {
+        const int32_t* from = acc.data + p * acc.pixel_stride;
+        return [=](int32_t c, int32_t) {
+            return rounded(clamp(affine(from + c, scale + c, bias + c), low, high + c));
+        };
     });
 }
 
@@ -44,13 +46,15 @@ void largest(const LargestArgs& args, const QuantizeArgs& rows) {
         a.row_end = r + 1;
         const int64_t row_pixel = int64_t(r) * a.x.width;
         const int32_t *row = l.row_inputs + l.row_begin[r], *end = l.row_inputs + l.row_begin[r + 1];
-        compare_pixels(a, [=](int64_t p, int32_t c, int32_t) {
+        compare_pixels(a, [=](int64_t p) {
             const int32_t first = l.column_begin[p - row_pixel], last = l.column_begin[p - row_pixel + 1];
-            Grid most = load_grid(l.codes + *row * line + l.column_inputs[first] * channels + c);
-            for (const int32_t* i = row; i < end; ++i)
-                for (int32_t k = first; k < last; ++k)
-                    most = larger(most, load_grid(l.codes + *i * line + l.column_inputs[k] * channels + c));
-            return most;
+            return [=](int32_t c, int32_t) {
+                Grid most = load_grid(l.codes + *row * line + l.column_inputs[first] * channels + c);
+                for (const int32_t* i = row; i < end; ++i)
+                    for (int32_t k = first; k < last; ++k)
+                        most = larger(most, load_grid(l.codes + *i * line + l.column_inputs[k] * channels + c));
+                return most;
+            };
         });
     }
 }
@@ -81,10 +85,13 @@ void finish(const EpilogueArgs& e, const RequantizeArgs& to_grid, const Quantize
     const float *const scale = to_grid.scale, *const bias = to_grid.bias, *const high = to_grid.high;
     const float low = to_grid.low;
     const Accumulators acc = e.acc;
-    compare_pixels(a, [=](int64_t p, int32_t c, int32_t n) {
-        const int32_t* from = acc.data + p * acc.pixel_stride + c;
-        store_values(y.pixel(p) + c, clamp(affine(from, y_scale + c, y_bias + c), least, most), n);
-        return rounded(clamp(affine(from, scale + c, bias + c), low, high + c));
+    compare_pixels(a, [=](int64_t p) {
+        const int32_t* from = acc.data + p * acc.pixel_stride;
+        float* to = y.pixel(p);
+        return [=](int32_t c, int32_t n) {
+            store_values(to + c, clamp(affine(from + c, y_scale + c, y_bias + c), least, most), n);
+            return rounded(clamp(affine(from + c, scale + c, bias + c), low, high + c));
+        };
     });
 }
 

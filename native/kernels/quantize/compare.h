@@ -23,6 +23,8 @@ using Bits = uint32_t;
 #if defined(__AVX512F__)
 
 constexpr int step = 32;
+constexpr Bits every_lane = ~0u;
+constexpr bool gathers = false;  // lanes are compressed by one instruction
 using Delta = __m512i;
 using Grid = __m512i;
 using Changed = Bits;
@@ -114,6 +116,8 @@ MQ_FORCE void emit(Bits changed, Delta delta, int32_t first, uint16_t* channel, 
 #else
 
 constexpr int step = 16;
+constexpr Bits every_lane = 0xFFFF;
+constexpr bool gathers = true;
 using Delta = __m256i;
 using Grid = __m256i;
 using Changed = __m256i;  // all ones in changed lanes
@@ -265,31 +269,75 @@ MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias
     return affine(acc, load_values(scale, step), load_values(bias, step));
 }
 
-// The list of one segment while it is written.
-template <bool LIST>
-struct ListWriter {
-    uint16_t* channel;
-    int16_t* delta;
-    uint32_t begin;
-    int32_t count = 0;
+// Lists the changes of a block of channels in order; returns how many. Of a picture that moves little most
+// blocks have few, which are put down one by one. Some more may be written. deltas[64] is readable.
+template <int32_t CHANNELS>
+MQ_FORCE int32_t put(uint64_t changed, const int16_t* deltas, int32_t first, uint16_t* channel, int16_t* delta) {
+    constexpr int32_t few = CHANNELS / 16;
+    const int32_t n = __builtin_popcountll(changed);
+    if (n <= few) {
+#pragma GCC unroll 4
+        for (int32_t k = 0; k < few; ++k, changed = _blsr_u64(changed)) {
+            const int32_t lane = int32_t(_tzcnt_u64(changed));
+            channel[k] = uint16_t(first + lane);
+            delta[k] = deltas[lane];
+        }
+        return n;
+    }
+    int32_t at = 0;
+#pragma GCC unroll 4
+    for (int32_t lane = 0; lane < CHANNELS; lane += step) {
+        const Bits part = Bits(changed >> lane) & every_lane;
+        Delta d;
+        std::memcpy(&d, deltas + lane, sizeof(d));
+        emit(part, d, first + lane, channel + at, delta + at);
+        at += __builtin_popcount(part);
+    }
+    return n;
+}
 
-    MQ_INLINE ListWriter(const ChangeList& changes, uint32_t at)
-        : channel(changes.channel + at), delta(changes.delta + at), begin(at) {}
-    // Always written: in touched pixels a branch on "any changed" would be foretold wrongly too often.
-    MQ_INLINE void add(Changed changed, Delta deltas, int32_t first) {
-        if (LIST) emit(bits_of(changed), deltas, first, channel + count, delta + count);
+// Compares the channels of one segment with what is held and lists the changes; returns how many.
+// f(first, left) gives grid values of channels from `first` on. Channels come in blocks of WHOLE; 0: in any
+// number.
+template <bool LIST, bool HOLD, int32_t WHOLE, class F>
+MQ_FORCE int32_t compare_segment(const Rule& rule, int16_t* held, int32_t channel0, int32_t channels,
+                                 uint16_t* channel, int16_t* delta, F&& f) {
+    int32_t count = 0;
+    Delta d;
+    const auto at = [&](int32_t i, int32_t n) {
+        return compare<HOLD>(rule, f(channel0 + i, n), held + i, channel0 + i, n, d);
+    };
+    if constexpr (LIST && WHOLE && gathers) {
+        alignas(32) int16_t deltas[64 + 1];
+        for (int32_t i = 0; i < channels; i += WHOLE) {
+            uint64_t changed = 0;
+            for (int32_t lane = 0; lane < WHOLE; lane += step) {
+                changed |= uint64_t(bits_of(at(i + lane, step))) << lane;
+                std::memcpy(deltas + lane, &d, sizeof(d));
+            }
+            count += put<WHOLE>(changed, deltas, i, channel + count, delta + count);
+        }
+        return count;
+    }
+    // Here a branch on "any changed" would be foretold wrongly too often.
+    for (int32_t i = 0; i < channels; i += step) {
+        const Changed changed = at(i, WHOLE ? step : channels - i);
+        if (LIST) emit(bits_of(changed), d, i, channel + count, delta + count);
         count += count_of(changed);
     }
-    // Pads to pairs, notes the segment; returns where the next list begins.
-    MQ_INLINE uint32_t close(const ChangeList& changes, int64_t segment) {
-        changes.count[segment] = uint16_t(count);
-        if (!LIST) return begin;
-        channel[count] = 0;
-        delta[count] = 0;
-        changes.begin[segment] = begin;
-        return begin + uint32_t(count + (count & 1));
-    }
-};
+    return count;
+}
+
+// Pads a list to pairs and notes its segment; returns where the next list begins.
+template <bool LIST>
+MQ_FORCE uint32_t close(const ChangeList& changes, int64_t segment, uint32_t at, int32_t count) {
+    changes.count[segment] = uint16_t(count);
+    if (!LIST) return at;
+    changes.channel[at + count] = 0;
+    changes.delta[at + count] = 0;
+    changes.begin[segment] = at;
+    return at + uint32_t(count + (count & 1));
+}
 
 // Before the pixels of a row are compared: nothing in it has changed.
 MQ_FORCE void clear_row(const ChangeList& changes, int32_t r, int32_t segments) {

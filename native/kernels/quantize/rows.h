@@ -5,9 +5,9 @@
 
 namespace mquans::MQ_ISA {
 
-// WHOLE: channels fill their vectors.
-template <bool LIST, bool HOLD, bool WHOLE, class F>
-MQ_FORCE void compare_rows(const QuantizeArgs& a, F&& f) {
+// Every variant is a function of its own: in one large function the compiler runs out of registers.
+template <bool LIST, bool HOLD, int32_t WHOLE, class F>
+static __attribute__((noinline)) void compare_rows(const QuantizeArgs& a, const F f) {
     const Rule rule(a);
     const ChangeList changes = a.changes;
     const MaskView dirty = a.dirty;
@@ -22,17 +22,11 @@ MQ_FORCE void compare_rows(const QuantizeArgs& a, F&& f) {
         for_each_run(dirty.row(r), dirty.width, [&](int32_t first, int32_t last) {
             int16_t* held = a.held + (row_pixel + first) * channels;
             for (int32_t x = first; x < last; ++x, held += channels) {
-                ListWriter<LIST> list(changes, at);
-                for (int32_t c = 0; c < channels; c += step) {
-                    Delta delta;
-                    const int32_t n = WHOLE ? step : channels - c;
-                    const Grid q = f(row_pixel + x, c, n);
-                    const Changed changed = compare<HOLD>(rule, q, held + c, c, n, delta);
-                    list.add(changed, delta, c);
-                }
-                at = list.close(changes, row_pixel + x);
-                pixels[x >> 6] |= uint64_t(list.count != 0) << (x & 63);
-                changed_in_row += list.count;
+                const int32_t count = compare_segment<LIST, HOLD, WHOLE>(
+                    rule, held, 0, channels, changes.channel + at, changes.delta + at, f(row_pixel + x));
+                at = close<LIST>(changes, row_pixel + x, at, count);
+                pixels[x >> 6] |= uint64_t(count != 0) << (x & 63);
+                changed_in_row += count;
             }
         });
         a.row_changed[r] = changed_in_row;
@@ -41,10 +35,16 @@ MQ_FORCE void compare_rows(const QuantizeArgs& a, F&& f) {
 
 template <bool LIST, bool HOLD, class F>
 MQ_FORCE void compare_by_width(const QuantizeArgs& a, F&& f) {
-    a.x.channels % step == 0 ? compare_rows<LIST, HOLD, true>(a, f) : compare_rows<LIST, HOLD, false>(a, f);
+    const int32_t channels = a.x.channels;
+    if constexpr (LIST && gathers) {
+        if (channels % 64 == 0) return compare_rows<LIST, HOLD, 64>(a, f);
+        if (channels % 32 == 0) return compare_rows<LIST, HOLD, 32>(a, f);
+    }
+    if (channels % step == 0) return compare_rows<LIST, HOLD, step>(a, f);
+    compare_rows<LIST, HOLD, 0>(a, f);
 }
 
-// Calls f(pixel, first channel, channels left) for every vector of every dirty pixel; it returns grid
+// Calls f(pixel)(first channel, channels left) for every vector of every dirty pixel; it returns grid
 // values, which are compared with what is held.
 template <class F>
 MQ_FORCE void compare_pixels(const QuantizeArgs& a, F&& f) {

@@ -26,16 +26,11 @@ void grouped(const QuantizeArgs& a, int32_t r) {
         int16_t* held = all_held + (row_pixel + x) * channels;
         int32_t total = 0;
         for (int32_t g = 0; g < groups; ++g) {
-            ListWriter<LIST> list(changes, at);
-            for (int32_t i = 0; i < group; i += step) {
-                const int32_t c = g * group + i;
-                Delta delta;
-                const Grid q = on_grid(rule, load_values(values + c, group - i), c);
-                const Changed changed = compare<HOLD>(rule, q, held + c, c, group - i, delta);
-                list.add(changed, delta, i);
-            }
-            at = list.close(changes, (row_pixel + x) * groups + g);
-            total += list.count;
+            const int32_t count = compare_segment<LIST, HOLD, 0>(
+                rule, held + g * group, g * group, group, changes.channel + at, changes.delta + at,
+                [=](int32_t c, int32_t n) { return on_grid(rule, load_values(values + c, n), c); });
+            at = close<LIST>(changes, (row_pixel + x) * groups + g, at, count);
+            total += count;
         }
         pixels[x >> 6] |= uint64_t(total != 0) << (x & 63);
         changed_in_row += total;
@@ -178,8 +173,9 @@ void quantize(const QuantizeArgs& a) {
     if (a.groups == 1 && !flat) {
         const Rule rule(a);
         const TensorView x = a.x;
-        return compare_pixels(a, [=](int64_t p, int32_t c, int32_t n) {
-            return on_grid(rule, load_values(x.pixel(p) + c, n), c);
+        return compare_pixels(a, [=](int64_t p) {
+            const float* values = x.pixel(p);
+            return [=](int32_t c, int32_t n) { return on_grid(rule, load_values(values + c, n), c); };
         });
     }
     if (a.hold)

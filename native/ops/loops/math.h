@@ -54,6 +54,15 @@ static inline float expm1(float x) {
 
 static inline float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
 
+// x sigmoid(x); 0 below -87, where it is less than 2e-36. So one power of two is enough.
+static inline float silu(float x) {
+    float e = x < -87.0f ? 87.0f : -x, n;
+    e = e < -87.0f ? -87.0f : e;
+    const float t = reduced_expm1(e, n);
+    const float y = x / (1.0f + (1.0f + t) * power_of_two(int32_t(n)));
+    return x < -87.0f ? -0.0f : y;
+}
+
 static inline float tanh(float x) {
     float a = magnitude(x);
     a = a > 10.0f ? 10.0f : a;

@@ -31,7 +31,7 @@ void unary(const UnaryArgs& args) {
         case UnaryKind::sigmoid:
             return each(args, [](float x) { return sigmoid(x); });
         case UnaryKind::silu:
-            return each(args, [](float x) { return x / (1.0f + exp(-x)); });
+            return each(args, [](float x) { return silu(x); });
         case UnaryKind::hard_sigmoid:
             return each(args, [a, b](float x) {
                 const float line = a * x + b, low = line < 0.0f ? 0.0f : line;
