@@ -200,6 +200,14 @@ def test_wrong_weights_of_outputs_are_refused(weights: Any, message: str) -> Non
         criticality(graph, frames, weigh=lambda outputs: weights)
 
 
+def test_failing_weights_are_explained() -> None:
+    """Code of the user's that asks for an output by a wrong name."""
+    graph = chain((1, 2), ("fc", Linear(), {"w": np.eye(2)}))
+    frames = [{"x": np.ones((1, 2), np.float32)}]
+    with pytest.raises(MquansError, match=r"KeyError: 'boxes'.*fc/y"):
+        criticality(graph, frames, weigh=lambda outputs: {"boxes": outputs["boxes"]})
+
+
 @pytest.mark.parametrize(
     ("gradient", "message"),
     [

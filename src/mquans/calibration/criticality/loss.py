@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from mquans.calibration.criticality.probe import Arrays
 from mquans.calibration.unrolling import Unrolled
-from mquans.errors import MetricError
+from mquans.errors import MetricError, MquansError
 from mquans.evaluate.agreement import FLOOR, channels_first
 from mquans.evaluate.metrics import OutputWeights, metric_name
 
@@ -151,15 +151,25 @@ def checked_weights(weigh: OutputWeights, outputs: Arrays) -> Mapping[str, Float
     """What `weigh` says of one frame.
 
     Raises:
-        MetricError: it names what is no output, or weights are of another shape, not finite or
-            negative.
+        MetricError: it fails, it names what is no output, or weights are of another shape, not
+            finite or negative.
     """
-    found = weigh(outputs)
+    where = f"metric {metric_name(weigh)!r}"
+    try:
+        found = weigh(outputs)
+    except MquansError:
+        raise
+    except Exception as error:
+        raise MetricError(
+            f"weighing outputs failed with {type(error).__name__}: {error}.",
+            where=where,
+            hint=f"It is called with a frame's outputs by name: {', '.join(outputs)}.",
+        ) from error
     for name, weight in found.items():
         if name not in outputs:
             raise MetricError(
                 f"weighs {name!r}, which is no output.",
-                where=f"metric {metric_name(weigh)!r}",
+                where=where,
                 hint=f"Outputs are: {', '.join(outputs)}.",
             )
         if weight.shape != outputs[name].shape or not (np.isfinite(weight) & (weight >= 0)).all():
@@ -167,7 +177,7 @@ def checked_weights(weigh: OutputWeights, outputs: Arrays) -> Mapping[str, Float
                 f"weighs {name!r} with an array of shape {list(weight.shape)}, smallest value "
                 f"{np.min(weight, initial=0):g}; it must be finite, not negative, and of shape "
                 f"{list(outputs[name].shape)}.",
-                where=f"metric {metric_name(weigh)!r}",
+                where=where,
             )
     return found
 
