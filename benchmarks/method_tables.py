@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from operating_points import Point, geometric_mean, work_at
 
 Data = Mapping[str, Any]
 
-FULL = "criticality, hold"
+FULL, FULL_BOXES = "criticality, hold", "criticality for boxes, hold"
+"""The method that the others are compared with; for boxes, by what moves boxes."""
+
 REL_SQ = (0.003, 0.01, 0.03)
 LOST_F1 = (0.02, 0.05, 0.1)
 STEERING = (0.01, 0.02, 0.04)
@@ -25,7 +28,7 @@ FLOORS = (
     ("bits per layer, `hold`", ("per layer, hold",), 1.0, None),
 )
 ABLATION = (
-    ("everything", FULL),
+    ("criticality by squared error, whatever the loss", FULL),
     ("`nearest` instead of `hold`", "criticality, nearest"),
     ("one step per layer instead of per neuron", "per layer, hold"),
     ("one number of bits for the network", "uniform, hold"),
@@ -37,11 +40,26 @@ ABLATION = (
     ("criticality by `perturb`", "criticality by perturb, hold"),
 )
 
-Loss = Callable[[Data], float | None]
-MEASURES: dict[str, tuple[Loss, Sequence[float]]] = {
-    "relative squared error": (lambda p: p["agreement"]["rel_sq_p95"], REL_SQ),
-    "boxes": (lambda p: None if p["f1"] is None else 1 - p["f1"], LOST_F1),
-    "steering": (lambda p: p.get("steering_rms"), STEERING),
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How a plan's loss is read from its point, and where and with what it is compared.
+
+    Attributes:
+        loss: None where the stream has none.
+        limits: losses at which work is compared.
+        full: the method that the others are compared with.
+    """
+
+    loss: Callable[[Data], float | None]
+    limits: Sequence[float]
+    full: str = FULL
+
+
+MEASURES = {
+    "relative squared error": Measure(lambda p: p["agreement"]["rel_sq_p95"], REL_SQ),
+    "boxes": Measure(lambda p: None if p["f1"] is None else 1 - p["f1"], LOST_F1, FULL_BOXES),
+    "steering": Measure(lambda p: p.get("steering_rms"), STEERING),
 }
 
 WORKS = {"changed": "changed_fraction", "issued": "macs_fraction"}
@@ -86,7 +104,7 @@ def _comparison(
     """Rows of names and of work over that of the full method, one column per loss and work."""
     columns = [(measure, work) for measure in MEASURES for work in WORKS]
     found = [
-        [*cells_before, *(_ratio(compared(cells, names, (FULL,), *c)) for c in columns)]
+        [*cells_before, *(_ratio(compared(cells, names, *column)) for column in columns)]
         for cells_before, names in rows
     ]
     return _table([*head, *(f"{measure}, {work}" for measure, work in columns)], found)
@@ -94,13 +112,13 @@ def _comparison(
 
 def methods(cells: Data, measure: str) -> str:
     """Share of MACs done at the middle one of the compared losses, by method and cell."""
-    limit = MEASURES[measure][1][1]
-    loss = MEASURES[measure][0]
+    limit, loss = MEASURES[measure].limits[1], MEASURES[measure].loss
     names = [name for name, cell in cells.items() if (loss(cell["frozen"]) or 0.0) > limit]
     rows = []
     for variant in VARIANTS:
         works = [work_at(_points(cells[name], variant.name, measure), limit) for name in names]
-        rows.append([variant.name, *("" if w is None else f"{100 * w:.1f} %" for w in works)])
+        if any(works):
+            rows.append([variant.name, *("" if w is None else f"{100 * w:.1f} %" for w in works)])
     return f"At {limit:g}:\n\n" + _table(["method", *names], rows) if names else ""
 
 
@@ -128,22 +146,23 @@ def kept(budgets: Data) -> str:
 
 
 def compared(
-    cells: Data, slower: Iterable[str], faster: Iterable[str], measure: str, work: str = "changed"
+    cells: Data, baselines: Iterable[str], measure: str, work: str = "changed"
 ) -> list[float]:
-    """Work of the best of `slower` over the best of `faster`, for every cell and compared loss at
+    """Work of the best baseline over that of the full method, for every cell and compared loss at
     which both have a plan. Losses that outputs frozen at the first frame would keep tell nothing
     and are left out."""
     ratios = []
+    full = MEASURES[measure].full
     for cell in cells.values():
-        frozen = MEASURES[measure][0](cell["frozen"])
-        for limit in MEASURES[measure][1]:
+        frozen = MEASURES[measure].loss(cell["frozen"])
+        for limit in MEASURES[measure].limits:
             if frozen is None or frozen <= limit:
                 continue
             works = [
                 min(filter(None, (work_at(p, limit) for p in points)), default=None)
                 for points in (
                     [_points(cell, name, measure, work) for name in names]
-                    for names in (slower, faster)
+                    for names in (baselines, (full,))
                 )
             ]
             if works[0] is not None and works[1] is not None:
@@ -152,7 +171,7 @@ def compared(
 
 
 def _points(cell: Data, variant: str, measure: str, work: str = "changed") -> list[Point]:
-    loss = MEASURES[measure][0]
+    loss = MEASURES[measure].loss
     pairs = [(p[WORKS[work]], loss(p)) for p in cell["points"].get(variant, [])]
     return [Point(share, value) for share, value in pairs if value is not None]
 
