@@ -123,7 +123,8 @@ class CalibrationResult:
                 f"The budget of {self.budget:g} is out of reach: the best loss is {worst:.3g}, "
                 f"with {done:.1f} % of the MACs."
             )
-        repaired = f" after {self.repairs} repairs" if self.repairs else ""
+        repairs = "1 repair" if self.repairs == 1 else f"{self.repairs} repairs"
+        repaired = f" after {repairs}" if self.repairs else ""
         return (
             f"{found}, within the budget of {self.budget:g}{repaired}, on {self.held_out_frames} "
             "frames that chose nothing."
