@@ -27,11 +27,7 @@ from mquans.calibration.allocation import (
     trace,
 )
 from mquans.calibration.criticality import METHODS as CRITICALITIES
-from mquans.calibration.criticality import (
-    WEIGHING,
-    criticality,
-    output_criticality,
-)
+from mquans.calibration.criticality import WEIGHING, criticality, output_criticality
 from mquans.calibration.curves import RULES, Curves
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench, Measured, Segment

@@ -79,6 +79,16 @@ class Unrolled:
             found.append(feeds)
         return found
 
+    def outputs_in(
+        self, values: Mapping[str, npt.NDArray[Any]]
+    ) -> list[dict[str, npt.NDArray[Any]]]:
+        """By their names in the network, frame by frame, the outputs that are among `values` of
+        `graph`."""
+        return [
+            {name: values[new] for name, new in names.items() if new in values}
+            for names in self.outputs
+        ]
+
     def add_neurons(self, total: Mapping[str, Sums], found: Mapping[str, npt.NDArray[Any]]) -> None:
         """Adds what was found per part's neuron, [neurons] by the part's name, to its layer's."""
         for layer, parts in self.parts.items():

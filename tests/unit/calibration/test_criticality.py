@@ -183,6 +183,13 @@ def test_weights_of_outputs_take_the_place_of_variances(graph: Graph, layer: str
     assert float(found.sum()) * 1e-6 == pytest.approx(measured, rel=0.25)
 
 
+def refuses(message: str, **options: Any) -> None:
+    graph = chain((1, 2), ("fc", Linear(), {"w": np.eye(2)}))
+    frames = [{"x": np.ones((1, 2), np.float32)}]
+    with pytest.raises(MquansError, match=message):
+        criticality(graph, frames, **options)
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
@@ -194,18 +201,12 @@ def test_weights_of_outputs_take_the_place_of_variances(graph: Graph, layer: str
 )
 def test_wrong_weights_of_outputs_are_refused(weights: Any, message: str) -> None:
     """A user's mistake in a metric of their own."""
-    graph = chain((1, 2), ("fc", Linear(), {"w": np.eye(2)}))
-    frames = [{"x": np.ones((1, 2), np.float32)}]
-    with pytest.raises(MquansError, match=message):
-        criticality(graph, frames, weigh=lambda outputs: weights)
+    refuses(message, weigh=lambda outputs: weights)
 
 
 def test_failing_weights_are_explained() -> None:
     """Code of the user's that asks for an output by a wrong name."""
-    graph = chain((1, 2), ("fc", Linear(), {"w": np.eye(2)}))
-    frames = [{"x": np.ones((1, 2), np.float32)}]
-    with pytest.raises(MquansError, match=r"KeyError: 'boxes'.*fc/y"):
-        criticality(graph, frames, weigh=lambda outputs: {"boxes": outputs["boxes"]})
+    refuses(r"KeyError: 'boxes'.*fc/y", weigh=lambda outputs: {"boxes": outputs["boxes"]})
 
 
 @pytest.mark.parametrize(
@@ -218,10 +219,7 @@ def test_failing_weights_are_explained() -> None:
 )
 def test_wrong_gradients_of_a_task_loss_are_refused(gradient: Any, message: str) -> None:
     """A user's mistake in a function of their own."""
-    graph = chain((1, 2), ("fc", Linear(), {"w": np.eye(2)}))
-    frames = [{"x": np.ones((1, 2), np.float32)}]
-    with pytest.raises(MquansError, match=message):
-        criticality(graph, frames, loss=lambda outputs, label: gradient)
+    refuses(message, loss=lambda outputs, label: gradient)
 
 
 @pytest.mark.parametrize(

@@ -129,8 +129,7 @@ class OutputLoss:
             dense: values of the window.
         """
         weights = {value: REST * weight for value, weight in self.weights.items()}
-        for names in network.outputs:
-            outputs = {name: dense[value] for name, value in names.items() if value in dense}
+        for names, outputs in zip(network.outputs, network.outputs_in(dense), strict=True):
             for name, weight in checked_weights(weigh, outputs).items():
                 weights[names[name]] = weights[names[name]] + weight / len(network.outputs)
         return weights

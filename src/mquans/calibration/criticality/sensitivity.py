@@ -255,10 +255,9 @@ def _task_gradient(
             where=f"model {run.graph.name!r}, value {run.made.stopped[0]!r}",
             hint="Leave the loss out, or calibrate with the criticality method perturb.",
         )
-    dense = run.dense(feeds)
+    found = run.network.outputs_in(run.dense(feeds))
     gradients: dict[str, Array] = {}
-    for names, label in zip(run.network.outputs, labels, strict=True):
-        outputs = {name: dense[new] for name, new in names.items() if new in dense}
+    for names, outputs, label in zip(run.network.outputs, found, labels, strict=True):
         weight = np.float32(random.choice((-1.0, 1.0)) / np.sqrt(len(labels)))
         for name, gradient in _gradient_of_frame(loss, outputs, label).items():
             gradients[names[name]] = weight * gradient
