@@ -31,6 +31,7 @@ ABLATION = (
     ("criticality by squared error, whatever the loss", FULL),
     ("`nearest` instead of `hold`", "criticality, nearest"),
     ("one step per layer instead of per neuron", "per layer, hold"),
+    ("the same, by what moves boxes", "per layer for boxes, hold"),
     ("one number of bits for the network", "uniform, hold"),
     ("all changes cost alike", "criticality, hold, all changes cost alike"),
     ("int8 weights everywhere", "criticality, hold, int8 weights"),
@@ -117,7 +118,7 @@ def methods(cells: Data, measure: str) -> str:
     rows = []
     for variant in VARIANTS:
         works = [work_at(_points(cells[name], variant.name, measure), limit) for name in names]
-        if any(works):
+        if any(work is not None for work in works):
             rows.append([variant.name, *("" if w is None else f"{100 * w:.1f} %" for w in works)])
     return f"At {limit:g}:\n\n" + _table(["method", *names], rows) if names else ""
 
@@ -158,15 +159,11 @@ def compared(
         for limit in MEASURES[measure].limits:
             if frozen is None or frozen <= limit:
                 continue
-            works = [
-                min(filter(None, (work_at(p, limit) for p in points)), default=None)
-                for points in (
-                    [_points(cell, name, measure, work) for name in names]
-                    for names in (baselines, (full,))
-                )
-            ]
-            if works[0] is not None and works[1] is not None:
-                ratios.append(works[0] / works[1])
+            found = [work_at(_points(cell, name, measure, work), limit) for name in baselines]
+            least = min(filter(None, found), default=None)
+            own = work_at(_points(cell, full, measure, work), limit)
+            if least and own:
+                ratios.append(least / own)
     return ratios
 
 
