@@ -23,9 +23,11 @@ from mquans.evaluate.metrics import (
     decode_centerface,
     decode_fastestdet,
     decode_yolov8,
+    decode_yolox,
     decode_yunet,
 )
 from mquans.importers import ModelFile, read_model
+from mquans.plan import InputFormat
 from mquans.sources import guess_format, open_source
 from mquans.sources.preparation import Preparation
 
@@ -61,6 +63,11 @@ class Network:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Fixed shape of the input."""
         return {self.input: (1, 3, self.height, self.width)}
+
+    @property
+    def format(self) -> InputFormat:
+        """How pictures become the input."""
+        return guess_format(self.input, self.shapes[self.input], **self.preparation)
 
     @property
     def grey_level(self) -> float:
@@ -116,6 +123,15 @@ NETWORKS = {
         352,
         {"scale": 1 / 255, "color": "bgr"},
         decode_fastestdet,
+    ),
+    "yolox": Network(
+        None,
+        "yolox_nano/yolox_nano.onnx",
+        "images",
+        416,
+        416,
+        {"color": "bgr", "resize": "letterbox", "anchor": "top_left"},
+        decode_yolox,
     ),
     "pilotnet": Network(None, "pilotnet/pilotnet.onnx", "x", 66, 200, {"color": "bgr"}),
     "centerface-640": CENTERFACE(640, 640),
@@ -186,8 +202,7 @@ def cut_frames(clip: str, count: int) -> list[int]:
 
 def _recorded(network: str, clip: str, count: int, shared: Path) -> list[Any]:
     target = NETWORKS[network]
-    shape = target.shapes[target.input]
-    format = guess_format(target.input, shape, **target.preparation)
+    format = target.format
     path = shared / "data" / VIDEOS[clip]
     if not path.exists():
         raise SourceError("the clip is not there.", where=clip, hint="Give its folder: --shared.")

@@ -4,4 +4,5 @@
 
 void bind_program(nanobind::module_& m);
 void bind_operators(nanobind::module_& m);
+void bind_sites(nanobind::module_& m);
 void bind_stream(nanobind::module_& m);

@@ -10,5 +10,6 @@ NB_MODULE(_native, m) {
           "Instruction sets that this CPU has, slowest first.");
     bind_program(m);
     bind_operators(m);
+    bind_sites(m);
     bind_stream(m);
 }

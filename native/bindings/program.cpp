@@ -166,7 +166,7 @@ void bind_program(nb::module_& m) {
             [](Program* self, const std::string& isa, int threads, const std::string& mode,
                const CostModel& costs) {
                 if (threads < 1) throw std::invalid_argument("at least one thread is needed");
-                new (self) Program(kernels_for(isa), threads, mode_named(mode), costs);
+                new (self) Program(kernels_for(isa), site_kernels_for(isa), threads, mode_named(mode), costs);
             },
             "isa"_a, "threads"_a, "mode"_a, "costs"_a = CostModel())
         .def("add_tensor", &Program::add_tensor, "rows"_a, "width"_a, "channels"_a, "stored"_a = true)

@@ -130,6 +130,56 @@ void bind_stream(nb::module_& m) {
             "Brings an island's output in, [rows][width][channels]; pixels that differ are marked.")
         .def_prop_ro("bytes", &Stream::bytes)
         .def_prop_ro(
+            "codes",
+            [](const Stream& self) { return to_numpy(self.codes_data(), {size_t(self.program().codes_size)}); },
+            nb::rv_policy::move, "All codes of the stream.")
+        .def("set_codes",
+             [](Stream& self, nb::ndarray<const int16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> codes) {
+                 expect(int64_t(codes.size()), self.program().codes_size, "codes");
+                 std::memcpy(self.codes_data(), codes.data(), self.codes_bytes());
+             },
+             "codes"_a.noconvert())
+        .def(
+            "read_codes",
+            [](const Stream& self, CodesId id) {
+                const CodesView t = self.code_tensor(id);
+                std::vector<int16_t> values;
+                values.reserve(int64_t(t.rows) * t.width * t.channels);
+                for (int32_t r = 0; r < t.rows; ++r)
+                    for (int32_t x = 0; x < t.width; ++x)
+                        values.insert(values.end(), t.site(r, x), t.site(r, x) + t.channels);
+                return to_numpy(values.data(), {size_t(t.rows), size_t(t.width), size_t(t.channels)});
+            },
+            "id"_a, "Held codes [rows][width][channels].")
+        .def(
+            "read_code_mask",
+            [](const Stream& self, CodesId id) {
+                const MaskView mask = self.code_mask(id);
+                std::vector<uint8_t> marks;
+                marks.reserve(int64_t(mask.rows) * mask.width);
+                for (int32_t r = 0; r < mask.rows; ++r)
+                    for (int32_t x = 0; x < mask.width; ++x) marks.push_back(mask.get(r, x));
+                return to_numpy(marks.data(), {size_t(mask.rows), size_t(mask.width)});
+            },
+            "id"_a, "Sites that the last frame replaced, [rows][width] of 0 and 1.")
+        .def(
+            "flip_code_bit",
+            [](Stream& self, CodesId id, int32_t row, int32_t x, int32_t channel, int32_t bit) {
+                const CodesView t = self.code_tensor(id);
+                if (row < 0 || row >= t.rows || x < 0 || x >= t.width || channel < 0 || channel >= t.channels ||
+                    bit < 0 || bit > 15)
+                    throw std::invalid_argument("no such bit");
+                t.site(row, x)[channel] = int16_t(t.site(row, x)[channel] ^ int16_t(1 << bit));
+            },
+            "id"_a, "row"_a, "x"_a, "channel"_a, "bit"_a, "Plants a fault in a held code, to test `verify`.")
+        .def_prop_ro("site_reports",
+                     [](const Stream& self) {
+                         std::vector<std::tuple<int64_t, int64_t, int64_t>> rows;
+                         for (const auto& r : self.site_reports) rows.emplace_back(r.active, r.taken, r.macs);
+                         return rows;
+                     },
+                     "(sites computed, sites taken, MACs) of each layer over sites.")
+        .def_prop_ro(
             "held",
             [](const Stream& self) {
                 return to_numpy(self.held_data(), {size_t(self.program().held_size)});

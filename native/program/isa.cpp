@@ -17,14 +17,23 @@ std::vector<std::string> available_isas() {
     return names;
 }
 
-const KernelTable& kernels_for(const std::string& isa) {
+namespace {
+
+template <class Table>
+const Table& pick(const std::string& isa, const Table& (*scalar)(), const Table& (*avx2)(), const Table& (*avx512)()) {
     for (const std::string& name : available_isas())
-        if (name == isa) {
-            if (isa == "avx512") return kernels_avx512();
-            if (isa == "avx2") return kernels_avx2();
-            return kernels_scalar();
-        }
+        if (name == isa) return isa == "avx512" ? avx512() : isa == "avx2" ? avx2() : scalar();
     throw std::invalid_argument("this CPU cannot run the instruction set '" + isa + "'");
+}
+
+}  // namespace
+
+const KernelTable& kernels_for(const std::string& isa) {
+    return pick(isa, kernels_scalar, kernels_avx2, kernels_avx512);
+}
+
+const SiteKernels& site_kernels_for(const std::string& isa) {
+    return pick(isa, site_kernels_scalar, site_kernels_avx2, site_kernels_avx512);
 }
 
 }  // namespace mquans

@@ -95,8 +95,9 @@ AxisTaps Axis::view() const {
             whole.data(), spacing,      stride,             start};
 }
 
-Program::Program(const KernelTable& kernels, int threads, Mode mode, const CostModel& costs)
-    : kernels_(kernels), pool_(threads), mode_(mode), costs_(costs) {}
+Program::Program(const KernelTable& kernels, const SiteKernels& sites, int threads, Mode mode,
+                 const CostModel& costs)
+    : kernels_(kernels), sites_(sites), pool_(threads), mode_(mode), costs_(costs) {}
 
 TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored) {
     tensors.push_back({rows, width, channels, channels, stored ? floats_size : -1, mask_words});
@@ -368,6 +369,7 @@ std::unique_ptr<FrameRoom> Program::take_room() {
         band.acc.resize(band_acc_ + 64);
         band.values.resize(band_values_ + 64);
         band.lines.resize(band_lines_);
+        band.codes.resize(codes_scratch_ + 64);
     }
     return room;
 }
@@ -383,7 +385,7 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool k
     // Lists made before an island are read after it, so the stream keeps them until its frame ends.
     std::unique_ptr<FrameRoom>& room = stream.room.lent;
     if (!room) room = take_room();
-    Context context{stream, pool_, kernels_, snap, keep_held, *room};
+    Context context{stream, pool_, kernels_, sites_, snap, keep_held, *room};
     if (snap && first == 0)
         for (const Port& port : inputs) stream.mask(port.tensor).fill();
     for (int32_t i = first; i < last; ++i) {

@@ -69,6 +69,7 @@ template class Buffer<int64_t>;
 
 Stream::Stream(const Program& program)
     : reports(program.layers.size()),
+      site_reports(program.site_layers.size()),
       habits(program.layers.size()),
       step_ns(program.step_names.size()),
       program_(&program),
@@ -77,6 +78,7 @@ Stream::Stream(const Program& program)
       masks_(program.mask_words),
       held_(program.held_size),
       acc_(program.acc_size),
+      codes_(program.codes_size),
       begin_(program.segments),
       count_(program.segments),
       row_changed_(program.quantized_rows) {
@@ -88,11 +90,13 @@ void Stream::reset() {
     std::memset(masks_.data(), 0, masks_.bytes());
     std::memset(held_.data(), 0, held_.bytes());
     std::memset(acc_.data(), 0, acc_.bytes());
+    std::memset(codes_.data(), 0, codes_.bytes());
     std::memset(count_.data(), 0, count_.bytes());
     for (const auto& constant : program_->constants)
         std::memcpy(floats_.data() + constant.offset, constant.values.data(),
                     constant.values.size() * sizeof(float));
     reports.assign(program_->layers.size(), {});
+    site_reports.assign(program_->site_layers.size(), {});
     habits.assign(program_->layers.size(), {});
 }
 
@@ -103,6 +107,16 @@ TensorView Stream::tensor(TensorId id) const {
 
 int16_t* Stream::codes(TensorId id) const {
     return reinterpret_cast<int16_t*>(floats_.data() + program_->tensors[id].offset);
+}
+
+CodesView Stream::code_tensor(CodesId id) const {
+    const CodesSpec& t = program_->code_tensors[id];
+    return {codes_.data() + t.offset, t.row_at.data(), t.rows, t.width, t.channels, t.stride};
+}
+
+MaskView Stream::code_mask(CodesId id) const {
+    const CodesSpec& t = program_->code_tensors[id];
+    return {masks_.data() + t.mask_offset, t.rows, t.width};
 }
 
 MaskView Stream::mask(TensorId id) const {
@@ -169,12 +183,14 @@ void Stream::fetch(const Port& port, float* values) const {
 }
 
 int64_t Stream::bytes() const {
-    return floats_.bytes() + masks_.bytes() + held_.bytes() + acc_.bytes() + begin_.bytes() +
+    return codes_.bytes() + floats_.bytes() + masks_.bytes() + held_.bytes() + acc_.bytes() + begin_.bytes() +
            count_.bytes() + row_changed_.bytes();
 }
 
 TensorView Context::tensor(TensorId id) const { return stream.tensor(id); }
 MaskView Context::mask(TensorId id) const { return stream.mask(id); }
+CodesView Context::codes(CodesId id) const { return stream.code_tensor(id); }
+MaskView Context::codes_mask(CodesId id) const { return stream.code_mask(id); }
 
 ChangeList Context::changes(const QuantizedSpec& q) const {
     ChangeList changes = stream.changes(q);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "mquans/codes.h"
 #include "mquans/kernels.h"
 
 namespace mquans {
@@ -13,5 +14,6 @@ std::vector<std::string> available_isas();
 
 // The table of the named set; throws std::invalid_argument when the CPU lacks it.
 const KernelTable& kernels_for(const std::string& isa);
+const SiteKernels& site_kernels_for(const std::string& isa);
 
 }  // namespace mquans

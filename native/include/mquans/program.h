@@ -1,6 +1,7 @@
 // A network compiled for the engine: tensors, and steps that bring them up to date with a new frame.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "mquans/codes.h"
 #include "mquans/cost_model.h"
 #include "mquans/kernels.h"
 #include "mquans/threads.h"
@@ -29,6 +31,7 @@ struct FrameRoom {
         std::vector<int32_t> acc;
         std::vector<float> values;
         std::vector<int16_t> lines;  // DenseArgs::room
+        std::vector<int16_t> codes;  // of the sites at hand, before their gate
     };
     std::vector<Band> bands;
 };
@@ -45,17 +48,44 @@ struct TensorSpec {
     bool floats() const { return offset >= 0 && !codes; }
 };
 
+// Where a tensor of codes lives in a stream's memory.
+struct CodesSpec {
+    int32_t rows, width, channels, stride;
+    int64_t offset;                // of the whole tensor, int16
+    std::vector<int64_t> row_at;   // of site (row, 0), from there
+    int64_t mask_offset;           // 64-bit words
+};
+
+// A step over listed sites, for reports.
+struct SiteLayer {
+    std::string name;
+    CodesId x, y;
+    int64_t macs;    // of one dense evaluation
+    int64_t inputs;  // values
+};
+
+struct SiteReport {
+    int64_t active = 0;  // sites computed
+    int64_t taken = 0;   // of these
+    int64_t macs = 0;
+};
+
 // What one step may use while it runs.
 struct Context {
     Stream& stream;
     ThreadPool& pool;
     const KernelTable& kernels;
+    const SiteKernels& sites;
     bool snap;       // recompute everything, whatever the masks say
     bool keep_held;  // with snap: from the held values as they are (refresh)
     FrameRoom& room;
 
     TensorView tensor(TensorId id) const;
     MaskView mask(TensorId id) const;
+    CodesView codes(CodesId id) const;
+    MaskView codes_mask(CodesId id) const;
+    // Every gate takes what it sees.
+    bool keyframe() const { return snap && !keep_held; }
     ChangeList changes(const QuantizedSpec& q) const;
 };
 
@@ -197,7 +227,7 @@ struct Violation {
 
 class Program {
 public:
-    Program(const KernelTable& kernels, int threads, Mode mode, const CostModel& costs);
+    Program(const KernelTable& kernels, const SiteKernels& sites, int threads, Mode mode, const CostModel& costs);
 
     // Building, in the order of the data. Tensors named by steps must exist.
     // `stored` false: only layers read it, and only on their grids.
@@ -210,6 +240,13 @@ public:
     QuantizedId add_quantized(QuantizedSpec spec, bool driven);
     int32_t add_layer(LayerSpec spec, const int16_t* weights, bool driven);
     void add_step(std::string name, std::unique_ptr<Step> step);
+    // Sizes of the axes before the channels, outermost first; `border` sites of zeros around every axis but
+    // the first.
+    CodesId add_code_tensor(const std::vector<int32_t>& dims, const std::vector<int32_t>& border, int32_t channels);
+    // Channels of another tensor: a part of a concatenation, or a slice.
+    CodesId add_code_view(CodesId base, int32_t first_channel, int32_t channels);
+    int32_t add_site_layer(SiteLayer layer);
+    void need_codes_scratch(int64_t size) { codes_scratch_ = std::max(codes_scratch_, size); }
     int32_t add_input(Port port);
     int32_t add_output(Port port);
     void finish();
@@ -228,7 +265,12 @@ public:
     const CostModel& costs() const { return costs_; }
     int64_t weights_bytes() const;
 
+    const SiteKernels& site_kernels() const { return sites_; }
+
     std::vector<TensorSpec> tensors;
+    std::vector<CodesSpec> code_tensors;
+    std::vector<SiteLayer> site_layers;
+    int64_t codes_size = 0;
     std::vector<QuantizedSpec> quantized;
     std::vector<LayerSpec> layers;
     std::vector<std::string> step_names;
@@ -251,11 +293,12 @@ private:
     void give_back(std::unique_ptr<FrameRoom> room);
 
     const KernelTable& kernels_;
+    const SiteKernels& sites_;
     ThreadPool pool_;
     Mode mode_;
     CostModel costs_;
     std::vector<std::unique_ptr<Step>> steps_;
-    int64_t lists_size_ = 0, band_acc_ = 0, band_values_ = 0, band_lines_ = 0;
+    int64_t lists_size_ = 0, band_acc_ = 0, band_values_ = 0, band_lines_ = 0, codes_scratch_ = 0;
     std::mutex rooms_mutex_;
     std::vector<std::unique_ptr<FrameRoom>> free_rooms_;
     std::mutex pool_mutex_;

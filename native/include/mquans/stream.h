@@ -45,6 +45,11 @@ public:
 
     TensorView tensor(TensorId id) const;
     int16_t* codes(TensorId id) const;
+    CodesView code_tensor(CodesId id) const;
+    MaskView code_mask(CodesId id) const;
+    int64_t codes_bytes() const { return codes_.bytes(); }
+    int16_t* codes_data() { return codes_.data(); }
+    const int16_t* codes_data() const { return codes_.data(); }
     MaskView mask(TensorId id) const;
     int16_t* held(const QuantizedSpec& q) { return held_.data() + q.held_offset; }
     const int16_t* held(const QuantizedSpec& q) const { return held_.data() + q.held_offset; }
@@ -72,6 +77,7 @@ public:
     void reset();
 
     std::vector<LayerReport> reports;  // one per layer
+    std::vector<SiteReport> site_reports;
     std::vector<Habit> habits;         // one per layer
     // Whether the accumulators of a layer are up to date; otherwise they follow from the held values.
     bool keeps(int32_t layer) const {
@@ -97,6 +103,7 @@ private:
     mutable Buffer<uint64_t> masks_;
     Buffer<int16_t> held_;
     mutable Buffer<int32_t> acc_;
+    mutable Buffer<int16_t> codes_;
     mutable Buffer<uint32_t> begin_;
     mutable Buffer<uint16_t> count_;
     Buffer<int64_t> row_changed_;

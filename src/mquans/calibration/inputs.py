@@ -15,6 +15,7 @@ import numpy as np
 
 from mquans.errors import SourceError
 from mquans.evaluate import Feeds, Track, feeds_of, finite, silent
+from mquans.evaluate.metrics import place_label
 from mquans.sources import Source, SourceWarning, begins
 
 Spec = str | Path | int | Iterable[Any]
@@ -139,7 +140,8 @@ def read_clip(
             refused += 1
             continue
         clip.frames += 1
-        waiting.append((feeds, _label(labels, number(index), source.name)))
+        label = place_label(_label(labels, number(index), source.name), source)
+        waiting.append((feeds, label))
         if len(waiting) > room:
             yield oldest()
     _check_count(clip, refused, least)

@@ -24,6 +24,7 @@ def inspect(
     rule: Annotated[o.RuleName, typer.Option(help="Reuse rule.")] = o.RuleName.hold,
     size: o.Size = None,
     resize: o.Resize = None,
+    anchor: o.Anchor = None,
     color: o.Color = None,
     layout: o.Layout = None,
     scale: o.Scale = None,
@@ -53,7 +54,7 @@ def inspect(
         source,
         input_shapes=o.parse_shapes(input_shape),
         input={
-            **o.preparation(size, resize, color, layout, scale, mean, std),
+            **o.preparation(size, resize, anchor, color, layout, scale, mean, std),
             **s.sound_fields(
                 front_end, features, rate, window, hop, bins, context, subsample, sound
             ),
@@ -146,6 +147,7 @@ def calibrate(
     stride: o.Stride = 1,
     size: o.Size = None,
     resize: o.Resize = None,
+    anchor: o.Anchor = None,
     color: o.Color = None,
     layout: o.Layout = None,
     scale: o.Scale = None,
@@ -189,7 +191,7 @@ def calibrate(
         compare=o.methods(compare),
         input_shapes=o.parse_shapes(input_shape),
         input={
-            **o.preparation(size, resize, color, layout, scale, mean, std),
+            **o.preparation(size, resize, anchor, color, layout, scale, mean, std),
             **s.sound_fields(
                 front_end, features, rate, window, hop, bins, context, subsample, sound
             ),

@@ -73,6 +73,13 @@ class ResizeName(StrEnum):
     letterbox = "letterbox"
 
 
+class AnchorName(StrEnum):
+    """Where a picture whose aspect is kept lies in the network's input."""
+
+    centre = "centre"
+    top_left = "top_left"
+
+
 class ColorName(StrEnum):
     """Order of colour channels."""
 
@@ -129,7 +136,7 @@ Labels = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE[:COLUMN]",
-        help="One per source: .csv, .npy or .jsonl, a label per frame.",
+        help="One per source: .csv, .npy or .jsonl, a label per frame, or a table of boxes.",
         rich_help_panel=BUDGET,
     ),
 ]
@@ -151,6 +158,12 @@ Resize = Annotated[
     ResizeName | None,
     typer.Option(
         help="Stretch to the size (default), or keep the aspect.", rich_help_panel=PREPARATION
+    ),
+]
+Anchor = Annotated[
+    AnchorName | None,
+    typer.Option(
+        help="Where a letterboxed picture lies (default centre).", rich_help_panel=PREPARATION
     ),
 ]
 Color = Annotated[
@@ -241,6 +254,7 @@ def read_labels(paths: list[str] | None, sources: int) -> list[Any] | None:
 def preparation(
     size: str | None,
     resize: ResizeName | None,
+    anchor: AnchorName | None,
     color: ColorName | None,
     layout: LayoutName | None,
     scale: str | None,
@@ -258,7 +272,8 @@ def preparation(
         if match is None:
             raise MquansError(f"--size {size!r} is not a size.", hint="Write it like 320x240.")
         fields["width"], fields["height"] = int(match[1]), int(match[2])
-    for name, choice in (("resize", resize), ("color", color), ("layout", layout)):
+    choices = {"resize": resize, "anchor": anchor, "color": color, "layout": layout}
+    for name, choice in choices.items():
         if choice is not None:
             fields[name] = choice.value
     if scale is not None:

@@ -15,6 +15,7 @@ from mquans.cli.terminal import show_json, track
 if TYPE_CHECKING:
     from mquans.evaluate.frames import Frame
     from mquans.evaluate.trace import Trace
+    from mquans.sources import Source
 
 
 @app.command()
@@ -62,7 +63,7 @@ def simulate(
     """Cycles and energy of a clip on an accelerator, from what really changes in it."""
     from mquans import Session, open_source
     from mquans.cli.tables import show_simulation
-    from mquans.evaluate.metrics import load_metric
+    from mquans.evaluate.metrics import load_metric, place_labels
     from mquans.evaluate.trace_file import save_trace as write_trace
     from mquans.files import atomic_write
     from mquans.importers import read_model
@@ -75,21 +76,28 @@ def simulate(
     network = read_model(model)
     session = Session(network, plan, threads=threads)
 
-    def opened() -> Iterator[Frame]:
-        with open_source(
+    def open_clip() -> Source:
+        return open_source(
             source,
             session.plan.preparation,
             input_shapes=session.plan.input_shapes,
             frames=frames,
             skip=skip,
             stride=stride,
-        ) as clip:
+        )
+
+    def opened() -> Iterator[Frame]:
+        with open_clip() as clip:
             yield from clip
 
     def keep(name: str, trace: Trace) -> None:
         if save_trace is not None and name == "reuse":
             write_trace(trace, save_trace)
 
+    given = o.read_labels(labels, 1)
+    if given is not None:
+        with open_clip() as clip:
+            given = place_labels(given, clip)
     uniform = None
     if "uniform" in schemes:
         from mquans.calibration import one_width
@@ -103,7 +111,7 @@ def simulate(
         designs,
         uniform=uniform,
         metric=None if metric is None else load_metric(metric),
-        labels=o.read_labels(labels, 1),
+        labels=given,
         on_trace=keep,
         track=track,
     )

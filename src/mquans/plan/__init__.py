@@ -5,18 +5,28 @@ from mquans.plan.checks import check_model, check_plan
 from mquans.plan.feedback import Feedback, problem_with_feedback
 from mquans.plan.file import plan_fingerprint, read_plan, write_plan
 from mquans.plan.options import NetworkOptions
-from mquans.plan.schema import InputFormat, LayerPlan, Plan, Provenance, Rule
+from mquans.plan.schema import (
+    GatePlan,
+    InputFormat,
+    LayerPlan,
+    Plan,
+    Provenance,
+    Rule,
+    TensorPlan,
+)
 from mquans.plan.tightening import finest, tightened
 
 __all__ = [
     "AudioFormat",
     "Feedback",
+    "GatePlan",
     "InputFormat",
     "LayerPlan",
     "NetworkOptions",
     "Plan",
     "Provenance",
     "Rule",
+    "TensorPlan",
     "check_model",
     "check_plan",
     "finest",

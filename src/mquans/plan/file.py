@@ -20,11 +20,12 @@ from mquans.plan.schema import FORMAT, Plan
 
 MAX_PLAN_BYTES = 64 * 2**20
 
-OPTIONAL = ("constants", "feedback", "carry_state", "audio")
+OPTIONAL = ("constants", "feedback", "carry_state", "audio", "tolerance", "tensors")
 """Fields that are left out where they say nothing: most networks have none of these."""
 
-OPTIONAL_OF_PICTURES = ("window", "hop")
-"""Fields of `input` that are left out where they are 1: most networks see one picture at once."""
+OPTIONAL_OF_PICTURES: dict[str, object] = {"anchor": "centre", "window": 1, "hop": 1}
+"""Fields of `input` that are left out at these values: most networks see one picture at once, and
+files written before there were such fields stay as they are."""
 
 
 class _Header(msgspec.Struct):
@@ -90,7 +91,7 @@ def decode_plan(data: bytes) -> Plan:
 
 
 def encode_plan(plan: Plan) -> bytes:
-    """The bytes of a plan's file: JSON for people, one line per field and per layer.
+    """The bytes of a plan's file: JSON for people, one line per field, tensor and layer.
 
     Raises:
         PlanError: the plan is not valid.
@@ -98,7 +99,7 @@ def encode_plan(plan: Plan) -> bytes:
     check_values(plan)
     fields = []
     for name, value in _said(plan).items():
-        if name == "layers" and value:
+        if name in ("layers", "tensors") and value:
             lines = ",\n".join(f"    {_line(layer)}" for layer in value)
             fields.append(f'  "{name}": [\n{lines}\n  ]')
         else:
@@ -119,7 +120,9 @@ def plan_fingerprint(plan: Plan) -> str:
             values = layer[field]
             if isinstance(values, list | tuple) and len(set(values)) == 1:
                 layer[field] = values[0]
-    fields["layers"] = sorted(fields["layers"], key=lambda layer: str(layer["name"]))
+    for entries in ("layers", "tensors"):
+        if entries in fields:
+            fields[entries] = sorted(fields[entries], key=lambda entry: str(entry["name"]))
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -130,8 +133,8 @@ def _said(plan: Plan) -> dict[str, Any]:
     for name in OPTIONAL:
         if not fields[name]:
             del fields[name]
-    for name in OPTIONAL_OF_PICTURES:
-        if fields["input"] and fields["input"][name] == 1:
+    for name, usual in OPTIONAL_OF_PICTURES.items():
+        if fields["input"] and fields["input"][name] == usual:
             del fields["input"][name]
     return fields
 

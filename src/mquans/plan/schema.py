@@ -34,7 +34,9 @@ class InputFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         name: the graph input that is fed.
         width, height: pixels after resizing.
-        resize: stretch to size, or letterbox (keep the aspect, pad with `fill`, centred).
+        resize: stretch to size, or letterbox (keep the aspect, pad with `fill`).
+        anchor: where a letterboxed picture lies: in the centre, or in the top left corner with all
+            of the border to the right or below, as YOLOX takes it.
         color: channel order handed to the network. yuv is full-range analogue Y'UV with U and V
             around 128, as OpenCV's COLOR_RGB2YUV; gray is its Y.
         layout: axis order of the network's input; with an axis t, that of a window.
@@ -48,6 +50,7 @@ class InputFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     width: Size
     height: Size
     resize: Literal["stretch", "letterbox"] = "stretch"
+    anchor: Literal["centre", "top_left"] = "centre"
     color: Literal["rgb", "bgr", "gray", "yuv"] = "rgb"
     layout: Literal["nchw", "nhwc", "ncthw", "ntchw", "nthwc"] = "nchw"
     scale: float = 1.0
@@ -89,6 +92,41 @@ class LayerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     weight_bits: Literal[8, 16] = 8
 
 
+Exponent = Annotated[int, msgspec.Meta(ge=-60, le=60)]
+
+
+class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a site's new codes replace the held ones: once the mean over channels of
+    `(change / scale[c])**2` is beyond `(tolerance * factor)**2` (design, section 4).
+
+    Attributes:
+        scale: change of a channel that counts as one, in units of the tensor: small for channels that
+            matter; one number for all, or one per channel.
+        factor: of the plan's tolerance, for this gate.
+    """
+
+    scale: Positive | tuple[Positive, ...]
+    factor: Positive = 1.0
+
+
+class TensorPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Codes of one tensor: `x = code * 2**exponent[channel]`.
+
+    Attributes:
+        name: the value's name in the imported graph.
+        axis: its channels.
+        exponents: one number for every channel, or one per channel.
+        bits: of a code, sign included; codes are clamped to `2**(bits - 1) - 1`.
+        gate: None where every site that was computed and differs is taken.
+    """
+
+    name: str
+    axis: Annotated[int, msgspec.Meta(ge=0, le=7)] = 1
+    exponents: Exponent | tuple[Exponent, ...]
+    bits: Annotated[int, msgspec.Meta(ge=8, le=16)] = 15
+    gate: GatePlan | None = None
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a plan comes from, for people; nothing is computed from it."""
 
@@ -114,7 +152,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         rule: when a held value is updated (design, section 3).
         grid_bits: observed range of every layer input in grid units, log2; the grid itself reaches
             3.5 times as far (head room).
-        layers: one entry for each reuse layer of the graph.
+        tolerance: of all gates, see `GatePlan`.
+        tensors: one entry for each tensor that the integer engine gives codes of its own.
+        layers: one entry for each layer that is brought up to date value by value.
     """
 
     format: Literal["mquans-plan"] = FORMAT
@@ -129,6 +169,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     audio: AudioFormat | None = None
     rule: Rule = "hold"
     grid_bits: Annotated[int, msgspec.Meta(ge=4, le=12)] = 12
+    tolerance: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    tensors: tuple[TensorPlan, ...] = ()
     layers: tuple[LayerPlan, ...]
     provenance: Provenance
 

@@ -3,7 +3,7 @@
 from mquans.sources.audio_format import FRONT_ENDS, guess_audio_format
 from mquans.sources.audio_frames import AudioFrames, FirstFrame, begins, prepare_recordings
 from mquans.sources.grammar import is_sound, open_source
-from mquans.sources.preparation import Placement, guess_format, placement, prepare
+from mquans.sources.preparation import Placement, guess_format, place_boxes, placement, prepare
 from mquans.sources.resynthesis import OverlapAdd, SpectralGains, masked, resynthesise, spectra
 from mquans.sources.sound import read_sound
 from mquans.sources.source import Source
@@ -24,6 +24,7 @@ __all__ = [
     "is_sound",
     "masked",
     "open_source",
+    "place_boxes",
     "placement",
     "prepare",
     "prepare_recordings",

@@ -50,16 +50,36 @@ def placement(format: InputFormat, width: int, height: int) -> Placement:
     """Where a picture of `width` x `height` pixels ends up in the network's input.
 
     `stretch` fills it; `letterbox` keeps the aspect and centres, the odd pixel of border going to
-    the right and to the bottom. The inverse maps detections back onto the picture.
+    the right and to the bottom, or leaves all of the border there (`anchor`). The inverse maps
+    detections back onto the picture.
     """
     if format.resize == "stretch":
         return Placement(0, 0, format.width, format.height)
     ratio = min(format.width / width, format.height / height)
     inner_width = max(1, min(format.width, round(width * ratio)))
     inner_height = max(1, min(format.height, round(height * ratio)))
+    if format.anchor == "top_left":
+        return Placement(0, 0, inner_width, inner_height)
     left = (format.width - inner_width) // 2
     top = (format.height - inner_height) // 2
     return Placement(left, top, inner_width, inner_height)
+
+
+def place_boxes(boxes: Tensor, format: InputFormat, width: int, height: int) -> Tensor:
+    """Boxes in pixels of a picture of `width` x `height`, in pixels of the network's input.
+
+    Args:
+        boxes: [boxes, 4 or more]: left, top, right, bottom; what follows stays as it is.
+
+    >>> format = InputFormat(name="x", width=40, height=40, resize="letterbox")
+    >>> place_boxes(np.array([[0, 0, 80, 40]], np.float32), format, 80, 40).tolist()
+    [[0.0, 10.0, 40.0, 30.0]]
+    """
+    place = placement(format, width, height)
+    factor = np.array([place.width / width, place.height / height] * 2)
+    placed = np.array(boxes, np.float32)
+    placed[:, :4] = boxes[:, :4] * factor + [place.left, place.top, place.left, place.top]
+    return placed
 
 
 class Preparation:
@@ -71,6 +91,9 @@ class Preparation:
     that a picture which has the right size already keeps its exact values.
 
     Holds resampler state: use one instance per thread.
+
+    Attributes:
+        picture_size: width and height of the picture that was prepared last, held upright.
     """
 
     def __init__(self, format: InputFormat) -> None:
@@ -79,6 +102,7 @@ class Preparation:
         if problem := problem_with(format):
             raise SourceError(problem, where="input preparation")
         self.format = format
+        self.picture_size: tuple[int, int] | None = None
         self._reformatter = VideoReformatter()
         self._plane_reformatter = VideoReformatter()
         mean = np.broadcast_to(np.asarray(format.mean, dtype=np.float64), format.channels)
@@ -102,6 +126,7 @@ class Preparation:
         """
         check_picture(picture)
         height, width = picture.shape[:2]
+        self.picture_size = width, height
         place = placement(self.format, width, height)
         if (width, height) == (place.width, place.height):
             planes = [picture] * 3 if picture.ndim == 2 else [picture[..., c] for c in range(3)]
@@ -117,7 +142,8 @@ class Preparation:
             return self.picture(frame_to_rgb(frame, self._reformatter))
         from av.video.reformatter import Interpolation
 
-        place = placement(self.format, frame.width, frame.height)
+        self.picture_size = frame.width, frame.height
+        place = placement(self.format, *self.picture_size)
         resized = self._reformatter.reformat(
             frame,
             width=place.width,

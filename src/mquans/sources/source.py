@@ -14,7 +14,14 @@ from mquans.plan import AudioFormat, InputFormat
 from mquans.sources.arrays import is_ready
 from mquans.sources.audio_frames import FirstFrame, begins
 from mquans.sources.clips import Recorded
-from mquans.sources.preparation import Picture, Preparation, Tensor, check_picture, frame_to_rgb
+from mquans.sources.preparation import (
+    Picture,
+    Preparation,
+    Tensor,
+    check_picture,
+    frame_to_rgb,
+    place_boxes,
+)
 from mquans.sources.selection import Selection
 
 Feed = Tensor | dict[str, Tensor]
@@ -110,6 +117,23 @@ class Source:
                 yield frame_to_rgb(shown, reformatter), tensor
             else:
                 yield shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2), tensor
+
+    def place(self, boxes: Tensor) -> Tensor:
+        """Boxes in pixels of the picture that came last, in pixels of the network's input.
+
+        Args:
+            boxes: [boxes, 4 or more], see `place_boxes`.
+
+        Raises:
+            SourceError: no picture has come; the source holds ready tensors.
+        """
+        if self._preparation is None or self._preparation.picture_size is None:
+            raise SourceError(
+                "gives no pictures that boxes could be placed in.",
+                where=self.name,
+                hint="Beside ready tensors, boxes are in pixels of the network's input (.jsonl).",
+            )
+        return place_boxes(boxes, self._preparation.format, *self._preparation.picture_size)
 
     def close(self) -> None:
         """Release files and devices; the source ends here."""

@@ -21,6 +21,7 @@ from mquans.calibration.inputs import (
 )
 from mquans.calibration.workspace import Selected, open_network
 from mquans.errors import SourceError
+from mquans.evaluate.metrics import load_labels
 from mquans.importers import ModelFile, read_model
 from mquans.plan import AudioFormat, InputFormat
 from mquans.sources import SourceWarning, open_source
@@ -135,6 +136,19 @@ def read(frames: npt.NDArray[np.float32], **options: Any) -> tuple[Clip, list[An
 def counted(count: int) -> npt.NDArray[np.float32]:
     """Frames that hold their own number."""
     return np.full((count, 3, 4, 4), np.arange(count)[:, None, None, None], np.float32)
+
+
+def test_labels_in_pixels_of_the_picture_arrive_in_pixels_of_the_input(tmp_path: Path) -> None:
+    """`--labels boxes.csv` beside pictures four times as large: by the number of the frame."""
+    (tmp_path / "boxes.csv").write_text("frame,left,top,width,height\n7,4,8,8,4\n")
+    pictures = np.zeros((8, 16, 16, 3), np.uint8)
+    setup = resolve_inputs(relu([1, 3, 4, 4]), pictures)
+    labels = load_labels(tmp_path / "boxes.csv")
+    with open_source(pictures, setup.format) as source:
+        clip = Clip(source.name)
+        given: dict[str, Any] = {"late": 0.25, "expected": 8, "labels": labels}
+        list(read_clip(clip, source, {"x0": (1, 3, 4, 4)}, **given))
+    assert [label.tolist() for _, label in clip.late] == [[], [[1, 2, 3, 3]]]
 
 
 def test_frames_with_nan_are_left_out_with_a_warning() -> None:

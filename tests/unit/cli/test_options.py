@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mquans.cli.options import ColorName, number, parse_shapes, preparation
+from mquans.cli.options import AnchorName, ColorName, number, parse_shapes, preparation
 from mquans.errors import MquansError
 
 
@@ -26,10 +26,14 @@ def test_unreadable_shape_shows_how_to_write_it(text: str) -> None:
 
 def test_preparation_holds_only_what_was_given() -> None:
     """The rest is guessed from the model."""
-    assert preparation(None, None, None, None, None, None, None) == {}
-    assert preparation("320x240", None, ColorName.bgr, None, "1/255", "0.5", "1,2,3") == {
+    assert preparation(None, None, None, None, None, None, None, None) == {}
+    given = preparation(
+        "320x240", None, AnchorName.top_left, ColorName.bgr, None, "1/255", "0.5", "1,2,3"
+    )
+    assert given == {
         "width": 320,
         "height": 240,
+        "anchor": "top_left",
         "color": "bgr",
         "scale": 1 / 255,
         "mean": (0.5,),
@@ -41,7 +45,7 @@ def test_preparation_holds_only_what_was_given() -> None:
 def test_unreadable_size_shows_how_to_write_it(text: str) -> None:
     """One sentence and a way out."""
     with pytest.raises(MquansError, match="320x240"):
-        preparation(text, None, None, None, None, None, None)
+        preparation(text, None, None, None, None, None, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "a", "1/0", "1/2/3"])

@@ -68,6 +68,7 @@ def test_bad_numbers(text: str, place: str, number: str) -> None:
         ('"image":[1,3,4,6]', '"image":[-1]', "input_shapes"),
         ('"width":6', '"width":1048576,"height":1048576', "height"),
         ('"width":6', '"width":99999999', "width"),
+        ('"width":6', '"width":6,"anchor":"corner"', "anchor"),
         ('"width":6', '"width":6,"window":0', "window"),
         ('"width":6', '"width":6,"window":1e9', "window"),
         ('"width":6', '"width":6,"window":true', "window"),

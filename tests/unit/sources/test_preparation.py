@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from mquans.errors import SourceError
 from mquans.plan import InputFormat
-from mquans.sources import guess_format, placement, prepare
+from mquans.sources import guess_format, place_boxes, placement, prepare
 
 Picture = npt.NDArray[np.uint8]
 
@@ -113,6 +114,46 @@ def test_letterbox_lies_inside_touches_two_sides_and_is_centred(
     assert place.width >= 1
     assert place.height >= 1
     assert place.width == to_width or place.height == to_height
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 640), st.integers(1, 640))
+def test_letterbox_in_the_top_left_corner_is_as_large(
+    width: int, height: int, to_width: int, to_height: int
+) -> None:
+    """YOLOX was trained with all of the border to the right and below: centred pictures shift
+    every box."""
+    format = make(width=to_width, height=to_height, resize="letterbox")
+    centred = placement(format, width, height)
+    corner = placement(msgspec.structs.replace(format, anchor="top_left"), width, height)
+    assert (corner.left, corner.top) == (0, 0)
+    assert (corner.width, corner.height) == (centred.width, centred.height)
+
+
+def test_border_of_a_picture_in_the_corner_is_filled() -> None:
+    """To the right of a tall picture, below a wide one."""
+    form = make(width=16, height=16, resize="letterbox", anchor="top_left")
+    wide, tall = np.full((10, 40, 3), 200, np.uint8), np.full((40, 10, 3), 200, np.uint8)
+    for made in (prepare(wide, form)[0], prepare(tall, form)[0].transpose(0, 2, 1)):
+        assert (made[:, :4] == 200).all()
+        assert (made[:, 4:] == 114).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "placed"),
+    [
+        ({"width": 40, "height": 60}, [4, 12, 8, 36]),
+        ({"resize": "letterbox", "width": 40, "height": 60}, [4, 24, 8, 32]),
+        (
+            {"resize": "letterbox", "anchor": "top_left", "width": 40, "height": 60},
+            [4, 4, 8, 12],
+        ),
+    ],
+)
+def test_boxes_go_where_the_picture_goes(fields: dict[str, Any], placed: list[float]) -> None:
+    """Of a picture of 80 x 40 pixels. Else labels lie beside what they name."""
+    boxes = np.array([[8, 8, 16, 24, 3]], np.float32)
+    assert place_boxes(boxes, make(**fields), 80, 40).tolist() == [[*placed, 3]]
+    assert boxes[0, 0] == 8
 
 
 @settings(max_examples=40, deadline=None)

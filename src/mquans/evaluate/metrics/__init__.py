@@ -8,12 +8,14 @@ further from them than it is; without, how far from its outputs.
 
 from __future__ import annotations
 
+from mquans.evaluate.metrics.box_labels import PictureBoxes, place_label, place_labels
 from mquans.evaluate.metrics.classification import ClassificationLoss
 from mquans.evaluate.metrics.decoders import (
     Decoder,
     decode_centerface,
     decode_fastestdet,
     decode_yolov8,
+    decode_yolox,
     decode_yunet,
 )
 from mquans.evaluate.metrics.detection import DetectionLoss
@@ -28,6 +30,7 @@ from mquans.evaluate.metrics.meter import (
     metric_name,
     new_meter,
 )
+from mquans.evaluate.metrics.precision import AveragePrecisionLoss, average_precision
 from mquans.evaluate.metrics.ready import DECODERS, READY
 from mquans.evaluate.metrics.regression import RegressionLoss
 from mquans.evaluate.metrics.speech import WordErrorLoss, edit_distance, greedy_ctc
@@ -37,6 +40,7 @@ __all__ = [
     "DECODERS",
     "READY",
     "AnyMetric",
+    "AveragePrecisionLoss",
     "ClassificationLoss",
     "Decoder",
     "DetectionLoss",
@@ -44,12 +48,15 @@ __all__ = [
     "Metric",
     "MetricMeter",
     "OutputWeights",
+    "PictureBoxes",
     "RegressionLoss",
     "VoiceActivityLoss",
     "WordErrorLoss",
+    "average_precision",
     "decode_centerface",
     "decode_fastestdet",
     "decode_yolov8",
+    "decode_yolox",
     "decode_yunet",
     "edit_distance",
     "greedy_ctc",
@@ -57,5 +64,7 @@ __all__ = [
     "load_metric",
     "metric_name",
     "new_meter",
+    "place_label",
+    "place_labels",
     "si_sdr",
 ]

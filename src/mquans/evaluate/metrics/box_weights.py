@@ -15,6 +15,7 @@ from mquans.evaluate.metrics.decoders import (
     CENTERFACE_STRIDE,
     FASTESTDET_STRIDE,
     YUNET_STRIDES,
+    yolox_cells,
 )
 from mquans.evaluate.metrics.meter import Outputs, OutputWeights
 
@@ -102,10 +103,28 @@ def weigh_yolov8(outputs: Outputs, *, threshold: float = 0.25) -> Weights:
     return {name: weights[None]}
 
 
+def weigh_yolox(outputs: Outputs, *, threshold: float = 0.3, width: int | None = None) -> Weights:
+    """Of YOLOX; outputs and width as `decode_yolox` takes them."""
+    name = next(iter(outputs))
+    cells = np.asarray(outputs[name], np.float64)[0]
+    objectness, best = cells[:, 4], cells[:, 5:].max(axis=1)
+    share = _share(objectness * best, threshold)
+    strides = yolox_cells(len(cells), width)[2]
+    weights = np.zeros_like(cells)
+    weights[:, 4] = share * np.square(best / SCORE_ERROR)
+    of_best = share * np.square(objectness / SCORE_ERROR)
+    weights[np.arange(len(cells)), 5 + cells[:, 5:].argmax(axis=1)] = of_best
+    shift = strides[:, None] / _sides(np.exp(cells[:, 2:4]) * strides[:, None])
+    weights[:, :2] = share[:, None] * np.square(shift / BOX_ERROR)
+    weights[:, 2:4] = share[:, None] / BOX_ERROR**2
+    return {name: weights[None]}
+
+
 WEIGHTS: dict[str, OutputWeights] = {
     "centerface": weigh_centerface,
     "fastestdet": weigh_fastestdet,
     "yolov8": weigh_yolov8,
+    "yolox": weigh_yolox,
     "yunet": weigh_yunet,
 }
 """By the names of `ready.DECODERS`."""

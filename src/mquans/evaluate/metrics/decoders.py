@@ -6,6 +6,7 @@ use. The same threshold is applied to both sides of a comparison.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ CENTERFACE_STRIDE = 4
 
 FASTESTDET_STRIDE = 16
 YUNET_STRIDES = (8, 16, 32)
+YOLOX_STRIDES = (8, 16, 32)
 
 
 def decode_centerface(outputs: Outputs, *, threshold: float = 0.5) -> Boxes:
@@ -117,6 +119,69 @@ def decode_yolov8(outputs: Outputs, *, threshold: float = 0.25, overlap: float =
     x, y, width, height = anchors[:4]
     boxes = _boxes(x, y, width, height, best, anchors[4:].argmax(axis=0))
     return suppress(boxes, overlap=overlap)
+
+
+def decode_yolox(
+    outputs: Outputs,
+    *,
+    threshold: float = 0.3,
+    overlap: float = 0.45,
+    width: int | None = None,
+) -> Boxes:
+    """Objects in the output of YOLOX (Ge et al. 2021), as demo/ONNXRuntime of its repository reads
+    them.
+
+    Args:
+        outputs: the first is [1, N, 5 + classes]: centre right, down and log width, height, in
+            cells; objectness; class probabilities. Cells row by row, of the finest stride first.
+        width: pixels of the network's input; needed unless it is square.
+    """
+    cells = np.asarray(next(iter(outputs.values())), np.float32)[0]
+    best = cells[:, 5:].max(axis=1)
+    score = cells[:, 4] * best
+    found = score > threshold
+    columns, rows, strides = yolox_cells(len(cells), width)[:, found]
+    right, down, log_width, log_height = cells[found, :4].T
+    return suppress(
+        _boxes(
+            (columns + right) * strides,
+            (rows + down) * strides,
+            np.exp(log_width) * strides,
+            np.exp(log_height) * strides,
+            score[found],
+            cells[found, 5:].argmax(axis=1),
+        ),
+        overlap=overlap,
+    )
+
+
+def yolox_cells(count: int, width: int | None = None) -> Values:
+    """Column, row and stride of every cell of YOLOX's output, [3, count].
+
+    Args:
+        width: pixels of the network's input; needed unless it is square.
+
+    Raises:
+        MetricError: no input has so many cells.
+    """
+    coarse = YOLOX_STRIDES[-1]
+    # Of all strides, per cell of the coarsest.
+    cells_each = sum((coarse // stride) ** 2 for stride in YOLOX_STRIDES)
+    columns = math.isqrt(count // cells_each) if width is None else width // coarse
+    rows = count // (cells_each * columns) if columns else 0
+    if not count or rows * columns * cells_each != count or (width is None and rows != columns):
+        raise MetricError(
+            f"{count} cells are not those of a square picture."
+            if width is None
+            else f"{count} cells are not those of a picture {width} pixels wide.",
+            hint="Give YOLOX's decoder the width of the network's input.",
+        )
+    parts = []
+    for stride in YOLOX_STRIDES:
+        each = coarse // stride
+        down, right = np.indices((rows * each, columns * each)).reshape(2, -1)
+        parts.append(np.stack([right, down, np.full_like(right, stride)]))
+    return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def _boxes(

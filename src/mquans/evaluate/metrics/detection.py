@@ -8,6 +8,7 @@ import numpy as np
 
 from mquans.errors import MetricError
 from mquans.evaluate.detections import Boxes, DetectionScore
+from mquans.evaluate.metrics.box_labels import PictureBoxes
 from mquans.evaluate.metrics.decoders import Decoder
 from mquans.evaluate.metrics.meter import Outputs, OutputWeights
 
@@ -67,6 +68,11 @@ def labelled_boxes(label: Any) -> Boxes:
     Raises:
         MetricError: it has another shape.
     """
+    if isinstance(label, PictureBoxes):
+        raise MetricError(
+            "the label's boxes are in pixels of the picture, not of the network's input.",
+            hint="Place them with mquans.evaluate.metrics.place_labels(labels, source).",
+        )
     try:
         given = np.asarray(label, np.float32)
         given = given.reshape(0, 4) if given.size == 0 else given

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mquans.errors import SourceError
+from mquans.evaluate.metrics.box_labels import boxes_by_frame, is_table_of_boxes
 from mquans.files import PathLike, printable, read_limited
 
 LIMIT_BYTES = 1 << 30
@@ -23,6 +24,9 @@ def load_labels(path: PathLike) -> list[Any]:
 
     - `.csv`: a column, named behind a colon: `labels.csv:steering`; a file of one column needs no
       name. Numbers become floats, empty cells None, everything else stays text.
+    - `.csv` with the columns frame, left, top, width, height (or right, bottom) and perhaps class:
+      boxes in pixels of the original pictures, one per row, as `PictureBoxes` by frame. Frames are
+      counted from 0; those without a row show nothing.
     - `.npy`: an array, frames first.
     - `.jsonl`: one JSON value per line, such as a list of boxes `[left, top, right, bottom, class]`
       in pixels of the network's input.
@@ -53,6 +57,8 @@ def _csv(data: bytes, name: str, column: str | None) -> list[Any]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"is not a CSV file: {error}.", where=printable(name)) from error
     columns = list(rows[0]) if rows else []
+    if column is None and is_table_of_boxes(columns):
+        return list(boxes_by_frame(rows, name))
     if column is None and len(columns) == 1:
         column = columns[0]
     if column is None or column not in columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from mquans.evaluate.metrics.box_weights import WEIGHTS
@@ -10,11 +11,13 @@ from mquans.evaluate.metrics.decoders import (
     decode_centerface,
     decode_fastestdet,
     decode_yolov8,
+    decode_yolox,
     decode_yunet,
 )
 from mquans.evaluate.metrics.detection import DetectionLoss
 from mquans.evaluate.metrics.enhancement import DistortionLoss
 from mquans.evaluate.metrics.meter import MetricMeter
+from mquans.evaluate.metrics.precision import AveragePrecisionLoss
 from mquans.evaluate.metrics.regression import RegressionLoss
 from mquans.evaluate.metrics.speech import WordErrorLoss
 from mquans.evaluate.metrics.voice import VoiceActivityLoss
@@ -24,10 +27,17 @@ DECODERS = {
     "centerface": decode_centerface,
     "fastestdet": decode_fastestdet,
     "yolov8": decode_yolov8,
+    "yolox": decode_yolox,
     "yunet": decode_yunet,
 }
 
+COCO_PERSON = 0
+"""Number of the class in networks of COCO's 80 classes."""
+
 DETECTION_SCORES: dict[str, Literal["f1", "mean_iou"]] = {"f1": "f1", "iou": "mean_iou"}
+
+decode_yolox_doubtful = partial(decode_yolox, threshold=0.01)
+"""For average precision, which ranks boxes of all scores."""
 
 READY: dict[str, MetricMeter] = {
     **{
@@ -35,6 +45,10 @@ READY: dict[str, MetricMeter] = {
         for name, decode in DECODERS.items()
         for end, score in DETECTION_SCORES.items()
     },
+    "yolox_ap": AveragePrecisionLoss(decode_yolox_doubtful, weigh=WEIGHTS["yolox"]),
+    "yolox_person_ap": AveragePrecisionLoss(
+        decode_yolox_doubtful, classes=[COCO_PERSON], weigh=WEIGHTS["yolox"]
+    ),
     "top1": ClassificationLoss(),
     "frame_accuracy": ClassificationLoss(axis=-1),
     "rmse": RegressionLoss(),

@@ -8,10 +8,10 @@ from mquans.graph.edits import Editor
 from mquans.graph.operators import Conv, ConvTranspose, Linear, Unary
 
 FUSED = frozenset({
-    "relu", "leaky_relu", "clip", "sigmoid", "silu", "hard_sigmoid", "hard_swish", "tanh", "elu",
-    "selu", "gelu", "gelu_tanh", "softplus", "mish",
+    "relu", "leaky_relu", "clip", "sigmoid", "silu", "hard_sigmoid", "hard_swish", "tanh", "gelu",
+    "gelu_tanh",
 })  # fmt: skip
-"""Functions that networks use as activations. The others (exp, sqrt...) belong to formulas."""
+"""Functions that have an integer form, so that a layer over sites can end with them."""
 
 
 def fuse_activations(editor: Editor) -> bool:
@@ -22,7 +22,7 @@ def fuse_activations(editor: Editor) -> bool:
     """
     changed = False
     for node in editor.visit():
-        if not isinstance(node.op, Unary) or node.op.kind not in FUSED:
+        if not isinstance(node.op, Unary) or not _has_integer_form(node.op):
             continue
         layer = editor.producer(node.inputs[0])
         if layer is None or not editor.is_private(node.inputs[0]):
@@ -33,3 +33,15 @@ def fuse_activations(editor: Editor) -> bool:
         editor.replace(node, op, layer.inputs, name=layer.name, absorbed=layer)
         changed = True
     return changed
+
+
+def _has_integer_form(op: Unary) -> bool:
+    match op.kind:
+        case "leaky_relu":
+            return 0 <= op.params[0] <= 1
+        case "hard_sigmoid":
+            return 0 < op.params[0] < 1 and op.params[1] == 0.5
+        case "clip":
+            return op.params[0] <= 0 <= op.params[1]
+        case kind:
+            return kind in FUSED

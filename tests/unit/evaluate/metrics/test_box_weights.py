@@ -20,6 +20,7 @@ def one_object(network: str, score: float) -> Outputs:
         "centerface": {"heat": (1, 1, 8, 8), "size": (1, 2, 8, 8), "offset": (1, 2, 8, 8)},
         "fastestdet": {"out": (1, 8, 6, 6)},
         "yolov8": {"out": (1, 6, 20)},
+        "yolox": {"out": (1, 84, 8)},
         "yunet": {
             f"{kind}_{stride}": (1, (64 // stride) ** 2, width)
             for stride in (8, 16, 32)
@@ -37,6 +38,9 @@ def one_object(network: str, score: float) -> Outputs:
             outputs["out"][0, [0, 6], 3, 3] = score
         case "yolov8":
             outputs["out"][0, [0, 1, 2, 3, 5], 7] = 40, 60, 20, 30, score
+        case "yolox":
+            outputs["out"][0, 9, [0, 1, 2, 3]] = 0.3, 0.4, 1.0, 1.5
+            outputs["out"][0, 9, [4, 6]] = score, 0.95
         case "yunet":
             outputs["cls_16"][0, 5] = outputs["obj_16"][0, 5] = score
             outputs["bbox_16"][0, 5] = 0.3, 0.4, 0.5, 0.2
@@ -75,7 +79,9 @@ def test_weights_are_the_squared_effect_on_the_box(network: str) -> None:
 @pytest.mark.parametrize("network", DECODERS)
 def test_cells_far_below_the_threshold_weigh_nothing(network: str) -> None:
     """Of thousands of cells a picture's objects are in a few; the others may err."""
-    near = {"centerface": 0.4, "fastestdet": 0.5, "yolov8": 0.15, "yunet": 0.5}[network]
+    near = {"centerface": 0.4, "fastestdet": 0.5, "yolov8": 0.15, "yolox": 0.2, "yunet": 0.5}[
+        network
+    ]
     for score, weighs in ((0.01, False), (near, True)):
         outputs = one_object(network, score)
         assert len(DECODERS[network](outputs)) == 0

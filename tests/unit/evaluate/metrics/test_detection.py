@@ -16,8 +16,10 @@ from mquans.evaluate.metrics import (
     DECODERS,
     READY,
     DetectionLoss,
+    PictureBoxes,
     decode_fastestdet,
     decode_yolov8,
+    decode_yolox,
     decode_yunet,
     new_meter,
 )
@@ -97,6 +99,57 @@ def test_yunet_of_a_wide_picture_needs_its_width() -> None:
     assert decode_yunet(outputs, width=64).shape == (0, 5)
 
 
+def yolox_output(width: int = 64, height: int = 64, classes: int = 3) -> np.ndarray:
+    cells = sum((width // stride) * (height // stride) for stride in (8, 16, 32))
+    return np.zeros((1, cells, 5 + classes), np.float32)
+
+
+def test_yolox_boxes_of_all_strides_worked_out_by_hand() -> None:
+    """64 x 64 pixels have 8 x 8, then 4 x 4, then 2 x 2 cells. A grid read column by column, or
+    strides in another order, would put boxes where nothing is."""
+    head = yolox_output()
+    # Row 2, column 5 of stride 8; row 1, column 3 of stride 16; row 1, column 0 of stride 32.
+    head[0, 2 * 8 + 5] = [0.5, 0.25, np.log(2), np.log(3), 0.9, 0.1, 0.8, 0.0]
+    head[0, 64 + 1 * 4 + 3] = [0.0, 0.5, 0.0, np.log(2), 0.8, 0.75, 0.0, 0.0]
+    head[0, 80 + 1 * 2 + 0] = [1.0, 0.0, np.log(0.5), 0.0, 0.5, 0.0, 0.0, 1.0]
+    wanted = [
+        [44 - 8, 18 - 12, 44 + 8, 18 + 12, 0.72, 1],
+        [48 - 8, 24 - 16, 48 + 8, 24 + 16, 0.6, 0],
+        [32 - 8, 32 - 16, 32 + 8, 32 + 16, 0.5, 2],
+    ]
+    np.testing.assert_allclose(decode_yolox({"output": head}), wanted, rtol=1e-5)
+
+
+def test_yolox_score_is_objectness_times_class() -> None:
+    """Either alone is high in many cells that show nothing."""
+    head = yolox_output()
+    head[0, 0, 4:6] = 0.9, 0.3
+    head[0, 40, 4:6] = 0.3, 0.9
+    assert len(decode_yolox({"output": head})) == 0
+    assert len(decode_yolox({"output": head}, threshold=0.25)) == 2
+
+
+def test_yolox_drops_what_overlaps_a_better_box_by_more_than_0_45() -> None:
+    """Neighbouring cells see the same person: counted twice, every second box would be wrong."""
+    head = yolox_output()
+    for cell, right, score in ((8, 0.0, 0.9), (9, -0.5, 0.8), (10, 1.2, 0.7)):
+        # Squares of 4 cells, 0.5 and 3.2 cells beside the best one: IoU 0.78 and 0.11.
+        head[0, cell, :6] = [right, 0.0, np.log(4), np.log(4), 1.0, score]
+    assert decode_yolox({"output": head})[:, 4].tolist() == pytest.approx([0.9, 0.7])
+
+
+def test_yolox_of_a_wide_picture_needs_its_width() -> None:
+    """The number of cells alone does not tell where rows end."""
+    head = yolox_output(width=128)
+    with pytest.raises(MquansError, match="width"):
+        decode_yolox({"output": head})
+    head[0, 1 * 16 + 15, 4:6] = 1.0  # row 1, column 15
+    [box] = decode_yolox({"output": head}, width=128)
+    assert box[:4].tolist() == [116, 4, 124, 12]
+    with pytest.raises(MquansError, match="96 pixels wide"):
+        decode_yolox({"output": head}, width=96)
+
+
 @pytest.mark.parametrize("name", sorted(DECODERS))
 def test_outputs_without_objects_decode_to_no_boxes(name: str) -> None:
     """Most frames of most cameras."""
@@ -104,6 +157,7 @@ def test_outputs_without_objects_decode_to_no_boxes(name: str) -> None:
         "centerface": {str(i): np.zeros((1, c, 8, 8), np.float32) for i, c in enumerate((1, 2, 2))},
         "fastestdet": {"out": np.zeros((1, 85, 22, 22), np.float32)},
         "yolov8": {"out": np.zeros((1, 84, 100), np.float32)},
+        "yolox": {"out": yolox_output()},
         "yunet": yunet_outputs(),
     }[name]
     found = DECODERS[name](outputs)
@@ -141,6 +195,13 @@ def test_class_counts_where_the_label_has_one() -> None:
         meter = DetectionLoss(direct)
         meter.add(boxes(BOX, kind=2), boxes(BOX, kind=label[0][4] if loss else 2), label)
         assert meter.result() == loss
+
+
+def test_boxes_of_the_picture_are_not_taken_for_those_of_the_input() -> None:
+    """They would be compared at the wrong scale, and every network would look bad."""
+    label = PictureBoxes(np.array([BOX], np.float32))
+    with pytest.raises(MquansError, match="place_labels"):
+        DetectionLoss(direct).add(boxes(), boxes(), label)
 
 
 @pytest.mark.parametrize("label", ["face", [1, 2, 3, 4], [[1, 2, 3]], 0.5])

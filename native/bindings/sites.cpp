@@ -1,0 +1,125 @@
+// Building the integer half of a program from Python.
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "bindings/bind.h"
+#include "ops/common.h"
+#include "sites/steps.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace mquans;
+
+namespace {
+
+template <class T>
+using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <class T>
+std::vector<T> copy(const Array<T>& array) {
+    return {array.data(), array.data() + array.size()};
+}
+
+std::shared_ptr<const SigmoidTable> table_of(Array<int16_t> a, Array<int16_t> b, Array<int16_t> c) {
+    if (a.size() == 0) return nullptr;
+    require(a.size() == 32 && b.size() == 32 && c.size() == 32, "a table has 32 segments");
+    auto table = std::make_shared<SigmoidTable>();
+    std::copy_n(a.data(), 32, table->a);
+    std::copy_n(b.data(), 32, table->b);
+    std::copy_n(c.data(), 32, table->c);
+    for (int i = 16; i < 32; ++i) require(!table->a[i] && !table->b[i], "segments from 16 on are constant");
+    return table;
+}
+
+}  // namespace
+
+void bind_sites(nb::module_& m) {
+    nb::class_<ActivationSpec>(m, "Activation", "A function of codes, see codes.h.")
+        .def(
+            "__init__",
+            [](ActivationSpec* self, int32_t kind, Array<int16_t> low, Array<int16_t> high, Array<int16_t> slope,
+               Array<int16_t> limit, Array<int16_t> left, Array<int16_t> right, Array<int16_t> table_a,
+               Array<int16_t> table_b, Array<int16_t> table_c, int16_t line_slope, int16_t line_start, int16_t scale,
+               int16_t start) {
+                require(kind >= 0 && kind <= 3, "no such activation");
+                new (self) ActivationSpec{ActivationKind(kind), copy(low), copy(high), copy(slope), copy(limit),
+                                          copy(left), copy(right), table_of(table_a, table_b, table_c),
+                                          line_slope, line_start, scale, start};
+            },
+            "kind"_a, "low"_a.noconvert(), "high"_a.noconvert(), "slope"_a.noconvert(), "limit"_a.noconvert(),
+            "left"_a.noconvert(), "right"_a.noconvert(), "table_a"_a.noconvert(), "table_b"_a.noconvert(),
+            "table_c"_a.noconvert(), "line_slope"_a, "line_start"_a, "scale"_a, "start"_a);
+    nb::class_<GateSpec>(m, "Gate", "Which sites are taken; without weights all that are computed.")
+        .def(
+            "__init__",
+            [](GateSpec* self, Array<int16_t> weight, int16_t largest, int32_t limit) {
+                require(largest >= 0 && limit >= 0, "bounds of a gate are not negative");
+                require(int64_t(largest) * largest * int64_t(weight.size()) <= INT32_MAX, "a gate's sum may overflow");
+                new (self) GateSpec{copy(weight), largest, limit};
+            },
+            "weight"_a.noconvert(), "largest"_a, "limit"_a);
+    nb::class_<AxisReach>(m, "Reach", "Which outputs a changed input reaches.")
+        .def(nb::init<>())
+        .def_rw("same", &AxisReach::same)
+        .def(
+            "windows",
+            [](AxisReach& self, Array<int32_t> row_begin, Array<int32_t> row_input, Array<int32_t> column_begin,
+               Array<int32_t> column_output) {
+                self.row_begin = copy(row_begin);
+                self.row_input = copy(row_input);
+                self.column_begin = copy(column_begin);
+                self.column_output = copy(column_output);
+            },
+            "row_begin"_a.noconvert(), "row_input"_a.noconvert(), "column_begin"_a.noconvert(),
+            "column_output"_a.noconvert());
+    nb::class_<ConvPhaseSpec>(m, "ConvPhase", "Output sites that share their taps.")
+        .def(
+            "__init__",
+            [](ConvPhaseSpec* self, Array<int32_t> row_at, Array<int32_t> column_at, Array<int32_t> tap,
+               int32_t inputs, Array<int16_t> weights, Array<int32_t> bias, Array<int32_t> shift) {
+                new (self) ConvPhaseSpec{copy(row_at), copy(column_at), copy(tap), inputs,
+                                         copy(weights), copy(bias), copy(shift)};
+            },
+            "row_at"_a.noconvert(), "column_at"_a.noconvert(), "tap"_a.noconvert(), "inputs"_a,
+            "weights"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert());
+
+    m.def("add_code_tensor", &Program::add_code_tensor, "program"_a, "dims"_a, "border"_a, "channels"_a);
+    m.def("add_code_view", &Program::add_code_view, "program"_a, "base"_a, "first_channel"_a, "channels"_a);
+    m.def(
+        "code_tensor_layout",
+        [](const Program& program, CodesId id) {
+            const CodesSpec& t = program.code_tensors.at(id);
+            return nb::make_tuple(t.row_at, t.stride);
+        },
+        "program"_a, "id"_a, "(elements to the first site of every row, elements between sites)");
+    m.def("add_conv_sites", &add_conv_sites, "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "phases"_a,
+          "activation"_a, "gate"_a, "groups"_a, "macs"_a);
+    m.def(
+        "add_depthwise_sites",
+        [](Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach, Array<int32_t> row_at,
+           Array<int32_t> column_at, Array<int32_t> tap, Array<int16_t> weights, Array<int32_t> bias,
+           Array<int32_t> shift, ActivationSpec activation, GateSpec gate, int64_t macs) {
+            add_depthwise_sites(program, name, x, y, std::move(reach), copy(row_at), copy(column_at), copy(tap),
+                                copy(weights), copy(bias), copy(shift), std::move(activation), std::move(gate), macs);
+        },
+        "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "row_at"_a.noconvert(), "column_at"_a.noconvert(),
+        "tap"_a.noconvert(), "weights"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert(), "activation"_a,
+        "gate"_a, "macs"_a);
+    m.def(
+        "add_input_sites",
+        [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t limit,
+           GateSpec gate) { add_input_sites(program, name, input, y, {copy(inverse), limit}, std::move(gate)); },
+        "program"_a, "name"_a, "input"_a, "y"_a, "inverse"_a.noconvert(), "limit"_a, "gate"_a);
+    m.def(
+        "add_encode_sites",
+        [](Program& program, const std::string& name, TensorId x, CodesId y, Array<float> inverse, int16_t limit,
+           GateSpec gate) { add_encode_sites(program, name, x, y, {copy(inverse), limit}, std::move(gate)); },
+        "program"_a, "name"_a, "x"_a, "y"_a, "inverse"_a.noconvert(), "limit"_a, "gate"_a);
+    m.def(
+        "add_decode_sites",
+        [](Program& program, const std::string& name, CodesId x, TensorId y, Array<float> unit) {
+            add_decode_sites(program, name, x, y, copy(unit));
+        },
+        "program"_a, "name"_a, "x"_a, "y"_a, "unit"_a.noconvert());
+}

@@ -1,0 +1,30 @@
+#include "kernels/simd/activate_scalar.h"
+#include "kernels/sites_isa.h"
+
+namespace mquans::MQ_ISA {
+
+int32_t order(int32_t position, int32_t) { return position; }
+
+void conv_sites(const ConvArgs& args) {
+    for (int32_t k = 0; k < args.block_count; ++k) {
+        const ConvBlock& block = args.blocks[k];
+        for (int32_t i = 0; i < args.sites; ++i)
+            for (int32_t o = 0; o < block.outputs; ++o) {
+                int32_t sum = block.bias[o];
+                const int16_t* weight = block.weights + 2 * o;
+                for (int32_t t = 0; t < args.taps; ++t) {
+                    const int16_t* x = args.x + args.at[i] + args.tap[t] + block.x_first;
+                    for (int32_t p = 0; p < args.pairs; ++p, weight += 2 * block.outputs)
+                        sum += weight[0] * x[2 * p] + weight[1] * x[2 * p + 1];
+                }
+                const int32_t c = block.y_first + o;
+                args.y[int64_t(i) * args.y_stride + c] = activated(args.activation, saturate(sum >> block.shift[o]), c);
+            }
+    }
+}
+
+void activate(const ActivationArgs& args, const int16_t* x, int16_t* y, int32_t channels) {
+    for (int32_t c = 0; c < channels; ++c) y[c] = activated(args, x[c], c);
+}
+
+}  // namespace mquans::MQ_ISA

@@ -1,0 +1,105 @@
+// A tile is a few sites by one block of outputs in registers; pairs of inputs are multiplied and added at
+// once. The codes of a site are broadcast pair by pair, so sites may lie anywhere.
+//
+// avx2: 6 x 16 outputs fill 14 of 16 registers; a multiply-add and an addition per register.
+// avx512: 12 x 32 outputs fill 27 of 32; vpdpwssd does both. A last block of at most 16 outputs is half
+// as wide and in natural order.
+#include "kernels/simd/activate.h"
+#include "kernels/sites_isa.h"
+
+namespace mquans::MQ_ISA {
+namespace {
+
+// Registers of a tile for one site.
+template <int R>
+struct Epilogue;
+
+template <>
+struct Epilogue<2> {
+    __attribute__((always_inline)) static void store(const I32 (&sum)[2], const ConvBlock& block, const Activator& activation, int16_t* y) {
+        const I32 a = shift_right(sum[0], load32(block.shift)), b = shift_right(sum[1], load32(block.shift + lanes));
+        store16(y, activation(pack(a, b), block.y_first));
+    }
+};
+
+#if defined(__AVX512F__)
+template <>
+struct Epilogue<1> {
+    __attribute__((always_inline)) static void store(const I32 (&sum)[1], const ConvBlock& block, const Activator& activation, int16_t* y) {
+        const __m256i u = _mm512_cvtsepi32_epi16(shift_right(sum[0], load32(block.shift)));
+        const I16 result = activation(_mm512_zextsi256_si512(u), block.y_first);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), _mm512_castsi512_si256(result));
+    }
+};
+#endif
+
+template <int P, int R>
+void tile(const ConvArgs& args, const ConvBlock& block, const Activator& activation, int32_t first) {
+    I32 sum[P][R];
+    for (int r = 0; r < R; ++r) {
+        const I32 bias = load32(block.bias + r * lanes);
+        for (int p = 0; p < P; ++p) sum[p][r] = bias;
+    }
+    const int16_t* weights = block.weights;
+    const int16_t* x = args.x + block.x_first;
+    const int32_t* at = args.at + first;
+    for (int32_t t = 0; t < args.taps; ++t) {
+        const int16_t* site[P];
+        for (int p = 0; p < P; ++p) site[p] = x + at[p] + args.tap[t];
+        for (int32_t k = 0; k < args.pairs; ++k, weights += 2 * lanes * R) {
+            I16 w[R];
+            for (int r = 0; r < R; ++r) w[r] = load16(weights + 2 * lanes * r);
+            for (int p = 0; p < P; ++p) {
+                const I16 both = pair(site[p] + 2 * k);
+                for (int r = 0; r < R; ++r) sum[p][r] = dot(sum[p][r], w[r], both);
+            }
+        }
+    }
+    int16_t* y = args.y + int64_t(first) * args.y_stride + block.y_first;
+    for (int p = 0; p < P; ++p, y += args.y_stride) Epilogue<R>::store(sum[p], block, activation, y);
+}
+
+template <int P, int R>
+void rest(const ConvArgs& args, const ConvBlock& block, const Activator& activation, int32_t first, int32_t left) {
+    if constexpr (P > 0) {
+        if (left == P) return tile<P, R>(args, block, activation, first);
+        rest<P - 1, R>(args, block, activation, first, left);
+    }
+}
+
+template <int R>
+void all_sites(const ConvArgs& args, const ConvBlock& block, const Activator& activation) {
+    constexpr int P = dense_tile;
+    int32_t i = 0;
+    for (; i + P <= args.sites; i += P) tile<P, R>(args, block, activation, i);
+    rest<P - 1, R>(args, block, activation, i, args.sites - i);
+}
+
+}  // namespace
+
+int32_t order(int32_t position, int32_t outputs) {
+    if (outputs < words) return position;
+    const int32_t half = position / lanes, lane = position % lanes;
+    return 8 * (lane / 4) + 4 * half + lane % 4;
+}
+
+void conv_sites(const ConvArgs& args) {
+    const Activator activation(args.activation);
+    for (int32_t k = 0; k < args.block_count; ++k) {
+        const ConvBlock& block = args.blocks[k];
+#if defined(__AVX512F__)
+        if (block.outputs == lanes) {
+            all_sites<1>(args, block, activation);
+            continue;
+        }
+#endif
+        all_sites<2>(args, block, activation);
+    }
+}
+
+void activate(const ActivationArgs& args, const int16_t* x, int16_t* y, int32_t channels) {
+    const Activator activation(args);
+    for (int32_t c = 0; c < channels; c += words) store16(y + c, activation(load16(x + c), c));
+}
+
+}  // namespace mquans::MQ_ISA

@@ -1,0 +1,28 @@
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/sites_isa.h"
+
+namespace mquans::MQ_ISA {
+
+void gate(const GateArgs& args) {
+    for (int32_t i = 0; i < args.sites; ++i) {
+        const int16_t* fresh = args.fresh + int64_t(i) * args.fresh_stride;
+        int16_t* held = args.held + args.held_at[i];
+        bool taken = !args.weight;
+        if (args.weight) {
+            int32_t sum = 0;
+            for (int32_t c = 0; c < args.channels; ++c) {
+                const int32_t change = std::clamp(fresh[c] - held[c], -32768, 32767);
+                const int32_t product = (change * args.weight[c] + 0x4000) >> 15;
+                const int32_t bounded = std::clamp<int32_t>(product, -args.largest, args.largest);
+                sum += bounded * bounded;
+            }
+            taken = sum > args.limit;
+        }
+        args.taken[i] = taken;
+        if (taken) std::memcpy(held, fresh, sizeof(int16_t) * args.channels);
+    }
+}
+
+}  // namespace mquans::MQ_ISA

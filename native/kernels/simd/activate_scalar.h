@@ -1,0 +1,41 @@
+// The same arithmetic code by code: what the vector kernels must equal.
+#pragma once
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "mquans/codes.h"
+
+namespace mquans::MQ_ISA {
+
+static inline int16_t saturate(int32_t x) { return int16_t(std::clamp(x, -32768, 32767)); }
+static inline int16_t rounding_product(int16_t a, int16_t b) { return int16_t((int32_t(a) * b + 0x4000) >> 15); }
+
+static inline int16_t share(const ActivationArgs& args, int16_t u, int32_t c) {
+    int16_t t = int16_t(std::clamp<int32_t>(u, -args.limit[c], args.limit[c]) * args.left[c]);
+    t = rounding_product(t, args.right[c]);
+    if (!args.table) {
+        const int16_t line = saturate(rounding_product(t, args.line_slope) + args.line_start);
+        return std::max<int16_t>(line, 0);
+    }
+    const int32_t size = std::abs(int32_t(t)), i = size >> 10;
+    const int16_t f = int16_t((size & 1023) << 5);
+    const int16_t slope = int16_t(args.table->b[i] + rounding_product(f, args.table->a[i]));
+    const int16_t s = int16_t(args.table->c[i] + rounding_product(f, slope));
+    return t < 0 ? int16_t(32767 - s) : s;
+}
+
+static inline int16_t activated(const ActivationArgs& args, int16_t u, int32_t c) {
+    int16_t y = u;
+    switch (args.kind) {
+        case ActivationKind::none: break;
+        case ActivationKind::slope:
+            if (u < 0) y = rounding_product(u, args.slope[c]);
+            break;
+        case ActivationKind::gate: y = rounding_product(u, share(args, u, c)); break;
+        case ActivationKind::curve: y = saturate(rounding_product(share(args, u, c), args.scale) + args.start); break;
+    }
+    return std::clamp(y, args.low[c], std::max(args.low[c], args.high[c]));
+}
+
+}  // namespace mquans::MQ_ISA

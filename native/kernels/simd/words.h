@@ -1,0 +1,112 @@
+// Operations on registers of int16 codes. `words` = codes per register.
+//
+// avx2: pshufb looks up bytes, sixteen entries inside each half. avx512: vpermw looks up 32 words at once.
+#pragma once
+
+#include "kernels/simd/lanes.h"
+
+namespace mquans::MQ_ISA {
+
+constexpr int words = 2 * lanes;
+
+#if defined(__AVX512F__)
+
+MQ_FORCE I16 load16(const int16_t* p) { return _mm512_loadu_si512(p); }
+MQ_FORCE void store16(int16_t* p, I16 v) { _mm512_storeu_si512(p, v); }
+MQ_FORCE I16 all16(int16_t x) { return _mm512_set1_epi16(x); }
+MQ_FORCE I16 add16(I16 a, I16 b) { return _mm512_add_epi16(a, b); }
+MQ_FORCE I16 adds16(I16 a, I16 b) { return _mm512_adds_epi16(a, b); }
+MQ_FORCE I16 sub16(I16 a, I16 b) { return _mm512_sub_epi16(a, b); }
+MQ_FORCE I16 subs16(I16 a, I16 b) { return _mm512_subs_epi16(a, b); }
+MQ_FORCE I16 min16(I16 a, I16 b) { return _mm512_min_epi16(a, b); }
+MQ_FORCE I16 max16(I16 a, I16 b) { return _mm512_max_epi16(a, b); }
+MQ_FORCE I16 abs16(I16 a) { return _mm512_abs_epi16(a); }
+MQ_FORCE I16 mulhrs16(I16 a, I16 b) { return _mm512_mulhrs_epi16(a, b); }
+MQ_FORCE I16 mullo16(I16 a, I16 b) { return _mm512_mullo_epi16(a, b); }
+MQ_FORCE I32 squares(I16 a) { return _mm512_madd_epi16(a, a); }
+template <int N>
+MQ_FORCE I16 shift_right16(I16 a) { return _mm512_srli_epi16(a, N); }
+template <int N>
+MQ_FORCE I16 shift_left16(I16 a) { return _mm512_slli_epi16(a, N); }
+MQ_FORCE I16 and16(I16 a, I16 b) { return _mm512_and_si512(a, b); }
+MQ_FORCE I16 negative(I16 a) { return _mm512_srai_epi16(a, 15); }
+MQ_FORCE I16 xor16(I16 a, I16 b) { return _mm512_xor_si512(a, b); }
+MQ_FORCE I32 shift_right(I32 a, I32 n) { return _mm512_srav_epi32(a, n); }
+// The two halves of a block in kernel order, saturated, in natural order.
+MQ_FORCE I16 pack(I32 a, I32 b) { return _mm512_packs_epi32(a, b); }
+MQ_FORCE int32_t sum32(I32 v) { return _mm512_reduce_add_epi32(v); }
+MQ_FORCE int32_t any16(I16 v) { return _mm512_test_epi16_mask(v, v) != 0; }
+
+struct Segments {
+    I16 a, b, c;
+    __attribute__((always_inline)) explicit Segments(const int16_t* a_, const int16_t* b_, const int16_t* c_)
+        : a(load16(a_)), b(load16(b_)), c(load16(c_)) {}
+    // c + f * (b + f * a) of segment |t| >> 10, t >= 0.
+    __attribute__((always_inline)) I16 at(I16 t) const {
+        const I16 i = shift_right16<10>(t), f = shift_left16<5>(and16(t, all16(1023)));
+        const I16 slope = add16(_mm512_permutexvar_epi16(i, b), mulhrs16(f, _mm512_permutexvar_epi16(i, a)));
+        return add16(_mm512_permutexvar_epi16(i, c), mulhrs16(f, slope));
+    }
+};
+
+#else
+
+MQ_FORCE I16 load16(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+MQ_FORCE void store16(int16_t* p, I16 v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+MQ_FORCE I16 all16(int16_t x) { return _mm256_set1_epi16(x); }
+MQ_FORCE I16 add16(I16 a, I16 b) { return _mm256_add_epi16(a, b); }
+MQ_FORCE I16 adds16(I16 a, I16 b) { return _mm256_adds_epi16(a, b); }
+MQ_FORCE I16 sub16(I16 a, I16 b) { return _mm256_sub_epi16(a, b); }
+MQ_FORCE I16 subs16(I16 a, I16 b) { return _mm256_subs_epi16(a, b); }
+MQ_FORCE I16 min16(I16 a, I16 b) { return _mm256_min_epi16(a, b); }
+MQ_FORCE I16 max16(I16 a, I16 b) { return _mm256_max_epi16(a, b); }
+MQ_FORCE I16 abs16(I16 a) { return _mm256_abs_epi16(a); }
+MQ_FORCE I16 mulhrs16(I16 a, I16 b) { return _mm256_mulhrs_epi16(a, b); }
+MQ_FORCE I16 mullo16(I16 a, I16 b) { return _mm256_mullo_epi16(a, b); }
+MQ_FORCE I32 squares(I16 a) { return _mm256_madd_epi16(a, a); }
+template <int N>
+MQ_FORCE I16 shift_right16(I16 a) { return _mm256_srli_epi16(a, N); }
+template <int N>
+MQ_FORCE I16 shift_left16(I16 a) { return _mm256_slli_epi16(a, N); }
+MQ_FORCE I16 and16(I16 a, I16 b) { return _mm256_and_si256(a, b); }
+MQ_FORCE I16 negative(I16 a) { return _mm256_srai_epi16(a, 15); }
+MQ_FORCE I16 xor16(I16 a, I16 b) { return _mm256_xor_si256(a, b); }
+MQ_FORCE I32 shift_right(I32 a, I32 n) { return _mm256_srav_epi32(a, n); }
+MQ_FORCE I16 pack(I32 a, I32 b) { return _mm256_packs_epi32(a, b); }
+MQ_FORCE int32_t sum32(I32 v) {
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+MQ_FORCE int32_t any16(I16 v) { return !_mm256_testz_si256(v, v); }
+
+// Sixteen segments by byte look-ups, which give zero where bit 7 of the index is set; c goes on behind.
+struct Segments {
+    I16 a_low, a_high, b_low, b_high, c_low, c_high, c2_low, c2_high;
+    __attribute__((always_inline)) static I16 bytes(const int16_t* t, int shift) {
+        alignas(16) int8_t low[16];
+        for (int i = 0; i < 16; ++i) low[i] = int8_t(t[i] >> shift);
+        return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(low)));
+    }
+    __attribute__((always_inline)) explicit Segments(const int16_t* a, const int16_t* b, const int16_t* c)
+        : a_low(bytes(a, 0)), a_high(bytes(a, 8)), b_low(bytes(b, 0)), b_high(bytes(b, 8)), c_low(bytes(c, 0)),
+          c_high(bytes(c, 8)), c2_low(bytes(c + 16, 0)), c2_high(bytes(c + 16, 8)) {}
+    __attribute__((always_inline)) static I16 look(I16 low, I16 high, I16 i, I16 i_high) {
+        return _mm256_or_si256(_mm256_shuffle_epi8(low, i), _mm256_shuffle_epi8(high, i_high));
+    }
+    __attribute__((always_inline)) I16 at(I16 t) const {
+        const I16 f = shift_left16<5>(and16(t, all16(1023)));
+        const I16 segment = shift_right16<10>(t);
+        // The low byte's index has its high byte switched off, and the other way round.
+        const I16 near = add16(segment, all16(int16_t(0x8070))), near_high = add16(shift_left16<8>(segment), all16(0x7080));
+        const I16 far = xor16(segment, all16(16));
+        const I16 far_low = add16(far, all16(int16_t(0x8070))), far_high = add16(shift_left16<8>(far), all16(0x7080));
+        const I16 slope = add16(look(b_low, b_high, near, near_high), mulhrs16(f, look(a_low, a_high, near, near_high)));
+        const I16 start = _mm256_or_si256(look(c_low, c_high, near, near_high), look(c2_low, c2_high, far_low, far_high));
+        return add16(start, mulhrs16(f, slope));
+    }
+};
+
+#endif
+
+}  // namespace mquans::MQ_ISA

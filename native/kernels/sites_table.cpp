@@ -1,0 +1,21 @@
+// The kernels over listed sites of one instruction set.
+#include "kernels/sites_isa.h"
+
+#define MQ_JOIN_(a, b) a##b
+#define MQ_JOIN(a, b) MQ_JOIN_(a, b)
+
+namespace mquans {
+
+const SiteKernels& MQ_JOIN(site_kernels_, MQ_ISA)() {
+#if defined(__AVX512F__)
+    constexpr int32_t outputs = 32, half = 16;
+#else
+    constexpr int32_t outputs = 16, half = 16;
+#endif
+    static const SiteKernels table = {outputs,       half,  MQ_ISA::order, MQ_ISA::conv_sites, MQ_ISA::depthwise_sites,
+                                      MQ_ISA::gate, MQ_ISA::activate, MQ_ISA::input_row, MQ_ISA::encode,
+                                      MQ_ISA::decode};
+    return table;
+}
+
+}  // namespace mquans

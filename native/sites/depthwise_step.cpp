@@ -1,0 +1,88 @@
+// Depthwise convolutions of listed sites.
+#include "sites/active.h"
+#include "sites/steps.h"
+
+namespace mquans {
+namespace {
+
+class DepthwiseStep final : public Step {
+public:
+    CodesId x;
+    AxisReach reach;
+    std::vector<int32_t> row_at, column_at, tap;
+    std::vector<int16_t> weights, narrow_bias;
+    std::vector<int32_t> bias, shift;
+    ActivationSpec activation;
+    SiteTarget target;
+
+    void run(Context& context) const override {
+        const MaskView moved = context.codes_mask(x), marks = context.codes_mask(target.y);
+        SiteReport& report = context.stream.site_reports[target.layer];
+        report = {};
+        if (context.snap)
+            marks.fill();
+        else if (!reach.mark(moved, marks))
+            return;
+        const CodesView in = context.codes(x);
+        const int32_t taps = int32_t(tap.size());
+        compute_marked(context, target, marks, nullptr, nullptr, int64_t(taps) * in.channels / 16 + 64,
+                       [&](const SiteList& list, int16_t* fresh) {
+                           int32_t at[listed_sites];
+                           for (int32_t i = 0; i < list.count; ++i)
+                               at[i] = row_at[list.row[i]] + column_at[list.x[i]];
+                           context.sites.depthwise({in.data, at, list.count, tap.data(), taps, weights.data(),
+                                                    narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
+                                                    shift.data(), in.channels, activation.args(), fresh,
+                                                    target.fresh_stride});
+                       });
+        report.macs = report.active * taps * in.channels;
+    }
+};
+
+}  // namespace
+
+void add_depthwise_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
+                         std::vector<int32_t> row_at, std::vector<int32_t> column_at, std::vector<int32_t> tap,
+                         const std::vector<int16_t>& weights, const std::vector<int32_t>& bias,
+                         const std::vector<int32_t>& shift, ActivationSpec activation, GateSpec gate, int64_t macs) {
+    const CodesSpec &in = program.code_tensors.at(x), &out = program.code_tensors.at(y);
+    reach.settle(in.rows, in.width, out.rows, out.width);
+    const int32_t channels = out.channels, taps = int32_t(tap.size());
+    require(in.channels == channels && int32_t(row_at.size()) == out.rows && int32_t(column_at.size()) == out.width &&
+                int64_t(weights.size()) == int64_t(taps) * channels && int32_t(bias.size()) == channels &&
+                (shift.empty() || int32_t(shift.size()) == channels),
+            "weights do not fit their layer");
+    auto step = std::make_unique<DepthwiseStep>();
+    const SiteKernels& kernels = program.site_kernels();
+    const int32_t unit = kernels.conv_outputs, stride = (channels + unit - 1) / unit * unit;
+    step->weights.assign(int64_t(taps + 1) * stride + 64, 0);
+    for (int32_t t = 0; t < taps; ++t)
+        std::copy_n(weights.begin() + int64_t(t) * channels, channels, step->weights.begin() + int64_t(t) * stride);
+    if (shift.empty()) {
+        step->narrow_bias.assign(stride + 64, 0);
+        std::copy(bias.begin(), bias.end(), step->narrow_bias.begin());
+    } else {
+        step->bias.assign(stride + 64, 0);
+        step->shift.assign(stride + 64, 0);
+        for (int32_t position = 0; position < stride; ++position) {
+            const int32_t c = position / unit * unit + kernels.order(position % unit, unit);
+            if (c >= channels) continue;
+            step->bias[position] = bias[c];
+            step->shift[position] = shift[c];
+        }
+    }
+    step->target = {y, stride, std::move(gate), 0};
+    step->target.layer = program.add_site_layer({name, x, y, macs, int64_t(in.rows) * in.width * channels});
+    step->target.pad();
+    activation.pad(stride);
+    step->x = x;
+    step->reach = std::move(reach);
+    step->row_at = std::move(row_at);
+    step->column_at = std::move(column_at);
+    step->tap = std::move(tap);
+    step->activation = std::move(activation);
+    program.need_codes_scratch(int64_t(listed_sites) * stride + 64);
+    program.add_step(name, std::move(step));
+}
+
+}  // namespace mquans

@@ -1,0 +1,192 @@
+// Where floats become codes: graph inputs, and what float operators made.
+#include "program/port.h"
+#include "sites/active.h"
+#include "sites/steps.h"
+
+namespace mquans {
+namespace {
+
+int32_t padded_to(int32_t n, int32_t unit) { return (n + unit - 1) / unit * unit; }
+
+class EncodeStep : public Step {
+public:
+    EncodeStep(TensorId x, EncodeSpec encode, SiteTarget target)
+        : x_(x), encode_(std::move(encode)), target_(std::move(target)) {}
+
+    void run(Context& context) const override {
+        const MaskView moved = context.mask(x_), marks = context.codes_mask(target_.y);
+        if (context.snap)
+            marks.fill();
+        else
+            std::memcpy(marks.bits, moved.bits, sizeof(uint64_t) * moved.rows * moved.words());
+        if (!marks.any()) return;
+        const TensorView x = context.tensor(x_);
+        compute_marked(context, target_, marks, nullptr, nullptr, x.channels, [&](const SiteList& list, int16_t* fresh) {
+            for (int32_t i = 0; i < list.count; ++i)
+                context.sites.encode(x.pixel(list.row[i], list.x[i]), encode_.inverse.data(), encode_.limit,
+                                     fresh + int64_t(i) * target_.fresh_stride, x.channels);
+        });
+    }
+
+private:
+    TensorId x_;
+    EncodeSpec encode_;
+    SiteTarget target_;
+};
+
+// Any order of the axes: a row is laid out as sites first.
+class InputStep final : public Step {
+public:
+    InputStep(const Program& program, int32_t input, EncodeSpec encode, SiteTarget target)
+        : program_(program), input_(input), encode_(std::move(encode)), target_(std::move(target)) {}
+
+    void run(Context& context) const override {
+        const MaskView marks = context.codes_mask(target_.y);
+        marks.fill();
+        // The caller's array is gone when a frame is recomputed.
+        if (context.keep_held) return;
+        const CodesView y = context.codes(target_.y);
+        const Port& port = program_.inputs[input_];
+        compute_marked(context, target_, marks, nullptr, nullptr, 4 * int64_t(y.channels),
+                       [&](const SiteList& list, int16_t* fresh) {
+                           thread_local std::vector<float> row;
+                           row.resize(int64_t(y.width) * y.channels);
+                           int32_t last = -1;
+                           for (int32_t i = 0; i < list.count; ++i) {
+                               if (list.row[i] != last)
+                                   lay_out(port, context.stream.brought(input_), last = list.row[i], y.width, y.channels,
+                                           row.data());
+                               context.sites.encode(row.data() + int64_t(list.x[i]) * y.channels,
+                                                    encode_.inverse.data(), encode_.limit,
+                                                    fresh + int64_t(i) * target_.fresh_stride, y.channels);
+                           }
+                       });
+    }
+
+private:
+    const Program& program_;
+    int32_t input_;
+    EncodeSpec encode_;
+    SiteTarget target_;
+};
+
+class PlanesStep final : public Step {
+public:
+    PlanesStep(const Program& program, int32_t input, EncodeSpec encode, SiteTarget target, int64_t planes,
+               int32_t pitch)
+        : program_(program),
+          input_(input),
+          encode_(std::move(encode)),
+          target_(std::move(target)),
+          planes_(planes),
+          pitch_(pitch) {}
+
+    void run(Context& context) const override {
+        const MaskView marks = context.codes_mask(target_.y);
+        if (context.keep_held) return marks.fill();
+        const CodesView y = context.codes(target_.y);
+        const Port& port = program_.inputs[input_];
+        const float* values = context.stream.brought(input_);
+        const bool gated = !target_.gate.weight.empty() && !context.keyframe();
+        context.pool.for_rows(y.rows, 1 + 8192 / y.width, [&](int32_t begin, int32_t end) {
+            for (int32_t row = begin; row < end; ++row) {
+                InputRowArgs args{};
+                args.width = y.width;
+                args.channels = y.channels;
+                args.inverse = encode_.inverse.data();
+                args.code_limit = encode_.limit;
+                args.site = y.site(row, 0);
+                args.stride = y.stride;
+                args.weight = gated ? target_.gate.weight.data() : nullptr;
+                args.largest = target_.gate.largest;
+                args.limit = target_.gate.limit;
+                args.taken = marks.row(row);
+                for (int32_t c = 0; c < y.channels; ++c) {
+                    args.x[c] = values + port.row_offset[row] + c * port.c_step;
+                    args.plane[c] = context.stream.codes_data() + planes_ + (int64_t(row) * y.channels + c) * pitch_;
+                }
+                context.sites.input_row(args);
+            }
+        });
+    }
+
+private:
+    const Program& program_;
+    int32_t input_;
+    EncodeSpec encode_;
+    SiteTarget target_;
+    int64_t planes_;
+    int32_t pitch_;
+};
+
+SiteTarget target_of(Program& program, CodesId y, EncodeSpec& encode, GateSpec gate) {
+    const CodesSpec& out = program.code_tensors.at(y);
+    require(int32_t(encode.inverse.size()) == out.channels, "one scale per channel is needed");
+    SiteTarget target{y, padded_to(out.channels, 32), std::move(gate), -1};
+    target.pad();
+    program.need_codes_scratch(int64_t(listed_sites) * target.fresh_stride + 64);
+    return target;
+}
+
+class DecodeStep final : public Step {
+public:
+    DecodeStep(CodesId x, TensorId y, std::vector<float> unit) : x_(x), y_(y), unit_(std::move(unit)) {}
+
+    void run(Context& context) const override {
+        const MaskView moved = context.codes_mask(x_), marks = context.mask(y_);
+        if (context.snap)
+            marks.fill();
+        else
+            std::memcpy(marks.bits, moved.bits, sizeof(uint64_t) * moved.rows * moved.words());
+        const CodesView x = context.codes(x_);
+        const TensorView y = context.tensor(y_);
+        for_marked(context, marks, 2 * int64_t(y.channels), [&](int32_t row, int32_t begin, int32_t end) {
+            for (int32_t i = begin; i < end; ++i)
+                context.sites.decode(x.site(row, i), unit_.data(), y.pixel(row, i), y.channels);
+        });
+    }
+
+private:
+    CodesId x_;
+    TensorId y_;
+    std::vector<float> unit_;
+};
+
+}  // namespace
+
+void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
+                     GateSpec gate) {
+    SiteTarget target = target_of(program, y, encode, std::move(gate));
+    const CodesSpec& out = program.code_tensors.at(y);
+    const Port& port = program.inputs.at(input);
+    require(int32_t(port.row_offset.size()) == out.rows && port.size == int64_t(out.rows) * out.width * out.channels,
+            "input and codes differ in size");
+    if (port.x_step == 1 && out.channels <= 4 && out.stride <= 4) {
+        const int32_t pitch = padded_to(out.width, 32);
+        const int64_t planes = program.codes_size;
+        program.codes_size += int64_t(out.rows) * out.channels * pitch;
+        return program.add_step(name, std::make_unique<PlanesStep>(program, input, std::move(encode),
+                                                                   std::move(target), planes, pitch));
+    }
+    program.add_step(name, std::make_unique<InputStep>(program, input, std::move(encode), std::move(target)));
+}
+
+void add_encode_sites(Program& program, const std::string& name, TensorId x, CodesId y, EncodeSpec encode,
+                      GateSpec gate) {
+    const CodesSpec& out = program.code_tensors.at(y);
+    const TensorSpec& in = program.tensors.at(x);
+    require(in.rows == out.rows && in.width == out.width && in.channels == out.channels, "sites differ");
+    SiteTarget target = target_of(program, y, encode, std::move(gate));
+    program.add_step(name, std::make_unique<EncodeStep>(x, std::move(encode), std::move(target)));
+}
+
+void add_decode_sites(Program& program, const std::string& name, CodesId x, TensorId y, std::vector<float> unit) {
+    const CodesSpec& in = program.code_tensors.at(x);
+    const TensorSpec& out = program.tensors.at(y);
+    require(in.rows == out.rows && in.width == out.width && in.channels == out.channels &&
+                int32_t(unit.size()) == in.channels,
+            "sites differ");
+    program.add_step(name, std::make_unique<DecodeStep>(x, y, std::move(unit)));
+}
+
+}  // namespace mquans

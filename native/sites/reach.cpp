@@ -1,0 +1,64 @@
+#include <algorithm>
+#include <stdexcept>
+
+#include "mquans/sites.h"
+#include "ops/common.h"
+
+namespace mquans {
+
+void AxisReach::settle(int32_t in_rows, int32_t in_width, int32_t out_rows, int32_t out_width) {
+    if (same) {
+        require(in_rows == out_rows && in_width == out_width, "sites of input and output differ");
+        return;
+    }
+    require(int32_t(row_begin.size()) == out_rows + 1 && int32_t(column_begin.size()) == in_width + 1 &&
+                row_begin.back() == int32_t(row_input.size()) && column_begin.back() == int32_t(column_output.size()),
+            "reach: tables do not fit");
+    for (int32_t r : row_input) require(r >= 0 && r < in_rows, "reach: no such input row");
+    for (int32_t x : column_output) require(x >= 0 && x < out_width, "reach: no such output column");
+    contiguous = true;
+    int32_t last = -1;  // output that earlier columns reach
+    for (int32_t i = 0; i < in_width; ++i)
+        for (int32_t k = column_begin[i]; k < column_begin[i + 1]; ++k) {
+            const int32_t x = column_output[k];
+            const bool first = k == column_begin[i];
+            contiguous = contiguous && (first ? last < 0 || x <= last + 1 : x == column_output[k - 1] + 1);
+            last = std::max(last, x);
+        }
+}
+
+bool AxisReach::mark(MaskView moved, MaskView marks) const {
+    const int64_t size = int64_t(marks.rows) * marks.words();
+    if (!moved.any()) {
+        marks.clear();
+        return false;
+    }
+    if (same) {
+        std::memcpy(marks.bits, moved.bits, sizeof(uint64_t) * size);
+        return true;
+    }
+    const int32_t words = moved.words();
+    thread_local std::vector<uint64_t> joined;
+    for (int32_t row = 0; row < marks.rows; ++row) {
+        marks.clear_row(row);
+        joined.assign(words, 0);
+        uint64_t any = 0;
+        for (int32_t k = row_begin[row]; k < row_begin[row + 1]; ++k) {
+            const uint64_t* source = moved.row(row_input[k]);
+            for (int32_t i = 0; i < words; ++i) any |= joined[i] |= source[i];
+        }
+        if (!any) continue;
+        uint64_t* target = marks.row(row);
+        for_each_run(joined.data(), moved.width, [&](int32_t begin, int32_t end) {
+            if (!contiguous) {
+                for (int32_t k = column_begin[begin]; k < column_begin[end]; ++k)
+                    target[column_output[k] >> 6] |= uint64_t(1) << (column_output[k] & 63);
+            } else if (column_begin[begin] < column_begin[end]) {
+                mark_run(target, column_output[column_begin[begin]], column_output[column_begin[end] - 1] + 1);
+            }
+        });
+    }
+    return true;
+}
+
+}  // namespace mquans

@@ -1,0 +1,300 @@
+"""From exponents and gates of a plan to the integers of the kernels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans import _native
+from mquans.errors import PlanError
+from mquans.graph import Unary
+from mquans.plan import GatePlan, TensorPlan
+
+ACCUMULATOR_MAX = 2**31 - 1
+LARGEST_WEIGHT = 2**15 - 1
+LARGEST_SHIFT = 30
+ONE = 2**15
+"""Of products that round: a factor w stands for w / ONE."""
+
+NONE, SLOPE, GATE, CURVE = range(4)
+"""The native enumeration of activations."""
+
+SIGMOID_EXPONENT = -11
+"""Of the codes that sigmoids are tabulated for: |x| < 16."""
+
+Ints = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Exponents and limit of one tensor, channel by channel.
+
+    Attributes:
+        exponents: [channels]; a code c stands for `c * 2**exponent`.
+        limit: largest magnitude of a code.
+    """
+
+    exponents: Ints
+    limit: int
+
+    @property
+    def unit(self) -> Reals:
+        """Value of one code, by channel."""
+        return np.exp2(self.exponents.astype(np.float64))
+
+
+def codes_of(plan: TensorPlan, channels: int) -> Codes:
+    """The codes that a plan gives a tensor.
+
+    Raises:
+        PlanError: the plan has another number of channels.
+    """
+    for values in (plan.exponents, plan.gate.scale if plan.gate else 1.0):
+        if isinstance(values, tuple) and len(values) != channels:
+            raise PlanError(
+                f"the plan speaks of {len(values)} channels, but the tensor has {channels}.",
+                where=plan.name,
+                hint="Calibrate again with this model.",
+            )
+    exponents = np.broadcast_to(np.asarray(plan.exponents, np.int64), (channels,))
+    return Codes(exponents, 2 ** (plan.bits - 1) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerLayer:
+    """Weights of a layer over sites: `sum(weight * code) + bias >> shift` in output codes.
+
+    Attributes:
+        weights: [O, inputs...] int16.
+        bias: [O] int32, with the rounding of the shift.
+        shift: [O] int32.
+    """
+
+    weights: npt.NDArray[np.int16]
+    bias: npt.NDArray[np.int32]
+    shift: npt.NDArray[np.int32]
+
+
+def integer_layer(
+    weight: Reals, bias: Reals, x_unit: Reals, y_exponents: Ints, x_limit: int, *, where: str
+) -> IntegerLayer:
+    """The widest integer weights that cannot overflow a 32-bit sum, whatever the codes.
+
+    Args:
+        weight: [O, inputs, taps...].
+        x_unit: [O, inputs] value of a code of every input, as each output sees them.
+        where: the layer's name, for messages.
+
+    Raises:
+        PlanError: an output's codes are too fine for its inputs.
+    """
+    outputs = weight.shape[0]
+    scaled = weight * x_unit.reshape(*x_unit.shape, *[1] * (weight.ndim - 2))
+    flat = scaled.reshape(outputs, -1) * np.exp2(-y_exponents.astype(np.float64))[:, None]
+    start = bias * np.exp2(-y_exponents.astype(np.float64))
+    magnitude = np.abs(flat)
+    peak = magnitude.max(axis=1, initial=0.0)
+    # Half a unit per weight may be added by rounding, and half of the last bit by the shift.
+    total = magnitude.sum(axis=1) * x_limit + np.abs(start) + 0.5
+    room = ACCUMULATOR_MAX - x_limit * flat.shape[1] / 2 - 1
+    with np.errstate(divide="ignore"):
+        most = np.minimum(np.log2(LARGEST_WEIGHT / peak), np.log2(max(room, 1) / total))
+    shift = np.clip(np.floor(most), -1, LARGEST_SHIFT).astype(np.int64)
+    if (shift < 0).any():
+        raise PlanError(
+            f"the codes of output channel {int(np.argmin(shift))} are too fine for the layer's "
+            "inputs: a sum would overflow.",
+            where=where,
+            hint="Calibrate again.",
+        )
+    gain = np.exp2(shift.astype(np.float64))
+    integers = np.rint(flat * gain[:, None])
+    half = np.where(shift > 0, np.exp2(shift - 1.0), 0.0)
+    return IntegerLayer(
+        integers.astype(np.int16).reshape(weight.shape),
+        (np.rint(start * gain) + half).astype(np.int32),
+        shift.astype(np.int32),
+    )
+
+
+def narrow_weights(weight: Reals, x_unit: Reals, y_exponents: Ints) -> npt.NDArray[np.int16] | None:
+    """Depthwise weights [C, taps] as factors of rounding sixteen-bit products, or None where they
+    do not fit or would be too coarse."""
+    factors = weight * (x_unit / np.exp2(y_exponents.astype(np.float64)))[:, None] * ONE
+    peak = np.abs(factors).max(axis=1)
+    alive = peak > 0
+    if (peak > LARGEST_WEIGHT).any() or (peak[alive] < 2**8).any():
+        return None
+    return np.rint(factors).astype(np.int16)
+
+
+def gate_of(plan: GatePlan | None, tolerance: float, codes: Codes) -> Any:
+    """The native gate: a site is taken once the mean squared change, each channel's in its own
+    scale, is beyond the tolerance; without a plan once anything differs."""
+    channels = len(codes.exponents)
+    largest = min(LARGEST_WEIGHT, math.isqrt(ACCUMULATOR_MAX // channels))
+    if plan is None or tolerance == 0:
+        return _native.Gate(np.full(channels, LARGEST_WEIGHT, np.int16), largest, 0)
+    scale = np.broadcast_to(np.asarray(plan.scale, np.float64), (channels,))
+    # Change of one code in units of the largest change that is held back.
+    share = codes.unit / (scale * tolerance * plan.factor * math.sqrt(channels))
+    gain = min(largest / 2, LARGEST_WEIGHT / ONE / float(share.max()))
+    # Channels that open the gate by a single code may lose precision; the others may not.
+    gain = max(gain, min(largest / 2, 4 / float(np.median(share))))
+    weight = np.minimum(np.rint(share * gain * ONE), LARGEST_WEIGHT).astype(np.int16)
+    return _native.Gate(weight, largest, int(gain**2))
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerActivation:
+    """A fused activation and the exponents of the sum before it.
+
+    Attributes:
+        sum_exponents: [channels] of the codes that go into the function.
+        native: the function itself.
+    """
+
+    sum_exponents: Ints
+    native: Any
+
+
+@dataclass(frozen=True)
+class _Function:
+    kind: int = NONE
+    slope: float = 0.0
+    exponent: int = SIGMOID_EXPONENT  # of t
+    table: str = ""
+    line: tuple[float, float] = (0.0, 0.0)
+    scale: float = 0.0
+    start: float = 0.0
+
+
+def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
+    """The native form of an activation whose results are these codes."""
+    channels = len(codes.exponents)
+    low = np.full(channels, -codes.limit, np.int64)
+    high = np.full(channels, codes.limit, np.int64)
+    exponents = codes.exponents
+    function = _Function()
+    match op.kind if op else None:
+        case None:
+            pass
+        case "relu":
+            low[:] = 0
+        case "clip":
+            assert op is not None
+            bounds = [np.clip(bound / codes.unit, -codes.limit, codes.limit) for bound in op.params]
+            low, high = (np.rint(bound).astype(np.int64) for bound in bounds)
+        case "leaky_relu":
+            assert op is not None
+            function = _Function(SLOPE, slope=op.params[0])
+        case "silu":
+            function = _Function(GATE, table="sigmoid")
+        case "gelu" | "gelu_tanh":
+            assert op is not None
+            function = _Function(GATE, table=op.kind)
+        case "sigmoid":
+            function = _Function(CURVE, table="sigmoid", scale=1.0)
+        case "tanh":
+            # tanh(x) = 2 sigmoid(2x) - 1
+            function = _Function(CURVE, exponent=-12, table="sigmoid", scale=2.0, start=-1.0)
+        case "hard_swish":
+            function = _line(GATE, 1 / 6, 0.5)
+        case "hard_sigmoid":
+            assert op is not None
+            function = replace(_line(CURVE, *op.params), scale=1.0)
+        case kind:
+            raise AssertionError(f"{kind} has no integer form")
+    if function.kind == CURVE:
+        exponents = np.full(channels, function.exponent, np.int64)
+    shift = exponents - function.exponent
+    left = np.exp2(np.clip(shift, 0, 14))
+    right = np.minimum(np.exp2(15.0 + np.minimum(shift, 0)), LARGEST_WEIGHT)
+    per_code = 1 / codes.unit.max()
+    tables = _table(function.table) if function.table else (np.empty(0, np.int16),) * 3
+    native = _native.Activation(
+        function.kind,
+        low=low.astype(np.int16),
+        high=high.astype(np.int16),
+        slope=np.full(channels, _share(function.slope), np.int16),
+        limit=(LARGEST_WEIGHT / left).astype(np.int16),
+        left=left.astype(np.int16),
+        right=np.rint(right).astype(np.int16),
+        table_a=tables[0],
+        table_b=tables[1],
+        table_c=tables[2],
+        line_slope=_share(function.line[0]),
+        line_start=_share(function.line[1]),
+        scale=_share(function.scale * per_code / ONE),
+        start=round(function.start * per_code),
+    )
+    return IntegerActivation(exponents, native)
+
+
+def least_exponent(op: Unary | None, limit: int) -> int | None:
+    """The finest exponent with which an activation is still right for every input: SiLU and its like
+    are zero far below zero, so codes must reach that far; None where any will do."""
+    reach = {"silu": 12.0, "gelu": 4.5, "gelu_tanh": 4.5, "hard_swish": 3.0}
+    if op is None or op.kind not in reach:
+        return None
+    return math.ceil(math.log2(reach[op.kind] / limit))
+
+
+def fixed_exponent(op: Unary | None, limit: int) -> int | None:
+    """The exponent of results that are bounded, whatever the calibration saw."""
+    if op is None or op.kind not in ("sigmoid", "tanh", "hard_sigmoid"):
+        return None
+    return math.ceil(math.log2(1.0 / (limit + 1)))
+
+
+def _line(kind: int, slope: float, start: float) -> _Function:
+    # The coarsest codes of which the slope is still below one.
+    exponent = -15 - math.floor(math.log2(slope)) - 1
+    return _Function(kind, exponent=exponent, line=(slope * 2.0 ** (exponent + 15), start))
+
+
+def _share(value: float) -> int:
+    return min(round(value * ONE), LARGEST_WEIGHT)
+
+
+@cache
+def _table(
+    name: str,
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    """(a, b, c) of the quadratics `c + f * (b + f * a)` for the function of |x|, see codes.h."""
+    functions = {"sigmoid": _sigmoid, "gelu": _normal, "gelu_tanh": _tanh_normal}
+    # Points that spread the error of a parabola evenly over [0, 1).
+    f = 0.5 - 0.5 * np.cos((2 * np.arange(16) + 1) * np.pi / 32)
+    parabola = np.stack([f * f, f, np.ones_like(f)], axis=1)
+    size = 2.0 ** (SIGMOID_EXPONENT + 10)
+    table = np.zeros((3, 32), np.int64)
+    for segment in range(32):
+        values = functions[name]((segment + f) * size) * ONE
+        if segment < 16:
+            table[:, segment] = np.rint(np.linalg.lstsq(parabola, values, rcond=None)[0])
+        else:
+            table[2, segment] = round(float(values.mean()))
+    table[2] = np.minimum(table[2], LARGEST_WEIGHT)
+    # Rounding must not carry the end of a segment beyond one.
+    while (over := (table.sum(axis=0) > LARGEST_WEIGHT)).any():
+        table[2, over] -= 1
+    a, b, c = table.astype(np.int16)
+    return a, b, c
+
+
+def _sigmoid(x: Reals) -> Reals:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def _normal(x: Reals) -> Reals:
+    return np.array([0.5 * (1 + math.erf(value / math.sqrt(2))) for value in x])
+
+
+def _tanh_normal(x: Reals) -> Reals:
+    return np.asarray(0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))

@@ -1,0 +1,147 @@
+"""Tensors of codes in a program: made when first needed, from floats where nobody computes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mquans import _native
+from mquans.engine import layout
+from mquans.engine.layout import Dims, Placed
+from mquans.engine.sites.analysis import Analysis
+from mquans.engine.sites.arithmetic import Codes, codes_of, gate_of
+from mquans.engine.sites.geometry import CodeLayout, axes_of
+from mquans.errors import PlanError
+from mquans.graph import Conv, ConvTranspose, Graph
+from mquans.plan import GatePlan, Plan, TensorPlan
+
+if TYPE_CHECKING:
+    from mquans.engine.lowering import Lowering
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A value in codes.
+
+    Attributes:
+        tensor: the native tensor.
+        order: logical axis at each physical position, channels last.
+        dims: physical sizes.
+        border: zeros around the sites, by axis before the channels.
+        codes: exponents and limit.
+        first_channel: in a wider tensor that it is a part of.
+    """
+
+    tensor: int
+    order: Dims
+    dims: Dims
+    border: Dims
+    codes: Codes
+
+
+@dataclass(slots=True)
+class Sites:
+    """Values in codes of one lowering."""
+
+    analysis: Analysis
+    plans: dict[str, TensorPlan]
+    borders: dict[str, Dims]
+    values: dict[str, Coded] = field(default_factory=dict)
+
+    @staticmethod
+    def of(graph: Graph, plan: Plan, analysis: Analysis) -> Sites:
+        """Nothing placed yet.
+
+        Raises:
+            PlanError: the plan lacks a tensor.
+        """
+        plans = {tensor.name: tensor for tensor in plan.tensors}
+        missing = [name for name in analysis.fresh() if name not in plans]
+        if missing:
+            raise PlanError(
+                f"the plan says nothing of tensor {missing[0]!r}.",
+                hint="Calibrate again with this model.",
+            )
+        return Sites(analysis, plans, _borders(graph, analysis))
+
+    def gate(self, value: str) -> GatePlan | None:
+        """What the plan says of a value's gate."""
+        plan = self.plans.get(value)
+        return plan.gate if plan else None
+
+    def codes(self, value: str, channels: int) -> Codes:
+        """What the plan says of a value's codes."""
+        return codes_of(self.plans[value], channels)
+
+    def new(self, low: Lowering, value: str, codes: Codes | None = None) -> Coded:
+        """A fresh tensor for a value.
+
+        Args:
+            codes: taken over from elsewhere; by default those of the plan.
+        """
+        order = self.analysis.codings[value].order
+        dims = layout.apply(order, low.graph.shape(value))
+        padded = (1,) * (2 - len(dims)) + dims
+        outer = padded[:-1]
+        border = self.borders.get(value, ())
+        border = (0,) * (len(outer) - len(border)) + border
+        tensor = int(_native.add_code_tensor(low.program, outer, border, padded[-1]))
+        coded = Coded(tensor, order, dims, border, codes or self.codes(value, padded[-1]))
+        self.values[value] = coded
+        return coded
+
+    def layout(self, low: Lowering, x: Coded) -> CodeLayout:
+        """Where a tensor's sites lie in memory."""
+        rows, stride = _native.code_tensor_layout(low.program, x.tensor)
+        padded = (1,) * (2 - len(x.dims)) + x.dims
+        return CodeLayout(padded[:-1], x.border, int(rows[0]), int(stride))
+
+    def coded(self, low: Lowering, value: str) -> Coded:
+        """A value in codes: as it was computed, or encoded now."""
+        if value in self.values:
+            return self.values[value]
+        x = low.in_order(value, self.analysis.codings[value].order)
+        y = self.new(low, value)
+        _native.add_encode_sites(
+            low.program, f"{value} encoded", x.tensor, y.tensor, _inverse(y.codes), y.codes.limit,
+            gate_of(self.gate(value), low.plan.tolerance, y.codes),
+        )  # fmt: skip
+        return y
+
+    def input(self, low: Lowering, value: str, index: int) -> None:
+        """A graph input, encoded where the caller has it."""
+        y = self.new(low, value)
+        _native.add_input_sites(
+            low.program, f"{value} encoded", index, y.tensor, _inverse(y.codes), y.codes.limit,
+            gate_of(self.gate(value), low.plan.tolerance, y.codes),
+        )  # fmt: skip
+
+    def decode(self, low: Lowering, value: str) -> Placed:
+        """A value in codes as floats."""
+        x = self.values[value]
+        placed = low.new(value, x.order)
+        _native.add_decode_sites(
+            low.program, f"{value} decoded", x.tensor, placed.tensor,
+            x.codes.unit.astype(np.float32),
+        )  # fmt: skip
+        return placed
+
+
+def _inverse(codes: Codes) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return (1.0 / codes.unit).astype(np.float32)
+
+
+def _borders(graph: Graph, analysis: Analysis) -> dict[str, Dims]:
+    """Zeros that windows reach around every value, by spatial axis."""
+    borders: dict[str, Dims] = {}
+    for node in graph.nodes:
+        if node.name not in analysis.integer_nodes or not isinstance(node.op, Conv | ConvTranspose):
+            continue
+        value = node.inputs[0]
+        axes = axes_of(node.op, graph.shape(value), graph.shape(node.outputs[0]))
+        reach = tuple(axis.border() for axis in axes)
+        known = borders.get(value, (0,) * len(reach))
+        borders[value] = tuple(map(max, known, reach))
+    return borders
