@@ -1,6 +1,7 @@
 // Building the integer half of a program from Python.
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "bindings/bind.h"
@@ -90,9 +91,18 @@ void bind_sites(nb::module_& m) {
         "code_tensor_layout",
         [](const Program& program, CodesId id) {
             const CodesSpec& t = program.code_tensors.at(id);
-            return nb::make_tuple(t.row_at, t.stride);
+            return std::tuple(t.row_at, t.stride);
         },
         "program"_a, "id"_a, "(elements to the first site of every row, elements between sites)");
+    m.def(
+        "site_layers",
+        [](const Program& program) {
+            std::vector<std::tuple<std::string, CodesId, CodesId, int64_t, int64_t>> rows;
+            for (const SiteLayer& layer : program.site_layers)
+                rows.emplace_back(layer.name, layer.x, layer.y, layer.macs, layer.inputs);
+            return rows;
+        },
+        "program"_a, "(name, input, output, MACs of one dense evaluation, input values) of layers over sites");
     m.def("add_conv_sites", &add_conv_sites, "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "phases"_a,
           "activation"_a, "gate"_a, "groups"_a, "macs"_a);
     m.def(

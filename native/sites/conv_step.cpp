@@ -35,6 +35,7 @@ public:
         const MaskView moved = context.codes_mask(x_), marks = context.codes_mask(target_.y);
         SiteReport& report = context.stream.site_reports[target_.layer];
         report = {};
+        report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
         if (context.snap)
             marks.fill();
         else if (!reach_.mark(moved, marks))

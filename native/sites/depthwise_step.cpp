@@ -19,6 +19,7 @@ public:
         const MaskView moved = context.codes_mask(x), marks = context.codes_mask(target.y);
         SiteReport& report = context.stream.site_reports[target.layer];
         report = {};
+        report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
         if (context.snap)
             marks.fill();
         else if (!reach.mark(moved, marks))

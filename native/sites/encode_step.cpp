@@ -83,8 +83,16 @@ public:
 
     void run(Context& context) const override {
         const MaskView marks = context.codes_mask(target_.y);
-        if (context.keep_held) return marks.fill();
         const CodesView y = context.codes(target_.y);
+        // The caller's array is gone when a frame is recomputed; a restored stream has no planes yet.
+        if (context.keep_held) {
+            for (int32_t row = 0; row < y.rows; ++row)
+                for (int32_t c = 0; c < y.channels; ++c) {
+                    int16_t* plane = plane_of(context, y, row, c);
+                    for (int32_t x = 0; x < y.width; ++x) plane[x] = y.site(row, x)[c];
+                }
+            return marks.fill();
+        }
         const Port& port = program_.inputs[input_];
         const float* values = context.stream.brought(input_);
         const bool gated = !target_.gate.weight.empty() && !context.keyframe();
@@ -103,7 +111,7 @@ public:
                 args.taken = marks.row(row);
                 for (int32_t c = 0; c < y.channels; ++c) {
                     args.x[c] = values + port.row_offset[row] + c * port.c_step;
-                    args.plane[c] = context.stream.codes_data() + planes_ + (int64_t(row) * y.channels + c) * pitch_;
+                    args.plane[c] = plane_of(context, y, row, c);
                 }
                 context.sites.input_row(args);
             }
@@ -111,6 +119,10 @@ public:
     }
 
 private:
+    int16_t* plane_of(Context& context, const CodesView& y, int32_t row, int32_t c) const {
+        return context.stream.codes_data() + planes_ + (int64_t(row) * y.channels + c) * pitch_;
+    }
+
     const Program& program_;
     int32_t input_;
     EncodeSpec encode_;

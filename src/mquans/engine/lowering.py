@@ -56,6 +56,22 @@ class IslandCall:
     outputs: tuple[Placed | None, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SiteLayer:
+    """A layer over sites in a program.
+
+    Attributes:
+        x, y: native tensors of codes that it reads and writes.
+        macs: of one dense evaluation.
+        inputs: values that it reads.
+    """
+
+    x: int
+    y: int
+    macs: int
+    inputs: int
+
+
 @dataclass(slots=True)
 class Lowered:
     """A native program and what Python must know to feed it.
@@ -64,7 +80,8 @@ class Lowered:
         program: packed weights and steps.
         islands: in order.
         layers: index of every reuse layer by name.
-        sites: values in codes, and the layers over sites in the order of their reports.
+        sites: values in codes.
+        site_layers: layers over sites by name, in the order of their reports.
         stored_inputs: native tensor of every graph input that is not only compared as it comes.
         outputs: graph outputs that the program computes; islands compute the others.
     """
@@ -73,6 +90,7 @@ class Lowered:
     islands: list[IslandCall]
     layers: dict[str, int]
     sites: Sites
+    site_layers: dict[str, SiteLayer]
     stored_inputs: dict[str, int]
     outputs: tuple[str, ...]
 
@@ -425,4 +443,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
             lowering.placed[value] = lowering.constant(value, lowering.row_major(value))
         program.add_output(*lowering.port(value))
     program.finish()
-    return Lowered(program, lowering.islands, lowering.layers, sites, stored_inputs, outputs)
+    site_layers = {name: SiteLayer(*rest) for name, *rest in _native.site_layers(program)}
+    return Lowered(
+        program, lowering.islands, lowering.layers, sites, site_layers, stored_inputs, outputs
+    )

@@ -105,6 +105,12 @@ class Session:
         self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads, mode=self._mode)
         program = self.lowered.program
         self.step_labels: list[str] = _unique(program.steps)
+        planned = {*self.lowered.layers, *self.lowered.site_layers}
+        self.layer_names = [node.name for node in self.graph.reuse_layers() if node.name in planned]
+        self.coded = {
+            tensor: sites * channels
+            for tensor, (sites, channels) in self.lowered.sites.sizes.items()
+        }
         self.layer_macs: list[int] = program.layer_macs
         self.layer_inputs: list[int] = program.layer_inputs
         # What a frame brings: all inputs but the states.

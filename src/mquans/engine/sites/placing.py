@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,10 @@ class Sites:
     plans: dict[str, TensorPlan]
     borders: dict[str, Dims]
     values: dict[str, Coded] = field(default_factory=dict)
+    # Of native tensors that are no views: (sites, channels), the largest code, the value's name.
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    limits: dict[int, int] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     @staticmethod
     def of(graph: Graph, plan: Plan, analysis: Analysis) -> Sites:
@@ -90,6 +95,9 @@ class Sites:
         tensor = int(_native.add_code_tensor(low.program, outer, border, padded[-1]))
         coded = Coded(tensor, order, dims, border, codes or self.codes(value, padded[-1]))
         self.values[value] = coded
+        self.sizes[tensor] = (prod(outer), padded[-1])
+        self.limits[tensor] = coded.codes.limit
+        self.names[tensor] = value
         return coded
 
     def layout(self, low: Lowering, x: Coded) -> CodeLayout:
