@@ -5,12 +5,14 @@
 namespace mquans {
 
 void ActivationSpec::pad(int32_t channels) {
-    for (auto* values : {&low, &high, &slope, &limit, &left, &right}) values->resize(channels + 64);
+    for (auto* values : {&low, &high, &slope, &limit, &left, &right, &gain, &bound, &rounding})
+        values->resize(channels + 64);
 }
 
 ActivationArgs ActivationSpec::args() const {
-    return {kind,         low.data(),  high.data(), slope.data(), limit.data(), left.data(), right.data(),
-            table.get(), line_slope, line_start,  scale,        start};
+    return {kind,        low.data(),  high.data(),     slope.data(), limit.data(), left.data(), right.data(),
+            gain.data(), bound.data(), rounding.data(), table.get(),  line_slope,   line_start,  scale,
+            start};
 }
 
 namespace {

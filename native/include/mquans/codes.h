@@ -25,7 +25,8 @@ struct CodesView {
 // A function of codes that follows a sum; codes of sixteen bits in, codes of sixteen bits out.
 //   none   y = u
 //   slope  y = u < 0 ? u * a : u
-//   gate   y = u * S(t)      SiLU, GELU, hard swish
+//   gate   y = u * S(t) * 2**k    SiLU, GELU, hard swish; k a channel's own, as small results need finer codes
+//          than sums that may be far below zero
 //   curve  y = S(t) * m + k  sigmoid, tanh, hard sigmoid
 // t is u brought to the exponent that S is tabulated for: clamped to +-limit, times left, times right / 2**15.
 // S(t), in 1/2**15, is a table of quadratics over |t|, of which S(-t) = 1 - S(t); or a line, clamped to 0..1.
@@ -42,6 +43,9 @@ struct ActivationArgs {
     const int16_t *low = nullptr, *high = nullptr;  // the result is clamped to these
     const int16_t* slope = nullptr;                 // a in 1/2**15
     const int16_t *limit = nullptr, *left = nullptr, *right = nullptr;
+    // The product u * S as halves of sixteen bits: min(max(high half, -bound), bound) * gain
+    // + min(low half + rounding, 65535) * gain / 2**16, with gain 2**(k + 1) and rounding 2**(14 - k).
+    const int16_t *gain = nullptr, *bound = nullptr, *rounding = nullptr;
     const SigmoidTable* table = nullptr;  // null: the line
     int16_t line_slope = 0, line_start = 0;  // of t, and at t = 0, in 1/2**15
     int16_t scale = 0, start = 0;            // m in 1/2**15, and k

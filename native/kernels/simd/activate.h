@@ -41,7 +41,13 @@ struct Activator {
                 y = xor16(u, and16(xor16(u, scaled), sign));
                 break;
             }
-            case ActivationKind::gate: y = mulhrs16(u, share(u, c)); break;
+            case ActivationKind::gate: {
+                const I16 s = share(u, c), bound = load16(args.bound + c), gain = load16(args.gain + c);
+                const I16 high_half = max16(min16(mulhi16(u, s), bound), sub16(all16(0), bound));
+                const I16 low_half = adds_unsigned16(mullo16(u, s), load16(args.rounding + c));
+                y = add16(mullo16(high_half, gain), mulhi_unsigned16(low_half, gain));
+                break;
+            }
             case ActivationKind::curve: y = adds16(mulhrs16(share(u, c), all16(args.scale)), all16(args.start)); break;
         }
         return min16(max16(y, load16(args.low + c)), load16(args.high + c));

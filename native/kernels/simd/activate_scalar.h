@@ -32,7 +32,13 @@ static inline int16_t activated(const ActivationArgs& args, int16_t u, int32_t c
         case ActivationKind::slope:
             if (u < 0) y = rounding_product(u, args.slope[c]);
             break;
-        case ActivationKind::gate: y = rounding_product(u, share(args, u, c)); break;
+        case ActivationKind::gate: {
+            const int32_t product = u * share(args, u, c);
+            const int32_t high = std::clamp<int32_t>(product >> 16, -args.bound[c], args.bound[c]);
+            const int32_t low = std::min((product & 0xffff) + args.rounding[c], 0xffff);
+            y = int16_t(high * args.gain[c] + (low * args.gain[c] >> 16));
+            break;
+        }
         case ActivationKind::curve: y = saturate(rounding_product(share(args, u, c), args.scale) + args.start); break;
     }
     return std::clamp(y, args.low[c], std::max(args.low[c], args.high[c]));

@@ -213,6 +213,9 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
             raise AssertionError(f"{kind} has no integer form")
     if function.kind == CURVE:
         exponents = np.full(channels, function.exponent, np.int64)
+    if function.kind == GATE:
+        exponents = np.maximum(exponents, _least_exponent(op))
+    finer = np.minimum(exponents - codes.exponents, 13) if function.kind == GATE else exponents * 0
     shift = exponents - function.exponent
     left = np.exp2(np.clip(shift, 0, 14))
     right = np.minimum(np.exp2(15.0 + np.minimum(shift, 0)), LARGEST_WEIGHT)
@@ -226,6 +229,9 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
         limit=(LARGEST_WEIGHT / left).astype(np.int16),
         left=left.astype(np.int16),
         right=np.rint(right).astype(np.int16),
+        gain=np.exp2(finer + 1).astype(np.int16),
+        bound=(LARGEST_WEIGHT >> (finer + 1)).astype(np.int16),
+        rounding=np.exp2(14 - finer).astype(np.int16),
         table_a=tables[0],
         table_b=tables[1],
         table_c=tables[2],
@@ -237,13 +243,12 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
     return IntegerActivation(exponents, native)
 
 
-def least_exponent(op: Unary | None, limit: int) -> int | None:
-    """The finest exponent with which an activation is still right for every input: SiLU and its like
-    are zero far below zero, so codes must reach that far; None where any will do."""
+def _least_exponent(op: Unary | None) -> int:
+    """Of the sum before SiLU and its like: they are zero far below zero, so sums must reach that
+    far."""
     reach = {"silu": 12.0, "gelu": 4.5, "gelu_tanh": 4.5, "hard_swish": 3.0}
-    if op is None or op.kind not in reach:
-        return None
-    return math.ceil(math.log2(reach[op.kind] / limit))
+    assert op is not None
+    return math.ceil(math.log2(reach[op.kind] / LARGEST_WEIGHT))
 
 
 def fixed_exponent(op: Unary | None, limit: int) -> int | None:
