@@ -43,17 +43,18 @@ void bind_sites(nb::module_& m) {
                Array<int16_t> limit, Array<int16_t> left, Array<int16_t> right, Array<int16_t> gain,
                Array<int16_t> bound, Array<int16_t> rounding, Array<int16_t> table_a,
                Array<int16_t> table_b, Array<int16_t> table_c, int16_t line_slope, int16_t line_start, int16_t scale,
-               int16_t start) {
+               int16_t start, bool coarser, bool finer) {
                 require(kind >= 0 && kind <= 3, "no such activation");
                 new (self) ActivationSpec{ActivationKind(kind), copy(low), copy(high), copy(slope), copy(limit),
                                           copy(left), copy(right), copy(gain), copy(bound), copy(rounding),
                                           table_of(table_a, table_b, table_c),
-                                          line_slope, line_start, scale, start};
+                                          line_slope, line_start, scale, start, coarser, finer};
             },
             "kind"_a, "low"_a.noconvert(), "high"_a.noconvert(), "slope"_a.noconvert(), "limit"_a.noconvert(),
             "left"_a.noconvert(), "right"_a.noconvert(), "gain"_a.noconvert(), "bound"_a.noconvert(),
             "rounding"_a.noconvert(), "table_a"_a.noconvert(), "table_b"_a.noconvert(),
-            "table_c"_a.noconvert(), "line_slope"_a, "line_start"_a, "scale"_a, "start"_a);
+            "table_c"_a.noconvert(), "line_slope"_a, "line_start"_a, "scale"_a, "start"_a, "coarser"_a,
+            "finer"_a);
     nb::class_<GateSpec>(m, "Gate", "Which sites are taken; without weights all that are computed.")
         .def(
             "__init__",

@@ -131,13 +131,8 @@ private:
     int32_t pitch_;
 };
 
-SiteTarget target_of(Program& program, CodesId y, EncodeSpec& encode, GateSpec gate) {
-    const CodesSpec& out = program.code_tensors.at(y);
-    require(int32_t(encode.inverse.size()) == out.channels, "one scale per channel is needed");
-    SiteTarget target{y, padded_to(out.channels, 32), std::move(gate), -1};
-    target.pad();
-    program.need_codes_scratch(int64_t(listed_sites) * target.fresh_stride + 64);
-    return target;
+void check_scales(const Program& program, CodesId y, const EncodeSpec& encode) {
+    require(int32_t(encode.inverse.size()) == program.code_tensors.at(y).channels, "one scale per channel is needed");
 }
 
 class DecodeStep final : public Step {
@@ -168,7 +163,8 @@ private:
 
 void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
                      GateSpec gate) {
-    SiteTarget target = target_of(program, y, encode, std::move(gate));
+    check_scales(program, y, encode);
+    SiteTarget target(program, y, std::move(gate));
     const CodesSpec& out = program.code_tensors.at(y);
     const Port& port = program.inputs.at(input);
     require(int32_t(port.row_offset.size()) == out.rows && port.size == int64_t(out.rows) * out.width * out.channels,
@@ -188,7 +184,8 @@ void add_encode_sites(Program& program, const std::string& name, TensorId x, Cod
     const CodesSpec& out = program.code_tensors.at(y);
     const TensorSpec& in = program.tensors.at(x);
     require(in.rows == out.rows && in.width == out.width && in.channels == out.channels, "sites differ");
-    SiteTarget target = target_of(program, y, encode, std::move(gate));
+    check_scales(program, y, encode);
+    SiteTarget target(program, y, std::move(gate));
     program.add_step(name, std::make_unique<EncodeStep>(x, std::move(encode), std::move(target)));
 }
 

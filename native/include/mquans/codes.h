@@ -37,10 +37,11 @@ struct SigmoidTable {
     int16_t a[32], b[32], c[32];  // a and b are zero from 16 on
 };
 
-// Per channel arrays are padded with zeros to whole vectors; low = high = 0 keeps padding at zero.
+// Per channel arrays are padded with zeros to whole vectors; low = high = 0 keeps padding at zero. Where sites
+// are narrower than a vector they repeat, as FinishArgs::stride says.
 struct ActivationArgs {
     ActivationKind kind = ActivationKind::none;
-    const int16_t *low = nullptr, *high = nullptr;  // the result is clamped to these
+    const int16_t *low = nullptr, *high = nullptr;  // the result is clamped to these; null: it is not
     const int16_t* slope = nullptr;                 // a in 1/2**15
     const int16_t *limit = nullptr, *left = nullptr, *right = nullptr;
     // The product u * S as halves of sixteen bits: min(max(high half, -bound), bound) * gain
@@ -49,6 +50,8 @@ struct ActivationArgs {
     const SigmoidTable* table = nullptr;  // null: the line
     int16_t line_slope = 0, line_start = 0;  // of t, and at t = 0, in 1/2**15
     int16_t scale = 0, start = 0;            // m in 1/2**15, and k
+    bool coarser = false;  // some t is coarser than u: without, t = u * right / 2**15
+    bool finer = false;    // some k is not zero: without, y = u * S / 2**15
 };
 
 // Sixteen or more outputs at once, one group of inputs: packed weights.
@@ -60,7 +63,7 @@ struct ConvBlock {
     int32_t outputs;  // of this block as packed
 };
 
-// y[i] = activation(saturate16((bias + sum over taps and channels of weight * x) >> shift)) for listed sites.
+// y[i] = saturate16((bias + sum over taps and channels of weight * x) >> shift) for listed sites.
 struct ConvArgs {
     const int16_t* x;
     const int32_t* at;   // [sites] elements from x to the window's first value
@@ -69,12 +72,11 @@ struct ConvArgs {
     int32_t taps, pairs;
     const ConvBlock* blocks;
     int32_t block_count;
-    ActivationArgs activation;
-    int16_t* y;          // [sites][y_stride]
-    int32_t y_stride;    // a multiple of conv_outputs
+    int16_t* y;          // [sites][y_stride]; blocks write over what follows them, in order
+    int32_t y_stride;
 };
 
-// Depthwise: y[i][c] = activation(bias[c] + sum over taps of weight[tap][c] * x[tap][c]), one of two ways.
+// Depthwise: y[i][c] = bias[c] + sum over taps of weight[tap][c] * x[tap][c], one of two ways.
 // narrow: rounding sixteen-bit products, in two saturating sums of even and odd taps, the bias in the first.
 // wide: int32 sums, then a shift.
 struct DepthwiseArgs {
@@ -83,20 +85,21 @@ struct DepthwiseArgs {
     int32_t sites;
     const int32_t* tap;
     int32_t taps;
-    const int16_t* weights;       // [taps][y_stride]; wide: one more row of zeros after an odd number
-    const int16_t* narrow_bias;   // [y_stride]; null: wide
-    const int32_t *bias, *shift;  // [y_stride] wide, in kernel order of full blocks; bias holds the rounding too
+    const int16_t* weights;       // [taps][row]; wide: one more row of zeros after an odd number
+    int32_t row;                  // channels, padded to whole vectors
+    const int16_t* narrow_bias;   // [row]; null: wide
+    const int32_t *bias, *shift;  // [row] wide, in kernel order of full blocks; bias holds the rounding too
     int32_t channels;
-    ActivationArgs activation;
-    int16_t* y;
+    int16_t* y;                   // [sites][y_stride]
     int32_t y_stride;
 };
 
-// Which sites' new codes replace the held ones: those where the sum over channels of
-// clamp(weight * (new - held) / 2**15)**2 is beyond the limit.
-struct GateArgs {
-    const int16_t* fresh;     // [sites][fresh_stride]; readable to whole vectors
-    int32_t fresh_stride;
+// What follows a sum: the activation, and the gate, which says which sites' new codes replace the held ones:
+// those where the sum over channels of clamp(weight * (new - held) / 2**15)**2 is beyond the limit.
+struct FinishArgs {
+    int16_t* fresh;           // [sites][stride] sums in, codes out; usable to whole vectors
+    int32_t stride;           // 8, 16 or a multiple of 32
+    ActivationArgs activation;
     int16_t* held;
     const int64_t* held_at;   // [sites] elements from held
     int32_t sites, channels;
@@ -130,9 +133,7 @@ struct SiteKernels {
     int32_t (*order)(int32_t position, int32_t outputs);
     void (*conv)(const ConvArgs&);
     void (*depthwise)(const DepthwiseArgs&);
-    void (*gate)(const GateArgs&);
-    // n codes, n a multiple of 32 or padded to it: y = activation(x), channel c first.
-    void (*activate)(const ActivationArgs&, const int16_t* x, int16_t* y, int32_t channels);
+    void (*finish)(const FinishArgs&);
     void (*input_row)(const InputRowArgs&);
     // Rounded to nearest even, clamped to +-limit.
     void (*encode)(const float* x, const float* inverse, int16_t limit, int16_t* y, int32_t channels);

@@ -17,8 +17,10 @@ struct ActivationSpec {
     std::vector<int16_t> low, high, slope, limit, left, right, gain, bound, rounding;
     std::shared_ptr<const SigmoidTable> table;
     int16_t line_slope = 0, line_start = 0, scale = 0, start = 0;
+    bool coarser = false, finer = false;
 
-    void pad(int32_t channels);
+    // Lays the arrays out for sites of `stride` codes, see FinishArgs.
+    void pad(int32_t stride);
     ActivationArgs args() const;
 };
 

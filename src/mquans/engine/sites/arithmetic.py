@@ -239,6 +239,8 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
         line_start=_share(function.line[1]),
         scale=_share(function.scale * per_code / ONE),
         start=round(function.start * per_code),
+        coarser=bool((shift > 0).any()),
+        finer=bool(finer.any()),
     )
     return IntegerActivation(exponents, native)
 
