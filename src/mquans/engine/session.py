@@ -105,8 +105,7 @@ class Session:
         self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads, mode=self._mode)
         program = self.lowered.program
         self.step_labels: list[str] = _unique(program.steps)
-        planned = {*self.lowered.layers, *self.lowered.site_layers}
-        self.layer_names = [node.name for node in self.graph.reuse_layers() if node.name in planned]
+        self.layer_names = self._names_in_order()
         self.coded = {
             tensor: sites * channels
             for tensor, (sites, channels) in self.lowered.sites.sizes.items()
@@ -119,6 +118,16 @@ class Session:
         self._output_shapes = [(name, self.graph.shape(name)) for name in self.lowered.outputs]
         self._default: Stream | None = None
         self._lock = threading.Lock()
+
+    def _names_in_order(self) -> list[str]:
+        """Layers of both kinds in the network's order; a recurrence may have two."""
+        by_value, names = list(self.lowered.layers), list[str]()
+        for node in self.graph.reuse_layers():
+            if node.name in self.lowered.site_layers:
+                names.append(node.name)
+            while by_value and f"{by_value[0]}/".startswith(f"{node.name}/"):
+                names.append(by_value.pop(0))
+        return names
 
     def with_plan(self, plan: Plan) -> Session:
         """The same network under another plan, without reading the model again; its own weights,
