@@ -23,6 +23,7 @@ MQ_FORCE I16 max16(I16 a, I16 b) { return _mm512_max_epi16(a, b); }
 MQ_FORCE I16 abs16(I16 a) { return _mm512_abs_epi16(a); }
 MQ_FORCE I16 mulhrs16(I16 a, I16 b) { return _mm512_mulhrs_epi16(a, b); }
 MQ_FORCE I16 mullo16(I16 a, I16 b) { return _mm512_mullo_epi16(a, b); }
+MQ_FORCE I16 mulhi16(I16 a, I16 b) { return _mm512_mulhi_epi16(a, b); }
 MQ_FORCE I32 squares(I16 a) { return _mm512_madd_epi16(a, a); }
 template <int N>
 MQ_FORCE I16 shift_right16(I16 a) { return _mm512_srli_epi16(a, N); }
@@ -63,6 +64,7 @@ MQ_FORCE I16 max16(I16 a, I16 b) { return _mm256_max_epi16(a, b); }
 MQ_FORCE I16 abs16(I16 a) { return _mm256_abs_epi16(a); }
 MQ_FORCE I16 mulhrs16(I16 a, I16 b) { return _mm256_mulhrs_epi16(a, b); }
 MQ_FORCE I16 mullo16(I16 a, I16 b) { return _mm256_mullo_epi16(a, b); }
+MQ_FORCE I16 mulhi16(I16 a, I16 b) { return _mm256_mulhi_epi16(a, b); }
 MQ_FORCE I32 squares(I16 a) { return _mm256_madd_epi16(a, a); }
 template <int N>
 MQ_FORCE I16 shift_right16(I16 a) { return _mm256_srli_epi16(a, N); }

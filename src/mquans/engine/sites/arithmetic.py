@@ -24,6 +24,9 @@ ONE = 2**15
 NONE, SLOPE, GATE, CURVE = range(4)
 """The native enumeration of activations."""
 
+CURVES = frozenset({"sigmoid", "tanh", "hard_sigmoid"})
+"""Functions whose results are bounded, in codes of their own."""
+
 SIGMOID_EXPONENT = -11
 """Of the codes that sigmoids are tabulated for: |x| < 16."""
 
@@ -37,7 +40,7 @@ class Codes:
 
     Attributes:
         exponents: [channels]; a code c stands for `c * 2**exponent`.
-        limit: largest magnitude of a code.
+        limit: largest magnitude of a code, of all channels.
     """
 
     exponents: Ints
@@ -47,6 +50,16 @@ class Codes:
     def unit(self) -> Reals:
         """Value of one code, by channel."""
         return np.exp2(self.exponents.astype(np.float64))
+
+    def take(self, channels: list[int] | range) -> Codes:
+        """Those of some of the channels."""
+        return Codes(self.exponents[list(channels)], self.limit)
+
+    @staticmethod
+    def joined(parts: list[Codes]) -> Codes:
+        """Those of a concatenation, in which every channel keeps its exponent."""
+        exponents = np.concatenate([part.exponents for part in parts])
+        return Codes(exponents, max(part.limit for part in parts))
 
 
 def codes_of(plan: TensorPlan, channels: int) -> Codes:
@@ -167,7 +180,7 @@ class IntegerActivation:
 @dataclass(frozen=True)
 class _Function:
     kind: int = NONE
-    slope: float = 0.0
+    slope: float | Reals = 0.0
     exponent: int = SIGMOID_EXPONENT  # of t
     table: str = ""
     line: tuple[float, float] = (0.0, 0.0)
@@ -180,7 +193,6 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
     channels = len(codes.exponents)
     low = np.full(channels, -codes.limit, np.int64)
     high = np.full(channels, codes.limit, np.int64)
-    exponents = codes.exponents
     function = _Function()
     match op.kind if op else None:
         case None:
@@ -211,6 +223,17 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
             function = replace(_line(CURVE, *op.params), scale=1.0)
         case kind:
             raise AssertionError(f"{kind} has no integer form")
+    return _activation(function, codes, low, high)
+
+
+def integer_prelu(slopes: Reals, codes: Codes) -> IntegerActivation:
+    """Slopes of at most 1 for negative values, channel by channel."""
+    bound = np.full(len(codes.exponents), codes.limit, np.int64)
+    return _activation(_Function(SLOPE, slope=slopes), codes, -bound, bound)
+
+
+def _activation(function: _Function, codes: Codes, low: Ints, high: Ints) -> IntegerActivation:
+    channels, exponents = len(codes.exponents), codes.exponents
     if function.kind == CURVE:
         exponents = np.full(channels, function.exponent, np.int64)
     shift = exponents - function.exponent
@@ -222,7 +245,9 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
         function.kind,
         low=low.astype(np.int16),
         high=high.astype(np.int16),
-        slope=np.full(channels, _share(function.slope), np.int16),
+        slope=np.full(
+            channels, np.minimum(np.rint(np.multiply(function.slope, ONE)), LARGEST_WEIGHT)
+        ).astype(np.int16),
         limit=(LARGEST_WEIGHT / left).astype(np.int16),
         left=left.astype(np.int16),
         right=np.rint(right).astype(np.int16),
@@ -248,7 +273,7 @@ def least_exponent(op: Unary | None, limit: int) -> int | None:
 
 def fixed_exponent(op: Unary | None, limit: int) -> int | None:
     """The exponent of results that are bounded, whatever the calibration saw."""
-    if op is None or op.kind not in ("sigmoid", "tanh", "hard_sigmoid"):
+    if op is None or op.kind not in CURVES:
         return None
     return math.ceil(math.log2(1.0 / (limit + 1)))
 
