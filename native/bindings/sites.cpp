@@ -89,6 +89,66 @@ void bind_sites(nb::module_& m) {
             "row_at"_a.noconvert(), "column_at"_a.noconvert(), "tap"_a.noconvert(), "inputs"_a,
             "weights"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert());
 
+    nb::class_<WindowAxis>(m, "WindowAxis", "The inputs that outputs read along one axis.")
+        .def(
+            "__init__",
+            [](WindowAxis* self, Array<int32_t> grid, int32_t taps, Array<int32_t> weight, Array<float> scale) {
+                new (self) WindowAxis{copy(grid), taps, copy(weight), copy(scale)};
+            },
+            "grid"_a.noconvert(), "taps"_a, "weight"_a.noconvert(), "scale"_a.noconvert());
+    nb::class_<CombineOperand>(m, "Operand", "A tensor (or -1: a constant) and how it is aligned, see codes.h.")
+        .def(
+            "__init__",
+            [](CombineOperand* self, CodesId x, Array<int16_t> constant, Array<int16_t> limit, Array<int16_t> left,
+               Array<int16_t> right) {
+                new (self) CombineOperand{x, copy(constant), copy(limit), copy(left), copy(right)};
+            },
+            "x"_a, "constant"_a.noconvert(), "limit"_a.noconvert(), "left"_a.noconvert(), "right"_a.noconvert());
+
+    m.def("add_join_sites", &add_join_sites, "program"_a, "name"_a, "parts"_a, "y"_a);
+    m.def(
+        "add_move_sites",
+        [](Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach, Array<int32_t> row,
+           Array<int32_t> column, Array<int32_t> channel, Array<int16_t> fill) {
+            add_move_sites(program, name, x, y, std::move(reach), {copy(row), copy(column), copy(channel), copy(fill)});
+        },
+        "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "row"_a.noconvert(), "column"_a.noconvert(),
+        "channel"_a.noconvert(), "fill"_a.noconvert());
+    m.def(
+        "add_window_sites",
+        [](Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach, bool largest,
+           WindowAxis rows, WindowAxis columns, Array<float> factor, int16_t limit, GateSpec gate) {
+            add_window_sites(program, name, x, y, std::move(reach),
+                             {largest, std::move(rows), std::move(columns), copy(factor), limit}, std::move(gate));
+        },
+        "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "largest"_a, "rows"_a, "columns"_a, "factor"_a.noconvert(),
+        "limit"_a, "gate"_a);
+    m.def(
+        "add_align_sites",
+        [](Program& program, const std::string& name, CodesId y, CombineOperand a, ActivationSpec activation,
+           GateSpec gate) {
+            add_combine_sites(program, name, y, {CombineKind::align, std::move(a), {}, {}, {}}, std::move(activation),
+                              std::move(gate));
+        },
+        "program"_a, "name"_a, "y"_a, "a"_a, "activation"_a, "gate"_a, "One operand and a function of it.");
+    m.def(
+        "add_sum_sites",
+        [](Program& program, const std::string& name, CodesId y, CombineOperand a, CombineOperand b,
+           ActivationSpec activation, GateSpec gate) {
+            add_combine_sites(program, name, y, {CombineKind::sum, std::move(a), std::move(b), {}, {}},
+                              std::move(activation), std::move(gate));
+        },
+        "program"_a, "name"_a, "y"_a, "a"_a, "b"_a, "activation"_a, "gate"_a);
+    m.def(
+        "add_product_sites",
+        [](Program& program, const std::string& name, CodesId y, CombineOperand a, CombineOperand b,
+           Array<int32_t> start, Array<int32_t> shift, ActivationSpec activation, GateSpec gate) {
+            add_combine_sites(program, name, y,
+                              {CombineKind::product, std::move(a), std::move(b), copy(start), copy(shift)},
+                              std::move(activation), std::move(gate));
+        },
+        "program"_a, "name"_a, "y"_a, "a"_a, "b"_a, "start"_a.noconvert(), "shift"_a.noconvert(), "activation"_a,
+        "gate"_a);
     m.def("add_code_tensor", &Program::add_code_tensor, "program"_a, "dims"_a, "border"_a, "channels"_a);
     m.def("add_code_view", &Program::add_code_view, "program"_a, "base"_a, "first_channel"_a, "channels"_a);
     m.def(

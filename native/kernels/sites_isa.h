@@ -12,5 +12,9 @@ void finish_sites(const FinishArgs&);
 void input_row(const InputRowArgs&);
 void encode(const float* x, const float* inverse, int16_t limit, int16_t* y, int32_t channels);
 void decode(const int16_t* x, const float* unit, float* y, int32_t channels);
+void combine(const CombineArgs&);
+void window_largest(const SiteWindowArgs&);
+void window_sum(const SiteWindowArgs&);
+void take_strided(const int16_t* x, int32_t step, int16_t* y, int32_t channels);
 
 }  // namespace mquans::MQ_ISA

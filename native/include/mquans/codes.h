@@ -125,6 +125,42 @@ struct InputRowArgs {
     uint64_t* taken;          // one bit per pixel
 };
 
+// Where an operand's codes lie for every site, and how they are brought to the exponents of a sum: clamped to
+// +-limit, times left, times right / 2**15. Both factors are negative, so that 1 can be expressed; left is
+// positive where the operand is subtracted.
+struct OperandArgs {
+    const int16_t* x;
+    const int64_t* at;  // [sites] elements from x
+    const int16_t *limit, *left, *right;
+};
+
+//   align    u = a'
+//   sum      u = saturate16(a' + b')
+//   product  u = saturate16((a * b + start) >> shift)
+enum class CombineKind : int32_t { align, sum, product };
+
+// y[i] = activation(u) of one or two operands at listed sites.
+struct CombineArgs {
+    CombineKind kind;
+    int32_t sites;
+    OperandArgs a, b;
+    const int32_t *start, *shift;  // in kernel order of full blocks; start holds the rounding too
+    int16_t* y;        // [sites][y_stride]; whole vectors are read and written, in order
+    int32_t y_stride;
+};
+
+// What one output site is made of: the largest codes of a window, or round(scale * factor[c] * sum(weight * x)).
+struct SiteWindowArgs {
+    const int16_t* x;
+    const int64_t* at;      // [taps] elements from x
+    const int32_t* weight;  // [taps]; null: all 1
+    int32_t taps, channels;
+    const float* factor;    // padded with zeros
+    float scale;
+    int16_t limit;          // results are clamped to +-limit
+    int16_t* y;             // writable to whole blocks of 32
+};
+
 // What one instruction set provides for codes.
 struct SiteKernels {
     int32_t conv_outputs;  // outputs of a full block
@@ -138,6 +174,11 @@ struct SiteKernels {
     // Rounded to nearest even, clamped to +-limit.
     void (*encode)(const float* x, const float* inverse, int16_t limit, int16_t* y, int32_t channels);
     void (*decode)(const int16_t* x, const float* unit, float* y, int32_t channels);
+    void (*combine)(const CombineArgs&);
+    void (*window_largest)(const SiteWindowArgs&);
+    void (*window_sum)(const SiteWindowArgs&);
+    // y[c] = x[c * step]
+    void (*take_strided)(const int16_t* x, int32_t step, int16_t* y, int32_t channels);
 };
 
 const SiteKernels& site_kernels_scalar();

@@ -19,7 +19,7 @@ from mquans.engine.pooling import is_depthwise, layer_output
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
 from mquans.engine.recurrence import FORWARD, NO_TIME, add_recurrence
 from mquans.engine.sites.analysis import Analysis, analyse
-from mquans.engine.sites.layers import add_site_layer
+from mquans.engine.sites.operators import add_site_node
 from mquans.engine.sites.placing import Sites
 from mquans.engine.slots import Slot, slots_of
 from mquans.errors import ModelError, UnsupportedOperatorError
@@ -299,7 +299,8 @@ class Lowering:
         onto their grids."""
         readers = self.graph.consumers().get(value, [])
         return value not in self.graph.outputs and all(
-            isinstance(reader.op, Conv | ConvTranspose | Linear)
+            reader.name not in self.sites.analysis.integer_nodes
+            and isinstance(reader.op, Conv | ConvTranspose | Linear)
             and not (isinstance(reader.op, Linear) and reader.op.lanes)
             and _order_read(reader, len(self.graph.shape(value))) == order
             for reader in readers
@@ -406,7 +407,8 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
     program = _native.Program(isa, threads, mode, machine_costs(isa))
     analysis = analyse(graph, {layer.name for layer in plan.layers})
     sites = Sites.of(graph, plan, analysis)
-    lowering = Lowering(graph, plan, program, sites, slots=slots_of(graph))
+    slots = slots_of(graph, analysis.integer_nodes)
+    lowering = Lowering(graph, plan, program, sites, slots=slots)
     stored_inputs = {}
     for value in graph.inputs:
         if not lowering.is_native(value):
@@ -430,7 +432,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
         if isinstance(node.op, Recurrence):
             add_recurrence(lowering, node, node.op)
         elif node.name in analysis.integer_nodes:
-            add_site_layer(lowering, node)
+            add_site_node(lowering, node)
         elif node.is_reuse:
             lowering.reuse_layer(node)
         elif isinstance(node.op, Island):

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -107,8 +108,8 @@ class Session:
         self.step_labels: list[str] = _unique(program.steps)
         self.layer_names = self._names_in_order()
         self.coded = {
-            tensor: sites * channels
-            for tensor, (sites, channels) in self.lowered.sites.sizes.items()
+            tensor: prod(self.lowered.sites.sizes[tensor])
+            for tensor in self.lowered.sites.tensors.values()
         }
         self.layer_macs: list[int] = program.layer_macs
         self.layer_inputs: list[int] = program.layer_inputs

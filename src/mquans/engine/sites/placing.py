@@ -14,6 +14,7 @@ from mquans.engine.layout import Dims, Placed
 from mquans.engine.sites.analysis import Analysis
 from mquans.engine.sites.arithmetic import Codes, codes_of, gate_of
 from mquans.engine.sites.geometry import CodeLayout, axes_of
+from mquans.engine.sites.homes import Home, homes_of, root_of
 from mquans.errors import PlanError
 from mquans.graph import Conv, ConvTranspose, Graph
 from mquans.plan import GatePlan, Plan, TensorPlan
@@ -32,7 +33,6 @@ class Coded:
         dims: physical sizes.
         border: zeros around the sites, by axis before the channels.
         codes: exponents and limit.
-        first_channel: in a wider tensor that it is a part of.
     """
 
     tensor: int
@@ -48,9 +48,14 @@ class Sites:
 
     analysis: Analysis
     plans: dict[str, TensorPlan]
+    homes: dict[str, Home]
     borders: dict[str, Dims]
     values: dict[str, Coded] = field(default_factory=dict)
-    # Of native tensors that are no views: (sites, channels), the largest code, the value's name.
+    # Native tensors of values that lie in no other one.
+    tensors: dict[str, int] = field(default_factory=dict)
+    # Names of nodes that another node's step does as well.
+    fused: set[str] = field(default_factory=set)
+    # Of native tensors: (sites, channels), the largest code, the value's name.
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     limits: dict[int, int] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
@@ -69,7 +74,9 @@ class Sites:
                 f"the plan says nothing of tensor {missing[0]!r}.",
                 hint="Calibrate again with this model.",
             )
-        return Sites(analysis, plans, _borders(graph, analysis))
+        axes = {value: coding.axis for value, coding in analysis.codings.items()}
+        homes = homes_of(graph, axes, analysis.integer_nodes)
+        return Sites(analysis, plans, homes, _borders(graph, analysis, homes))
 
     def gate(self, value: str) -> GatePlan | None:
         """What the plan says of a value's gate."""
@@ -88,17 +95,34 @@ class Sites:
         """
         order = self.analysis.codings[value].order
         dims = layout.apply(order, low.graph.shape(value))
-        padded = (1,) * (2 - len(dims)) + dims
-        outer = padded[:-1]
-        border = self.borders.get(value, ())
-        border = (0,) * (len(outer) - len(border)) + border
-        tensor = int(_native.add_code_tensor(low.program, outer, border, padded[-1]))
-        coded = Coded(tensor, order, dims, border, codes or self.codes(value, padded[-1]))
+        root, first = self.root(value)
+        outer, border = self._outer(low, root)
+        if root not in self.tensors:
+            channels = low.graph.shape(root)[order[-1]]
+            tensor = int(_native.add_code_tensor(low.program, outer, border, channels))
+            self.tensors[root] = tensor
+            self.sizes[tensor] = (prod(outer), channels)
+            self.names[tensor] = root
+        tensor = self.tensors[root]
+        if root != value:
+            tensor = int(_native.add_code_view(low.program, tensor, first, dims[-1]))
+        coded = Coded(tensor, order, dims, border, codes or self.codes(value, dims[-1]))
         self.values[value] = coded
-        self.sizes[tensor] = (prod(outer), padded[-1])
-        self.limits[tensor] = coded.codes.limit
-        self.names[tensor] = value
+        self.sizes[tensor] = (prod(outer), dims[-1])
+        home = self.tensors[root]
+        self.limits[home] = max(self.limits.get(home, 0), coded.codes.limit)
         return coded
+
+    def root(self, value: str) -> tuple[str, int]:
+        """(value whose tensor holds a value, its first channel there)."""
+        return root_of(self.homes, value)
+
+    def _outer(self, low: Lowering, root: str) -> tuple[Dims, Dims]:
+        """(sizes, border) of the axes before the channels, at least one beside the sites of a row."""
+        dims = layout.apply(self.analysis.codings[root].order, low.graph.shape(root))
+        outer = ((1,) * (2 - len(dims)) + dims)[:-1]
+        border = self.borders.get(root, ())
+        return outer, (0,) * (len(outer) - len(border)) + border
 
     def layout(self, low: Lowering, x: Coded) -> CodeLayout:
         """Where a tensor's sites lie in memory."""
@@ -141,8 +165,9 @@ def _inverse(codes: Codes) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return (1.0 / codes.unit).astype(np.float32)
 
 
-def _borders(graph: Graph, analysis: Analysis) -> dict[str, Dims]:
-    """Zeros that windows reach around every value, by spatial axis."""
+def _borders(graph: Graph, analysis: Analysis, homes: dict[str, Home]) -> dict[str, Dims]:
+    """Zeros that windows reach around every tensor, by spatial axis; values that lie in one tensor
+    share them."""
     borders: dict[str, Dims] = {}
     for node in graph.nodes:
         if node.name not in analysis.integer_nodes or not isinstance(node.op, Conv | ConvTranspose):
@@ -150,6 +175,7 @@ def _borders(graph: Graph, analysis: Analysis) -> dict[str, Dims]:
         value = node.inputs[0]
         axes = axes_of(node.op, graph.shape(value), graph.shape(node.outputs[0]))
         reach = tuple(axis.border() for axis in axes)
-        known = borders.get(value, (0,) * len(reach))
-        borders[value] = tuple(map(max, known, reach))
+        root, _ = root_of(homes, value)
+        known = borders.get(root, (0,) * len(reach))
+        borders[root] = tuple(map(max, known, reach))
     return borders
