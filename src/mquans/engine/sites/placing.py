@@ -118,7 +118,7 @@ class Sites:
         return root_of(self.homes, value)
 
     def _outer(self, low: Lowering, root: str) -> tuple[Dims, Dims]:
-        """(sizes, border) of the axes before the channels, at least one beside the sites of a row."""
+        """(sizes, border) of the axes before the channels."""
         dims = layout.apply(self.analysis.codings[root].order, low.graph.shape(root))
         outer = ((1,) * (2 - len(dims)) + dims)[:-1]
         border = self.borders.get(root, ())
