@@ -74,7 +74,7 @@ struct ConvArgs {
 // narrow: rounding sixteen-bit products, in two saturating sums of even and odd taps, the bias in the first.
 // wide: int32 sums, then a shift.
 struct DepthwiseArgs {
-    const int16_t* x;
+    const int16_t* x;             // every tap readable to whole vectors
     const int32_t* at;
     int32_t sites;
     const int32_t* tap;
@@ -93,7 +93,7 @@ struct DepthwiseArgs {
 struct GateArgs {
     const int16_t* fresh;     // [sites][fresh_stride]; readable to whole vectors
     int32_t fresh_stride;
-    int16_t* held;
+    int16_t* held;            // the same
     const int64_t* held_at;   // [sites] elements from held
     int32_t sites, channels;
     const int16_t* weight;    // padded with zeros; null: every site is taken

@@ -35,7 +35,7 @@ static inline int16_t activated(const ActivationArgs& args, int16_t u, int32_t c
         case ActivationKind::gate: y = rounding_product(u, share(args, u, c)); break;
         case ActivationKind::curve: y = saturate(rounding_product(share(args, u, c), args.scale) + args.start); break;
     }
-    return std::clamp(y, args.low[c], std::max(args.low[c], args.high[c]));
+    return std::min(std::max(y, args.low[c]), args.high[c]);
 }
 
 }  // namespace mquans::MQ_ISA
