@@ -134,21 +134,43 @@ def narrow_weights(weight: Reals, x_unit: Reals, y_exponents: Ints) -> npt.NDArr
     return np.rint(factors).astype(np.int16)
 
 
-def gate_of(plan: GatePlan | None, tolerance: float, codes: Codes) -> Any:
-    """The native gate: a site is taken once the mean squared change, each channel's in its own
-    scale, is beyond the tolerance; without a plan once anything differs."""
+@dataclass(frozen=True, slots=True)
+class IntegerGate:
+    """A site is taken once `sum(clamp(weight * change / ONE, largest)**2)` is beyond the limit.
+
+    Attributes:
+        weight: [channels] int16.
+    """
+
+    weight: npt.NDArray[np.int16]
+    largest: int
+    limit: int
+
+
+def integer_gate(plan: GatePlan | None, tolerance: float, codes: Codes) -> IntegerGate:
+    """A site is taken once the mean squared change, each channel's in its own scale, is beyond the
+    tolerance; without a plan once anything differs."""
     channels = len(codes.exponents)
     largest = min(LARGEST_WEIGHT, math.isqrt(ACCUMULATOR_MAX // channels))
     if plan is None or tolerance == 0:
-        return _native.Gate(np.full(channels, LARGEST_WEIGHT, np.int16), largest, 0)
+        return IntegerGate(np.full(channels, LARGEST_WEIGHT, np.int16), largest, 0)
     scale = np.broadcast_to(np.asarray(plan.scale, np.float64), (channels,))
-    # Change of one code in units of the largest change that is held back.
-    share = codes.unit / (scale * tolerance * plan.factor * math.sqrt(channels))
+    # Change of one code in units of the largest change that is held back; beyond the bounds nothing
+    # opens the gate, or anything.
+    with np.errstate(all="ignore"):
+        share = codes.unit / (scale * tolerance * plan.factor * math.sqrt(channels))
+    share = np.clip(share, 2.0**-60, 2.0**60)
     gain = min(largest / 2, LARGEST_WEIGHT / ONE / float(share.max()))
     # Channels that open the gate by a single code may lose precision; the others may not.
     gain = max(gain, min(largest / 2, 4 / float(np.median(share))))
     weight = np.minimum(np.rint(share * gain * ONE), LARGEST_WEIGHT).astype(np.int16)
-    return _native.Gate(weight, largest, int(gain**2))
+    return IntegerGate(weight, largest, int(gain**2))
+
+
+def gate_of(plan: GatePlan | None, tolerance: float, codes: Codes) -> Any:
+    """The native form of `integer_gate`."""
+    gate = integer_gate(plan, tolerance, codes)
+    return _native.Gate(gate.weight, gate.largest, gate.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +179,16 @@ class IntegerActivation:
 
     Attributes:
         sum_exponents: [channels] of the codes that go into the function.
-        native: the function itself.
+        numbers: the fields of ActivationArgs in codes.h.
     """
 
     sum_exponents: Ints
-    native: Any
+    numbers: dict[str, Any]
+
+    @property
+    def native(self) -> Any:
+        """The function itself."""
+        return _native.Activation(**self.numbers)
 
 
 @dataclass(frozen=True)
@@ -176,7 +203,7 @@ class _Function:
 
 
 def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
-    """The native form of an activation whose results are these codes."""
+    """The integers of an activation whose results are these codes."""
     channels = len(codes.exponents)
     low = np.full(channels, -codes.limit, np.int64)
     high = np.full(channels, codes.limit, np.int64)
@@ -218,8 +245,8 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
     right = np.minimum(np.exp2(15.0 + np.minimum(shift, 0)), LARGEST_WEIGHT)
     per_code = 1 / codes.unit.max()
     tables = _table(function.table) if function.table else (np.empty(0, np.int16),) * 3
-    native = _native.Activation(
-        function.kind,
+    numbers = dict[str, Any](
+        kind=function.kind,
         low=low.astype(np.int16),
         high=high.astype(np.int16),
         slope=np.full(channels, _share(function.slope), np.int16),
@@ -234,7 +261,7 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
         scale=_share(function.scale * per_code / ONE),
         start=round(function.start * per_code),
     )
-    return IntegerActivation(exponents, native)
+    return IntegerActivation(exponents, numbers)
 
 
 def least_exponent(op: Unary | None, limit: int) -> int | None:
