@@ -307,12 +307,17 @@ def _table(
             table[:, segment] = np.rint(np.linalg.lstsq(parabola, values, rcond=None)[0])
         else:
             table[2, segment] = round(float(values.mean()))
-    table[2] = np.minimum(table[2], LARGEST_WEIGHT)
-    # Rounding must not carry the end of a segment beyond one.
-    while (over := (table.sum(axis=0) > LARGEST_WEIGHT)).any():
-        table[2, over] -= 1
+    # No point of a segment may be carried beyond one, where int16 ends.
+    points = np.arange(1024)[:, None] << 5
+    slopes = table[1] + _rounded(points * table[0])
+    most = LARGEST_WEIGHT - _rounded(points * slopes).max(axis=0)
+    table[2] = np.minimum(table[2], most)
     a, b, c = table.astype(np.int16)
     return a, b, c
+
+
+def _rounded(product: Ints) -> Ints:
+    return (product + ONE // 2) // ONE
 
 
 def _sigmoid(x: Reals) -> Reals:
