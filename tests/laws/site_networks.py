@@ -166,7 +166,10 @@ def plan_of_sites(graph: Graph, rng: np.random.Generator, **options: Any) -> Pla
         gate = GatePlan(scale=tuple(scale.tolist()), factor=float(rng.uniform(0.5, 2)))
         tensors.append(
             TensorPlan(
-                name=name, axis=coding.axis, exponents=tuple(exponents.tolist()), bits=bits,
+                name=name,
+                axis=coding.axis,
+                exponents=tuple(exponents.tolist()),
+                bits=bits,
                 gate=None if rng.random() < 0.1 else gate,
             )  # fmt: skip
         )
@@ -182,7 +185,9 @@ def finest_exponents(graph: Graph, node: Node, x: TensorPlan) -> np.ndarray:
     layer = float_layer(graph, node)
     codes = codes_of(x, layer.weight.shape[1] * layer.groups)
     largest = (codes.unit * codes.limit).reshape(layer.groups, 1, -1)
-    magnitude = np.abs(layer.weight).reshape(layer.groups, -1, largest.shape[-1], prod(layer.geometry.kernel))
+    magnitude = np.abs(layer.weight).reshape(
+        layer.groups, -1, largest.shape[-1], prod(layer.geometry.kernel)
+    )
     total = (magnitude.sum(axis=-1) * largest).sum(axis=-1).reshape(-1) + np.abs(layer.bias)
     return np.ceil(np.log2(total + 1e-9)).astype(int) - 28
 
@@ -204,9 +209,7 @@ def _channels(draw: st.DrawFn, inputs: int) -> tuple[int, int]:
     return draw(st.sampled_from(CHANNELS)), 1
 
 
-def _operator(
-    draw: st.DrawFn, shape: tuple[int, ...], groups: int
-) -> Conv | ConvTranspose | None:
+def _operator(draw: st.DrawFn, shape: tuple[int, ...], groups: int) -> Conv | ConvTranspose | None:
     """A convolution over the axes of a shape; pads may be negative or larger than the kernel."""
     axes = len(shape) - 2
     kernel, dilations = _many(draw, axes, 1, 5 if axes < 3 else 3), _many(draw, axes, 1, 2)
@@ -216,7 +219,9 @@ def _operator(
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     if draw(st.booleans()):
         extra = tuple(draw(st.integers(0, s - 1)) for s in strides)
-        full = [(n - 1) * s + w + e for n, s, w, e in zip(shape[2:], strides, spans, extra, strict=True)]
+        full = [
+            (n - 1) * s + w + e for n, s, w, e in zip(shape[2:], strides, spans, extra, strict=True)
+        ]
         ends = [min(e, n - b - 1) for n, b, e in zip(full, begins, ends, strict=True)]
         sizes = [n - b - e for n, b, e in zip(full, begins, ends, strict=True)]
         if prod(sizes) > MOST_SITES:
@@ -224,9 +229,7 @@ def _operator(
         return ConvTranspose(
             kernel, strides, (*begins, *ends), dilations, extra, groups, activation
         )
-    ends = [
-        max(e, w - n - b) for n, b, e, w in zip(shape[2:], begins, ends, spans, strict=True)
-    ]
+    ends = [max(e, w - n - b) for n, b, e, w in zip(shape[2:], begins, ends, spans, strict=True)]
     return Conv(kernel, strides, (*begins, *ends), dilations, groups, activation)
 
 
@@ -248,7 +251,11 @@ def graphs(draw: st.DrawFn) -> Graph:
         op = _operator(draw, shapes[source], groups)
         if op is None:
             continue
-        split = (inputs, outputs // groups) if isinstance(op, ConvTranspose) else (outputs, inputs // groups)
+        split = (
+            (inputs, outputs // groups)
+            if isinstance(op, ConvTranspose)
+            else (outputs, inputs // groups)
+        )
         weight = rng.normal(size=(*split, *op.kernel)) * 2.0 ** rng.uniform(-4, 1)
         if rng.random() < 0.2:
             np.moveaxis(weight, 0 if isinstance(op, Conv) else 1, 0)[0] = 0  # dead outputs

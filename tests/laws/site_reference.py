@@ -119,6 +119,16 @@ class Geometry:
             )
         return acc
 
+    def taps_read(self) -> Integers:
+        """Taps of every output [space...], those on padding too, in steps of the stride if transposed."""
+        counts = np.ones((), np.int64)
+        for axis, taps in enumerate(self.kernel):
+            o, k = np.arange(self.outputs[axis])[:, None], np.arange(taps)[None]
+            at = o + self.pads[axis] - k * self.dilations[axis]
+            hits = at % self.strides[axis] == 0 if self.transposed else at == at
+            counts = counts[..., None] * hits.sum(axis=1)
+        return counts
+
     def reached(self, moved: Marks) -> Marks:
         """Outputs that read a moved site."""
         marks = np.zeros((len(moved), *self.outputs), bool)
@@ -145,6 +155,10 @@ class SiteLayer:
     def __call__(self, x: Integers) -> Integers:
         """Codes of all outputs [B, O, space...]."""
         return activated(self.function, self._narrow(x) if self.shift is None else self._sum(x))
+
+    def site_macs(self) -> Integers:
+        """Multiplications of every output site."""
+        return self.geometry.taps_read() * self.weight.shape[0] * self.weight.shape[1]
 
     def _sum(self, x: Integers) -> Integers:
         acc = self.geometry.convolve(x, self.weight, self.groups)
@@ -232,7 +246,7 @@ def site_layer(graph: Graph, node: Node, x: Codes, y: Codes) -> SiteLayer:
     function = integer_activation(layer.op.activation, y)
     exponents = function.sum_exponents
     if isinstance(layer.op, Conv) and inputs == 1 and 1 < layer.groups == outputs:
-        narrow = narrow_weights(layer.weight.reshape(outputs, -1), x.unit, exponents)
+        narrow = narrow_weights(layer.weight.reshape(outputs, -1), layer.bias, x, exponents)
         if narrow is not None:
             weight = narrow.astype(np.int64).reshape(layer.weight.shape)
             bias = np.clip(np.rint(layer.bias / np.exp2(exponents)), -32768, 32767)

@@ -18,6 +18,9 @@ from mquans.plan import GatePlan, TensorPlan
 ACCUMULATOR_MAX = 2**31 - 1
 LARGEST_WEIGHT = 2**15 - 1
 LARGEST_SHIFT = 30
+HEAD_ROOM = 4
+"""Of codes, over the largest values that calibration has seen (design, section 3)."""
+
 ONE = 2**15
 """Of products that round: a factor w stands for w / ONE."""
 
@@ -123,10 +126,19 @@ def integer_layer(
     )
 
 
-def narrow_weights(weight: Reals, x_unit: Reals, y_exponents: Ints) -> npt.NDArray[np.int16] | None:
+def narrow_weights(
+    weight: Reals, bias: Reals, x: Codes, y_exponents: Ints
+) -> npt.NDArray[np.int16] | None:
     """Depthwise weights [C, taps] as factors of rounding sixteen-bit products, or None where they
-    do not fit or would be too coarse."""
-    factors = weight * (x_unit / np.exp2(y_exponents.astype(np.float64)))[:, None] * ONE
+    do not fit, would be too coarse, or where the sums of even or odd taps would saturate for inputs
+    that calibration has seen."""
+    y_unit = np.exp2(y_exponents.astype(np.float64))
+    factors = weight * (x.unit / y_unit)[:, None] * ONE
+    seen = x.limit / HEAD_ROOM / ONE
+    even = np.abs(factors[:, ::2]).sum(axis=1) * seen + np.abs(bias / y_unit)
+    odd = np.abs(factors[:, 1::2]).sum(axis=1) * seen
+    if (np.maximum(even, odd) > LARGEST_WEIGHT).any():
+        return None
     peak = np.abs(factors).max(axis=1)
     alive = peak > 0
     if (peak > LARGEST_WEIGHT).any() or (peak[alive] < 2**8).any():
@@ -202,8 +214,15 @@ class _Function:
     start: float = 0.0
 
 
-def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
-    """The integers of an activation whose results are these codes."""
+def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> IntegerActivation:
+    """The integers of an activation whose results are these codes.
+
+    Args:
+        where: the layer's name, for messages.
+
+    Raises:
+        PlanError: results between fixed bounds need one exponent that lets codes reach them.
+    """
     channels = len(codes.exponents)
     low = np.full(channels, -codes.limit, np.int64)
     high = np.full(channels, codes.limit, np.int64)
@@ -239,11 +258,18 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
         case kind:
             raise AssertionError(f"{kind} has no integer form")
     if function.kind == CURVE:
+        if np.ptp(exponents) or function.scale / codes.unit[0] > ONE:
+            raise PlanError(
+                "the codes of a sigmoid or tanh need one exponent for all channels, "
+                f"{round(math.log2(function.scale / ONE))} or more.",
+                where=where,
+                hint="Calibrate again.",
+            )
         exponents = np.full(channels, function.exponent, np.int64)
     shift = exponents - function.exponent
     left = np.exp2(np.clip(shift, 0, 14))
     right = np.minimum(np.exp2(15.0 + np.minimum(shift, 0)), LARGEST_WEIGHT)
-    per_code = 1 / codes.unit.max()
+    per_code = 1 / codes.unit[0]
     tables = _table(function.table) if function.table else (np.empty(0, np.int16),) * 3
     numbers = dict[str, Any](
         kind=function.kind,
@@ -277,7 +303,8 @@ def fixed_exponent(op: Unary | None, limit: int) -> int | None:
     """The exponent of results that are bounded, whatever the calibration saw."""
     if op is None or op.kind not in ("sigmoid", "tanh", "hard_sigmoid"):
         return None
-    return math.ceil(math.log2(1.0 / (limit + 1)))
+    finest = -14 if op.kind == "tanh" else -15
+    return max(finest, math.ceil(math.log2(1.0 / (limit + 1))))
 
 
 def _line(kind: int, slope: float, start: float) -> _Function:

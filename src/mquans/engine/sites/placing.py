@@ -49,6 +49,7 @@ class Sites:
     plans: dict[str, TensorPlan]
     borders: dict[str, Dims]
     values: dict[str, Coded] = field(default_factory=dict)
+    reordered: dict[tuple[str, Dims], Coded] = field(default_factory=dict)
 
     @staticmethod
     def of(graph: Graph, plan: Plan, analysis: Analysis) -> Sites:
@@ -82,15 +83,37 @@ class Sites:
             codes: taken over from elsewhere; by default those of the plan.
         """
         order = self.analysis.codings[value].order
+        channels = low.graph.shape(value)[order[-1]]
+        coded = self._tensor(low, value, order, codes or self.codes(value, channels))
+        self.values[value] = coded
+        return coded
+
+    def _tensor(self, low: Lowering, value: str, order: Dims, codes: Codes) -> Coded:
         dims = layout.apply(order, low.graph.shape(value))
         padded = (1,) * (2 - len(dims)) + dims
         outer = padded[:-1]
         border = self.borders.get(value, ())
         border = (0,) * (len(outer) - len(border)) + border
         tensor = int(_native.add_code_tensor(low.program, outer, border, padded[-1]))
-        coded = Coded(tensor, order, dims, border, codes or self.codes(value, padded[-1]))
-        self.values[value] = coded
-        return coded
+        return Coded(tensor, order, dims, border, codes)
+
+    def _in_order(self, low: Lowering, value: str, order: Dims) -> Coded:
+        """A value whose channels lie along another axis for this reader, through floats: of the
+        exponents that the plan knows, all of which each new channel mixes, it has the coarsest."""
+        key = (value, order)
+        if key not in self.reordered:
+            channels = low.graph.shape(value)[self.analysis.codings[value].axis]
+            made = self.values.get(value)
+            known = made.codes if made else self.codes(value, channels)
+            exponents = np.full(low.graph.shape(value)[order[-1]], known.exponents.max())
+            x = low.in_order(value, order)
+            y = self._tensor(low, value, order, Codes(exponents, known.limit))
+            _native.add_encode_sites(
+                low.program, f"{value} reordered", x.tensor, y.tensor, _inverse(y.codes),
+                y.codes.limit, gate_of(None, low.plan.tolerance, y.codes),
+            )  # fmt: skip
+            self.reordered[key] = y
+        return self.reordered[key]
 
     def layout(self, low: Lowering, x: Coded) -> CodeLayout:
         """Where a tensor's sites lie in memory."""
@@ -98,8 +121,14 @@ class Sites:
         padded = (1,) * (2 - len(x.dims)) + x.dims
         return CodeLayout(padded[:-1], x.border, int(rows[0]), int(stride))
 
-    def coded(self, low: Lowering, value: str) -> Coded:
-        """A value in codes: as it was computed, or encoded now."""
+    def coded(self, low: Lowering, value: str, order: Dims | None = None) -> Coded:
+        """A value in codes: as it was computed, or encoded now.
+
+        Args:
+            order: of axes that the reader needs; None for the one that the value has.
+        """
+        if order is not None and order != self.analysis.codings[value].order:
+            return self._in_order(low, value, order)
         if value in self.values:
             return self.values[value]
         x = low.in_order(value, self.analysis.codings[value].order)
