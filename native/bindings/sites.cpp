@@ -82,12 +82,12 @@ void bind_sites(nb::module_& m) {
         .def(
             "__init__",
             [](ConvPhaseSpec* self, Array<int32_t> row_at, Array<int32_t> column_at, Array<int32_t> tap,
-               int32_t inputs, Array<int16_t> weights, Array<int32_t> bias, Array<int32_t> shift) {
-                new (self) ConvPhaseSpec{copy(row_at), copy(column_at), copy(tap), inputs,
-                                         copy(weights), copy(bias), copy(shift)};
+               int32_t inputs, Array<int16_t> weights, Array<int32_t> bias, Array<int32_t> shift, int64_t macs) {
+                new (self) ConvPhaseSpec{copy(row_at),  copy(column_at), copy(tap),   inputs,
+                                         copy(weights), copy(bias),      copy(shift), macs};
             },
             "row_at"_a.noconvert(), "column_at"_a.noconvert(), "tap"_a.noconvert(), "inputs"_a,
-            "weights"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert());
+            "weights"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert(), "macs"_a);
 
     nb::class_<WindowAxis>(m, "WindowAxis", "The inputs that outputs read along one axis.")
         .def(

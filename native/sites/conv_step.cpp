@@ -120,7 +120,7 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
         phase.row_at = std::move(spec.row_at);
         phase.column_at = std::move(spec.column_at);
         phase.tap = std::move(spec.tap);
-        phase.macs = int64_t(out.channels) * int64_t(phase.tap.size()) * spec.inputs;
+        phase.macs = spec.macs;
         pack(phase, kernels, spec.weights, spec.bias, spec.shift, groups, spec.inputs);
         phases.push_back(std::move(phase));
     }

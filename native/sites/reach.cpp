@@ -16,15 +16,18 @@ void AxisReach::settle(int32_t in_rows, int32_t in_width, int32_t out_rows, int3
             "reach: tables do not fit");
     for (int32_t r : row_input) require(r >= 0 && r < in_rows, "reach: no such input row");
     for (int32_t x : column_output) require(x >= 0 && x < out_width, "reach: no such output column");
+    // Every column's outputs are a run, which begins and ends no earlier than the one before, without a gap.
     contiguous = true;
-    int32_t last = -1;  // output that earlier columns reach
-    for (int32_t i = 0; i < in_width; ++i)
-        for (int32_t k = column_begin[i]; k < column_begin[i + 1]; ++k) {
-            const int32_t x = column_output[k];
-            const bool first = k == column_begin[i];
-            contiguous = contiguous && (first ? last < 0 || x <= last + 1 : x == column_output[k - 1] + 1);
-            last = std::max(last, x);
-        }
+    int32_t first = 0, end = -1;
+    for (int32_t i = 0; i < in_width; ++i) {
+        const int32_t begin = column_begin[i], count = column_begin[i + 1] - begin;
+        if (!count) continue;
+        const int32_t x = column_output[begin], after = x + count;
+        contiguous = contiguous && column_output[begin + count - 1] == after - 1 && x >= first && after >= end &&
+                     (end < 0 || x <= end);
+        first = x;
+        end = std::max(end, after);
+    }
 }
 
 bool AxisReach::mark(MaskView moved, MaskView marks) const {

@@ -12,6 +12,7 @@ struct ConvPhaseSpec {
     int32_t inputs;                // of a group, per tap
     std::vector<int16_t> weights;  // [outputs][taps][inputs]
     std::vector<int32_t> bias, shift;
+    int64_t macs;                  // of one site; the weights of a line hold padding too
 };
 
 void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,

@@ -10,9 +10,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
+#include "mquans/codes.h"
 #include "mquans/kernels.h"
 #include "mquans/op_loops.h"
 
@@ -24,10 +26,17 @@ struct Tables {
     const KernelTable& tested;
 };
 
+struct SiteTables {
+    const SiteKernels& scalar;
+    const SiteKernels& tested;
+};
+
 // Returns the number of kernels with a mismatch.
 int test_convolutions(const Tables& tables);
 int test_quantize(const Tables& tables);
 int test_op_loops(const Tables& tables);
+int test_site_kernels(const SiteTables& tables);
+int test_gate_kernels(const SiteTables& tables);
 
 constexpr int32_t odd_channels[] = {1, 3, 5, 16, 17, 24, 33, 48, 64, 96};
 constexpr double shares[] = {0.0, 0.05, 0.5, 1.0};  // of pixels that are touched

@@ -15,6 +15,10 @@ int main(int count, char** arguments) {
         int wrong = mquans::test::test_convolutions(tables);
         wrong += mquans::test::test_quantize(tables);
         wrong += mquans::test::test_op_loops(tables);
+        const mquans::test::SiteTables sites{mquans::site_kernels_for("scalar"),
+                                             mquans::site_kernels_for(arguments[1])};
+        wrong += mquans::test::test_site_kernels(sites);
+        wrong += mquans::test::test_gate_kernels(sites);
         std::printf("%s: %d kernels differ from scalar\n", tables.tested.name, wrong);
         return wrong > 0;
     } catch (const std::exception& error) {

@@ -80,7 +80,7 @@ struct ConvArgs {
 // narrow: rounding sixteen-bit products, in two saturating sums of even and odd taps, the bias in the first.
 // wide: int32 sums, then a shift.
 struct DepthwiseArgs {
-    const int16_t* x;
+    const int16_t* x;             // every tap readable to whole vectors
     const int32_t* at;
     int32_t sites;
     const int32_t* tap;

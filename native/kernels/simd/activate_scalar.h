@@ -46,7 +46,7 @@ static inline int16_t activated(const ActivationArgs& args, int16_t u, int32_t c
         }
         case ActivationKind::curve: y = saturate(rounding_product(share(args, u, c), args.scale) + args.start); break;
     }
-    return args.low ? std::clamp(y, args.low[c], std::max(args.low[c], args.high[c])) : y;
+    return args.low ? std::min(std::max(y, args.low[c]), args.high[c]) : y;
 }
 
 }  // namespace mquans::MQ_ISA

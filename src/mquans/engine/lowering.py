@@ -18,7 +18,7 @@ from mquans.engine.operators import activation_code, add_operator
 from mquans.engine.pooling import is_depthwise, layer_output
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
 from mquans.engine.recurrence import FORWARD, NO_TIME, add_recurrence
-from mquans.engine.sites.analysis import Analysis, analyse
+from mquans.engine.sites.analysis import Analysis, analyse, is_site_layer, order_read
 from mquans.engine.sites.operators import add_site_node
 from mquans.engine.sites.placing import Sites
 from mquans.engine.slots import Slot, slots_of
@@ -384,11 +384,14 @@ def _input_order(graph: Graph, value: str) -> Dims:
 
 
 def _only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
-    """True when all that reads a graph input reads codes."""
-    return (
-        value in analysis.codings
-        and value not in graph.outputs
-        and all(node.name in analysis.integer_nodes for node in graph.consumers().get(value, []))
+    """True when all that reads a graph input reads its codes as they lie."""
+    if value not in analysis.codings or value in graph.outputs:
+        return False
+    order = analysis.codings[value].order
+    return all(
+        node.name in analysis.integer_nodes
+        and (not is_site_layer(graph, node) or order_read(graph, node) == order)
+        for node in graph.consumers().get(value, [])
     )
 
 

@@ -18,6 +18,9 @@ from mquans.plan import GatePlan, TensorPlan
 ACCUMULATOR_MAX = 2**31 - 1
 LARGEST_WEIGHT = 2**15 - 1
 LARGEST_SHIFT = 30
+HEAD_ROOM = 4
+"""Of codes, over the largest values that calibration has seen (design, section 3)."""
+
 ONE = 2**15
 """Of products that round: a factor w stands for w / ONE."""
 
@@ -136,10 +139,19 @@ def integer_layer(
     )
 
 
-def narrow_weights(weight: Reals, x_unit: Reals, y_exponents: Ints) -> npt.NDArray[np.int16] | None:
+def narrow_weights(
+    weight: Reals, bias: Reals, x: Codes, y_exponents: Ints
+) -> npt.NDArray[np.int16] | None:
     """Depthwise weights [C, taps] as factors of rounding sixteen-bit products, or None where they
-    do not fit or would be too coarse."""
-    factors = weight * (x_unit / np.exp2(y_exponents.astype(np.float64)))[:, None] * ONE
+    do not fit, would be too coarse, or where the sums of even or odd taps would saturate for inputs
+    that calibration has seen."""
+    y_unit = np.exp2(y_exponents.astype(np.float64))
+    factors = weight * (x.unit / y_unit)[:, None] * ONE
+    seen = x.limit / HEAD_ROOM / ONE
+    even = np.abs(factors[:, ::2]).sum(axis=1) * seen + np.abs(bias / y_unit)
+    odd = np.abs(factors[:, 1::2]).sum(axis=1) * seen
+    if (np.maximum(even, odd) > LARGEST_WEIGHT).any():
+        return None
     peak = np.abs(factors).max(axis=1)
     alive = peak > 0
     if (peak > LARGEST_WEIGHT).any() or (peak[alive] < 2**8).any():
@@ -147,21 +159,43 @@ def narrow_weights(weight: Reals, x_unit: Reals, y_exponents: Ints) -> npt.NDArr
     return np.rint(factors).astype(np.int16)
 
 
-def gate_of(plan: GatePlan | None, tolerance: float, codes: Codes) -> Any:
-    """The native gate: a site is taken once the mean squared change, each channel's in its own
-    scale, is beyond the tolerance; without a plan once anything differs."""
+@dataclass(frozen=True, slots=True)
+class IntegerGate:
+    """A site is taken once `sum(clamp(weight * change / ONE, largest)**2)` is beyond the limit.
+
+    Attributes:
+        weight: [channels] int16.
+    """
+
+    weight: npt.NDArray[np.int16]
+    largest: int
+    limit: int
+
+
+def integer_gate(plan: GatePlan | None, tolerance: float, codes: Codes) -> IntegerGate:
+    """A site is taken once the mean squared change, each channel's in its own scale, is beyond the
+    tolerance; without a plan once anything differs."""
     channels = len(codes.exponents)
     largest = min(LARGEST_WEIGHT, math.isqrt(ACCUMULATOR_MAX // channels))
     if plan is None or tolerance == 0:
-        return _native.Gate(np.full(channels, LARGEST_WEIGHT, np.int16), largest, 0)
+        return IntegerGate(np.full(channels, LARGEST_WEIGHT, np.int16), largest, 0)
     scale = np.broadcast_to(np.asarray(plan.scale, np.float64), (channels,))
-    # Change of one code in units of the largest change that is held back.
-    share = codes.unit / (scale * tolerance * plan.factor * math.sqrt(channels))
+    # Change of one code in units of the largest change that is held back; beyond the bounds nothing
+    # opens the gate, or anything.
+    with np.errstate(all="ignore"):
+        share = codes.unit / (scale * tolerance * plan.factor * math.sqrt(channels))
+    share = np.clip(share, 2.0**-60, 2.0**60)
     gain = min(largest / 2, LARGEST_WEIGHT / ONE / float(share.max()))
     # Channels that open the gate by a single code may lose precision; the others may not.
     gain = max(gain, min(largest / 2, 4 / float(np.median(share))))
     weight = np.minimum(np.rint(share * gain * ONE), LARGEST_WEIGHT).astype(np.int16)
-    return _native.Gate(weight, largest, int(gain**2))
+    return IntegerGate(weight, largest, int(gain**2))
+
+
+def gate_of(plan: GatePlan | None, tolerance: float, codes: Codes) -> Any:
+    """The native form of `integer_gate`."""
+    gate = integer_gate(plan, tolerance, codes)
+    return _native.Gate(gate.weight, gate.largest, gate.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +204,16 @@ class IntegerActivation:
 
     Attributes:
         sum_exponents: [channels] of the codes that go into the function.
-        native: the function itself.
+        numbers: the fields of ActivationArgs in codes.h.
     """
 
     sum_exponents: Ints
-    native: Any
+    numbers: dict[str, Any]
+
+    @property
+    def native(self) -> Any:
+        """The function itself."""
+        return _native.Activation(**self.numbers)
 
 
 @dataclass(frozen=True)
@@ -189,8 +228,15 @@ class _Function:
     start: float = 0.0
 
 
-def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
-    """The native form of an activation whose results are these codes."""
+def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> IntegerActivation:
+    """The integers of an activation whose results are these codes.
+
+    Args:
+        where: the layer's name, for messages.
+
+    Raises:
+        PlanError: results between fixed bounds need one exponent that lets codes reach them.
+    """
     channels = len(codes.exponents)
     low = np.full(channels, -codes.limit, np.int64)
     high = np.full(channels, codes.limit, np.int64)
@@ -224,18 +270,27 @@ def integer_activation(op: Unary | None, codes: Codes) -> IntegerActivation:
             function = replace(_line(CURVE, *op.params), scale=1.0)
         case kind:
             raise AssertionError(f"{kind} has no integer form")
-    return _activation(function, codes, low, high)
+    return _activation(function, codes, low, high, where)
 
 
 def integer_prelu(slopes: Reals, codes: Codes) -> IntegerActivation:
     """Slopes of at most 1 for negative values, channel by channel."""
     bound = np.full(len(codes.exponents), codes.limit, np.int64)
-    return _activation(_Function(SLOPE, slope=slopes), codes, -bound, bound)
+    return _activation(_Function(SLOPE, slope=slopes), codes, -bound, bound, "")
 
 
-def _activation(function: _Function, codes: Codes, low: Ints, high: Ints) -> IntegerActivation:
+def _activation(
+    function: _Function, codes: Codes, low: Ints, high: Ints, where: str
+) -> IntegerActivation:
     channels, exponents = len(codes.exponents), codes.exponents
     if function.kind == CURVE:
+        if np.ptp(exponents) or function.scale / codes.unit[0] > ONE:
+            raise PlanError(
+                "the codes of a sigmoid or tanh need one exponent for all channels, "
+                f"{round(math.log2(function.scale / ONE))} or more.",
+                where=where,
+                hint="Calibrate again.",
+            )
         exponents = np.full(channels, function.exponent, np.int64)
     if function.kind == GATE:
         least = math.ceil(math.log2(function.reach / LARGEST_WEIGHT))
@@ -244,10 +299,10 @@ def _activation(function: _Function, codes: Codes, low: Ints, high: Ints) -> Int
     shift = exponents - function.exponent
     left = np.exp2(np.clip(shift, 0, 14))
     right = np.minimum(np.exp2(15.0 + np.minimum(shift, 0)), LARGEST_WEIGHT)
-    per_code = 1 / codes.unit.max()
+    per_code = 1 / codes.unit[0]
     tables = _table(function.table) if function.table else (np.empty(0, np.int16),) * 3
-    native = _native.Activation(
-        function.kind,
+    numbers = dict[str, Any](
+        kind=function.kind,
         low=low.astype(np.int16),
         high=high.astype(np.int16),
         slope=_slopes(function.slope, channels),
@@ -267,14 +322,15 @@ def _activation(function: _Function, codes: Codes, low: Ints, high: Ints) -> Int
         coarser=bool((shift > 0).any()),
         finer=bool(finer.any()),
     )
-    return IntegerActivation(exponents, native)
+    return IntegerActivation(exponents, numbers)
 
 
 def fixed_exponent(op: Unary | None, limit: int) -> int | None:
     """The exponent of results that are bounded, whatever the calibration saw."""
     if op is None or op.kind not in CURVES:
         return None
-    return math.ceil(math.log2(1.0 / (limit + 1)))
+    finest = -14 if op.kind == "tanh" else -15
+    return max(finest, math.ceil(math.log2(1.0 / (limit + 1))))
 
 
 def _line(kind: int, slope: float, start: float) -> _Function:
@@ -309,12 +365,17 @@ def _table(
             table[:, segment] = np.rint(np.linalg.lstsq(parabola, values, rcond=None)[0])
         else:
             table[2, segment] = round(float(values.mean()))
-    table[2] = np.minimum(table[2], LARGEST_WEIGHT)
-    # Rounding must not carry the end of a segment beyond one.
-    while (over := (table.sum(axis=0) > LARGEST_WEIGHT)).any():
-        table[2, over] -= 1
+    # No point of a segment may be carried beyond one, where int16 ends.
+    points = np.arange(1024)[:, None] << 5
+    slopes = table[1] + _rounded(points * table[0])
+    most = LARGEST_WEIGHT - _rounded(points * slopes).max(axis=0)
+    table[2] = np.minimum(table[2], most)
     a, b, c = table.astype(np.int16)
     return a, b, c
+
+
+def _rounded(product: Ints) -> Ints:
+    return (product + ONE // 2) // ONE
 
 
 def _sigmoid(x: Reals) -> Reals:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mquans import _native
 from mquans.engine.geometry import natural_weight
+from mquans.engine.sites.analysis import order_read
 from mquans.engine.sites.arithmetic import (
     Codes,
     IntegerActivation,
@@ -32,7 +33,7 @@ def add_site_layer(low: Lowering, node: Node) -> None:
     """The native step of one layer, from the codes of its input to those of its output."""
     op = node.op
     assert isinstance(op, Conv | ConvTranspose | Linear)
-    x = low.sites.coded(low, node.inputs[0])
+    x = low.sites.coded(low, node.inputs[0], order_read(low.graph, node))
     y = low.sites.new(low, node.outputs[0])
     weight = np.asarray(low.graph.constants[node.inputs[1]], np.float64)
     groups = 1 if isinstance(op, Linear) else op.groups
@@ -46,7 +47,7 @@ def add_site_layer(low: Lowering, node: Node) -> None:
         bias = np.asarray(low.graph.constants[node.inputs[2]], np.float64).reshape(-1)
     if not np.isfinite(weight).all() or not np.isfinite(bias).all():
         raise ModelError("the layer has weights that are NaN or infinite.", where=node.name)
-    activation = integer_activation(op.activation, y.codes)
+    activation = integer_activation(op.activation, y.codes, where=node.name)
     gate = gate_of(low.sites.gate(node.outputs[0]), low.plan.tolerance, y.codes)
     axes, reach = _windows(low, node, x)
     x_layout = low.sites.layout(low, x)
@@ -78,6 +79,7 @@ def add_site_layer(low: Lowering, node: Node) -> None:
             _native.ConvPhase(
                 phase.rows, phase.columns, np.asarray(offsets, np.int32), packed.shape[2],
                 np.ascontiguousarray(packed).reshape(-1), layer.bias, layer.shift,
+                outputs * inputs * len(phase.taps),
             )
         )  # fmt: skip
     _native.add_conv_sites(
@@ -93,7 +95,7 @@ def _depthwise(
 ) -> None:  # fmt: skip
     (phase,) = phases_of(axes, x_layout)
     exponents = activation.sum_exponents
-    narrow = narrow_weights(factors, x.codes.unit, exponents)
+    narrow = narrow_weights(factors, bias, x.codes, exponents)
     if narrow is not None:
         weights = narrow
         start = np.clip(np.rint(bias / np.exp2(exponents)), -32768, 32767).astype(np.int32)

@@ -1,0 +1,204 @@
+"""Layers over sites compute the integers that the design defines, whatever runs them and however
+little of a frame moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
+
+from mquans.engine.oracle import FloatOracle
+from mquans.engine.oracle_functions import unary
+from mquans.engine.sites.arithmetic import (
+    Codes,
+    fixed_exponent,
+    integer_activation,
+    integer_gate,
+    least_exponent,
+    narrow_weights,
+)
+from mquans.errors import PlanError
+from mquans.graph import Conv, Graph, Linear, Node, Unary
+from mquans.plan import GatePlan, Plan, TensorPlan
+
+from .builders import PROVENANCE, typed
+from .site_networks import (
+    MOVES,
+    VARIANTS,
+    SiteNetwork,
+    SiteStream,
+    graphs,
+    linear_network,
+    networks,
+    plan_of_sites,
+)
+from .site_reference import activated, float_values
+from .strategies import SEEDS, examples
+
+STREAMS = st.lists(st.sampled_from(MOVES), min_size=1, max_size=5)
+
+
+def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], what: object) -> None:
+    """Bit for bit."""
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].tobytes() == np.ascontiguousarray(array).tobytes(), (name, what)
+
+
+def follow(net: SiteNetwork, moves: list[str], seed: int) -> None:
+    """Steps every variant and the reference through a stream, and compares all they hold."""
+    reference = net.reference()
+    streams = [SiteStream(net, isa, threads) for isa, threads in VARIANTS]
+    for index, frame in enumerate(net.frames(moves, seed)):
+        reference.step(frame)
+        for stream, variant in zip(streams, VARIANTS, strict=True):
+            outputs = stream.step(frame)
+            where = (index, variant)
+            for value, held in reference.held.items():
+                np.testing.assert_array_equal(stream.held(value), held, f"{value} {where}")
+                np.testing.assert_array_equal(
+                    stream.taken(value), reference.taken[value], f"taken of {value} {where}"
+                )
+            reports = zip(reference.layers.values(), stream.native.site_reports, strict=True)
+            for layer, (active, taken, macs) in reports:
+                value = layer.node.outputs[0]
+                assert macs == (reference.active[value] * layer.site_macs()).sum(), (value, where)
+                assert active == reference.active[value].sum(), (value, where)
+                assert taken == reference.taken[value].sum(), (value, where)
+            same(outputs, reference.outputs(), where)
+
+
+@examples(120)
+@given(networks(), STREAMS, SEEDS)
+def test_every_way_to_run_equals_the_reference(
+    net: SiteNetwork, moves: list[str], seed: int
+) -> None:
+    """Otherwise a user gets other detections on another machine, or wrong ones everywhere: windows at
+    the wrong place, sites that were not computed again, gates that decide otherwise."""
+    follow(net, moves, seed)
+
+
+@pytest.mark.parametrize("shape", [(8, 5), (12, 17), (2, 70, 3), (1, 3, 5, 24)])
+@pytest.mark.parametrize("activation", [None, Unary("relu"), Unary("gelu")])
+def test_linear_layers_over_many_sites_equal_the_reference(
+    shape: tuple[int, ...], activation: Unary | None
+) -> None:
+    """Otherwise the layers of a transformer give wrong values, or other ones on another machine."""
+    follow(linear_network(shape, 33, Linear(activation), seed=3), list(MOVES), seed=4)
+
+
+@examples(60)
+@given(graphs(), SEEDS)
+def test_a_plan_with_room_is_the_network_itself(graph: Graph, seed: int) -> None:
+    """Otherwise all instruction sets may agree on wrong windows, scales, biases or activations."""
+    rng = np.random.default_rng(seed)
+    net = SiteNetwork(graph, plan_of_sites(graph, rng, exact=True))
+    try:
+        stream = SiteStream(net)
+    except PlanError:
+        reject()
+    for frame in net.frames(["few"], seed):
+        found, expected = stream.step(frame), float_values(graph, frame)
+        for name, array in found.items():
+            error = np.square(array - expected[name]).sum()
+            allowed = 2e-3 * np.square(expected[name]).sum() + finest(net, name)
+            assert error <= allowed, name
+
+
+def finest(net: SiteNetwork, name: str) -> float:
+    """Squared error of outputs that are a few codes wrong, all together."""
+    [plan] = [tensor for tensor in net.plan.tensors if tensor.name == name]
+    unit = 2.0 ** float(np.max(plan.exponents))
+    return float((8 * unit) ** 2) * int(np.prod(net.graph.shape(name)))
+
+
+def test_a_value_may_be_read_along_two_axes() -> None:
+    """A linear layer reads the last axis, a convolution the second: codes that lie for one of them are
+    garbage for the other."""
+    rng = np.random.default_rng(5)
+    constants = {
+        "w": rng.normal(size=(6, 6, 3)).astype(np.float32) * 0.3,
+        "v": rng.normal(size=(9, 4)).astype(np.float32) * 0.3,
+        "u": rng.normal(size=(9, 9)).astype(np.float32) * 0.3,
+    }
+    nodes = [
+        Node("conv", Conv((3,), (1,), (1, 1), (1,)), ("x", "w"), ("a",)),
+        Node("behind", Linear(), ("a", "v"), ("b",)),
+        Node("beside", Linear(), ("x", "u"), ("c",)),
+    ]
+    shape = {"x": (2, 6, 9)}
+    graph = typed(Graph("net", ("x",), ("a", "b", "c"), nodes, constants), shape)
+    frames = [rng.normal(size=shape["x"]).astype(np.float32) for _ in range(2)]
+    oracle = FloatOracle(graph)
+    axes = {"x": 1, "a": 1, "b": 1, "c": 2}
+    tensors = tuple(
+        TensorPlan(name=name, axis=axis, exponents=-11, bits=16) for name, axis in axes.items()
+    )
+    plan = Plan(
+        model="net", model_sha256="0" * 64, input_shapes=shape, tensors=tensors, layers=(),
+        provenance=PROVENANCE,
+    )  # fmt: skip
+    streams = [SiteStream(SiteNetwork(graph, plan), *variant) for variant in VARIANTS]
+    for x in frames:
+        expected = oracle.run({"x": x})
+        results = [stream.step({"x": x}) for stream in streams]
+        for found in results:
+            same(found, results[0], "variants")
+        for name, array in results[0].items():
+            np.testing.assert_allclose(array, expected[name], atol=0.02)
+    for stream in streams:
+        before = stream.native.codes
+        same(stream.recompute(), stream.outputs(), "recomputed")
+        np.testing.assert_array_equal(stream.native.codes, before)
+
+
+@pytest.mark.parametrize("kind", ["silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "hard_swish"])
+@pytest.mark.parametrize("bits", [12, 15, 16])
+def test_activations_are_right_for_every_code(kind: Any, bits: int) -> None:
+    """A table that reaches beyond one turns the sign of a result; one code that is too wide halves
+    it."""
+    op, limit = Unary(kind), 2 ** (bits - 1) - 1
+    exponent = fixed_exponent(op, limit)
+    if exponent is None:
+        exponent = max(least_exponent(op, limit) or 0, 3 - bits)
+    codes = Codes(np.array([exponent]), limit)
+    function = integer_activation(op, codes)
+    u = np.arange(-32768, 32768)[None, None]
+    x = u * 2.0 ** float(function.sum_exponents[0])
+    found = activated(function.numbers, u)[0, 0] * codes.unit[0]
+    expected = np.clip(unary(op, x)[0, 0], -limit * codes.unit[0], limit * codes.unit[0])
+    assert np.abs(found - expected).max() <= max(codes.unit[0], np.abs(expected).max() * 4e-4)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("exponents", [(-20, -20), (-14, -13)])
+def test_codes_that_bounded_results_cannot_have_are_refused(
+    kind: Any, exponents: tuple[int, int]
+) -> None:
+    """They would be wrong by whole factors, and nothing would say so."""
+    with pytest.raises(PlanError, match="one exponent"):
+        integer_activation(Unary(kind), Codes(np.array(exponents), 16383))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_gates_of_any_scale_can_be_made(scale: float) -> None:
+    """A channel that never moved, or one that does not matter, must not stop a session."""
+    codes = Codes(np.array([-60, 0, 60]), 16383)
+    gate = integer_gate(GatePlan(scale=scale), 0.1, codes)
+    assert gate.largest**2 * 3 < 2**31
+    assert gate.limit < gate.largest**2
+    if scale < 1:
+        assert gate.weight[2] == 32767
+        assert gate.limit == 0
+
+
+def test_depthwise_sums_that_would_saturate_are_wide() -> None:
+    """Weights of both signs may cancel in a result and saturate on the way: the result is then
+    wrong by far, inside the range that calibration saw."""
+    weight = np.where(np.arange(25) % 2, 0.9, -0.9)[None] * np.ones((3, 1))
+    codes = Codes(np.full(3, -12), 16383)
+    assert narrow_weights(weight, np.zeros(3), codes, codes.exponents) is None
+    assert narrow_weights(weight / 4, np.zeros(3), codes, codes.exponents) is not None
