@@ -211,9 +211,9 @@ class Stream:
 
     def reset(self) -> None: ...
 
-    def bring(self, index: int, values: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]) -> None:
+    def bring(self, inputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]], snap: bool) -> bool:
         """
-        An input of the frame that is run next; the array must live until that is done.
+        The inputs of the frame that is run next; the arrays must live until that is done. False, with nothing changed, when one is not finite.
         """
 
     def step(self, inputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]], outputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]], snap: bool) -> bool:

@@ -101,6 +101,14 @@ public:
     virtual void run(Context& context) const = 0;
 };
 
+// A step that compares a graph input where the caller has it, before anything of the frame is taken.
+class InputCompare {
+public:
+    virtual ~InputCompare() = default;
+    // Marks what differs and changes nothing else; false where the input is not finite.
+    virtual bool compare(Context& context) const = 0;
+};
+
 // What a row of a quantized tensor is compared with: itself in the last frame; or rows are time steps, and
 // each is compared with the one before it, the first with the last of the frame before. Time may run
 // from the last row to the first.
@@ -252,6 +260,8 @@ public:
     int32_t add_output(Port port);
     void finish();
 
+    // Takes the inputs of a frame; false, with nothing changed, where one is not finite.
+    bool bring(Stream& stream, const std::vector<const float*>& values, bool snap);
     // Runs steps [first, last) of one frame; a frame with islands is run in several parts, in order.
     // The caller has set the masks of the inputs.
     void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held);
@@ -276,6 +286,7 @@ public:
     std::vector<LayerSpec> layers;
     std::vector<std::string> step_names;
     std::vector<Port> inputs, outputs;
+    std::vector<const InputCompare*> compares;  // of inputs that are compared in place
     struct Constant {
         int64_t offset;
         std::vector<float> values;
