@@ -64,6 +64,20 @@ def test_a_part_has_one_home() -> None:
     assert homes(network) == {"a": Home("b", 0), "b": Home("v", 3)}
 
 
+def test_what_two_concatenations_read_lies_in_the_first() -> None:
+    rows = [
+        (conv(), "x w", "c"),
+        (part(0, 5), "c", "a"),
+        (part(5, 10), "c", "b"),
+        (Concat(1), "a b x", "d"),
+        (Concat(1), "a b d", "v"),
+    ]
+    network = Network(rows, {"x": SHAPE}, {"w": weights(10, 6)}, {"c": -9})
+    found = homes(network)
+    assert found["c"] == Home("d", 0)
+    assert found["d"] == Home("v", 10)
+
+
 def test_halves_in_another_order_are_copied() -> None:
     rows = [
         (conv(), "x w", "c"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mquans import _native
+from mquans.engine.sites.arithmetic import Codes as Parts
 from mquans.graph import (
     Binary,
     Concat,
@@ -152,14 +153,16 @@ def total(kind: str, other: Any, tail: Unary | None = None) -> Callable[[int], C
     return build
 
 
-def product(other: Any) -> Callable[[int], Case]:
+def product(other: Any, fine: int = 0) -> Callable[[int], Case]:
+    """A product; `fine`: how much finer the plan's codes are than the product's."""
+
     def build(size: int) -> Case:
         shape = image(size, size + 3)
         network = Network(
             [(Binary("mul"), "a b", "v")], {"a": shape, "b": other(shape)},
-            exponents={"v": np.arange(size) % 4 - 11},
+            exponents={"v": -8 - fine, "a": -4, "b": -4} if fine else {"v": np.arange(size) % 4 - 11},
         )  # fmt: skip
-        out = network.exponent("v", size)
+        out = network.exponent("v", size) + fine
 
         def expected(net: Network, codes: Codes) -> Any:
             a, b = codes["a"], codes["b"]
@@ -201,7 +204,7 @@ def with_constant(kind: str, reverse: bool = False) -> Callable[[int], Case]:
 def affine(size: int) -> Case:
     """Product and sum with constants become one step."""
     rng = np.random.default_rng(size)
-    scale, start = rng.normal(0, 1, (2, size, 1, 1)).astype(np.float32)
+    scale, start = rng.normal(0, [[[[1]]], [[[30]]]], (2, size, 1, 1)).astype(np.float32)
     rows = [(Binary("mul"), "x k", "p"), (Binary("add"), "p c", "s"), (Unary("relu"), "s", "v")]
     network = Network(rows, {"x": image(size, size + 5)}, {"k": scale, "c": start})
     out = np.maximum(network.exponent("s", size), sixteen_bits(start))
@@ -343,6 +346,7 @@ CASES: dict[str, Callable[[int], Case]] = {
     "difference, one channel": total("sub", one_channel),
     "sum and relu": total("add", same, Unary("relu")),
     "product": product(same),
+    "product in coarse codes": product(same, 3),
     "product, one site": product(one_site),
     "product, one channel": product(one_channel),
     "plus constant": with_constant("add"),
@@ -356,6 +360,9 @@ CASES: dict[str, Callable[[int], Case]] = {
     "average pool": pooled(lambda s: Pool("average", (3, 3), (2, 2), (1, 1, 1, 1), (1, 1))),
     "average with padding": pooled(
         lambda s: Pool("average", (3, 3), (1, 2), (1, 1, 1, 1), (1, 1), False, True)
+    ),
+    "average beyond the edge": pooled(
+        lambda s: Pool("average", (3, 3), (2, 2), (1, 0, 1, 0), (1, 1), True, True)
     ),
     "global mean": pooled(lambda s: Reduce("mean", (2, 3), True)),
     "global max": pooled(lambda s: Reduce("max", (2, 3), True)),
@@ -415,3 +422,22 @@ def test_changed_sites_alone_give_what_everything_gives(case: Case) -> None:
         again = stream.step(net.frame(codes))
         for name in found:
             np.testing.assert_array_equal(found[name], again[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "other", [(1, 5, 1, 70), (1, 5, 4, 1), (1, 1, 4, 1)], ids=["rows", "columns", "channels"]
+)
+def test_operands_of_other_sites_stay_in_floats(other: Any) -> None:
+    rows = [(Binary("add"), "a b", "v")]
+    network = Network(rows, {"a": (1, 5, 4, 70), "b": other})
+    assert "v" not in network.analysis.integer_nodes
+    frame = network.frame(network.random_codes(1))
+    with network.session().stream() as stream:
+        np.testing.assert_array_equal(stream.step(frame)["v"], frame["a"] + frame["b"])
+
+
+def test_a_concatenation_has_the_largest_limit_of_its_parts() -> None:
+    parts = [Parts(np.array([-3, -4]), 2**12 - 1), Parts(np.array([-5]), 2**14 - 1)]
+    joined = Parts.joined(parts)
+    assert joined.limit == 2**14 - 1
+    assert joined.exponents.tolist() == [-3, -4, -5]
