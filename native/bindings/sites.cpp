@@ -1,6 +1,7 @@
 // Building the integer half of a program from Python.
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "bindings/bind.h"
@@ -39,17 +40,21 @@ void bind_sites(nb::module_& m) {
         .def(
             "__init__",
             [](ActivationSpec* self, int32_t kind, Array<int16_t> low, Array<int16_t> high, Array<int16_t> slope,
-               Array<int16_t> limit, Array<int16_t> left, Array<int16_t> right, Array<int16_t> table_a,
+               Array<int16_t> limit, Array<int16_t> left, Array<int16_t> right, Array<int16_t> gain,
+               Array<int16_t> bound, Array<int16_t> rounding, Array<int16_t> table_a,
                Array<int16_t> table_b, Array<int16_t> table_c, int16_t line_slope, int16_t line_start, int16_t scale,
-               int16_t start) {
+               int16_t start, bool coarser, bool finer) {
                 require(kind >= 0 && kind <= 3, "no such activation");
                 new (self) ActivationSpec{ActivationKind(kind), copy(low), copy(high), copy(slope), copy(limit),
-                                          copy(left), copy(right), table_of(table_a, table_b, table_c),
-                                          line_slope, line_start, scale, start};
+                                          copy(left), copy(right), copy(gain), copy(bound), copy(rounding),
+                                          table_of(table_a, table_b, table_c),
+                                          line_slope, line_start, scale, start, coarser, finer};
             },
             "kind"_a, "low"_a.noconvert(), "high"_a.noconvert(), "slope"_a.noconvert(), "limit"_a.noconvert(),
-            "left"_a.noconvert(), "right"_a.noconvert(), "table_a"_a.noconvert(), "table_b"_a.noconvert(),
-            "table_c"_a.noconvert(), "line_slope"_a, "line_start"_a, "scale"_a, "start"_a);
+            "left"_a.noconvert(), "right"_a.noconvert(), "gain"_a.noconvert(), "bound"_a.noconvert(),
+            "rounding"_a.noconvert(), "table_a"_a.noconvert(), "table_b"_a.noconvert(),
+            "table_c"_a.noconvert(), "line_slope"_a, "line_start"_a, "scale"_a, "start"_a, "coarser"_a,
+            "finer"_a);
     nb::class_<GateSpec>(m, "Gate", "Which sites are taken; without weights all that are computed.")
         .def(
             "__init__",
@@ -84,15 +89,84 @@ void bind_sites(nb::module_& m) {
             "row_at"_a.noconvert(), "column_at"_a.noconvert(), "tap"_a.noconvert(), "inputs"_a,
             "weights"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert(), "macs"_a);
 
+    nb::class_<WindowAxis>(m, "WindowAxis", "The inputs that outputs read along one axis.")
+        .def(
+            "__init__",
+            [](WindowAxis* self, Array<int32_t> grid, int32_t taps, Array<int32_t> weight, Array<float> scale) {
+                new (self) WindowAxis{copy(grid), taps, copy(weight), copy(scale)};
+            },
+            "grid"_a.noconvert(), "taps"_a, "weight"_a.noconvert(), "scale"_a.noconvert());
+    nb::class_<CombineOperand>(m, "Operand", "A tensor (or -1: a constant) and how it is aligned, see codes.h.")
+        .def(
+            "__init__",
+            [](CombineOperand* self, CodesId x, Array<int16_t> constant, Array<int16_t> limit, Array<int16_t> left,
+               Array<int16_t> right) {
+                new (self) CombineOperand{x, copy(constant), copy(limit), copy(left), copy(right)};
+            },
+            "x"_a, "constant"_a.noconvert(), "limit"_a.noconvert(), "left"_a.noconvert(), "right"_a.noconvert());
+
+    m.def("add_join_sites", &add_join_sites, "program"_a, "name"_a, "parts"_a, "y"_a);
+    m.def(
+        "add_move_sites",
+        [](Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach, Array<int32_t> row,
+           Array<int32_t> column, Array<int32_t> channel, Array<int16_t> fill) {
+            add_move_sites(program, name, x, y, std::move(reach), {copy(row), copy(column), copy(channel), copy(fill)});
+        },
+        "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "row"_a.noconvert(), "column"_a.noconvert(),
+        "channel"_a.noconvert(), "fill"_a.noconvert());
+    m.def(
+        "add_window_sites",
+        [](Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach, bool largest,
+           WindowAxis rows, WindowAxis columns, Array<float> factor, int16_t limit, GateSpec gate) {
+            add_window_sites(program, name, x, y, std::move(reach),
+                             {largest, std::move(rows), std::move(columns), copy(factor), limit}, std::move(gate));
+        },
+        "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "largest"_a, "rows"_a, "columns"_a, "factor"_a.noconvert(),
+        "limit"_a, "gate"_a);
+    m.def(
+        "add_align_sites",
+        [](Program& program, const std::string& name, CodesId y, CombineOperand a, ActivationSpec activation,
+           GateSpec gate) {
+            add_combine_sites(program, name, y, {CombineKind::align, std::move(a), {}, {}, {}}, std::move(activation),
+                              std::move(gate));
+        },
+        "program"_a, "name"_a, "y"_a, "a"_a, "activation"_a, "gate"_a, "One operand and a function of it.");
+    m.def(
+        "add_sum_sites",
+        [](Program& program, const std::string& name, CodesId y, CombineOperand a, CombineOperand b,
+           ActivationSpec activation, GateSpec gate) {
+            add_combine_sites(program, name, y, {CombineKind::sum, std::move(a), std::move(b), {}, {}},
+                              std::move(activation), std::move(gate));
+        },
+        "program"_a, "name"_a, "y"_a, "a"_a, "b"_a, "activation"_a, "gate"_a);
+    m.def(
+        "add_product_sites",
+        [](Program& program, const std::string& name, CodesId y, CombineOperand a, CombineOperand b,
+           Array<int32_t> start, Array<int32_t> shift, ActivationSpec activation, GateSpec gate) {
+            add_combine_sites(program, name, y,
+                              {CombineKind::product, std::move(a), std::move(b), copy(start), copy(shift)},
+                              std::move(activation), std::move(gate));
+        },
+        "program"_a, "name"_a, "y"_a, "a"_a, "b"_a, "start"_a.noconvert(), "shift"_a.noconvert(), "activation"_a,
+        "gate"_a);
     m.def("add_code_tensor", &Program::add_code_tensor, "program"_a, "dims"_a, "border"_a, "channels"_a);
     m.def("add_code_view", &Program::add_code_view, "program"_a, "base"_a, "first_channel"_a, "channels"_a);
     m.def(
         "code_tensor_layout",
         [](const Program& program, CodesId id) {
             const CodesSpec& t = program.code_tensors.at(id);
-            return nb::make_tuple(t.row_at, t.stride);
+            return std::tuple(t.row_at, t.stride);
         },
         "program"_a, "id"_a, "(elements to the first site of every row, elements between sites)");
+    m.def(
+        "site_layers",
+        [](const Program& program) {
+            std::vector<std::tuple<std::string, CodesId, CodesId, int64_t, int64_t>> rows;
+            for (const SiteLayer& layer : program.site_layers)
+                rows.emplace_back(layer.name, layer.x, layer.y, layer.macs, layer.inputs);
+            return rows;
+        },
+        "program"_a, "(name, input, output, MACs of one dense evaluation, input values) of layers over sites");
     m.def("add_conv_sites", &add_conv_sites, "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "phases"_a,
           "activation"_a, "gate"_a, "groups"_a, "macs"_a);
     m.def(

@@ -129,16 +129,17 @@ void bind_stream(nb::module_& m) {
             "tensor"_a, "values"_a.noconvert(),
             "Brings an island's output in, [rows][width][channels]; pixels that differ are marked.")
         .def_prop_ro("bytes", &Stream::bytes)
-        .def_prop_ro(
-            "codes",
-            [](const Stream& self) { return to_numpy(self.codes_data(), {size_t(self.program().codes_size)}); },
-            nb::rv_policy::move, "All codes of the stream.")
-        .def("set_codes",
-             [](Stream& self, nb::ndarray<const int16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> codes) {
-                 expect(int64_t(codes.size()), self.program().codes_size, "codes");
-                 std::memcpy(self.codes_data(), codes.data(), self.codes_bytes());
-             },
-             "codes"_a.noconvert())
+        .def(
+            "write_codes",
+            [](Stream& self, CodesId id, nb::ndarray<const int16_t, nb::c_contig, nb::device::cpu> codes) {
+                const CodesView t = self.code_tensor(id);
+                expect(int64_t(codes.size()), int64_t(t.rows) * t.width * t.channels, "codes");
+                const int16_t* from = codes.data();
+                for (int32_t r = 0; r < t.rows; ++r)
+                    for (int32_t x = 0; x < t.width; ++x, from += t.channels)
+                        std::memcpy(t.site(r, x), from, sizeof(int16_t) * t.channels);
+            },
+            "id"_a, "codes"_a.noconvert(), "Held codes [rows][width][channels] of a restored stream.")
         .def(
             "read_codes",
             [](const Stream& self, CodesId id) {
@@ -174,11 +175,12 @@ void bind_stream(nb::module_& m) {
             "id"_a, "row"_a, "x"_a, "channel"_a, "bit"_a, "Plants a fault in a held code, to test `verify`.")
         .def_prop_ro("site_reports",
                      [](const Stream& self) {
-                         std::vector<std::tuple<int64_t, int64_t, int64_t>> rows;
-                         for (const auto& r : self.site_reports) rows.emplace_back(r.active, r.taken, r.macs);
+                         std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>> rows;
+                         for (const auto& r : self.site_reports)
+                             rows.emplace_back(r.moved, r.active, r.taken, r.macs);
                          return rows;
                      },
-                     "(sites computed, sites taken, MACs) of each layer over sites.")
+                     "(input sites replaced, sites computed, sites taken, MACs) of each layer over sites.")
         .def_prop_ro(
             "held",
             [](const Stream& self) {

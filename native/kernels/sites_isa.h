@@ -8,10 +8,13 @@ namespace mquans::MQ_ISA {
 int32_t order(int32_t position, int32_t outputs);
 void conv_sites(const ConvArgs&);
 void depthwise_sites(const DepthwiseArgs&);
-void gate(const GateArgs&);
-void activate(const ActivationArgs&, const int16_t* x, int16_t* y, int32_t channels);
+void finish_sites(const FinishArgs&);
 void input_row(const InputRowArgs&);
 void encode(const float* x, const float* inverse, int16_t limit, int16_t* y, int32_t channels);
 void decode(const int16_t* x, const float* unit, float* y, int32_t channels);
+void combine(const CombineArgs&);
+void window_largest(const SiteWindowArgs&);
+void window_sum(const SiteWindowArgs&);
+void take_strided(const int16_t* x, int32_t step, int16_t* y, int32_t channels);
 
 }  // namespace mquans::MQ_ISA

@@ -17,14 +17,17 @@ struct SiteList {
     int32_t row[listed_sites], x[listed_sites];
 };
 
-// Where computed sites go.
+// Where computed sites go, and through what.
 struct SiteTarget {
     CodesId y;
     int32_t fresh_stride;  // of codes before the gate
     GateSpec gate;
+    ActivationSpec activation;
     int32_t layer;  // for reports; -1: none
 
-    void pad() { gate.weight.resize(gate.weight.empty() ? 0 : fresh_stride + 32); }
+    // reach: codes of a site that its step writes to, where they are more than its channels.
+    SiteTarget(Program& program, CodesId y, GateSpec gate, ActivationSpec activation = {}, int32_t layer = -1,
+               int32_t reach = 0);
 };
 
 // Calls compute(list, fresh) for lists of the marked sites, in parallel; unmarks those that the gate refuses.
@@ -35,6 +38,7 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
                     const uint64_t* columns, int64_t cost, Compute&& compute) {
     const CodesView y = context.codes(target.y);
     const int32_t words = marks.words();
+    const ActivationArgs activation = target.activation.args();
     const bool gated = !target.gate.weight.empty() && !context.keyframe();
     SiteReport* report = target.layer < 0 ? nullptr : &context.stream.site_reports[target.layer];
     const int32_t grain = int32_t(std::max<int64_t>(1, 32768 / std::max<int64_t>(1, cost * 8)));
@@ -49,9 +53,9 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
             uint8_t took[listed_sites];
             for (int32_t i = 0; i < list.count; ++i)
                 held_at[i] = y.row_at[list.row[i]] + int64_t(list.x[i]) * y.stride;
-            context.sites.gate({fresh, target.fresh_stride, y.data, held_at, list.count, y.channels,
-                                gated ? target.gate.weight.data() : nullptr, target.gate.largest, target.gate.limit,
-                                took});
+            context.sites.finish({fresh, target.fresh_stride, activation, y.data, held_at, list.count, y.channels,
+                                  gated ? target.gate.weight.data() : nullptr, target.gate.largest,
+                                  target.gate.limit, took});
             for (int32_t i = 0; i < list.count; ++i) {
                 taken += took[i];
                 if (!took[i]) marks.row(list.row[i])[list.x[i] >> 6] &= ~(uint64_t(1) << (list.x[i] & 63));

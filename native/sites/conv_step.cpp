@@ -4,24 +4,16 @@
 
 namespace mquans {
 
-void ActivationSpec::pad(int32_t channels) {
-    for (auto* values : {&low, &high, &slope, &limit, &left, &right}) values->resize(channels + 64);
-}
-
-ActivationArgs ActivationSpec::args() const {
-    return {kind,         low.data(),  high.data(), slope.data(), limit.data(), left.data(), right.data(),
-            table.get(), line_slope, line_start,  scale,        start};
-}
-
 namespace {
+
+int32_t padded(int32_t n, int32_t unit) { return (n + unit - 1) / unit * unit; }
 
 class ConvStep final : public Step {
 public:
-    ConvStep(CodesId x, AxisReach reach, std::vector<ConvPhase> phases, ActivationSpec activation, SiteTarget target)
+    ConvStep(CodesId x, AxisReach reach, std::vector<ConvPhase> phases, SiteTarget target)
         : x_(x),
           reach_(std::move(reach)),
           phases_(std::move(phases)),
-          activation_(std::move(activation)),
           target_(std::move(target)) {
         for (const ConvPhase& phase : phases_) {
             std::vector<uint64_t> mask(MaskView::words_for(int32_t(phase.column_at.size())));
@@ -35,6 +27,7 @@ public:
         const MaskView moved = context.codes_mask(x_), marks = context.codes_mask(target_.y);
         SiteReport& report = context.stream.site_reports[target_.layer];
         report = {};
+        report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
         if (context.snap)
             marks.fill();
         else if (!reach_.mark(moved, marks))
@@ -52,7 +45,7 @@ public:
                                    at[i] = phase.row_at[list.row[i]] + phase.column_at[list.x[i]];
                                context.sites.conv({x.data, at, list.count, phase.tap.data(),
                                                    int32_t(phase.tap.size()), phase.pairs, phase.blocks.data(),
-                                                   int32_t(phase.blocks.size()), activation_.args(), fresh,
+                                                   int32_t(phase.blocks.size()), fresh,
                                                    target_.fresh_stride});
                            });
             report.macs += (report.active - before) * phase.macs;
@@ -64,11 +57,8 @@ private:
     AxisReach reach_;
     std::vector<ConvPhase> phases_;
     std::vector<std::vector<uint64_t>> columns_;
-    ActivationSpec activation_;
     SiteTarget target_;
 };
-
-int32_t padded_to(int32_t n, int32_t unit) { return (n + unit - 1) / unit * unit; }
 
 // Weights [outputs][taps][inputs of a group] and what follows them, in the order of the kernels.
 void pack(ConvPhase& phase, const SiteKernels& kernels, const std::vector<int16_t>& weights,
@@ -113,11 +103,11 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
     const CodesSpec &in = program.code_tensors.at(x), &out = program.code_tensors.at(y);
     reach.settle(in.rows, in.width, out.rows, out.width);
     const SiteKernels& kernels = program.site_kernels();
-    // Blocks of the last group may reach beyond the last channel.
-    SiteTarget target{y, padded_to(out.channels, kernels.conv_outputs) + kernels.conv_outputs, std::move(gate), 0};
-    target.layer = program.add_site_layer({name, x, y, macs, int64_t(in.rows) * in.width * in.channels});
-    target.pad();
-    activation.pad(target.fresh_stride);
+    const int32_t layer = program.add_site_layer({name, x, y, macs, int64_t(in.rows) * in.width * in.channels});
+    // The last block of a group writes over the next group's outputs, which follow; nothing follows the last.
+    const int32_t outputs = out.channels / std::max(groups, 1);
+    const int32_t written = groups > 1 ? out.channels - outputs + padded(outputs, kernels.conv_outputs) : 0;
+    SiteTarget target(program, y, std::move(gate), std::move(activation), layer, written);
     std::vector<ConvPhase> phases;
     for (ConvPhaseSpec& spec : specs) {
         ConvPhase phase;
@@ -134,9 +124,7 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
         pack(phase, kernels, spec.weights, spec.bias, spec.shift, groups, spec.inputs);
         phases.push_back(std::move(phase));
     }
-    program.need_codes_scratch(int64_t(listed_sites) * target.fresh_stride + 64);
-    program.add_step(name, std::make_unique<ConvStep>(x, std::move(reach), std::move(phases), std::move(activation),
-                                                      std::move(target)));
+    program.add_step(name, std::make_unique<ConvStep>(x, std::move(reach), std::move(phases), std::move(target)));
 }
 
 }  // namespace mquans

@@ -12,13 +12,16 @@ public:
     std::vector<int32_t> row_at, column_at, tap;
     std::vector<int16_t> weights, narrow_bias;
     std::vector<int32_t> bias, shift;
-    ActivationSpec activation;
+    int32_t row;  // weights of one tap
     SiteTarget target;
+
+    explicit DepthwiseStep(SiteTarget where) : target(std::move(where)) {}
 
     void run(Context& context) const override {
         const MaskView moved = context.codes_mask(x), marks = context.codes_mask(target.y);
         SiteReport& report = context.stream.site_reports[target.layer];
         report = {};
+        report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
         if (context.snap)
             marks.fill();
         else if (!reach.mark(moved, marks))
@@ -30,10 +33,9 @@ public:
                            int32_t at[listed_sites];
                            for (int32_t i = 0; i < list.count; ++i)
                                at[i] = row_at[list.row[i]] + column_at[list.x[i]];
-                           context.sites.depthwise({in.data, at, list.count, tap.data(), taps, weights.data(),
+                           context.sites.depthwise({in.data, at, list.count, tap.data(), taps, weights.data(), row,
                                                     narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
-                                                    shift.data(), in.channels, activation.args(), fresh,
-                                                    target.fresh_stride});
+                                                    shift.data(), in.channels, fresh, target.fresh_stride});
                        });
         report.macs = report.active * taps * in.channels;
     }
@@ -52,7 +54,9 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
                 int64_t(weights.size()) == int64_t(taps) * channels && int32_t(bias.size()) == channels &&
                 (shift.empty() || int32_t(shift.size()) == channels),
             "weights do not fit their layer");
-    auto step = std::make_unique<DepthwiseStep>();
+    const int32_t layer = program.add_site_layer({name, x, y, macs, int64_t(in.rows) * in.width * channels});
+    auto step = std::make_unique<DepthwiseStep>(
+        SiteTarget(program, y, std::move(gate), std::move(activation), layer));
     const SiteKernels& kernels = program.site_kernels();
     const int32_t unit = kernels.conv_outputs, stride = (channels + unit - 1) / unit * unit;
     step->weights.assign(int64_t(taps + 1) * stride + 64, 0);
@@ -71,17 +75,12 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
             step->shift[position] = shift[c];
         }
     }
-    step->target = {y, stride, std::move(gate), 0};
-    step->target.layer = program.add_site_layer({name, x, y, macs, int64_t(in.rows) * in.width * channels});
-    step->target.pad();
-    activation.pad(stride);
+    step->row = stride;
     step->x = x;
     step->reach = std::move(reach);
     step->row_at = std::move(row_at);
     step->column_at = std::move(column_at);
     step->tap = std::move(tap);
-    step->activation = std::move(activation);
-    program.need_codes_scratch(int64_t(listed_sites) * stride + 64);
     program.add_step(name, std::move(step));
 }
 

@@ -83,8 +83,16 @@ public:
 
     void run(Context& context) const override {
         const MaskView marks = context.codes_mask(target_.y);
-        if (context.keep_held) return marks.fill();
         const CodesView y = context.codes(target_.y);
+        // The caller's array is gone when a frame is recomputed; a restored stream has no planes yet.
+        if (context.keep_held) {
+            for (int32_t row = 0; row < y.rows; ++row)
+                for (int32_t c = 0; c < y.channels; ++c) {
+                    int16_t* plane = plane_of(context, y, row, c);
+                    for (int32_t x = 0; x < y.width; ++x) plane[x] = y.site(row, x)[c];
+                }
+            return marks.fill();
+        }
         const Port& port = program_.inputs[input_];
         const float* values = context.stream.brought(input_);
         const bool gated = !target_.gate.weight.empty() && !context.keyframe();
@@ -103,7 +111,7 @@ public:
                 args.taken = marks.row(row);
                 for (int32_t c = 0; c < y.channels; ++c) {
                     args.x[c] = values + port.row_offset[row] + c * port.c_step;
-                    args.plane[c] = context.stream.codes_data() + planes_ + (int64_t(row) * y.channels + c) * pitch_;
+                    args.plane[c] = plane_of(context, y, row, c);
                 }
                 context.sites.input_row(args);
             }
@@ -111,6 +119,10 @@ public:
     }
 
 private:
+    int16_t* plane_of(Context& context, const CodesView& y, int32_t row, int32_t c) const {
+        return context.stream.codes_data() + planes_ + (int64_t(row) * y.channels + c) * pitch_;
+    }
+
     const Program& program_;
     int32_t input_;
     EncodeSpec encode_;
@@ -119,13 +131,8 @@ private:
     int32_t pitch_;
 };
 
-SiteTarget target_of(Program& program, CodesId y, EncodeSpec& encode, GateSpec gate) {
-    const CodesSpec& out = program.code_tensors.at(y);
-    require(int32_t(encode.inverse.size()) == out.channels, "one scale per channel is needed");
-    SiteTarget target{y, padded_to(out.channels, 32), std::move(gate), -1};
-    target.pad();
-    program.need_codes_scratch(int64_t(listed_sites) * target.fresh_stride + 64);
-    return target;
+void check_scales(const Program& program, CodesId y, const EncodeSpec& encode) {
+    require(int32_t(encode.inverse.size()) == program.code_tensors.at(y).channels, "one scale per channel is needed");
 }
 
 class DecodeStep final : public Step {
@@ -156,7 +163,8 @@ private:
 
 void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
                      GateSpec gate) {
-    SiteTarget target = target_of(program, y, encode, std::move(gate));
+    check_scales(program, y, encode);
+    SiteTarget target(program, y, std::move(gate));
     const CodesSpec& out = program.code_tensors.at(y);
     const Port& port = program.inputs.at(input);
     require(int32_t(port.row_offset.size()) == out.rows && port.size == int64_t(out.rows) * out.width * out.channels,
@@ -176,7 +184,8 @@ void add_encode_sites(Program& program, const std::string& name, TensorId x, Cod
     const CodesSpec& out = program.code_tensors.at(y);
     const TensorSpec& in = program.tensors.at(x);
     require(in.rows == out.rows && in.width == out.width && in.channels == out.channels, "sites differ");
-    SiteTarget target = target_of(program, y, encode, std::move(gate));
+    check_scales(program, y, encode);
+    SiteTarget target(program, y, std::move(gate));
     program.add_step(name, std::make_unique<EncodeStep>(x, std::move(encode), std::move(target)));
 }
 

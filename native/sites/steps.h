@@ -25,6 +25,52 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
                          const std::vector<int16_t>& weights, const std::vector<int32_t>& bias,
                          const std::vector<int32_t>& shift, ActivationSpec activation, GateSpec gate, int64_t macs);
 
+// Which input every output row, column and channel is a copy of; empty: its own. Sites without an input (-1)
+// hold `fill`.
+struct MoveSpec {
+    std::vector<int32_t> row, column, channel;
+    std::vector<int16_t> fill;  // [channels]
+};
+
+// Parts that lie in the concatenation, or the whole that a slice lies in.
+void add_join_sites(Program& program, const std::string& name, const std::vector<CodesId>& parts, CodesId y);
+void add_move_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach, MoveSpec spec);
+
+// The inputs that outputs read along one axis.
+struct WindowAxis {
+    std::vector<int32_t> grid;  // [outputs][taps]; -1: none
+    int32_t taps;
+    std::vector<int32_t> weight;  // [outputs][taps] in 1/2**15; empty: all 1
+    std::vector<float> scale;     // [outputs]
+};
+
+struct WindowSpec {
+    bool largest;  // else the sum of weight * x, times scales and factor
+    WindowAxis rows, columns;
+    std::vector<float> factor;  // [channels]
+    int16_t limit;
+};
+
+void add_window_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
+                      WindowSpec spec, GateSpec gate);
+
+// See OperandArgs.
+struct CombineOperand {
+    CodesId x;                      // -1: the constant
+    std::vector<int16_t> constant;  // [channels]
+    std::vector<int16_t> limit, left, right;
+    bool one_site = false, one_channel = false;
+};
+
+struct CombineSpec {
+    CombineKind kind;
+    CombineOperand a, b;
+    std::vector<int32_t> start, shift;  // [channels] of products
+};
+
+void add_combine_sites(Program& program, const std::string& name, CodesId y, CombineSpec spec,
+                       ActivationSpec activation, GateSpec gate);
+
 // Floats to codes, rounded to nearest even and clamped to +-limit.
 struct EncodeSpec {
     std::vector<float> inverse;  // [channels] codes per unit

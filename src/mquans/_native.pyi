@@ -113,6 +113,79 @@ def add_matmul(arg0: Program, arg1: str, arg2: int, arg3: Sequence[int], arg4: i
 
 def add_resize(arg0: Program, arg1: str, arg2: int, arg3: Sequence[int], arg4: Sequence[tuple[Sequence[int], Sequence[int], Sequence[float]]], arg5: int, arg6: Sequence[int], /) -> None: ...
 
+class Activation:
+    """A function of codes, see codes.h."""
+
+    def __init__(self, kind: int, low: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], high: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], slope: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], limit: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], left: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], right: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], gain: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], bound: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], rounding: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], table_a: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], table_b: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], table_c: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], line_slope: int, line_start: int, scale: int, start: int, coarser: bool, finer: bool) -> None: ...
+
+class Gate:
+    """Which sites are taken; without weights all that are computed."""
+
+    def __init__(self, weight: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], largest: int, limit: int) -> None: ...
+
+class Reach:
+    """Which outputs a changed input reaches."""
+
+    def __init__(self) -> None: ...
+
+    @property
+    def same(self) -> bool: ...
+
+    @same.setter
+    def same(self, arg: bool, /) -> None: ...
+
+    def windows(self, row_begin: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], row_input: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], column_begin: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], column_output: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+
+class ConvPhase:
+    """Output sites that share their taps."""
+
+    def __init__(self, row_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], column_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], tap: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], inputs: int, weights: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], bias: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], shift: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], macs: int) -> None: ...
+
+class WindowAxis:
+    """The inputs that outputs read along one axis."""
+
+    def __init__(self, grid: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], taps: int, weight: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+
+class Operand:
+    """A tensor (or -1: a constant) and how it is aligned, see codes.h."""
+
+    def __init__(self, x: int, constant: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], limit: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], left: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], right: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+
+def add_join_sites(program: Program, name: str, parts: Sequence[int], y: int) -> None: ...
+
+def add_move_sites(program: Program, name: str, x: int, y: int, reach: Reach, row: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], column: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], channel: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], fill: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+
+def add_window_sites(program: Program, name: str, x: int, y: int, reach: Reach, largest: bool, rows: WindowAxis, columns: WindowAxis, factor: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], limit: int, gate: Gate) -> None: ...
+
+def add_align_sites(program: Program, name: str, y: int, a: Operand, activation: Activation, gate: Gate) -> None:
+    """One operand and a function of it."""
+
+def add_sum_sites(program: Program, name: str, y: int, a: Operand, b: Operand, activation: Activation, gate: Gate) -> None: ...
+
+def add_product_sites(program: Program, name: str, y: int, a: Operand, b: Operand, start: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], shift: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], activation: Activation, gate: Gate) -> None: ...
+
+def add_code_tensor(program: Program, dims: Sequence[int], border: Sequence[int], channels: int) -> int: ...
+
+def add_code_view(program: Program, base: int, first_channel: int, channels: int) -> int: ...
+
+def code_tensor_layout(program: Program, id: int) -> tuple[list[int], int]:
+    """(elements to the first site of every row, elements between sites)"""
+
+def site_layers(program: Program) -> list[tuple[str, int, int, int, int]]:
+    """
+    (name, input, output, MACs of one dense evaluation, input values) of layers over sites
+    """
+
+def add_conv_sites(program: Program, name: str, x: int, y: int, reach: Reach, phases: Sequence[ConvPhase], activation: Activation, gate: Gate, groups: int, macs: int) -> None: ...
+
+def add_depthwise_sites(program: Program, name: str, x: int, y: int, reach: Reach, row_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], column_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], tap: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], weights: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], bias: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], shift: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], activation: Activation, gate: Gate, macs: int) -> None: ...
+
+def add_input_sites(program: Program, name: str, input: int, y: int, inverse: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], limit: int, gate: Gate) -> None: ...
+
+def add_encode_sites(program: Program, name: str, x: int, y: int, inverse: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], limit: int, gate: Gate) -> None: ...
+
+def add_decode_sites(program: Program, name: str, x: int, y: int, unit: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+
 class Violation:
     @property
     def layer(self) -> int: ...
@@ -166,6 +239,24 @@ class Stream:
 
     @property
     def bytes(self) -> int: ...
+
+    def write_codes(self, id: int, codes: Annotated[NDArray[numpy.int16], dict(order='C', device='cpu', writable=False)]) -> None:
+        """Held codes [rows][width][channels] of a restored stream."""
+
+    def read_codes(self, id: int) -> NDArray[numpy.int16]:
+        """Held codes [rows][width][channels]."""
+
+    def read_code_mask(self, id: int) -> NDArray[numpy.uint8]:
+        """Sites that the last frame replaced, [rows][width] of 0 and 1."""
+
+    def flip_code_bit(self, id: int, row: int, x: int, channel: int, bit: int) -> None:
+        """Plants a fault in a held code, to test `verify`."""
+
+    @property
+    def site_reports(self) -> list[tuple[int, int, int, int]]:
+        """
+        (input sites replaced, sites computed, sites taken, MACs) of each layer over sites.
+        """
 
     @property
     def held(self) -> NDArray[numpy.int16]: ...

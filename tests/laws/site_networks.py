@@ -15,7 +15,7 @@ from mquans import _native
 from mquans.engine.lowering import Lowered, lower
 from mquans.engine.session import available_isas
 from mquans.engine.sites import analyse
-from mquans.engine.sites.arithmetic import codes_of, fixed_exponent, least_exponent
+from mquans.engine.sites.arithmetic import codes_of, fixed_exponent
 from mquans.errors import PlanError
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import GatePlan, Plan, TensorPlan
@@ -158,8 +158,6 @@ def plan_of_sites(graph: Graph, rng: np.random.Generator, **options: Any) -> Pla
         if node:
             x = next(tensor for tensor in tensors if tensor.name == node.inputs[0])
             exponents = np.maximum(exponents, finest_exponents(graph, node, x))
-        if (least := least_exponent(activation, limit)) is not None:
-            exponents = np.maximum(exponents, least)
         if (fixed := fixed_exponent(activation, limit)) is not None:
             exponents = np.full_like(exponents, fixed)
         scale = np.maximum(values.std(axis=1), 1e-6) * np.exp2(rng.integers(-3, 4, len(peak)))

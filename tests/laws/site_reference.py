@@ -53,8 +53,9 @@ def activated(numbers: Mapping[str, Any], u: Integers) -> Integers:
     if numbers["kind"] == SLOPE:
         y = np.where(u < 0, rounding_product(u, channels("slope")), u)
     elif numbers["kind"] in (GATE, CURVE):
-        limit = channels("limit")
-        t = np.clip(u, -limit, limit) * channels("left")
+        limit, t = channels("limit"), u
+        if numbers["coarser"]:
+            t = np.clip(u, -limit, limit) * channels("left")
         t = rounding_product(t, channels("right"))
         if len(numbers["table_a"]):
             a, b, c = (numbers[f"table_{name}"].astype(np.int64) for name in "abc")
@@ -65,7 +66,13 @@ def activated(numbers: Mapping[str, Any], u: Integers) -> Integers:
         else:
             line = rounding_product(t, numbers["line_slope"]) + numbers["line_start"]
             s = np.maximum(saturate(line), 0)
-        if numbers["kind"] == GATE:
+        if numbers["kind"] == GATE and numbers["finer"]:
+            gain, bound = channels("gain"), channels("bound")
+            high = np.clip(u * s >> 16, -bound, bound)
+            fraction = np.minimum((u * s & 0xFFFF) + channels("rounding"), 0xFFFF)
+            y = high * gain + (fraction * gain >> 16)
+            assert np.abs(y).max(initial=0) <= 32768
+        elif numbers["kind"] == GATE:
             y = rounding_product(u, s)
         else:
             y = saturate(rounding_product(s, numbers["scale"]) + numbers["start"])

@@ -17,7 +17,6 @@ from mquans.engine.sites.arithmetic import (
     fixed_exponent,
     integer_activation,
     integer_gate,
-    least_exponent,
     narrow_weights,
 )
 from mquans.errors import PlanError
@@ -163,7 +162,7 @@ def test_activations_are_right_for_every_code(kind: Any, bits: int) -> None:
     op, limit = Unary(kind), 2 ** (bits - 1) - 1
     exponent = fixed_exponent(op, limit)
     if exponent is None:
-        exponent = max(least_exponent(op, limit) or 0, 3 - bits)
+        exponent = 3 - bits
     codes = Codes(np.array([exponent]), limit)
     function = integer_activation(op, codes)
     u = np.arange(-32768, 32768)[None, None]

@@ -25,7 +25,8 @@ struct CodesView {
 // A function of codes that follows a sum; codes of sixteen bits in, codes of sixteen bits out.
 //   none   y = u
 //   slope  y = u < 0 ? u * a : u
-//   gate   y = u * S(t)      SiLU, GELU, hard swish
+//   gate   y = u * S(t) * 2**k    SiLU, GELU, hard swish; k a channel's own, as small results need finer codes
+//          than sums that may be far below zero
 //   curve  y = S(t) * m + k  sigmoid, tanh, hard sigmoid
 // t is u brought to the exponent that S is tabulated for: clamped to +-limit, times left, times right / 2**15.
 // S(t), in 1/2**15, is a table of quadratics over |t|, of which S(-t) = 1 - S(t); or a line, clamped to 0..1.
@@ -36,15 +37,21 @@ struct SigmoidTable {
     int16_t a[32], b[32], c[32];  // a and b are zero from 16 on
 };
 
-// Per channel arrays are padded with zeros to whole vectors; low = high = 0 keeps padding at zero.
+// Per channel arrays are padded with zeros to whole vectors; low = high = 0 keeps padding at zero. Where sites
+// are narrower than a vector they repeat, as FinishArgs::stride says.
 struct ActivationArgs {
     ActivationKind kind = ActivationKind::none;
-    const int16_t *low = nullptr, *high = nullptr;  // the result is clamped to these
+    const int16_t *low = nullptr, *high = nullptr;  // the result is clamped to these; null: it is not
     const int16_t* slope = nullptr;                 // a in 1/2**15
     const int16_t *limit = nullptr, *left = nullptr, *right = nullptr;
+    // The product u * S as halves of sixteen bits: min(max(high half, -bound), bound) * gain
+    // + min(low half + rounding, 65535) * gain / 2**16, with gain 2**(k + 1) and rounding 2**(14 - k).
+    const int16_t *gain = nullptr, *bound = nullptr, *rounding = nullptr;
     const SigmoidTable* table = nullptr;  // null: the line
     int16_t line_slope = 0, line_start = 0;  // of t, and at t = 0, in 1/2**15
     int16_t scale = 0, start = 0;            // m in 1/2**15, and k
+    bool coarser = false;  // some t is coarser than u: without, t = u * right / 2**15
+    bool finer = false;    // some k is not zero: without, y = u * S / 2**15
 };
 
 // Sixteen or more outputs at once, one group of inputs: packed weights.
@@ -56,7 +63,7 @@ struct ConvBlock {
     int32_t outputs;  // of this block as packed
 };
 
-// y[i] = activation(saturate16((bias + sum over taps and channels of weight * x) >> shift)) for listed sites.
+// y[i] = saturate16((bias + sum over taps and channels of weight * x) >> shift) for listed sites.
 struct ConvArgs {
     const int16_t* x;
     const int32_t* at;   // [sites] elements from x to the window's first value
@@ -65,12 +72,11 @@ struct ConvArgs {
     int32_t taps, pairs;
     const ConvBlock* blocks;
     int32_t block_count;
-    ActivationArgs activation;
-    int16_t* y;          // [sites][y_stride]
-    int32_t y_stride;    // a multiple of conv_outputs
+    int16_t* y;          // [sites][y_stride]; blocks write over what follows them, in order
+    int32_t y_stride;
 };
 
-// Depthwise: y[i][c] = activation(bias[c] + sum over taps of weight[tap][c] * x[tap][c]), one of two ways.
+// Depthwise: y[i][c] = bias[c] + sum over taps of weight[tap][c] * x[tap][c], one of two ways.
 // narrow: rounding sixteen-bit products, in two saturating sums of even and odd taps, the bias in the first.
 // wide: int32 sums, then a shift.
 struct DepthwiseArgs {
@@ -79,21 +85,22 @@ struct DepthwiseArgs {
     int32_t sites;
     const int32_t* tap;
     int32_t taps;
-    const int16_t* weights;       // [taps][y_stride]; wide: one more row of zeros after an odd number
-    const int16_t* narrow_bias;   // [y_stride]; null: wide
-    const int32_t *bias, *shift;  // [y_stride] wide, in kernel order of full blocks; bias holds the rounding too
+    const int16_t* weights;       // [taps][row]; wide: one more row of zeros after an odd number
+    int32_t row;                  // channels, padded to whole vectors
+    const int16_t* narrow_bias;   // [row]; null: wide
+    const int32_t *bias, *shift;  // [row] wide, in kernel order of full blocks; bias holds the rounding too
     int32_t channels;
-    ActivationArgs activation;
-    int16_t* y;
+    int16_t* y;                   // [sites][y_stride]
     int32_t y_stride;
 };
 
-// Which sites' new codes replace the held ones: those where the sum over channels of
-// clamp(weight * (new - held) / 2**15)**2 is beyond the limit.
-struct GateArgs {
-    const int16_t* fresh;     // [sites][fresh_stride]; readable to whole vectors
-    int32_t fresh_stride;
-    int16_t* held;            // the same
+// What follows a sum: the activation, and the gate, which says which sites' new codes replace the held ones:
+// those where the sum over channels of clamp(weight * (new - held) / 2**15)**2 is beyond the limit.
+struct FinishArgs {
+    int16_t* fresh;           // [sites][stride] sums in, codes out; usable to whole vectors
+    int32_t stride;           // 8, 16 or a multiple of 32
+    ActivationArgs activation;
+    int16_t* held;            // readable to whole vectors
     const int64_t* held_at;   // [sites] elements from held
     int32_t sites, channels;
     const int16_t* weight;    // padded with zeros; null: every site is taken
@@ -118,6 +125,42 @@ struct InputRowArgs {
     uint64_t* taken;          // one bit per pixel
 };
 
+// Where an operand's codes lie for every site, and how they are brought to the exponents of a sum: clamped to
+// +-limit, times left, times right / 2**15. Both factors are negative, so that 1 can be expressed; left is
+// positive where the operand is subtracted.
+struct OperandArgs {
+    const int16_t* x;
+    const int64_t* at;  // [sites] elements from x
+    const int16_t *limit, *left, *right;
+};
+
+//   align    u = a'
+//   sum      u = saturate16(a' + b')
+//   product  u = saturate16((a * b + start) >> shift)
+enum class CombineKind : int32_t { align, sum, product };
+
+// y[i] = activation(u) of one or two operands at listed sites.
+struct CombineArgs {
+    CombineKind kind;
+    int32_t sites;
+    OperandArgs a, b;
+    const int32_t *start, *shift;  // in kernel order of full blocks; start holds the rounding too
+    int16_t* y;        // [sites][y_stride]; whole vectors are read and written, in order
+    int32_t y_stride;
+};
+
+// What one output site is made of: the largest codes of a window, or round(scale * factor[c] * sum(weight * x)).
+struct SiteWindowArgs {
+    const int16_t* x;
+    const int64_t* at;      // [taps] elements from x
+    const int32_t* weight;  // [taps]; null: all 1
+    int32_t taps, channels;
+    const float* factor;    // padded with zeros
+    float scale;
+    int16_t limit;          // results are clamped to +-limit
+    int16_t* y;             // writable to whole blocks of 32
+};
+
 // What one instruction set provides for codes.
 struct SiteKernels {
     int32_t conv_outputs;  // outputs of a full block
@@ -126,13 +169,16 @@ struct SiteKernels {
     int32_t (*order)(int32_t position, int32_t outputs);
     void (*conv)(const ConvArgs&);
     void (*depthwise)(const DepthwiseArgs&);
-    void (*gate)(const GateArgs&);
-    // n codes, n a multiple of 32 or padded to it: y = activation(x), channel c first.
-    void (*activate)(const ActivationArgs&, const int16_t* x, int16_t* y, int32_t channels);
+    void (*finish)(const FinishArgs&);
     void (*input_row)(const InputRowArgs&);
     // Rounded to nearest even, clamped to +-limit.
     void (*encode)(const float* x, const float* inverse, int16_t limit, int16_t* y, int32_t channels);
     void (*decode)(const int16_t* x, const float* unit, float* y, int32_t channels);
+    void (*combine)(const CombineArgs&);
+    void (*window_largest)(const SiteWindowArgs&);
+    void (*window_sum)(const SiteWindowArgs&);
+    // y[c] = x[c * step]
+    void (*take_strided)(const int16_t* x, int32_t step, int16_t* y, int32_t channels);
 };
 
 const SiteKernels& site_kernels_scalar();

@@ -65,6 +65,7 @@ struct SiteLayer {
 };
 
 struct SiteReport {
+    int64_t moved = 0;   // sites of the input that were replaced
     int64_t active = 0;  // sites computed
     int64_t taken = 0;   // of these
     int64_t macs = 0;

@@ -14,11 +14,13 @@ namespace mquans {
 // Owner of what ActivationArgs points to; the arrays are padded as the scratch of a step is.
 struct ActivationSpec {
     ActivationKind kind = ActivationKind::none;
-    std::vector<int16_t> low, high, slope, limit, left, right;
+    std::vector<int16_t> low, high, slope, limit, left, right, gain, bound, rounding;
     std::shared_ptr<const SigmoidTable> table;
     int16_t line_slope = 0, line_start = 0, scale = 0, start = 0;
+    bool coarser = false, finer = false;
 
-    void pad(int32_t channels);
+    // Lays the arrays out for sites of `stride` codes, see FinishArgs.
+    void pad(int32_t stride);
     ActivationArgs args() const;
 };
 

@@ -18,13 +18,9 @@ void conv_sites(const ConvArgs& args) {
                         sum += weight[0] * x[2 * p] + weight[1] * x[2 * p + 1];
                 }
                 const int32_t c = block.y_first + o;
-                args.y[int64_t(i) * args.y_stride + c] = activated(args.activation, saturate(sum >> block.shift[o]), c);
+                args.y[int64_t(i) * args.y_stride + c] = saturate(sum >> block.shift[o]);
             }
     }
-}
-
-void activate(const ActivationArgs& args, const int16_t* x, int16_t* y, int32_t channels) {
-    for (int32_t c = 0; c < channels; ++c) y[c] = activated(args, x[c], c);
 }
 
 }  // namespace mquans::MQ_ISA

@@ -4,37 +4,36 @@
 // avx2: 6 x 16 outputs fill 14 of 16 registers; a multiply-add and an addition per register.
 // avx512: 12 x 32 outputs fill 27 of 32; vpdpwssd does both. A last block of at most 16 outputs is half
 // as wide and in natural order.
-#include "kernels/simd/activate.h"
+#include "kernels/simd/words.h"
 #include "kernels/sites_isa.h"
 
 namespace mquans::MQ_ISA {
 namespace {
 
-// Registers of a tile for one site.
+// The sums of one site in R registers, as codes.
 template <int R>
 struct Epilogue;
 
 template <>
 struct Epilogue<2> {
-    __attribute__((always_inline)) static void store(const I32 (&sum)[2], const ConvBlock& block, const Activator& activation, int16_t* y) {
+    __attribute__((always_inline)) static void store(const I32 (&sum)[2], const ConvBlock& block, int16_t* y) {
         const I32 a = shift_right(sum[0], load32(block.shift)), b = shift_right(sum[1], load32(block.shift + lanes));
-        store16(y, activation(pack(a, b), block.y_first));
+        store16(y, pack(a, b));
     }
 };
 
 #if defined(__AVX512F__)
 template <>
 struct Epilogue<1> {
-    __attribute__((always_inline)) static void store(const I32 (&sum)[1], const ConvBlock& block, const Activator& activation, int16_t* y) {
+    __attribute__((always_inline)) static void store(const I32 (&sum)[1], const ConvBlock& block, int16_t* y) {
         const __m256i u = _mm512_cvtsepi32_epi16(shift_right(sum[0], load32(block.shift)));
-        const I16 result = activation(_mm512_zextsi256_si512(u), block.y_first);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), _mm512_castsi512_si256(result));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), u);
     }
 };
 #endif
 
 template <int P, int R>
-void tile(const ConvArgs& args, const ConvBlock& block, const Activator& activation, int32_t first) {
+void tile(const ConvArgs& args, const ConvBlock& block, int32_t first) {
     I32 sum[P][R];
     for (int r = 0; r < R; ++r) {
         const I32 bias = load32(block.bias + r * lanes);
@@ -56,23 +55,23 @@ void tile(const ConvArgs& args, const ConvBlock& block, const Activator& activat
         }
     }
     int16_t* y = args.y + int64_t(first) * args.y_stride + block.y_first;
-    for (int p = 0; p < P; ++p, y += args.y_stride) Epilogue<R>::store(sum[p], block, activation, y);
+    for (int p = 0; p < P; ++p, y += args.y_stride) Epilogue<R>::store(sum[p], block, y);
 }
 
 template <int P, int R>
-void rest(const ConvArgs& args, const ConvBlock& block, const Activator& activation, int32_t first, int32_t left) {
+void rest(const ConvArgs& args, const ConvBlock& block, int32_t first, int32_t left) {
     if constexpr (P > 0) {
-        if (left == P) return tile<P, R>(args, block, activation, first);
-        rest<P - 1, R>(args, block, activation, first, left);
+        if (left == P) return tile<P, R>(args, block, first);
+        rest<P - 1, R>(args, block, first, left);
     }
 }
 
 template <int R>
-void all_sites(const ConvArgs& args, const ConvBlock& block, const Activator& activation) {
+void all_sites(const ConvArgs& args, const ConvBlock& block) {
     constexpr int P = dense_tile;
     int32_t i = 0;
-    for (; i + P <= args.sites; i += P) tile<P, R>(args, block, activation, i);
-    rest<P - 1, R>(args, block, activation, i, args.sites - i);
+    for (; i + P <= args.sites; i += P) tile<P, R>(args, block, i);
+    rest<P - 1, R>(args, block, i, args.sites - i);
 }
 
 }  // namespace
@@ -84,22 +83,16 @@ int32_t order(int32_t position, int32_t outputs) {
 }
 
 void conv_sites(const ConvArgs& args) {
-    const Activator activation(args.activation);
     for (int32_t k = 0; k < args.block_count; ++k) {
         const ConvBlock& block = args.blocks[k];
 #if defined(__AVX512F__)
         if (block.outputs == lanes) {
-            all_sites<1>(args, block, activation);
+            all_sites<1>(args, block);
             continue;
         }
 #endif
-        all_sites<2>(args, block, activation);
+        all_sites<2>(args, block);
     }
-}
-
-void activate(const ActivationArgs& args, const int16_t* x, int16_t* y, int32_t channels) {
-    const Activator activation(args);
-    for (int32_t c = 0; c < channels; c += words) store16(y + c, activation(load16(x + c), c));
 }
 
 }  // namespace mquans::MQ_ISA

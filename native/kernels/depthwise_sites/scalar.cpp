@@ -10,21 +10,18 @@ void depthwise_sites(const DepthwiseArgs& args) {
             int16_t u;
             if (args.narrow_bias) {
                 int16_t even = args.narrow_bias[c], odd = 0;
-                for (int32_t t = 0; t < args.taps; ++t, weight += args.y_stride) {
+                for (int32_t t = 0; t < args.taps; ++t, weight += args.row) {
                     int16_t& sum = t % 2 ? odd : even;
                     sum = saturate(sum + rounding_product(x[args.tap[t]], *weight));
                 }
                 u = saturate(even + odd);
             } else {
                 int32_t sum = args.bias[c];
-                for (int32_t t = 0; t < args.taps; ++t, weight += args.y_stride) sum += x[args.tap[t]] * *weight;
+                for (int32_t t = 0; t < args.taps; ++t, weight += args.row) sum += x[args.tap[t]] * *weight;
                 u = saturate(sum >> args.shift[c]);
             }
-            args.y[int64_t(i) * args.y_stride + c] = activated(args.activation, u, c);
+            args.y[int64_t(i) * args.y_stride + c] = u;
         }
-    // Channels of padding.
-    for (int32_t i = 0; i < args.sites; ++i)
-        for (int32_t c = args.channels; c < args.y_stride; ++c) args.y[int64_t(i) * args.y_stride + c] = 0;
 }
 
 }  // namespace mquans::MQ_ISA

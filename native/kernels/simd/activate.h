@@ -1,4 +1,5 @@
-// Activations on registers of codes, as codes.h defines them.
+// Activations on registers of codes, as codes.h defines them. A function is an object with the constants of one
+// register of channels; which one is chosen outside of the loops.
 #pragma once
 
 #include "kernels/simd/words.h"
@@ -6,46 +7,119 @@
 
 namespace mquans::MQ_ISA {
 
-// What an activation needs per register of channels is read at the channel; the table lies in registers.
-struct Activator {
-    const ActivationArgs& args;
+#define MQ_MEMBER __attribute__((always_inline))
+
+// S(t), from the table, which lies in registers, or from the line.
+template <bool COARSER, bool TABLE>
+struct Share {
     Segments segments;
+    I16 limit, left, right, line_slope, line_start;
 
-    __attribute__((always_inline)) explicit Activator(const ActivationArgs& activation)
-        : args(activation),
-          segments(table(activation)->a, table(activation)->b, table(activation)->c) {}
-
-    __attribute__((always_inline)) static const SigmoidTable* table(const ActivationArgs& activation) {
+    MQ_MEMBER static const SigmoidTable& table(const ActivationArgs& args) {
         alignas(64) static constexpr SigmoidTable zeros = {};
-        return activation.table ? activation.table : &zeros;
+        return TABLE ? *args.table : zeros;
     }
-
-    // S(t) for the codes u of channels c and on.
-    __attribute__((always_inline)) I16 share(I16 u, int32_t c) const {
-        const I16 limit = load16(args.limit + c);
-        I16 t = max16(min16(u, limit), sub16(all16(0), limit));
-        t = mulhrs16(mullo16(t, load16(args.left + c)), load16(args.right + c));
-        if (args.table) {
-            const I16 s = segments.at(abs16(t)), sign = negative(t);
-            return sub16(xor16(s, sign), and16(sign, all16(-32768)));  // 1 - s for negative t
-        }
-        return max16(adds16(mulhrs16(t, all16(args.line_slope)), all16(args.line_start)), all16(0));
+    MQ_MEMBER explicit Share(const ActivationArgs& args)
+        : segments(table(args).a, table(args).b, table(args).c),
+          line_slope(all16(args.line_slope)),
+          line_start(all16(args.line_start)) {}
+    MQ_MEMBER void at(const ActivationArgs& args, int32_t c) {
+        if (COARSER) limit = load16(args.limit + c), left = load16(args.left + c);
+        right = load16(args.right + c);
     }
-
-    __attribute__((always_inline)) I16 operator()(I16 u, int32_t c) const {
-        I16 y = u;
-        switch (args.kind) {
-            case ActivationKind::none: break;
-            case ActivationKind::slope: {
-                const I16 sign = negative(u), scaled = mulhrs16(u, load16(args.slope + c));
-                y = xor16(u, and16(xor16(u, scaled), sign));
-                break;
-            }
-            case ActivationKind::gate: y = mulhrs16(u, share(u, c)); break;
-            case ActivationKind::curve: y = adds16(mulhrs16(share(u, c), all16(args.scale)), all16(args.start)); break;
-        }
-        return min16(max16(y, load16(args.low + c)), load16(args.high + c));
+    MQ_MEMBER I16 operator()(I16 u) const {
+        I16 t = u;
+        if (COARSER) t = mullo16(max16(min16(u, limit), sub16(all16(0), limit)), left);
+        t = mulhrs16(t, right);
+        if (!TABLE) return max16(adds16(mulhrs16(t, line_slope), line_start), all16(0));
+        const I16 s = segments.at(abs16(t)), sign = negative(t);
+        return sub16(xor16(s, sign), and16(sign, all16(-32768)));  // 1 - s for negative t
     }
 };
+
+struct Identity {
+    MQ_MEMBER explicit Identity(const ActivationArgs&) {}
+    MQ_MEMBER void at(const ActivationArgs&, int32_t) {}
+    MQ_MEMBER I16 operator()(I16 u) const { return u; }
+};
+
+struct Slope {
+    I16 slope;
+    MQ_MEMBER explicit Slope(const ActivationArgs&) {}
+    MQ_MEMBER void at(const ActivationArgs& args, int32_t c) { slope = load16(args.slope + c); }
+    MQ_MEMBER I16 operator()(I16 u) const {
+        return xor16(u, and16(xor16(u, mulhrs16(u, slope)), negative(u)));
+    }
+};
+
+template <bool COARSER, bool TABLE, bool FINER>
+struct Gate {
+    Share<COARSER, TABLE> share;
+    I16 gain, bound, rounding;
+    MQ_MEMBER explicit Gate(const ActivationArgs& args) : share(args) {}
+    MQ_MEMBER void at(const ActivationArgs& args, int32_t c) {
+        share.at(args, c);
+        if (FINER) gain = load16(args.gain + c), bound = load16(args.bound + c), rounding = load16(args.rounding + c);
+    }
+    MQ_MEMBER I16 operator()(I16 u) const {
+        const I16 s = share(u);
+        if (!FINER) return mulhrs16(u, s);
+        const I16 high_half = max16(min16(mulhi16(u, s), bound), sub16(all16(0), bound));
+        const I16 low_half = adds_unsigned16(mullo16(u, s), rounding);
+        return add16(mullo16(high_half, gain), mulhi_unsigned16(low_half, gain));
+    }
+};
+
+template <bool COARSER, bool TABLE>
+struct Curve {
+    Share<COARSER, TABLE> share;
+    I16 scale, start;
+    MQ_MEMBER explicit Curve(const ActivationArgs& args)
+        : share(args), scale(all16(args.scale)), start(all16(args.start)) {}
+    MQ_MEMBER void at(const ActivationArgs& args, int32_t c) { share.at(args, c); }
+    MQ_MEMBER I16 operator()(I16 u) const { return adds16(mulhrs16(share(u), scale), start); }
+};
+
+// The function, and the clamp of its results.
+template <class Function>
+struct Clamped {
+    Function function;
+    I16 low, high;
+    static constexpr bool active = true;
+    MQ_MEMBER explicit Clamped(const ActivationArgs& args) : function(args) {}
+    MQ_MEMBER void at(const ActivationArgs& args, int32_t c) {
+        function.at(args, c);
+        low = load16(args.low + c), high = load16(args.high + c);
+    }
+    MQ_MEMBER I16 operator()(I16 u) const { return min16(max16(function(u), low), high); }
+};
+
+struct Untouched : Identity {
+    using Identity::Identity;
+    static constexpr bool active = false;
+};
+
+template <bool COARSER, bool TABLE, class F>
+MQ_FORCE void with_gain(const ActivationArgs& args, F&& f) {
+    args.finer ? f(Clamped<Gate<COARSER, TABLE, true>>(args)) : f(Clamped<Gate<COARSER, TABLE, false>>(args));
+}
+
+// Calls f with the activation's object.
+template <class F>
+MQ_FORCE void with_activation(const ActivationArgs& args, F&& f) {
+    const bool coarser = args.coarser, table = args.table;
+    switch (args.kind) {
+        case ActivationKind::none:
+            if (!args.low) return f(Untouched(args));
+            return f(Clamped<Identity>(args));
+        case ActivationKind::slope: return f(Clamped<Slope>(args));
+        case ActivationKind::gate:
+            if (table) return coarser ? with_gain<true, true>(args, f) : with_gain<false, true>(args, f);
+            return coarser ? with_gain<true, false>(args, f) : with_gain<false, false>(args, f);
+        case ActivationKind::curve:
+            if (!table) return coarser ? f(Clamped<Curve<true, false>>(args)) : f(Clamped<Curve<false, false>>(args));
+            return coarser ? f(Clamped<Curve<true, true>>(args)) : f(Clamped<Curve<false, true>>(args));
+    }
+}
 
 }  // namespace mquans::MQ_ISA

@@ -12,7 +12,8 @@ static inline int16_t saturate(int32_t x) { return int16_t(std::clamp(x, -32768,
 static inline int16_t rounding_product(int16_t a, int16_t b) { return int16_t((int32_t(a) * b + 0x4000) >> 15); }
 
 static inline int16_t share(const ActivationArgs& args, int16_t u, int32_t c) {
-    int16_t t = int16_t(std::clamp<int32_t>(u, -args.limit[c], args.limit[c]) * args.left[c]);
+    int16_t t = u;
+    if (args.coarser) t = int16_t(std::clamp<int32_t>(u, -args.limit[c], args.limit[c]) * args.left[c]);
     t = rounding_product(t, args.right[c]);
     if (!args.table) {
         const int16_t line = saturate(rounding_product(t, args.line_slope) + args.line_start);
@@ -32,10 +33,20 @@ static inline int16_t activated(const ActivationArgs& args, int16_t u, int32_t c
         case ActivationKind::slope:
             if (u < 0) y = rounding_product(u, args.slope[c]);
             break;
-        case ActivationKind::gate: y = rounding_product(u, share(args, u, c)); break;
+        case ActivationKind::gate: {
+            if (!args.finer) {
+                y = rounding_product(u, share(args, u, c));
+                break;
+            }
+            const int32_t product = u * share(args, u, c);
+            const int32_t high = std::clamp<int32_t>(product >> 16, -args.bound[c], args.bound[c]);
+            const int32_t low = std::min((product & 0xffff) + args.rounding[c], 0xffff);
+            y = int16_t(high * args.gain[c] + (low * args.gain[c] >> 16));
+            break;
+        }
         case ActivationKind::curve: y = saturate(rounding_product(share(args, u, c), args.scale) + args.start); break;
     }
-    return std::min(std::max(y, args.low[c]), args.high[c]);
+    return args.low ? std::min(std::max(y, args.low[c]), args.high[c]) : y;
 }
 
 }  // namespace mquans::MQ_ISA

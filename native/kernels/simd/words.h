@@ -23,6 +23,9 @@ MQ_FORCE I16 max16(I16 a, I16 b) { return _mm512_max_epi16(a, b); }
 MQ_FORCE I16 abs16(I16 a) { return _mm512_abs_epi16(a); }
 MQ_FORCE I16 mulhrs16(I16 a, I16 b) { return _mm512_mulhrs_epi16(a, b); }
 MQ_FORCE I16 mullo16(I16 a, I16 b) { return _mm512_mullo_epi16(a, b); }
+MQ_FORCE I16 mulhi16(I16 a, I16 b) { return _mm512_mulhi_epi16(a, b); }
+MQ_FORCE I16 mulhi_unsigned16(I16 a, I16 b) { return _mm512_mulhi_epu16(a, b); }
+MQ_FORCE I16 adds_unsigned16(I16 a, I16 b) { return _mm512_adds_epu16(a, b); }
 MQ_FORCE I32 squares(I16 a) { return _mm512_madd_epi16(a, a); }
 template <int N>
 MQ_FORCE I16 shift_right16(I16 a) { return _mm512_srli_epi16(a, N); }
@@ -34,8 +37,10 @@ MQ_FORCE I16 xor16(I16 a, I16 b) { return _mm512_xor_si512(a, b); }
 MQ_FORCE I32 shift_right(I32 a, I32 n) { return _mm512_srav_epi32(a, n); }
 // The two halves of a block in kernel order, saturated, in natural order.
 MQ_FORCE I16 pack(I32 a, I32 b) { return _mm512_packs_epi32(a, b); }
-MQ_FORCE int32_t sum32(I32 v) { return _mm512_reduce_add_epi32(v); }
-MQ_FORCE int32_t any16(I16 v) { return _mm512_test_epi16_mask(v, v) != 0; }
+MQ_FORCE I32 unpack_low32(I32 a, I32 b) { return _mm512_unpacklo_epi32(a, b); }
+MQ_FORCE I32 unpack_high32(I32 a, I32 b) { return _mm512_unpackhi_epi32(a, b); }
+MQ_FORCE I32 unpack_low64(I32 a, I32 b) { return _mm512_unpacklo_epi64(a, b); }
+MQ_FORCE I32 unpack_high64(I32 a, I32 b) { return _mm512_unpackhi_epi64(a, b); }
 
 struct Segments {
     I16 a, b, c;
@@ -63,6 +68,9 @@ MQ_FORCE I16 max16(I16 a, I16 b) { return _mm256_max_epi16(a, b); }
 MQ_FORCE I16 abs16(I16 a) { return _mm256_abs_epi16(a); }
 MQ_FORCE I16 mulhrs16(I16 a, I16 b) { return _mm256_mulhrs_epi16(a, b); }
 MQ_FORCE I16 mullo16(I16 a, I16 b) { return _mm256_mullo_epi16(a, b); }
+MQ_FORCE I16 mulhi16(I16 a, I16 b) { return _mm256_mulhi_epi16(a, b); }
+MQ_FORCE I16 mulhi_unsigned16(I16 a, I16 b) { return _mm256_mulhi_epu16(a, b); }
+MQ_FORCE I16 adds_unsigned16(I16 a, I16 b) { return _mm256_adds_epu16(a, b); }
 MQ_FORCE I32 squares(I16 a) { return _mm256_madd_epi16(a, a); }
 template <int N>
 MQ_FORCE I16 shift_right16(I16 a) { return _mm256_srli_epi16(a, N); }
@@ -73,12 +81,10 @@ MQ_FORCE I16 negative(I16 a) { return _mm256_srai_epi16(a, 15); }
 MQ_FORCE I16 xor16(I16 a, I16 b) { return _mm256_xor_si256(a, b); }
 MQ_FORCE I32 shift_right(I32 a, I32 n) { return _mm256_srav_epi32(a, n); }
 MQ_FORCE I16 pack(I32 a, I32 b) { return _mm256_packs_epi32(a, b); }
-MQ_FORCE int32_t sum32(I32 v) {
-    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
-}
-MQ_FORCE int32_t any16(I16 v) { return !_mm256_testz_si256(v, v); }
+MQ_FORCE I32 unpack_low32(I32 a, I32 b) { return _mm256_unpacklo_epi32(a, b); }
+MQ_FORCE I32 unpack_high32(I32 a, I32 b) { return _mm256_unpackhi_epi32(a, b); }
+MQ_FORCE I32 unpack_low64(I32 a, I32 b) { return _mm256_unpacklo_epi64(a, b); }
+MQ_FORCE I32 unpack_high64(I32 a, I32 b) { return _mm256_unpackhi_epi64(a, b); }
 
 // Sixteen segments by byte look-ups, which give zero where bit 7 of the index is set; c goes on behind.
 struct Segments {

@@ -19,7 +19,7 @@ from mquans.engine.pooling import is_depthwise, layer_output
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
 from mquans.engine.recurrence import FORWARD, NO_TIME, add_recurrence
 from mquans.engine.sites.analysis import Analysis, analyse, is_site_layer, order_read
-from mquans.engine.sites.layers import add_site_layer
+from mquans.engine.sites.operators import add_site_node
 from mquans.engine.sites.placing import Sites
 from mquans.engine.slots import Slot, slots_of
 from mquans.errors import ModelError, UnsupportedOperatorError
@@ -56,6 +56,22 @@ class IslandCall:
     outputs: tuple[Placed | None, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SiteLayer:
+    """A layer over sites in a program.
+
+    Attributes:
+        x, y: native tensors of codes that it reads and writes.
+        macs: of one dense evaluation.
+        inputs: values that it reads.
+    """
+
+    x: int
+    y: int
+    macs: int
+    inputs: int
+
+
 @dataclass(slots=True)
 class Lowered:
     """A native program and what Python must know to feed it.
@@ -64,7 +80,8 @@ class Lowered:
         program: packed weights and steps.
         islands: in order.
         layers: index of every reuse layer by name.
-        sites: values in codes, and the layers over sites in the order of their reports.
+        sites: values in codes.
+        site_layers: layers over sites by name, in the order of their reports.
         stored_inputs: native tensor of every graph input that is not only compared as it comes.
         outputs: graph outputs that the program computes; islands compute the others.
     """
@@ -73,6 +90,7 @@ class Lowered:
     islands: list[IslandCall]
     layers: dict[str, int]
     sites: Sites
+    site_layers: dict[str, SiteLayer]
     stored_inputs: dict[str, int]
     outputs: tuple[str, ...]
 
@@ -281,7 +299,8 @@ class Lowering:
         onto their grids."""
         readers = self.graph.consumers().get(value, [])
         return value not in self.graph.outputs and all(
-            isinstance(reader.op, Conv | ConvTranspose | Linear)
+            reader.name not in self.sites.analysis.integer_nodes
+            and isinstance(reader.op, Conv | ConvTranspose | Linear)
             and not (isinstance(reader.op, Linear) and reader.op.lanes)
             and _order_read(reader, len(self.graph.shape(value))) == order
             for reader in readers
@@ -391,7 +410,8 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
     program = _native.Program(isa, threads, mode, machine_costs(isa))
     analysis = analyse(graph, {layer.name for layer in plan.layers})
     sites = Sites.of(graph, plan, analysis)
-    lowering = Lowering(graph, plan, program, sites, slots=slots_of(graph))
+    slots = slots_of(graph, analysis.integer_nodes)
+    lowering = Lowering(graph, plan, program, sites, slots=slots)
     stored_inputs = {}
     for value in graph.inputs:
         if not lowering.is_native(value):
@@ -415,7 +435,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
         if isinstance(node.op, Recurrence):
             add_recurrence(lowering, node, node.op)
         elif node.name in analysis.integer_nodes:
-            add_site_layer(lowering, node)
+            add_site_node(lowering, node)
         elif node.is_reuse:
             lowering.reuse_layer(node)
         elif isinstance(node.op, Island):
@@ -428,4 +448,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
             lowering.placed[value] = lowering.constant(value, lowering.row_major(value))
         program.add_output(*lowering.port(value))
     program.finish()
-    return Lowered(program, lowering.islands, lowering.layers, sites, stored_inputs, outputs)
+    site_layers = {name: SiteLayer(*rest) for name, *rest in _native.site_layers(program)}
+    return Lowered(
+        program, lowering.islands, lowering.layers, sites, site_layers, stored_inputs, outputs
+    )

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -105,6 +106,11 @@ class Session:
         self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads, mode=self._mode)
         program = self.lowered.program
         self.step_labels: list[str] = _unique(program.steps)
+        self.layer_names = self._names_in_order()
+        self.coded = {
+            tensor: prod(self.lowered.sites.sizes[tensor])
+            for tensor in self.lowered.sites.tensors.values()
+        }
         self.layer_macs: list[int] = program.layer_macs
         self.layer_inputs: list[int] = program.layer_inputs
         # What a frame brings: all inputs but the states.
@@ -113,6 +119,16 @@ class Session:
         self._output_shapes = [(name, self.graph.shape(name)) for name in self.lowered.outputs]
         self._default: Stream | None = None
         self._lock = threading.Lock()
+
+    def _names_in_order(self) -> list[str]:
+        """Layers of both kinds in the network's order; a recurrence may have two."""
+        by_value, names = list(self.lowered.layers), list[str]()
+        for node in self.graph.reuse_layers():
+            if node.name in self.lowered.site_layers:
+                names.append(node.name)
+            while by_value and f"{by_value[0]}/".startswith(f"{node.name}/"):
+                names.append(by_value.pop(0))
+        return names
 
     def with_plan(self, plan: Plan) -> Session:
         """The same network under another plan, without reading the model again; its own weights,

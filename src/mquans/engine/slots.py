@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from mquans.engine.operators import is_only_gathered
@@ -27,8 +28,12 @@ class Slot:
     first: int
 
 
-def slots_of(graph: Graph) -> dict[str, Slot]:
-    """Parts of concatenations whose steps can write among others' channels."""
+def slots_of(graph: Graph, integer_nodes: Collection[str] = ()) -> dict[str, Slot]:
+    """Parts of concatenations whose steps can write among others' channels.
+
+    Args:
+        integer_nodes: names of nodes that are not computed in floats.
+    """
     writers = Conv | ConvTranspose | Pool | Resize | Binary | Unary | Softmax | Concat
     written = {
         value for node in graph.nodes if isinstance(node.op, writers) for value in node.outputs
@@ -36,7 +41,9 @@ def slots_of(graph: Graph) -> dict[str, Slot]:
     slots: dict[str, Slot] = {}
     for node in graph.nodes:
         joined = node.outputs[0]
-        if not isinstance(node.op, Concat) or is_only_gathered(graph, joined, node.op.axis):
+        if node.name in integer_nodes or not isinstance(node.op, Concat):
+            continue
+        if is_only_gathered(graph, joined, node.op.axis):
             continue
         first = 0
         for value in node.inputs:

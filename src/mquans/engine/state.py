@@ -1,8 +1,8 @@
 """Saved streams. By the law the accumulators follow from the held values, so these, the last input
 and the number of frames are all there is to save.
 
-Layout: MAGIC, version (u32), header length (u32), header (JSON), held values (int16), inputs
-(float32), SHA-256 of all before; all little-endian.
+Layout: MAGIC, version (u32), header length (u32), header (JSON), held values (int16), codes (int16),
+inputs (float32), SHA-256 of all before; all little-endian.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mquans.errors import StateError
 
 MAGIC = b"mquans-state\n\0\0\0"
-VERSION = 1
+VERSION = 2
 _PREFIX = struct.Struct("<16sII")
 _CHECKSUM_BYTES = 32
 
@@ -28,6 +28,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plan_fingerprint: str
     frames: int
     held: int
+    codes: int
     inputs: dict[str, int]
 
 
@@ -38,7 +39,8 @@ class SavedState:
     Attributes:
         model_sha256, plan_fingerprint: what it belongs to.
         frames: steps done so far.
-        held: the held values of all layers, int16 [n].
+        held: the held values of all layers that are brought up to date value by value, int16 [n].
+        codes: of all tensors of the integer engine, int16 [n].
         inputs: the last frame by input name, float32 [n].
     """
 
@@ -46,11 +48,12 @@ class SavedState:
     plan_fingerprint: str
     frames: int
     held: npt.NDArray[np.int16]
+    codes: npt.NDArray[np.int16]
     inputs: dict[str, npt.NDArray[np.float32]]
 
     def encode(self) -> bytes:
         """The saved form."""
-        arrays = [self.held.astype("<i2").tobytes()]
+        arrays = [self.held.astype("<i2").tobytes(), self.codes.astype("<i2").tobytes()]
         arrays += [value.astype("<f4").tobytes() for value in self.inputs.values()]
         payload = b"".join(arrays)
         header = msgspec.json.encode(
@@ -59,6 +62,7 @@ class SavedState:
                 plan_fingerprint=self.plan_fingerprint,
                 frames=self.frames,
                 held=self.held.size,
+                codes=self.codes.size,
                 inputs={name: value.size for name, value in self.inputs.items()},
             )
         )
@@ -87,14 +91,17 @@ def decode(data: bytes) -> SavedState:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StateError("the saved stream is damaged: its header cannot be read.") from error
     payload = body[header_size:]
-    sizes = [2 * header.held, *(4 * size for size in header.inputs.values())]
+    sizes = [2 * header.held, 2 * header.codes, *(4 * size for size in header.inputs.values())]
     if min(sizes) < 0 or header.frames < 0 or sum(sizes) != len(payload):
         raise StateError("the saved stream is truncated or has bytes too many.")
     if hashlib.sha256(content).digest() != checksum:
         raise StateError("the saved stream is damaged: its checksum does not match.")
     held = np.frombuffer(payload[: sizes[0]], "<i2").astype(np.int16)
-    inputs, at = {}, sizes[0]
+    codes = np.frombuffer(payload[sizes[0] :][: sizes[1]], "<i2").astype(np.int16)
+    inputs, at = {}, sizes[0] + sizes[1]
     for name, size in header.inputs.items():
         inputs[name] = np.frombuffer(payload[at : at + 4 * size], "<f4").astype(np.float32)
         at += 4 * size
-    return SavedState(header.model_sha256, header.plan_fingerprint, header.frames, held, inputs)
+    return SavedState(
+        header.model_sha256, header.plan_fingerprint, header.frames, held, codes, inputs
+    )

@@ -33,12 +33,13 @@ Frame = npt.NDArray[np.float32] | Arrays
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """The first accumulator that is not the product of weights and held values.
+    """The first accumulator that is not the product of weights and held values, or the first code that
+    computing everything again changes.
 
     Attributes:
-        layer: its name.
+        layer: its name, or that of the tensor of codes.
         position: (row, column, output channel).
-        expected, found: the exact product, and what the stream holds.
+        expected, found: the exact value, and what the stream holds.
     """
 
     layer: str
@@ -170,11 +171,13 @@ class Stream:
                 name: native.read(tensor).reshape(-1)
                 for name, tensor in self._session.stored_inputs.items()
             }
+            codes = [native.read_codes(tensor).reshape(-1) for tensor in self._session.coded]
             state = SavedState(
                 self._session.model_sha256,
                 self._session.plan_fingerprint,
                 self._frames,
                 native.held,
+                np.concatenate([np.empty(0, np.int16), *codes]),
                 inputs,
             ).encode()
         if path is not None:
@@ -198,6 +201,8 @@ class Stream:
             sizes = {name: session.graph.types[name].size for name in session.stored_inputs}
             if (
                 saved.held.size != native.held.size
+                or saved.codes.size != sum(self._session.coded.values())
+                or not self._within_limits(saved.codes)
                 or {name: value.size for name, value in saved.inputs.items()} != sizes
                 or np.abs(saved.held.astype(np.int32)).max(initial=0)
                 > grid_limit(session.plan.grid_bits)
@@ -210,6 +215,10 @@ class Stream:
             if not saved.frames:
                 return
             native.set_held(saved.held)
+            at = 0
+            for tensor, size in self._session.coded.items():
+                native.write_codes(tensor, np.ascontiguousarray(saved.codes[at : at + size]))
+                at += size
             for name, value in saved.inputs.items():
                 native.write(session.stored_inputs[name], value)
             self._run(snap=True, keep_held=True)
@@ -223,8 +232,9 @@ class Stream:
             label: ns / 1e6
             for label, ns in zip(session.step_labels, self._frame_ns or (), strict=False)
         }
-        layers = [
-            LayerStats(
+        native = self._open()
+        layers = {
+            name: LayerStats(
                 name,
                 inputs,
                 changed,
@@ -237,19 +247,51 @@ class Stream:
                 session.lowered.layers,
                 session.layer_inputs,
                 session.layer_macs,
-                self._open().reports,
+                native.reports,
                 strict=True,
             )
-        ]
-        return StreamStats(tuple(layers))
+        }
+        for (name, layer), (moved, active, _, done) in zip(
+            session.lowered.site_layers.items(), native.site_reports, strict=True
+        ):
+            sites, channels = session.lowered.sites.sizes[layer.x]
+            outputs, _ = session.lowered.sites.sizes[layer.y]
+            layers[name] = LayerStats(
+                name,
+                sites * channels,
+                moved * channels,
+                layer.macs,
+                done,
+                "idle" if not active else "dense" if active == outputs else "sites",
+                spent_ms.get(name),
+            )
+        return StreamStats(tuple(layers[name] for name in session.layer_names))
 
     def change_map(self, layer: str) -> npt.NDArray[np.uint16]:
         """Changed inputs per pixel of a layer's input in the last frame: [rows, width]."""
+        if layer in self._session.lowered.site_layers:
+            tensor = self._session.lowered.site_layers[layer].x
+            _, channels = self._session.lowered.sites.sizes[tensor]
+            return np.asarray(self._open().read_code_mask(tensor), np.uint16) * np.uint16(channels)
         counts = self._open().layer_changes(self._layer(layer))
         return np.asarray(counts.sum(axis=2), np.uint16)
 
+    def active_map(self, layer: str) -> npt.NDArray[np.bool_]:
+        """Sites of a layer's output that were replaced in the last frame: [rows, width].
+
+        Raises:
+            MquansError: there is no such layer over sites.
+        """
+        if layer not in self._session.lowered.site_layers:
+            raise MquansError(f"there is no layer over sites named {layer!r}.")
+        tensor = self._session.lowered.site_layers[layer].y
+        return np.asarray(self._open().read_code_mask(tensor), np.bool_)
+
     def held(self, layer: str) -> npt.NDArray[np.int16]:
-        """A copy of the held values of a layer, in grid units: [rows, width, C]."""
+        """A copy of the held values of a layer's input, in grid units or codes: [rows, width, C]."""
+        if layer in self._session.lowered.site_layers:
+            tensor = self._session.lowered.site_layers[layer].x
+            return np.asarray(self._open().read_codes(tensor))
         return np.asarray(self._open().layer_held(self._layer(layer)))
 
     def layer_state(self, layer: str) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
@@ -258,14 +300,31 @@ class Stream:
         return native.layer_held(index), native.layer_accumulators(index)
 
     def check(self) -> Violation | None:
-        """Tests the law: every accumulator against the product of weights and held values."""
+        """Tests the law: every accumulator against the product of weights and held values, and that
+        computing every site again from held codes changes none of them."""
         found = self._open().check()
         if found is None:
-            return None
+            return self._check_codes()
         name = list(self._session.lowered.layers)[found.layer]
         width = self._open().layer_accumulators(found.layer).shape[1]
         position = (found.pixel // width, found.pixel % width, found.output)
         return Violation(name, position, found.expected, found.found)
+
+    def _check_codes(self) -> Violation | None:
+        """The first code that computing everything again changes."""
+        sites = self._session.lowered.sites
+        if not self._session.coded or not self._frames:
+            return None
+        again = self.clone()
+        again.refresh()
+        for tensor in self._session.coded:
+            found = self._open().read_codes(tensor)
+            expected = again._open().read_codes(tensor)
+            if not np.array_equal(found, expected):
+                row, column, channel = np.argwhere(found != expected)[0].tolist()
+                at = (row, column, channel)
+                return Violation(sites.names[tensor], at, int(expected[at]), int(found[at]))
+        return None
 
     @property
     def profile(self) -> dict[str, float] | None:
@@ -283,7 +342,16 @@ class Stream:
         self._open().profile = on
 
     def flip_bit(self, layer: str, index: int, bit: int) -> None:
-        """Plants a fault in one accumulator, to see that `check` finds it."""
+        """Plants a fault in one accumulator, or in one code that a layer over sites has made, to see
+        that `check` finds it."""
+        if layer in self._session.lowered.site_layers:
+            tensor = self._session.lowered.site_layers[layer].y
+            rows, width, channels = self._open().read_codes(tensor).shape
+            if not (0 <= index < rows * width * channels and 0 <= bit <= 15):
+                raise MquansError("no such bit.", where=layer)
+            row, column, channel = np.unravel_index(index, (rows, width, channels))
+            self._open().flip_code_bit(tensor, int(row), int(column), int(channel), bit)
+            return
         try:
             self._open().flip_bit(self._layer(layer), index, bit)
         except ValueError as error:
@@ -293,6 +361,16 @@ class Stream:
         if self._native is None:
             raise MquansError("the stream is closed.", hint="Open a new one with session.stream().")
         return self._native
+
+    def _within_limits(self, codes: npt.NDArray[np.int16]) -> bool:
+        """Sums cannot overflow only as long as no code is beyond its tensor's limit."""
+        at = 0
+        for tensor, size in self._session.coded.items():
+            part = codes[at : at + size].astype(np.int32)
+            if np.abs(part).max(initial=0) > self._session.lowered.sites.limits[tensor]:
+                return False
+            at += size
+        return True
 
     def _layer(self, name: str) -> int:
         try:

@@ -27,6 +27,9 @@ ONE = 2**15
 NONE, SLOPE, GATE, CURVE = range(4)
 """The native enumeration of activations."""
 
+CURVES = frozenset({"sigmoid", "tanh", "hard_sigmoid"})
+"""Functions whose results are bounded, in codes of their own."""
+
 SIGMOID_EXPONENT = -11
 """Of the codes that sigmoids are tabulated for: |x| < 16."""
 
@@ -40,7 +43,7 @@ class Codes:
 
     Attributes:
         exponents: [channels]; a code c stands for `c * 2**exponent`.
-        limit: largest magnitude of a code.
+        limit: largest magnitude of a code, of all channels.
     """
 
     exponents: Ints
@@ -50,6 +53,16 @@ class Codes:
     def unit(self) -> Reals:
         """Value of one code, by channel."""
         return np.exp2(self.exponents.astype(np.float64))
+
+    def take(self, channels: list[int] | range) -> Codes:
+        """Those of some of the channels."""
+        return Codes(self.exponents[list(channels)], self.limit)
+
+    @staticmethod
+    def joined(parts: list[Codes]) -> Codes:
+        """Those of a concatenation, in which every channel keeps its exponent."""
+        exponents = np.concatenate([part.exponents for part in parts])
+        return Codes(exponents, max(part.limit for part in parts))
 
 
 def codes_of(plan: TensorPlan, channels: int) -> Codes:
@@ -206,8 +219,9 @@ class IntegerActivation:
 @dataclass(frozen=True)
 class _Function:
     kind: int = NONE
-    slope: float = 0.0
+    slope: float | Reals = 0.0
     exponent: int = SIGMOID_EXPONENT  # of t
+    reach: float = 1.0  # largest |sum| that matters: below its negative the function is zero
     table: str = ""
     line: tuple[float, float] = (0.0, 0.0)
     scale: float = 0.0
@@ -226,7 +240,6 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
     channels = len(codes.exponents)
     low = np.full(channels, -codes.limit, np.int64)
     high = np.full(channels, codes.limit, np.int64)
-    exponents = codes.exponents
     function = _Function()
     match op.kind if op else None:
         case None:
@@ -241,22 +254,35 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
             assert op is not None
             function = _Function(SLOPE, slope=op.params[0])
         case "silu":
-            function = _Function(GATE, table="sigmoid")
+            function = _Function(GATE, table="sigmoid", reach=12.0)
         case "gelu" | "gelu_tanh":
             assert op is not None
-            function = _Function(GATE, table=op.kind)
+            function = _Function(GATE, table=op.kind, reach=4.5)
         case "sigmoid":
             function = _Function(CURVE, table="sigmoid", scale=1.0)
         case "tanh":
             # tanh(x) = 2 sigmoid(2x) - 1
             function = _Function(CURVE, exponent=-12, table="sigmoid", scale=2.0, start=-1.0)
         case "hard_swish":
-            function = _line(GATE, 1 / 6, 0.5)
+            function = replace(_line(GATE, 1 / 6, 0.5), reach=3.0)
         case "hard_sigmoid":
             assert op is not None
             function = replace(_line(CURVE, *op.params), scale=1.0)
         case kind:
             raise AssertionError(f"{kind} has no integer form")
+    return _activation(function, codes, low, high, where)
+
+
+def integer_prelu(slopes: Reals, codes: Codes) -> IntegerActivation:
+    """Slopes of at most 1 for negative values, channel by channel."""
+    bound = np.full(len(codes.exponents), codes.limit, np.int64)
+    return _activation(_Function(SLOPE, slope=slopes), codes, -bound, bound)
+
+
+def _activation(
+    function: _Function, codes: Codes, low: Ints, high: Ints, where: str = ""
+) -> IntegerActivation:
+    channels, exponents = len(codes.exponents), codes.exponents
     if function.kind == CURVE:
         if np.ptp(exponents) or function.scale / codes.unit[0] > ONE:
             raise PlanError(
@@ -266,6 +292,10 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
                 hint="Calibrate again.",
             )
         exponents = np.full(channels, function.exponent, np.int64)
+    if function.kind == GATE:
+        least = math.ceil(math.log2(function.reach / LARGEST_WEIGHT))
+        exponents = np.maximum(exponents, least)
+    finer = np.minimum(exponents - codes.exponents, 13) if function.kind == GATE else exponents * 0
     shift = exponents - function.exponent
     left = np.exp2(np.clip(shift, 0, 14))
     right = np.minimum(np.exp2(15.0 + np.minimum(shift, 0)), LARGEST_WEIGHT)
@@ -275,10 +305,15 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
         kind=function.kind,
         low=low.astype(np.int16),
         high=high.astype(np.int16),
-        slope=np.full(channels, _share(function.slope), np.int16),
+        slope=np.full(
+            channels, np.minimum(np.rint(np.multiply(function.slope, ONE)), LARGEST_WEIGHT)
+        ).astype(np.int16),
         limit=(LARGEST_WEIGHT / left).astype(np.int16),
         left=left.astype(np.int16),
         right=np.rint(right).astype(np.int16),
+        gain=np.exp2(finer + 1).astype(np.int16),
+        bound=(LARGEST_WEIGHT >> (finer + 1)).astype(np.int16),
+        rounding=np.exp2(14 - finer).astype(np.int16),
         table_a=tables[0],
         table_b=tables[1],
         table_c=tables[2],
@@ -286,22 +321,15 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
         line_start=_share(function.line[1]),
         scale=_share(function.scale * per_code / ONE),
         start=round(function.start * per_code),
+        coarser=bool((shift > 0).any()),
+        finer=bool(finer.any()),
     )
     return IntegerActivation(exponents, numbers)
 
 
-def least_exponent(op: Unary | None, limit: int) -> int | None:
-    """The finest exponent with which an activation is still right for every input: SiLU and its like
-    are zero far below zero, so codes must reach that far; None where any will do."""
-    reach = {"silu": 12.0, "gelu": 4.5, "gelu_tanh": 4.5, "hard_swish": 3.0}
-    if op is None or op.kind not in reach:
-        return None
-    return math.ceil(math.log2(reach[op.kind] / limit))
-
-
 def fixed_exponent(op: Unary | None, limit: int) -> int | None:
     """The exponent of results that are bounded, whatever the calibration saw."""
-    if op is None or op.kind not in ("sigmoid", "tanh", "hard_sigmoid"):
+    if op is None or op.kind not in CURVES:
         return None
     finest = -14 if op.kind == "tanh" else -15
     return max(finest, math.ceil(math.log2(1.0 / (limit + 1))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from mquans.engine.layout import Dims, Placed
 from mquans.engine.sites.analysis import Analysis
 from mquans.engine.sites.arithmetic import Codes, codes_of, gate_of
 from mquans.engine.sites.geometry import CodeLayout, axes_of
+from mquans.engine.sites.homes import Home, homes_of, root_of
 from mquans.errors import PlanError
 from mquans.graph import Conv, ConvTranspose, Graph
 from mquans.plan import GatePlan, Plan, TensorPlan
@@ -31,7 +33,6 @@ class Coded:
         dims: physical sizes.
         border: zeros around the sites, by axis before the channels.
         codes: exponents and limit.
-        first_channel: in a wider tensor that it is a part of.
     """
 
     tensor: int
@@ -47,9 +48,19 @@ class Sites:
 
     analysis: Analysis
     plans: dict[str, TensorPlan]
+    homes: dict[str, Home]
     borders: dict[str, Dims]
     values: dict[str, Coded] = field(default_factory=dict)
+    # Values for readers whose channels lie along another axis.
     reordered: dict[tuple[str, Dims], Coded] = field(default_factory=dict)
+    # Native tensors of values that lie in no other one.
+    tensors: dict[str, int] = field(default_factory=dict)
+    # Names of nodes that another node's step does as well.
+    fused: set[str] = field(default_factory=set)
+    # Of native tensors: (sites, channels), the largest code, the value's name.
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    limits: dict[int, int] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     @staticmethod
     def of(graph: Graph, plan: Plan, analysis: Analysis) -> Sites:
@@ -65,7 +76,9 @@ class Sites:
                 f"the plan says nothing of tensor {missing[0]!r}.",
                 hint="Calibrate again with this model.",
             )
-        return Sites(analysis, plans, _borders(graph, analysis))
+        axes = {value: coding.axis for value, coding in analysis.codings.items()}
+        homes = homes_of(graph, axes, analysis.integer_nodes)
+        return Sites(analysis, plans, homes, _borders(graph, analysis, homes))
 
     def gate(self, value: str) -> GatePlan | None:
         """What the plan says of a value's gate."""
@@ -83,19 +96,24 @@ class Sites:
             codes: taken over from elsewhere; by default those of the plan.
         """
         order = self.analysis.codings[value].order
-        channels = low.graph.shape(value)[order[-1]]
-        coded = self._tensor(low, value, order, codes or self.codes(value, channels))
-        self.values[value] = coded
-        return coded
-
-    def _tensor(self, low: Lowering, value: str, order: Dims, codes: Codes) -> Coded:
         dims = layout.apply(order, low.graph.shape(value))
-        padded = (1,) * (2 - len(dims)) + dims
-        outer = padded[:-1]
-        border = self.borders.get(value, ())
-        border = (0,) * (len(outer) - len(border)) + border
-        tensor = int(_native.add_code_tensor(low.program, outer, border, padded[-1]))
-        return Coded(tensor, order, dims, border, codes)
+        root, first = self.root(value)
+        outer, border = self._outer(low, root)
+        if root not in self.tensors:
+            channels = low.graph.shape(root)[order[-1]]
+            tensor = int(_native.add_code_tensor(low.program, outer, border, channels))
+            self.tensors[root] = tensor
+            self.sizes[tensor] = (prod(outer), channels)
+            self.names[tensor] = root
+        tensor = self.tensors[root]
+        if root != value:
+            tensor = int(_native.add_code_view(low.program, tensor, first, dims[-1]))
+        coded = Coded(tensor, order, dims, border, codes or self.codes(value, dims[-1]))
+        self.values[value] = coded
+        self.sizes[tensor] = (prod(outer), dims[-1])
+        home = self.tensors[root]
+        self.limits[home] = max(self.limits.get(home, 0), coded.codes.limit)
+        return coded
 
     def _in_order(self, low: Lowering, value: str, order: Dims) -> Coded:
         """A value whose channels lie along another axis for this reader, through floats: of the
@@ -105,15 +123,31 @@ class Sites:
             channels = low.graph.shape(value)[self.analysis.codings[value].axis]
             made = self.values.get(value)
             known = made.codes if made else self.codes(value, channels)
-            exponents = np.full(low.graph.shape(value)[order[-1]], known.exponents.max())
-            x = low.in_order(value, order)
-            y = self._tensor(low, value, order, Codes(exponents, known.limit))
+            x, label = low.in_order(value, order), f"{value} reordered"
+            codes = Codes(np.full(x.dims[-1], known.exponents.max()), known.limit)
+            outer = ((1,) * (2 - len(x.dims)) + x.dims)[:-1]
+            border = self.borders.get(self.root(value)[0], ())
+            border = (0,) * (len(outer) - len(border)) + border
+            tensor = int(_native.add_code_tensor(low.program, outer, border, x.dims[-1]))
             _native.add_encode_sites(
-                low.program, f"{value} reordered", x.tensor, y.tensor, _inverse(y.codes),
-                y.codes.limit, gate_of(None, low.plan.tolerance, y.codes),
+                low.program, label, x.tensor, tensor, _inverse(codes), codes.limit,
+                gate_of(None, low.plan.tolerance, codes),
             )  # fmt: skip
-            self.reordered[key] = y
+            self.tensors[label], self.names[tensor] = tensor, label
+            self.sizes[tensor], self.limits[tensor] = (prod(outer), x.dims[-1]), codes.limit
+            self.reordered[key] = Coded(tensor, order, x.dims, border, codes)
         return self.reordered[key]
+
+    def root(self, value: str) -> tuple[str, int]:
+        """(value whose tensor holds a value, its first channel there)."""
+        return root_of(self.homes, value)
+
+    def _outer(self, low: Lowering, root: str) -> tuple[Dims, Dims]:
+        """(sizes, border) of the axes before the channels, at least one beside the sites of a row."""
+        dims = layout.apply(self.analysis.codings[root].order, low.graph.shape(root))
+        outer = ((1,) * (2 - len(dims)) + dims)[:-1]
+        border = self.borders.get(root, ())
+        return outer, (0,) * (len(outer) - len(border)) + border
 
     def layout(self, low: Lowering, x: Coded) -> CodeLayout:
         """Where a tensor's sites lie in memory."""
@@ -162,8 +196,9 @@ def _inverse(codes: Codes) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return (1.0 / codes.unit).astype(np.float32)
 
 
-def _borders(graph: Graph, analysis: Analysis) -> dict[str, Dims]:
-    """Zeros that windows reach around every value, by spatial axis."""
+def _borders(graph: Graph, analysis: Analysis, homes: dict[str, Home]) -> dict[str, Dims]:
+    """Zeros that windows reach around every tensor, by spatial axis; values that lie in one tensor
+    share them."""
     borders: dict[str, Dims] = {}
     for node in graph.nodes:
         if node.name not in analysis.integer_nodes or not isinstance(node.op, Conv | ConvTranspose):
@@ -171,6 +206,7 @@ def _borders(graph: Graph, analysis: Analysis) -> dict[str, Dims]:
         value = node.inputs[0]
         axes = axes_of(node.op, graph.shape(value), graph.shape(node.outputs[0]))
         reach = tuple(axis.border() for axis in axes)
-        known = borders.get(value, (0,) * len(reach))
-        borders[value] = tuple(map(max, known, reach))
+        root, _ = root_of(homes, value)
+        known = borders.get(root, (0,) * len(reach))
+        borders[root] = tuple(map(max, known, reach))
     return borders

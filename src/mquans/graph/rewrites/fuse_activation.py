@@ -22,7 +22,7 @@ def fuse_activations(editor: Editor) -> bool:
     """
     changed = False
     for node in editor.visit():
-        if not isinstance(node.op, Unary) or not _has_integer_form(node.op):
+        if not isinstance(node.op, Unary) or not has_integer_form(node.op):
             continue
         layer = editor.producer(node.inputs[0])
         if layer is None or not editor.is_private(node.inputs[0]):
@@ -35,7 +35,8 @@ def fuse_activations(editor: Editor) -> bool:
     return changed
 
 
-def _has_integer_form(op: Unary) -> bool:
+def has_integer_form(op: Unary) -> bool:
+    """True for functions that are computed on codes."""
     match op.kind:
         case "leaky_relu":
             return 0 <= op.params[0] <= 1

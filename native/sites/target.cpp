@@ -1,0 +1,60 @@
+// What computed sites go through, laid out for the kernels.
+#include "sites/active.h"
+
+namespace mquans {
+namespace {
+
+// Sites of up to 16 channels share registers of 32 codes.
+int32_t fresh_stride_of(int32_t channels) {
+    return channels <= 8 ? 8 : channels <= 16 ? 16 : (channels + 31) / 32 * 32;
+}
+
+void lay_out(std::vector<int16_t>& values, int32_t stride) {
+    values.resize(stride + 64);
+    if (stride < 32)
+        for (int32_t i = stride; i < 64; ++i) values[i] = values[i - stride];
+}
+
+}  // namespace
+
+void ActivationSpec::pad(int32_t stride) {
+    if (low.empty()) return;
+    for (auto* values : {&low, &high, &slope, &limit, &left, &right, &gain, &bound, &rounding}) lay_out(*values, stride);
+}
+
+ActivationArgs ActivationSpec::args() const {
+    ActivationArgs args;
+    args.kind = kind;
+    if (low.empty()) return args;
+    args.low = low.data();
+    args.high = high.data();
+    args.slope = slope.data();
+    args.limit = limit.data();
+    args.left = left.data();
+    args.right = right.data();
+    args.gain = gain.data();
+    args.bound = bound.data();
+    args.rounding = rounding.data();
+    args.table = table.get();
+    args.line_slope = line_slope;
+    args.line_start = line_start;
+    args.scale = scale;
+    args.start = start;
+    args.coarser = coarser;
+    args.finer = finer;
+    return args;
+}
+
+SiteTarget::SiteTarget(Program& program, CodesId y, GateSpec gate_, ActivationSpec activation_, int32_t layer,
+                       int32_t reach)
+    : y(y), gate(std::move(gate_)), activation(std::move(activation_)), layer(layer) {
+    const int32_t channels = program.code_tensors.at(y).channels;
+    require(gate.weight.empty() || int32_t(gate.weight.size()) == channels, "a gate has one weight per channel");
+    fresh_stride = fresh_stride_of(std::max(channels, reach));
+    if (!gate.weight.empty()) mquans::lay_out(gate.weight, fresh_stride);
+    activation.pad(fresh_stride);
+    // Kernels write whole blocks of up to 32 codes.
+    program.need_codes_scratch(int64_t(listed_sites) * fresh_stride + 128);
+}
+
+}  // namespace mquans
