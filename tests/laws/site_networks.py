@@ -106,6 +106,25 @@ class SiteStream:
         self.native.run(0, len(self.lowered.program.steps), True, True)
         return self.outputs()
 
+    @property
+    def codes(self) -> Integers:
+        """All held codes, tensor by tensor."""
+        tensors = self.lowered.sites.tensors.values()
+        return np.concatenate([self.native.read_codes(tensor).reshape(-1) for tensor in tensors])
+
+    def restored(self) -> SiteStream:
+        """A second stream that continues from the held codes of this one."""
+        other = self.another()
+        for tensor in self.lowered.sites.tensors.values():
+            other.native.write_codes(tensor, self.native.read_codes(tensor))
+        other.frames = self.frames
+        return other
+
+    @property
+    def reports(self) -> list[tuple[int, int, int]]:
+        """(sites computed, sites taken, MACs) of every layer in the last frame."""
+        return [(active, taken, macs) for _, active, taken, macs in self.native.site_reports]
+
     def outputs(self) -> dict[str, Floats]:
         outputs = self._empty()
         self.native.fetch(list(outputs.values()))

@@ -61,7 +61,7 @@ def follow(net: SiteNetwork, moves: list[str], seed: int) -> None:
                 np.testing.assert_array_equal(
                     stream.taken(value), reference.taken[value], f"taken of {value} {where}"
                 )
-            reports = zip(reference.layers.values(), stream.native.site_reports, strict=True)
+            reports = zip(reference.layers.values(), stream.reports, strict=True)
             for layer, (active, taken, macs) in reports:
                 value = layer.node.outputs[0]
                 assert macs == (reference.active[value] * layer.site_macs()).sum(), (value, where)
@@ -149,9 +149,9 @@ def test_a_value_may_be_read_along_two_axes() -> None:
         for name, array in results[0].items():
             np.testing.assert_allclose(array, expected[name], atol=0.02)
     for stream in streams:
-        before = stream.native.codes
+        before = stream.codes
         same(stream.recompute(), stream.outputs(), "recomputed")
-        np.testing.assert_array_equal(stream.native.codes, before)
+        np.testing.assert_array_equal(stream.codes, before)
 
 
 @pytest.mark.parametrize("kind", ["silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "hard_swish"])
