@@ -1,4 +1,4 @@
-"""Random networks of layers over sites, plans that give their tensors codes, and streams of frames."""
+"""Random networks of layers over sites, plans that give their tensors codes, and their frames."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def plan_of_sites(graph: Graph, rng: np.random.Generator, **options: Any) -> Pla
                 exponents=tuple(exponents.tolist()),
                 bits=bits,
                 gate=None if rng.random() < 0.1 else gate,
-            )  # fmt: skip
+            )
         )
     return Plan(
         model="net", model_sha256="0" * 64, input_shapes=shapes, tensors=tuple(tensors), layers=(),

@@ -1,5 +1,6 @@
-"""Networks of layers over sites in numpy int64, by definition: output o of a convolution reads input
-o * stride - pad + k * dilation, a transposed one adds input i to output i * stride - pad + k * dilation.
+"""Networks of layers over sites in numpy int64, by definition: output o of a convolution reads
+input o * stride - pad + k * dilation, a transposed one adds input i to output
+i * stride - pad + k * dilation.
 
 Integers come from `arithmetic`; where windows lie is worked out here, not taken from the engine.
 """
@@ -127,7 +128,7 @@ class Geometry:
         return acc
 
     def taps_read(self) -> Integers:
-        """Taps of every output [space...], those on padding too, in steps of the stride if transposed."""
+        """Taps of every output [space...], those on padding too."""
         counts = np.ones((), np.int64)
         for axis, taps in enumerate(self.kernel):
             o, k = np.arange(self.outputs[axis])[:, None], np.arange(taps)[None]

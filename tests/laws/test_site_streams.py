@@ -1,5 +1,5 @@
-"""The law of the integer engine: recomputing from held codes changes nothing, so neither does saving,
-restoring, interleaving, or whatever else happens between two frames."""
+"""The law of the integer engine: recomputing from held codes changes nothing, so neither does
+saving, restoring, interleaving, or whatever else happens between two frames."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def follow(net: SiteNetwork, moves: list[str], seed: int) -> None:
 def test_every_way_to_run_equals_the_reference(
     net: SiteNetwork, moves: list[str], seed: int
 ) -> None:
-    """Otherwise a user gets other detections on another machine, or wrong ones everywhere: windows at
-    the wrong place, sites that were not computed again, gates that decide otherwise."""
+    """Otherwise a user gets other detections on another machine, or wrong ones everywhere: windows
+    at the wrong place, sites that were not computed again, gates that decide otherwise."""
     follow(net, moves, seed)
 
 
@@ -115,8 +115,8 @@ def finest(net: SiteNetwork, name: str) -> float:
 
 
 def test_a_value_may_be_read_along_two_axes() -> None:
-    """A linear layer reads the last axis, a convolution the second: codes that lie for one of them are
-    garbage for the other."""
+    """A linear layer reads the last axis, a convolution the second: codes that lie for one of them
+    are garbage for the other."""
     rng = np.random.default_rng(5)
     constants = {
         "w": rng.normal(size=(6, 6, 3)).astype(np.float32) * 0.3,
