@@ -1,4 +1,4 @@
-// Gates, pixels of a graph input through their gate, and floats to codes and back.
+// Activations and gates behind sums, pixels of a graph input through their gate, floats to codes and back.
 #include <algorithm>
 #include <cmath>
 
@@ -8,6 +8,11 @@ namespace mquans::test {
 namespace {
 
 constexpr int32_t vector_codes = 32;  // of the widest instruction set
+
+int16_t any_code(Random& random) {
+    constexpr int16_t extremes[] = {-32768, -32767, -1, 0, 1, 32767};
+    return random.chance(0.1) ? extremes[random.integer(0, 5)] : int16_t(random.integer(-32768, 32767));
+}
 
 // What decides: weights, the bound of products, the limit.
 struct GateCase {
@@ -31,46 +36,129 @@ int16_t near_code(int16_t code, Random& random) {
     return int16_t(std::clamp(code + random.integer(-3, 3), -32768, 32767));
 }
 
-bool gates(const SiteTables& tables) {
-    Report report("gate");
+int32_t finish_stride(int32_t channels) {
+    return channels <= 8 ? 8 : channels <= 16 ? 16 : padded(channels, vector_codes);
+}
+
+// Constants of the channels, which repeat where several sites share a register.
+template <class F>
+void fill_channels(const Buffer<int16_t>& values, int32_t channels, F&& value) {
+    const int32_t stride = finish_stride(channels);
+    for (int32_t c = 0; c < channels; ++c) values[c] = int16_t(value());
+    for (int32_t i = stride; stride < vector_codes && i < values.size(); ++i) values[i] = values[i - stride];
+}
+
+// An activation with other numbers for every channel.
+struct Activation {
+    Activation(ActivationKind kind, bool with_table, int32_t channels, Random& random)
+        : size(padded(channels, vector_codes)), low(size), high(size), slope(size), limit(size), left(size),
+          right(size), gain(size), bound(size), rounding(size) {
+        const bool open = random.chance(0.5), coarser = random.chance(0.5), finer = random.chance(0.5);
+        std::vector<int32_t> shift(channels), k(channels);
+        for (int32_t c = 0; c < channels; ++c) shift[c] = random.integer(0, 14), k[c] = random.integer(0, 13);
+        int32_t at = 0;
+        const auto each = [&](auto&& value) {
+            at = 0;
+            return [&, value] { return value(at++); };
+        };
+        fill_channels(low, channels, each([&](int32_t) { return open ? -32768 : any_code(random); }));
+        fill_channels(high, channels, each([&](int32_t) { return open ? 32767 : any_code(random); }));
+        fill_channels(slope, channels, each([&](int32_t) { return any_code(random); }));
+        fill_channels(left, channels, each([&](int32_t c) { return 1 << shift[c]; }));
+        fill_channels(limit, channels, each([&](int32_t c) { return 32767 >> shift[c]; }));
+        fill_channels(right, channels, each([&](int32_t) { return random.integer(0, coarser ? 32767 : 32766); }));
+        fill_channels(gain, channels, each([&](int32_t c) { return 1 << (k[c] + 1); }));
+        fill_channels(bound, channels, each([&](int32_t c) { return 32767 >> (k[c] + 1); }));
+        fill_channels(rounding, channels, each([&](int32_t c) { return 1 << (14 - k[c]); }));
+        // S lies between 0 and 1.
+        for (int32_t i = 0; i < 32; ++i) {
+            table.a[i] = int16_t(i < 16 ? random.integer(-4000, 4000) : 0);
+            table.b[i] = int16_t(i < 16 ? random.integer(-4000, 4000) : 0);
+            table.c[i] = int16_t(i < 16 ? random.integer(8000, 24000) : random.integer(0, 32767));
+        }
+        args.kind = kind;
+        args.low = low.data(), args.high = high.data(), args.slope = slope.data();
+        args.limit = limit.data(), args.left = left.data(), args.right = right.data();
+        args.gain = gain.data(), args.bound = bound.data(), args.rounding = rounding.data();
+        args.table = with_table ? &table : nullptr;
+        args.line_slope = any_code(random), args.line_start = any_code(random);
+        args.scale = any_code(random), args.start = any_code(random);
+        args.coarser = coarser, args.finer = finer;
+    }
+    Activation(const Activation&) = delete;
+
+    int32_t size;
+    Buffer<int16_t> low, high, slope, limit, left, right, gain, bound, rounding;
+    SigmoidTable table;
+    ActivationArgs args;
+};
+
+struct Function {
+    ActivationKind kind;
+    bool with_table;
+    const char* name;
+};
+constexpr Function functions[] = {
+    {ActivationKind::none, false, "none"},        {ActivationKind::slope, false, "slope"},
+    {ActivationKind::gate, false, "gate line"},   {ActivationKind::gate, true, "gate table"},
+    {ActivationKind::curve, false, "curve line"}, {ActivationKind::curve, true, "curve table"}};
+
+bool finishes(const SiteTables& tables) {
+    Report report("finish");
     Random random(21);
     int64_t taken = 0, refused = 0;
-    for (const int32_t channels : odd_channels)
-        for (int repeat = 0; repeat < 60; ++repeat) {
-            const bool weighted = repeat % 6;
-            const int32_t sites = random.integer(0, 20), stride = padded(channels, vector_codes);
-            const int32_t pitch = padded(channels, 2) + 2 * random.integer(0, 3);
-            const GateCase gate(channels, random);
-            report.begin("%d channels, %d sites, limit %d, largest %d, %s", channels, sites, gate.limit, gate.largest,
-                         weighted ? "weighted" : "open");
-            // Behind the last held site lies what vectors may read.
-            Buffer<int16_t> expected(int64_t(sites) * pitch + vector_codes), fresh(int64_t(sites) * stride);
-            expected.fill([&] { return random.integer(-32768, 32767); });
-            Buffer<int64_t> held_at(sites);
-            for (int32_t i = 0; i < sites; ++i) {
-                held_at[i] = int64_t(sites - 1 - i) * pitch;
-                const bool still = random.chance(0.2);
-                for (int32_t c = 0; c < stride; ++c) {
-                    const int16_t held = c < channels ? expected[held_at[i] + c] : 0;
-                    fresh[int64_t(i) * stride + c] = still && c < channels ? held : near_code(held, random);
+    for (const Function& f : functions)
+        for (const int32_t channels : odd_channels)
+            for (int repeat = 0; repeat < 30; ++repeat) {
+                const bool weighted = repeat % 6;
+                const int32_t sites = repeat == 29 ? 300 : random.integer(0, 20), stride = finish_stride(channels);
+                const int32_t pitch = padded(channels, 2) + 2 * random.integer(0, 3);
+                GateCase gate(channels, random);
+                fill_channels(gate.weight, channels, [&, c = 0]() mutable { return gate.weight[c++]; });
+                const Activation activation(f.kind, f.with_table, channels, random);
+                report.begin("%s, %d channels, %d sites, limit %d, largest %d, %s", f.name, channels, sites,
+                             gate.limit, gate.largest, weighted ? "weighted" : "open");
+                Buffer<int16_t> expected_codes(int64_t(sites) * stride, vector_codes);
+                for (int64_t i = 0; i < expected_codes.size(); ++i)
+                    expected_codes[i] = i % stride < channels ? any_code(random) : int16_t(random.bits());
+                const Buffer<int16_t> actual_codes(expected_codes);
+                // Held codes near what the activation makes of the sums; behind the last lies what vectors may read.
+                Buffer<int16_t> expected(int64_t(sites) * pitch, vector_codes), made(expected_codes);
+                expected.fill([&] { return random.integer(-32768, 32767); });
+                Buffer<int64_t> held_at(sites);
+                for (int32_t i = 0; i < sites; ++i) held_at[i] = int64_t(sites - 1 - i) * pitch;
+                const Buffer<uint8_t> takes(sites), took(sites);
+                FinishArgs args{made.data(), stride,   activation.args, expected.data(), held_at.data(), sites,
+                                channels,    nullptr,  gate.largest,    gate.limit,      takes.data()};
+                const Buffer<int16_t> scratch(expected);
+                args.held = scratch.data();
+                tables.scalar.finish(args);
+                for (int32_t i = 0; i < sites; ++i) {
+                    const bool still = random.chance(0.2);
+                    for (int32_t c = 0; c < channels; ++c) {
+                        const int16_t code = made[int64_t(i) * stride + c];
+                        expected[held_at[i] + c] = still ? code : near_code(code, random);
+                    }
                 }
+                const Buffer<int16_t> actual(expected);
+                args.weight = weighted ? gate.weight.data() : nullptr;
+                args.fresh = expected_codes.data();
+                args.held = expected.data();
+                tables.scalar.finish(args);
+                args.fresh = actual_codes.data();
+                args.held = actual.data();
+                args.taken = took.data();
+                tables.tested.finish(args);
+                report.same(takes, took, "taken");
+                report.same(expected, actual, "held codes");
+                for (int32_t i = 0; i < sites; ++i)
+                    report.same(expected_codes.data() + int64_t(i) * stride, actual_codes.data() + int64_t(i) * stride,
+                                channels, "codes");
+                if (!weighted) continue;
+                for (int32_t i = 0; i < sites; ++i) ++(takes[i] ? taken : refused);
             }
-            const Buffer<int16_t> actual(expected);
-            const Buffer<uint8_t> takes(sites), took(sites);
-            GateArgs args{fresh.data(),  stride,       expected.data(), held_at.data(), sites,
-                          channels,      weighted ? gate.weight.data() : nullptr, gate.largest, gate.limit,
-                          takes.data()};
-            tables.scalar.gate(args);
-            args.held = actual.data();
-            args.taken = took.data();
-            tables.tested.gate(args);
-            report.same(takes, took, "taken");
-            report.same(expected, actual, "held codes");
-            if (!weighted) continue;
-            for (int32_t i = 0; i < sites; ++i) ++(takes[i] ? taken : refused);
-        }
     report.begin("decisions");
-    report.check(taken > 500 && refused > 500, "the cases decide one way only", taken);
+    report.check(taken > 5000 && refused > 5000, "the cases decide one way only", taken);
     return report.close();
 }
 
@@ -164,7 +252,7 @@ bool floats(const SiteTables& tables) {
 }  // namespace
 
 int test_gate_kernels(const SiteTables& tables) {
-    int wrong = gates(tables);
+    int wrong = finishes(tables);
     wrong += input_rows(tables);
     return wrong + floats(tables);
 }

@@ -1,5 +1,6 @@
-// Kernels over listed sites: activations, convolutions, depthwise ones, gates, and floats to codes and back.
+// Sums over windows of listed sites: convolutions and depthwise ones, sums and products of tensors, pools.
 #include <algorithm>
+#include <climits>
 #include <cmath>
 
 #include "tests/check.h"
@@ -12,71 +13,6 @@ constexpr int32_t vector_codes = 32;  // of the widest instruction set
 int16_t any_code(Random& random) {
     constexpr int16_t extremes[] = {-32768, -32767, -1, 0, 1, 32767};
     return random.chance(0.1) ? extremes[random.integer(0, 5)] : int16_t(random.integer(-32768, 32767));
-}
-
-// An activation with other numbers for every channel; padded with zeros, the next byte is a fault.
-struct Activation {
-    Activation(ActivationKind kind, bool with_table, int32_t channels, int32_t size, Random& random)
-        : low(size), high(size), slope(size), limit(size), left(size), right(size) {
-        for (int32_t c = 0; c < channels; ++c) {
-            const bool open = random.chance(0.5);
-            low[c] = open ? -32768 : any_code(random);
-            high[c] = open ? 32767 : any_code(random);
-            slope[c] = any_code(random);
-            left[c] = int16_t(1 << random.integer(0, 14));
-            limit[c] = int16_t(32767 / left[c]);
-            right[c] = int16_t(random.integer(0, 32767));
-        }
-        for (int32_t i = 0; i < 32; ++i) {
-            table.a[i] = i < 16 ? any_code(random) : int16_t(0);
-            table.b[i] = i < 16 ? any_code(random) : int16_t(0);
-            table.c[i] = any_code(random);
-        }
-        args = {kind,
-                low.data(),
-                high.data(),
-                slope.data(),
-                limit.data(),
-                left.data(),
-                right.data(),
-                with_table ? &table : nullptr,
-                any_code(random),
-                any_code(random),
-                any_code(random),
-                any_code(random)};
-    }
-    Activation(const Activation&) = delete;
-
-    Buffer<int16_t> low, high, slope, limit, left, right;
-    SigmoidTable table;
-    ActivationArgs args;
-};
-
-struct Function {
-    ActivationKind kind;
-    bool with_table;
-    const char* name;
-};
-constexpr Function functions[] = {{ActivationKind::none, false, "none"},       {ActivationKind::slope, false, "slope"},
-                                  {ActivationKind::gate, false, "gate line"},  {ActivationKind::gate, true, "gate table"},
-                                  {ActivationKind::curve, false, "curve line"}, {ActivationKind::curve, true, "curve table"}};
-
-bool activations(const SiteTables& tables) {
-    Report report("activate");
-    Random random(11);
-    for (const Function& f : functions)
-        for (const int32_t channels : odd_channels)
-            for (int repeat = 0; repeat < 20; ++repeat) {
-                const int32_t size = padded(channels, vector_codes);
-                const Activation activation(f.kind, f.with_table, channels, size, random);
-                report.begin("%s, %d channels", f.name, channels);
-                Buffer<int16_t> x(size), expected(size), actual(size);
-                x.fill([&] { return any_code(random); });
-                tables.scalar.activate(activation.args, x.data(), expected.data(), size);
-                tables.tested.activate(activation.args, x.data(), actual.data(), size);
-                report.same(expected, actual, "codes");
-            }
-    return report.close();
 }
 
 // Weights [outputs][taps][inputs of a group] with bias and shift, packed for one set's kernels.
@@ -97,7 +33,11 @@ struct ConvCase {
     }
     int32_t pairs() const { return (inputs + 1) / 2; }
     int32_t channels() const { return groups * outputs; }
-    int32_t y_stride() const { return padded(channels(), vector_codes) + vector_codes; }
+    // One block may write over the sites behind, which follow it; several may not.
+    int32_t y_stride(int32_t blocks) const {
+        if (blocks > 1) return padded(channels(), vector_codes) + vector_codes;
+        return channels() <= 8 ? 8 : channels() <= 16 ? 16 : padded(channels(), vector_codes);
+    }
 };
 
 struct PackedConv {
@@ -166,36 +106,44 @@ struct Windows {
     Buffer<int32_t> at, tap;
 };
 
-void conv_case(const ConvCase& c, int32_t sites, const Function& f, const SiteTables& tables, Random& random,
-               Report& report) {
-    report.begin("%d groups of %d to %d, %d taps, %d sites, %s", c.groups, c.inputs, c.outputs, c.taps, sites, f.name);
+void conv_case(const ConvCase& c, int32_t sites, const SiteTables& tables, Random& random, Report& report) {
+    report.begin("%d groups of %d to %d, %d taps, %d sites", c.groups, c.inputs, c.outputs, c.taps, sites);
     const Windows windows(sites, c.taps, (c.groups - 1) * c.inputs + 2 * c.pairs(), random);
-    const Activation activation(f.kind, f.with_table, c.channels(), c.y_stride(), random);
-    const Buffer<int16_t> expected(int64_t(sites) * c.y_stride()), actual(expected);
-    const auto run = [&](const SiteKernels& kernels, const Buffer<int16_t>& y) {
-        const PackedConv packed(c, kernels);
+    const PackedConv natural(c, tables.scalar), packed(c, tables.tested);
+    const int32_t stride = c.y_stride(int32_t(std::max(natural.blocks.size(), packed.blocks.size())));
+    const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
+    const auto run = [&](const SiteKernels& kernels, const PackedConv& conv, const Buffer<int16_t>& y) {
         kernels.conv({windows.x.data(), windows.at.data(), sites, windows.tap.data(), c.taps, c.pairs(),
-                      packed.blocks.data(), int32_t(packed.blocks.size()), activation.args, y.data(), c.y_stride()});
+                      conv.blocks.data(), int32_t(conv.blocks.size()), y.data(), stride});
     };
-    run(tables.scalar, expected);
-    run(tables.tested, actual);
+    run(tables.scalar, natural, expected);
+    run(tables.tested, packed, actual);
     for (int32_t i = 0; i < sites; ++i)
-        report.same(expected.data() + int64_t(i) * c.y_stride(), actual.data() + int64_t(i) * c.y_stride(),
-                    c.channels(), "codes");
+        report.same(expected.data() + int64_t(i) * stride, actual.data() + int64_t(i) * stride, c.channels(), "codes");
 }
 
 bool convolutions(const SiteTables& tables) {
     Report report("conv_sites");
     Random random(12);
-    for (int32_t sites = 0; sites <= 26; ++sites)
-        conv_case({1, 5, 49, 3, random}, sites, functions[0], tables, random, report);
+    for (int32_t sites = 0; sites <= 26; ++sites) {
+        conv_case({1, 5, 49, 3, random}, sites, tables, random, report);
+        conv_case({1, 5, 7, 3, random}, sites, tables, random, report);
+    }
     for (const int32_t groups : {1, 2, 5})
         for (const int32_t inputs : {1, 2, 3, 17, 32})
             for (const int32_t outputs : {1, 3, 8, 15, 16, 17, 24, 31, 32, 33, 48, 49, 96})
                 for (const int32_t taps : {0, 1, 2, 9})
-                    conv_case({groups, inputs, outputs, taps, random}, random.integer(1, 15),
-                              functions[random.integer(0, 5)], tables, random, report);
+                    conv_case({groups, inputs, outputs, taps, random}, random.integer(1, 15), tables, random, report);
     return report.close();
+}
+
+// Per channel arrays in kernel order of full blocks.
+void in_order(const std::vector<int32_t>& values, const Buffer<int32_t>& out, const SiteKernels& kernels) {
+    const int32_t unit = kernels.conv_outputs;
+    for (int32_t position = 0; position < out.size(); ++position) {
+        const int32_t c = position / unit * unit + kernels.order(position % unit, unit);
+        out[position] = c < int32_t(values.size()) ? values[c] : 0;
+    }
 }
 
 bool depthwise(const SiteTables& tables) {
@@ -204,15 +152,14 @@ bool depthwise(const SiteTables& tables) {
     for (const int32_t channels : odd_channels)
         for (int32_t taps = 1; taps <= 25; ++taps)
             for (const bool narrow : {false, true}) {
-                const Function& f = functions[random.integer(0, 5)];
-                const int32_t sites = random.integer(0, 14), stride = padded(channels, vector_codes);
-                report.begin("%d channels, %d taps, %s, %s", channels, taps, narrow ? "narrow" : "wide", f.name);
-                const Windows windows(sites, taps, stride, random);
-                const Activation activation(f.kind, f.with_table, channels, stride, random);
-                Buffer<int16_t> weights(int64_t(taps + (!narrow && taps % 2)) * stride), narrow_bias(stride);
+                const int32_t sites = random.integer(0, 14), row = padded(channels, vector_codes);
+                const int32_t stride = channels <= 8 ? 8 : channels <= 16 ? 16 : row;
+                report.begin("%d channels, %d taps, %s", channels, taps, narrow ? "narrow" : "wide");
+                const Windows windows(sites, taps, row, random);
+                Buffer<int16_t> weights(int64_t(taps + (!narrow && taps % 2)) * row), narrow_bias(row);
                 for (int32_t t = 0; t < taps; ++t)
                     for (int32_t c = 0; c < channels; ++c)
-                        weights[int64_t(t) * stride + c] =
+                        weights[int64_t(t) * row + c] =
                             int16_t(narrow ? any_code(random) : random.integer(-2000, 2000));
                 for (int32_t c = 0; c < channels; ++c) narrow_bias[c] = any_code(random);
                 std::vector<int32_t> bias(channels), shift(channels);
@@ -220,19 +167,14 @@ bool depthwise(const SiteTables& tables) {
                     bias[c] = random.integer(-(1 << 28), 1 << 28);
                     shift[c] = random.integer(0, 30);
                 }
-                const Buffer<int16_t> expected(int64_t(sites) * stride), actual(expected);
+                const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
                 const auto run = [&](const SiteKernels& kernels, const Buffer<int16_t>& y) {
-                    const Buffer<int32_t> all_bias(stride), all_shift(stride);
-                    const int32_t unit = kernels.conv_outputs;
-                    for (int32_t position = 0; position < stride; ++position) {
-                        const int32_t c = position / unit * unit + kernels.order(position % unit, unit);
-                        if (c >= channels) continue;
-                        all_bias[position] = bias[c];
-                        all_shift[position] = shift[c];
-                    }
+                    const Buffer<int32_t> all_bias(row), all_shift(row);
+                    in_order(bias, all_bias, kernels);
+                    in_order(shift, all_shift, kernels);
                     kernels.depthwise({windows.x.data(), windows.at.data(), sites, windows.tap.data(), taps,
-                                       weights.data(), narrow ? narrow_bias.data() : nullptr, all_bias.data(),
-                                       all_shift.data(), channels, activation.args, y.data(), stride});
+                                       weights.data(), row, narrow ? narrow_bias.data() : nullptr, all_bias.data(),
+                                       all_shift.data(), channels, y.data(), stride});
                 };
                 run(tables.scalar, expected);
                 run(tables.tested, actual);
@@ -243,13 +185,115 @@ bool depthwise(const SiteTables& tables) {
     return report.close();
 }
 
+struct Operand {
+    Operand(int32_t sites, int32_t channels, Random& random)
+        : x(int64_t(sites) * channels + vector_codes), at(sites), limit(padded(channels, vector_codes)),
+          left(limit.size()), right(limit.size()) {
+        x.fill([&] { return any_code(random); });
+        for (int32_t i = 0; i < sites; ++i) at[i] = int64_t(sites - 1 - i) * channels;
+        for (int32_t c = 0; c < channels; ++c) {
+            const int32_t shift = random.integer(0, 14);
+            left[c] = int16_t(random.chance(0.5) ? 1 << shift : -(1 << shift));
+            limit[c] = int16_t(32767 >> shift);
+            right[c] = int16_t(random.chance(0.3) ? -32768 : random.integer(-32767, 0));
+        }
+    }
+    OperandArgs args() const { return {x.data(), at.data(), limit.data(), left.data(), right.data()}; }
+
+    Buffer<int16_t> x;
+    Buffer<int64_t> at;
+    Buffer<int16_t> limit, left, right;
+};
+
+bool combinations(const SiteTables& tables) {
+    Report report("combine");
+    Random random(14);
+    for (const CombineKind kind : {CombineKind::align, CombineKind::sum, CombineKind::product})
+        for (const int32_t channels : odd_channels)
+            for (int repeat = 0; repeat < 20; ++repeat) {
+                const int32_t sites = random.integer(0, 12), row = padded(channels, vector_codes);
+                const int32_t stride = channels <= 8 ? 8 : channels <= 16 ? 16 : row;
+                report.begin("kind %d, %d channels, %d sites", int(kind), channels, sites);
+                const Operand a(sites, channels, random), b(sites, channels, random);
+                std::vector<int32_t> start(channels), shift(channels);
+                for (int32_t c = 0; c < channels; ++c) {
+                    shift[c] = random.integer(0, 31);
+                    start[c] = random.integer(-(1 << 30) + 1, (1 << 30) - 1);
+                }
+                const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
+                const auto run = [&](const SiteKernels& kernels, const Buffer<int16_t>& y) {
+                    const Buffer<int32_t> all_start(row), all_shift(row);
+                    in_order(start, all_start, kernels);
+                    in_order(shift, all_shift, kernels);
+                    kernels.combine({kind, sites, a.args(), b.args(), all_start.data(), all_shift.data(), y.data(),
+                                     stride});
+                };
+                run(tables.scalar, expected);
+                run(tables.tested, actual);
+                for (int32_t i = 0; i < sites; ++i)
+                    report.same(expected.data() + int64_t(i) * stride, actual.data() + int64_t(i) * stride, channels,
+                                "codes");
+            }
+    return report.close();
+}
+
+int windows(const SiteTables& tables) {
+    Report largest("window_largest"), sum("window_sum"), strided("take_strided");
+    Random random(15);
+    for (const int32_t channels : odd_channels)
+        for (const int32_t taps : {1, 2, 9, 49}) {
+            const int32_t row = padded(channels, vector_codes);
+            largest.begin("%d channels, %d taps", channels, taps);
+            sum.begin("%d channels, %d taps", channels, taps);
+            Buffer<int16_t> x(500 + row), expected(row), actual(row);
+            x.fill([&] { return any_code(random); });
+            Buffer<int64_t> at(taps);
+            at.fill([&] { return random.integer(0, 500); });
+            at[taps - 1] = 500;
+            Buffer<int32_t> weight(taps);
+            weight.fill([&] { return random.integer(-(1 << 14) / taps, (1 << 14) / taps); });
+            Buffer<float> factor(row);
+            for (int32_t c = 0; c < channels; ++c) factor[c] = std::ldexp(1.0f, random.integer(-16, 4));
+            SiteWindowArgs args{x.data(), at.data(), nullptr, taps, channels, factor.data(), random.real(-1, 1),
+                                int16_t(random.chance(0.5) ? 32767 : 255), expected.data()};
+            const auto compare = [&](void (*SiteKernels::*kernel)(const SiteWindowArgs&), Report& report) {
+                args.y = expected.data();
+                (tables.scalar.*kernel)(args);
+                args.y = actual.data();
+                (tables.tested.*kernel)(args);
+                report.same(expected.data(), actual.data(), channels, "codes");
+            };
+            compare(&SiteKernels::window_largest, largest);
+            for (int32_t c = 0; c < channels; ++c) {
+                int16_t most = SHRT_MIN;
+                for (int32_t t = 0; t < taps; ++t) most = std::max(most, x[at[t] + c]);
+                largest.check(expected[c] == most, "not the largest", c);
+            }
+            compare(&SiteKernels::window_sum, sum);
+            args.weight = weight.data();
+            compare(&SiteKernels::window_sum, sum);
+        }
+    for (int32_t channels = 1; channels <= 70; ++channels)
+        for (const int32_t step : {1, 2, 3, 5}) {
+            strided.begin("%d channels, step %d", channels, step);
+            Buffer<int16_t> x(int64_t(channels - 1) * step + 1), expected(channels), actual(channels);
+            x.fill([&] { return any_code(random); });
+            tables.scalar.take_strided(x.data(), step, expected.data(), channels);
+            tables.tested.take_strided(x.data(), step, actual.data(), channels);
+            strided.same(expected, actual, "codes");
+        }
+    int wrong = largest.close();
+    wrong += sum.close();
+    return wrong + strided.close();
+}
+
 }  // namespace
 
 int test_site_kernels(const SiteTables& tables) {
-    int wrong = activations(tables);
-    wrong += convolutions(tables);
+    int wrong = convolutions(tables);
     wrong += depthwise(tables);
-    return wrong;
+    wrong += combinations(tables);
+    return wrong + windows(tables);
 }
 
 }  // namespace mquans::test

@@ -1,4 +1,4 @@
-"""Random networks of layers over sites, plans that give their tensors codes, and streams of frames."""
+"""Random networks of layers over sites, plans that give their tensors codes, and their frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mquans import _native
 from mquans.engine.lowering import Lowered, lower
 from mquans.engine.session import available_isas
 from mquans.engine.sites import analyse
-from mquans.engine.sites.arithmetic import codes_of, fixed_exponent, least_exponent
+from mquans.engine.sites.arithmetic import codes_of, fixed_exponent
 from mquans.errors import PlanError
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import GatePlan, Plan, TensorPlan
@@ -106,6 +106,25 @@ class SiteStream:
         self.native.run(0, len(self.lowered.program.steps), True, True)
         return self.outputs()
 
+    @property
+    def codes(self) -> Integers:
+        """All held codes, tensor by tensor."""
+        tensors = self.lowered.sites.tensors.values()
+        return np.concatenate([self.native.read_codes(tensor).reshape(-1) for tensor in tensors])
+
+    def restored(self) -> SiteStream:
+        """A second stream that continues from the held codes of this one."""
+        other = self.another()
+        for tensor in self.lowered.sites.tensors.values():
+            other.native.write_codes(tensor, self.native.read_codes(tensor))
+        other.frames = self.frames
+        return other
+
+    @property
+    def reports(self) -> list[tuple[int, int, int]]:
+        """(sites computed, sites taken, MACs) of every layer in the last frame."""
+        return [(active, taken, macs) for _, active, taken, macs in self.native.site_reports]
+
     def outputs(self) -> dict[str, Floats]:
         outputs = self._empty()
         self.native.fetch(list(outputs.values()))
@@ -158,8 +177,6 @@ def plan_of_sites(graph: Graph, rng: np.random.Generator, **options: Any) -> Pla
         if node:
             x = next(tensor for tensor in tensors if tensor.name == node.inputs[0])
             exponents = np.maximum(exponents, finest_exponents(graph, node, x))
-        if (least := least_exponent(activation, limit)) is not None:
-            exponents = np.maximum(exponents, least)
         if (fixed := fixed_exponent(activation, limit)) is not None:
             exponents = np.full_like(exponents, fixed)
         scale = np.maximum(values.std(axis=1), 1e-6) * np.exp2(rng.integers(-3, 4, len(peak)))
@@ -171,7 +188,7 @@ def plan_of_sites(graph: Graph, rng: np.random.Generator, **options: Any) -> Pla
                 exponents=tuple(exponents.tolist()),
                 bits=bits,
                 gate=None if rng.random() < 0.1 else gate,
-            )  # fmt: skip
+            )
         )
     return Plan(
         model="net", model_sha256="0" * 64, input_shapes=shapes, tensors=tuple(tensors), layers=(),

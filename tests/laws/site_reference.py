@@ -1,5 +1,6 @@
-"""Networks of layers over sites in numpy int64, by definition: output o of a convolution reads input
-o * stride - pad + k * dilation, a transposed one adds input i to output i * stride - pad + k * dilation.
+"""Networks of layers over sites in numpy int64, by definition: output o of a convolution reads
+input o * stride - pad + k * dilation, a transposed one adds input i to output
+i * stride - pad + k * dilation.
 
 Integers come from `arithmetic`; where windows lie is worked out here, not taken from the engine.
 """
@@ -53,8 +54,9 @@ def activated(numbers: Mapping[str, Any], u: Integers) -> Integers:
     if numbers["kind"] == SLOPE:
         y = np.where(u < 0, rounding_product(u, channels("slope")), u)
     elif numbers["kind"] in (GATE, CURVE):
-        limit = channels("limit")
-        t = np.clip(u, -limit, limit) * channels("left")
+        limit, t = channels("limit"), u
+        if numbers["coarser"]:
+            t = np.clip(u, -limit, limit) * channels("left")
         t = rounding_product(t, channels("right"))
         if len(numbers["table_a"]):
             a, b, c = (numbers[f"table_{name}"].astype(np.int64) for name in "abc")
@@ -65,7 +67,13 @@ def activated(numbers: Mapping[str, Any], u: Integers) -> Integers:
         else:
             line = rounding_product(t, numbers["line_slope"]) + numbers["line_start"]
             s = np.maximum(saturate(line), 0)
-        if numbers["kind"] == GATE:
+        if numbers["kind"] == GATE and numbers["finer"]:
+            gain, bound = channels("gain"), channels("bound")
+            high = np.clip(u * s >> 16, -bound, bound)
+            fraction = np.minimum((u * s & 0xFFFF) + channels("rounding"), 0xFFFF)
+            y = high * gain + (fraction * gain >> 16)
+            assert np.abs(y).max(initial=0) <= 32768
+        elif numbers["kind"] == GATE:
             y = rounding_product(u, s)
         else:
             y = saturate(rounding_product(s, numbers["scale"]) + numbers["start"])
@@ -120,7 +128,7 @@ class Geometry:
         return acc
 
     def taps_read(self) -> Integers:
-        """Taps of every output [space...], those on padding too, in steps of the stride if transposed."""
+        """Taps of every output [space...], those on padding too."""
         counts = np.ones((), np.int64)
         for axis, taps in enumerate(self.kernel):
             o, k = np.arange(self.outputs[axis])[:, None], np.arange(taps)[None]

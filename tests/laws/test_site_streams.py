@@ -1,5 +1,5 @@
-"""The law of the integer engine: recomputing from held codes changes nothing, so neither does saving,
-restoring, interleaving, or whatever else happens between two frames."""
+"""The law of the integer engine: recomputing from held codes changes nothing, so neither does
+saving, restoring, interleaving, or whatever else happens between two frames."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def test_recomputing_changes_no_code_and_no_output(
     """Otherwise errors pile up over a long stream, and `verify` proves nothing."""
     stream, plain = SiteStream(net), SiteStream(net)
     for frame in net.frames(moves, seed):
-        outputs, codes = stream.step(frame), stream.native.codes
+        outputs, codes = stream.step(frame), stream.codes
         same(stream.recompute(), outputs, "recomputed")
-        np.testing.assert_array_equal(stream.native.codes, codes)
+        np.testing.assert_array_equal(stream.codes, codes)
         same(plain.step(frame), outputs, "recomputed in the frame before")
-        np.testing.assert_array_equal(plain.native.codes, codes)
+        np.testing.assert_array_equal(plain.codes, codes)
 
 
 @examples(60)
@@ -40,13 +40,11 @@ def test_a_restored_stream_goes_on_with_the_same_bits(
     stream = SiteStream(net)
     for frame in frames[: len(before) + 1]:
         outputs = stream.step(frame)
-    other = stream.another()
-    other.native.set_codes(stream.native.codes)
-    other.frames = stream.frames
+    other = stream.restored()
     same(other.recompute(), outputs, "restored")
     for frame in frames[len(before) + 1 :]:
         same(other.step(frame), stream.step(frame), "after that")
-        np.testing.assert_array_equal(other.native.codes, stream.native.codes)
+        np.testing.assert_array_equal(other.codes, stream.codes)
 
 
 @examples(40)
@@ -81,13 +79,13 @@ def test_a_planted_fault_does_not_survive_recomputing(
         stream.step(frame)
     rng = np.random.default_rng(seed)
     value = rng.choice([node.outputs[0] for node in net.graph.nodes])
-    x, codes = stream.lowered.sites.values[value], stream.native.codes
+    x, codes = stream.lowered.sites.values[value], stream.codes
     rows, width, channels = stream.native.read_codes(x.tensor).shape
     at = (int(rng.integers(rows)), int(rng.integers(width)), int(rng.integers(channels)))
     stream.native.flip_code_bit(x.tensor, *at, bit)
-    assert (stream.native.codes != codes).sum() == 1
+    assert (stream.codes != codes).sum() == 1
     stream.recompute()
-    np.testing.assert_array_equal(stream.native.codes, codes)
+    np.testing.assert_array_equal(stream.codes, codes)
 
 
 @examples(40)
@@ -97,10 +95,10 @@ def test_a_frame_without_change_costs_nothing(net: SiteNetwork, move: str, seed:
     stream = SiteStream(net)
     *_, last = net.frames([move], seed)
     stream.step(last)
-    outputs, codes = stream.outputs(), stream.native.codes
+    outputs, codes = stream.outputs(), stream.codes
     same(stream.step(last), outputs, "still")
-    assert stream.native.site_reports == [(0, 0, 0)] * len(net.graph.nodes)
-    np.testing.assert_array_equal(stream.native.codes, codes)
+    assert stream.reports == [(0, 0, 0)] * len(net.graph.nodes)
+    np.testing.assert_array_equal(stream.codes, codes)
 
 
 def test_one_site_wakes_its_neighbours_only() -> None:
@@ -118,4 +116,4 @@ def test_one_site_wakes_its_neighbours_only() -> None:
         x = x.copy()
         x[0, :, row, column] += 2
         stream.step({"x": x})
-        assert [active for active, _, _ in stream.native.site_reports] == [first, second]
+        assert [active for active, _, _ in stream.reports] == [first, second]

@@ -100,7 +100,7 @@ struct FinishArgs {
     int16_t* fresh;           // [sites][stride] sums in, codes out; usable to whole vectors
     int32_t stride;           // 8, 16 or a multiple of 32
     ActivationArgs activation;
-    int16_t* held;
+    int16_t* held;            // readable to whole vectors
     const int64_t* held_at;   // [sites] elements from held
     int32_t sites, channels;
     const int16_t* weight;    // padded with zeros; null: every site is taken

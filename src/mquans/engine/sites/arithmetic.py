@@ -280,7 +280,7 @@ def integer_prelu(slopes: Reals, codes: Codes) -> IntegerActivation:
 
 
 def _activation(
-    function: _Function, codes: Codes, low: Ints, high: Ints, where: str
+    function: _Function, codes: Codes, low: Ints, high: Ints, where: str = ""
 ) -> IntegerActivation:
     channels, exponents = len(codes.exponents), codes.exponents
     if function.kind == CURVE:

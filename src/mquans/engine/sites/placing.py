@@ -51,6 +51,8 @@ class Sites:
     homes: dict[str, Home]
     borders: dict[str, Dims]
     values: dict[str, Coded] = field(default_factory=dict)
+    # Values for readers whose channels lie along another axis.
+    reordered: dict[tuple[str, Dims], Coded] = field(default_factory=dict)
     # Native tensors of values that lie in no other one.
     tensors: dict[str, int] = field(default_factory=dict)
     # Names of nodes that another node's step does as well.
@@ -59,7 +61,6 @@ class Sites:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     limits: dict[int, int] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
-    reordered: dict[tuple[str, Dims], Coded] = field(default_factory=dict)
 
     @staticmethod
     def of(graph: Graph, plan: Plan, analysis: Analysis) -> Sites:
