@@ -13,11 +13,11 @@ public:
     std::vector<int16_t> weights, narrow_bias;
     std::vector<int32_t> bias, shift;
     ActivationSpec activation;
-    SiteTarget target;
+    SiteTarget target_;
 
     void run(Context& context) const override {
-        const MaskView moved = context.codes_mask(x), marks = context.codes_mask(target.y);
-        SiteReport& report = context.stream.site_reports[target.layer];
+        const MaskView moved = context.codes_mask(x), marks = context.codes_mask(target_.y);
+        SiteReport& report = context.stream.site_reports[target_.layer];
         report = {};
         report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
         if (context.snap)
@@ -26,7 +26,7 @@ public:
             return;
         const CodesView in = context.codes(x);
         const int32_t taps = int32_t(tap.size());
-        compute_marked(context, target, marks, nullptr, nullptr, int64_t(taps) * in.channels / 16 + 64,
+        compute_marked(context, target_, marks, nullptr, nullptr, int64_t(taps) * in.channels / 16 + 64,
                        [&](const SiteList& list, int16_t* fresh) {
                            int32_t at[listed_sites];
                            for (int32_t i = 0; i < list.count; ++i)
@@ -34,10 +34,12 @@ public:
                            context.sites.depthwise({in.data, at, list.count, tap.data(), taps, weights.data(),
                                                     narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
                                                     shift.data(), in.channels, activation.args(), fresh,
-                                                    target.fresh_stride});
+                                                    target_.fresh_stride});
                        });
         report.macs = report.active * taps * in.channels;
     }
+
+    SiteTarget* target() override { return &target_; }
 };
 
 }  // namespace
@@ -72,9 +74,9 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
             step->shift[position] = shift[c];
         }
     }
-    step->target = {y, stride, std::move(gate), 0};
-    step->target.layer = program.add_site_layer({name, x, y, macs, int64_t(in.rows) * in.width * channels});
-    step->target.pad();
+    step->target_ = {y, stride, std::move(gate), 0};
+    step->target_.layer = program.add_site_layer({name, x, y, macs, int64_t(in.rows) * in.width * channels});
+    step->target_.pad();
     activation.pad(stride);
     step->x = x;
     step->reach = std::move(reach);

@@ -28,6 +28,8 @@ public:
         });
     }
 
+    SiteTarget* target() override { return &target_; }
+
 private:
     TensorId x_;
     EncodeSpec encode_;
@@ -62,6 +64,8 @@ public:
                            }
                        });
     }
+
+    SiteTarget* target() override { return &target_; }
 
 private:
     const Program& program_;
@@ -117,6 +121,8 @@ public:
             }
         });
     }
+
+    SiteTarget* target() override { return &target_; }
 
 private:
     int16_t* plane_of(Context& context, const CodesView& y, int32_t row, int32_t c) const {
