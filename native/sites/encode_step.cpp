@@ -30,6 +30,8 @@ public:
         });
     }
 
+    SiteTarget* target() override { return &target_; }
+
 private:
     TensorId x_;
     EncodeSpec encode_;
@@ -64,6 +66,8 @@ public:
                            }
                        });
     }
+
+    SiteTarget* target() override { return &target_; }
 
 private:
     const Program& program_;
@@ -108,6 +112,7 @@ public:
         });
         return finite;
     }
+    SiteTarget* target() override { return &target_; }
 
 private:
     template <class F>

@@ -176,6 +176,9 @@ def site_layers(program: Program) -> list[tuple[str, int, int, int, int]]:
     (name, input, output, MACs of one dense evaluation, input values) of layers over sites
     """
 
+def set_gate(program: Program, y: int, gate: Gate) -> None:
+    """Another gate in front of a tensor of codes, between frames."""
+
 def add_conv_sites(program: Program, name: str, x: int, y: int, reach: Reach, phases: Sequence[ConvPhase], activation: Activation, gate: Gate, groups: int, macs: int) -> None: ...
 
 def add_depthwise_sites(program: Program, name: str, x: int, y: int, reach: Reach, row_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], column_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], tap: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], weights: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], bias: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], shift: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], activation: Activation, gate: Gate, macs: int) -> None: ...

@@ -19,7 +19,9 @@
 namespace mquans {
 
 class Stream;
+struct GateSpec;
 struct QuantizedSpec;
+struct SiteTarget;
 
 // What lives only while a frame is computed; lent by the program.
 struct FrameRoom {
@@ -99,6 +101,8 @@ class Step {
 public:
     virtual ~Step() = default;
     virtual void run(Context& context) const = 0;
+    // Where a step over sites puts its results, and through which gate; null for others.
+    virtual SiteTarget* target() { return nullptr; }
 };
 
 // A step that compares a graph input where the caller has it, before anything of the frame is taken.
@@ -255,6 +259,9 @@ public:
     // Channels of another tensor: a part of a concatenation, or a slice.
     CodesId add_code_view(CodesId base, int32_t first_channel, int32_t channels);
     int32_t add_site_layer(SiteLayer layer);
+    // Another gate in front of a tensor of codes, for calibration; no frame may be under way. False where
+    // no step has one there.
+    bool set_gate(CodesId y, GateSpec gate);
     void need_codes_scratch(int64_t size) { codes_scratch_ = std::max(codes_scratch_, size); }
     int32_t add_input(Port port);
     int32_t add_output(Port port);
