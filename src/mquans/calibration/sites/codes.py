@@ -11,19 +11,14 @@ import numpy.typing as npt
 from mquans.calibration.sites.ranges import ChannelRange, Reals
 from mquans.engine.geometry import natural_weight
 from mquans.engine.sites import Analysis
-from mquans.engine.sites.arithmetic import (
-    ACCUMULATOR_MAX,
-    LARGEST_WEIGHT,
-    fixed_exponent,
-    least_exponent,
-)
+from mquans.engine.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT, fixed_exponent
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import InputFormat
 
 HEAD_ROOM = 4.0
 """Times the calibrated range: a calibration seldom saw everything."""
 
-BITS = 15
+BITS = 16
 LEAST_BITS = 13
 """Of a code, where the layers that read it would else be left with narrow weights."""
 
@@ -36,10 +31,6 @@ was quiet may wake up, and sums of the layer that makes it must not overflow."""
 
 SMALLEST = 2.0**-40
 """Range of a tensor that was always 0."""
-
-DEPTHWISE_SHIFT = 2
-"""Depthwise products of sixteen bits need results no finer than their weights allow; channels are
-made coarser by at most so many bits for it."""
 
 Exponents = npt.NDArray[np.int64]
 
@@ -117,9 +108,7 @@ def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:
         # The sum before it has the same exponents, and reaches further below zero.
         magnitude = np.maximum(magnitude, -seen.low / activation.params[0])
     exponents = _exponent(HEAD_ROOM * np.maximum(magnitude, 0))
-    exponents = np.maximum(exponents, exponents.max() - FINEST)
-    least = least_exponent(activation, limit)
-    return exponents if least is None else np.asarray(np.maximum(exponents, least))
+    return np.asarray(np.maximum(exponents, exponents.max() - FINEST))
 
 
 def _exponent(reach: Reals) -> Exponents:
@@ -134,12 +123,6 @@ def _for_layer(
     """Exponents that the sums of a layer can be brought to."""
     if source is None or not (weight := _weight(graph, node)).size:
         return exponents
-    if _is_depthwise(node, weight):
-        peak = np.abs(weight).reshape(len(exponents), -1).max(axis=1)
-        need = source.exponents + np.floor(np.log2(np.maximum(peak, SMALLEST))).astype(np.int64) + 1
-        exponents = np.where(
-            need - exponents <= DEPTHWISE_SHIFT, np.maximum(exponents, need), exponents
-        )
     # The sum of integer weights of a whole bit each must fit 32 bits.
     magnitude = _magnitude(weight, source)
     bias = np.zeros(len(exponents))
