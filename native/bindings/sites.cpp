@@ -1,5 +1,6 @@
 // Building the integer half of a program from Python.
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -150,7 +151,7 @@ void bind_sites(nb::module_& m) {
         "code_tensor_layout",
         [](const Program& program, CodesId id) {
             const CodesSpec& t = program.code_tensors.at(id);
-            return nb::make_tuple(t.row_at, t.stride);
+            return std::pair(t.row_at, t.stride);
         },
         "program"_a, "id"_a, "(elements to the first site of every row, elements between sites)");
     m.def("add_conv_sites", &add_conv_sites, "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "phases"_a,

@@ -168,7 +168,7 @@ def add_code_tensor(program: Program, dims: Sequence[int], border: Sequence[int]
 
 def add_code_view(program: Program, base: int, first_channel: int, channels: int) -> int: ...
 
-def code_tensor_layout(program: Program, id: int) -> tuple:
+def code_tensor_layout(program: Program, id: int) -> tuple[list[int], int]:
     """(elements to the first site of every row, elements between sites)"""
 
 def add_conv_sites(program: Program, name: str, x: int, y: int, reach: Reach, phases: Sequence[ConvPhase], activation: Activation, gate: Gate, groups: int, macs: int) -> None: ...
