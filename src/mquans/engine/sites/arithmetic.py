@@ -33,6 +33,9 @@ CURVES = frozenset({"sigmoid", "tanh", "hard_sigmoid"})
 SIGMOID_EXPONENT = -11
 """Of the codes that sigmoids are tabulated for: |x| < 16."""
 
+PRECISE_GAIN = 8.0
+"""Weighted change that opens a gate, from which on rounding it to integers does not matter."""
+
 Ints = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 
@@ -186,8 +189,8 @@ def integer_gate(plan: GatePlan | None, tolerance: float, codes: Codes) -> Integ
         share = codes.unit / (scale * tolerance * plan.factor * math.sqrt(channels))
     share = np.clip(share, 2.0**-60, 2.0**60)
     gain = min(largest / 2, LARGEST_WEIGHT / ONE / float(share.max()))
-    # Channels that open the gate by a single code may lose precision; the others may not.
-    gain = max(gain, min(largest / 2, 4 / float(np.median(share))))
+    # A few channels that open the gate by a single code must not cost the others their precision.
+    gain = max(gain, min(PRECISE_GAIN, 1 / float(np.median(share))))
     weight = np.minimum(np.rint(share * gain * ONE), LARGEST_WEIGHT).astype(np.int16)
     return IntegerGate(weight, largest, int(gain**2))
 

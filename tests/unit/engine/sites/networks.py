@@ -117,11 +117,11 @@ class Network:
 
 
 def changed(codes: Codes, seed: int, sites: int = 3) -> Codes:
-    """The same with a few sites of the first input changed."""
+    """The same with a few sites of one input changed; which one, the seed decides."""
     rng = np.random.default_rng(seed)
-    first, *rest = codes
-    array = codes[first].copy()
+    name = list(codes)[seed % len(codes)]
+    array = codes[name].copy()
     for _ in range(sites):
         at = tuple(rng.integers(0, size) for size in array.shape[2:])
         array[0, :, *at] = rng.integers(-LIMIT, LIMIT + 1, array.shape[1])
-    return {first: array} | {name: codes[name] for name in rest}
+    return {**codes, name: array}

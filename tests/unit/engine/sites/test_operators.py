@@ -28,6 +28,7 @@ from .networks import LIMIT, Codes, Network, changed
 
 CHANNELS = (1, 3, 5, 17, 24)
 ISAS = _native.available_isas()
+PADS = (0, 0, 1, 2, 0, 0, 2, 1)
 Expected = Callable[[Network, Codes], Any]
 
 
@@ -85,24 +86,42 @@ def nearest_twice(codes: Any) -> Any:
 
 
 def pad(mode: str) -> Any:
-    pads = (0, 0, 1, 2, 0, 0, 2, 1)
     modes: Any = {"constant_values": 0} if mode == "constant" else {}
-    return Pad(pads, mode), lambda x: np.pad(x, ((0, 0), (0, 0), (1, 2), (2, 1)), mode, **modes)  # type: ignore[arg-type]
+    return Pad(PADS, mode), lambda x: np.pad(x, ((0, 0), (0, 0), (1, 2), (2, 1)), mode, **modes)  # type: ignore[arg-type]
 
 
-def unary(op: Unary, function: Callable[[Any], Any], within: float) -> Callable[[int], Case]:
+def padded_with(value: float) -> Callable[[int], Case]:
     def build(size: int) -> Case:
-        shape = image(size, size + 1)
-        network = Network([(op, "x", "v")], {"x": shape})
-        own = op.kind in ("sigmoid", "tanh", "hard_sigmoid")
-        inputs = network.exponent("x", size)
-        exponents = np.full(size, 1 - 15) if own else inputs
+        network = Network([(Pad(PADS, value=value), "x", "v")], {"x": image(size, size)})
+        exponents = network.exponent("x", size)
+        fill = np.clip(np.rint(value / shaped(np.exp2(exponents))), -LIMIT, LIMIT)
 
         def expected(net: Network, codes: Codes) -> Any:
-            y = function(codes["x"] * shaped(np.exp2(inputs))) / shaped(np.exp2(exponents))
+            y = np.broadcast_to(fill, net.graph.shape("v")).copy()
+            y[:, :, 1:-2, 2:-1] = codes["x"]
+            return y
+
+        return Case(network, expected, exponents)
+
+    return build
+
+
+def unary(
+    op: Unary, function: Callable[[Any], Any], within: float, exponent: int | None = None
+) -> Callable[[int], Case]:
+    def build(size: int) -> Case:
+        shape = image(size, size + 1)
+        exponents = {} if exponent is None else {"x": exponent}
+        network = Network([(op, "x", "v")], {"x": shape}, exponents=exponents)
+        own = op.kind in ("sigmoid", "tanh", "hard_sigmoid")
+        inputs = network.exponent("x", size)
+        outputs = np.full(size, 1 - 15) if own else inputs
+
+        def expected(net: Network, codes: Codes) -> Any:
+            y = function(codes["x"] * shaped(np.exp2(inputs))) / shaped(np.exp2(outputs))
             return np.clip(y, -LIMIT, LIMIT)
 
-        return Case(network, expected, exponents, within)
+        return Case(network, expected, outputs, within)
 
     return build
 
@@ -158,10 +177,11 @@ def product(other: Any, fine: int = 0) -> Callable[[int], Case]:
 
     def build(size: int) -> Case:
         shape = image(size, size + 3)
-        network = Network(
-            [(Binary("mul"), "a b", "v")], {"a": shape, "b": other(shape)},
-            exponents={"v": -8 - fine, "a": -4, "b": -4} if fine else {"v": np.arange(size) % 4 - 11},
-        )  # fmt: skip
+        exponents: Any = {"v": np.arange(size) % 4 - 11}
+        if fine:
+            exponents = {"v": -8 - fine, "a": -4, "b": -4}
+        inputs = {"a": shape, "b": other(shape)}
+        network = Network([(Binary("mul"), "a b", "v")], inputs, exponents=exponents)
         out = network.exponent("v", size) + fine
 
         def expected(net: Network, codes: Codes) -> Any:
@@ -331,6 +351,7 @@ CASES: dict[str, Callable[[int], Case]] = {
     ),
     "gathered columns": mover(Gather(3, (5, 0, 5, 63, 2)), lambda x: x[..., [5, 0, 5, 63, 2]]),
     "padded": mover(*pad("constant")),
+    "padded with a number": padded_with(0.7),
     "reflected": mover(*pad("reflect")),
     "edge": mover(*pad("edge")),
     "nearest x2": mover(resize("nearest", 0, 0), nearest_twice),
@@ -338,6 +359,9 @@ CASES: dict[str, Callable[[int], Case]] = {
     "leaky": unary(Unary("leaky_relu", (0.1,)), lambda x: np.where(x < 0, 0.1 * x, x), 1.0),
     "silu": unary(Unary("silu"), lambda x: x / (1 + np.exp(-x)), 4.0),
     "sigmoid": unary(Unary("sigmoid"), lambda x: 1 / (1 + np.exp(-x)), 6.0),
+    "sigmoid of large values": unary(
+        Unary("sigmoid"), lambda x: 1 / (1 + np.exp(-x)), 6.0, exponent=-6
+    ),
     "hard swish": unary(Unary("hard_swish"), lambda x: x * np.clip(x / 6 + 0.5, 0, 1), 6.0),
     "prelu": prelu,
     "sum": total("add", same),
