@@ -99,37 +99,36 @@ public:
                 }
             return marks.fill();
         }
-        for_rows(context, [&](int32_t row) {
-            if (marks.row_any(row)) context.sites.input_take(args_of(context, y, row));
+        context.pool.for_rows(y.rows, 1 + 8192 / y.width, [&](int32_t begin, int32_t end) {
+            for (int32_t row = begin; row < end; ++row)
+                if (marks.row_any(row)) context.sites.input_take(args_of(context, y, row, 1));
         });
     }
 
     bool compare(Context& context) const override {
         const CodesView y = context.codes(target_.y);
+        const MaskView marks = context.codes_mask(target_.y);
         std::atomic<bool> finite{true};
-        for_rows(context, [&](int32_t row) {
-            if (!context.sites.input_compare(args_of(context, y, row))) finite = false;
+        context.pool.for_rows((y.rows + 1) / 2, 1 + 4096 / y.width, [&](int32_t begin, int32_t end) {
+            for (int32_t row = 2 * begin; row < std::min(2 * end, y.rows); row += 2) {
+                const int32_t rows = std::min(2, y.rows - row);
+                if (!context.sites.input_compare(args_of(context, y, row, rows))) finite = false;
+                if (rows == 2) copy_row(marks, row, marks, row + 1);
+            }
         });
         return finite;
     }
     SiteTarget* target() override { return &target_; }
 
 private:
-    template <class F>
-    void for_rows(Context& context, F&& f) const {
-        const CodesView y = context.codes(target_.y);
-        context.pool.for_rows(y.rows, 1 + 8192 / y.width, [&](int32_t begin, int32_t end) {
-            for (int32_t row = begin; row < end; ++row) f(row);
-        });
-    }
-
-    InputRowArgs args_of(Context& context, const CodesView& y, int32_t row) const {
+    InputRowArgs args_of(Context& context, const CodesView& y, int32_t row, int32_t rows) const {
         const Port& port = program_.inputs[input_];
         const float* values = context.stream.brought(input_);
         const bool gated = !target_.gate.weight.empty() && !context.keyframe();
         InputRowArgs args{};
         args.width = y.width;
         args.channels = y.channels;
+        args.rows = rows;
         args.inverse = encode_.inverse.data();
         args.code_limit = encode_.limit;
         args.site = y.site(row, 0);
@@ -138,9 +137,10 @@ private:
         args.largest = target_.gate.largest;
         args.limit = target_.gate.limit;
         args.taken = context.codes_mask(target_.y).row(row);
-        for (int32_t c = 0; c < y.channels; ++c) {
-            args.x[c] = values + port.row_offset[row] + c * port.c_step;
-            args.plane[c] = plane_of(context, y, row, c);
+        for (int32_t p = 0; p < rows * y.channels; ++p) {
+            const int32_t r = row + p / y.channels, c = p % y.channels;
+            args.x[p] = values + port.row_offset[r] + c * port.c_step;
+            args.plane[p] = plane_of(context, y, r, c);
         }
         return args;
     }
@@ -188,18 +188,19 @@ private:
 }  // namespace
 
 void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
-                     GateSpec gate) {
+                     GateSpec gate, bool planes) {
     check_scales(program, y, encode);
     SiteTarget target(program, y, std::move(gate));
     const CodesSpec& out = program.code_tensors.at(y);
     const Port& port = program.inputs.at(input);
     require(int32_t(port.row_offset.size()) == out.rows && port.size == int64_t(out.rows) * out.width * out.channels,
             "input and codes differ in size");
-    if (port.x_step == 1 && out.channels <= 4 && out.stride <= 4) {
+    if (planes) {
+        require(port.x_step == 1 && out.channels <= 4 && out.stride <= 4, "no planes of a picture");
         const int32_t pitch = padded_to(out.width, 32);
-        const int64_t planes = program.codes_size;
+        const int64_t first = program.codes_size;
         program.codes_size += int64_t(out.rows) * out.channels * pitch;
-        auto step = std::make_unique<PlanesStep>(program, input, std::move(encode), std::move(target), planes, pitch);
+        auto step = std::make_unique<PlanesStep>(program, input, std::move(encode), std::move(target), first, pitch);
         program.compares.resize(program.inputs.size());
         program.compares[input] = step.get();
         return program.add_step(name, std::move(step));

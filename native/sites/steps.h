@@ -77,9 +77,10 @@ struct EncodeSpec {
     int16_t limit;
 };
 
-// A graph input, read where the caller has it.
+// A graph input, read where the caller has it. Of pictures that come as up to four planes, two by two pixels are
+// compared together.
 void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
-                     GateSpec gate);
+                     GateSpec gate, bool planes);
 void add_encode_sites(Program& program, const std::string& name, TensorId x, CodesId y, EncodeSpec encode,
                       GateSpec gate);
 // unit: [channels] of a code.

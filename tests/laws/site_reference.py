@@ -17,6 +17,7 @@ import numpy as np
 from mquans.engine.oracle_functions import unary
 from mquans.engine.sites import Analysis, analyse
 from mquans.engine.sites.arithmetic import (
+    BLOCK,
     CURVE,
     GATE,
     SLOPE,
@@ -27,6 +28,7 @@ from mquans.engine.sites.arithmetic import (
     integer_layer,
     narrow_weights,
 )
+from mquans.engine.sites.placing import comes_as_planes
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node
 from mquans.plan import GatePlan, Plan
 
@@ -337,15 +339,30 @@ class SiteReference:
         else:
             held = self.held[value]
             plan = next(tensor for tensor in self.plan.tensors if tensor.name == value)
-            taken = self._decide(plan.gate, self.codes(value), fresh - held)
+            picture = value in self.graph.inputs and comes_as_planes(
+                self.graph.shape(value), self.analysis.codings[value].order
+            )
+            taken = self._decide(plan.gate, self.codes(value), fresh - held, picture)
             assert not (taken & ~active).any(), "a site that nothing reached has other codes"
             self.held[value] = np.where(taken[:, None], fresh, held)
         self.active[value], self.taken[value] = active, taken
 
-    def _decide(self, plan: GatePlan | None, codes: Codes, change: Integers) -> Marks:
-        gate = integer_gate(plan, self.plan.tolerance, codes)
+    def _decide(
+        self, plan: GatePlan | None, codes: Codes, change: Integers, picture: bool
+    ) -> Marks:
+        gate = integer_gate(plan, self.plan.tolerance, codes, BLOCK if picture else 1)
         products = rounding_product(saturate(change), by_channel(gate.weight, change.ndim))
         bounded = np.clip(products, -gate.largest, gate.largest)
         total = np.square(bounded).sum(axis=1)
+        if picture:
+            total = of_blocks(total)
         assert total.max(initial=0) < 2**31
         return np.asarray(total > gate.limit)
+
+
+def of_blocks(total: Integers) -> Integers:
+    """Every pixel of [B, H, W] gets the sum of its block of two by two."""
+    height, width = total.shape[1:]
+    padded = np.pad(total, ((0, 0), (0, height % 2), (0, width % 2)))
+    sums = padded.reshape(len(total), padded.shape[1] // 2, 2, -1, 2).sum(axis=(2, 4))
+    return sums.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]

@@ -110,19 +110,21 @@ struct FinishArgs {
 };
 
 // Pixels of a graph input that come as planes, through their gate. Codes are held twice: as planes, to be
-// compared with, and as sites, to be read.
+// compared with, and as sites, to be read. Blocks of two by two pixels are compared and taken together, as noise
+// differs from pixel to pixel and what matters does not; at an odd edge what there is of a block.
 struct InputRowArgs {
-    const float* x[4];
+    const float* x[8];        // planes of one row, then those of the next; there may be none
     int32_t width, channels;  // at most 4
+    int32_t rows;             // that are compared: 1 or 2
     const float* inverse;     // [channels] codes per unit
     int16_t code_limit;
-    int16_t* plane[4];        // readable and writable to whole vectors
+    int16_t* plane[8];        // readable and writable to whole vectors
     int16_t* site;            // [width][stride], the same
     int32_t stride;           // 2 or 4
     const int16_t* weight;    // [channels]; null: every pixel is taken
     int16_t largest;
     int32_t limit;
-    uint64_t* taken;          // one bit per pixel
+    uint64_t* taken;          // one bit per pixel of a row
 };
 
 // Where an operand's codes lie for every site, and how they are brought to the exponents of a sum: clamped to
@@ -170,9 +172,9 @@ struct SiteKernels {
     void (*conv)(const ConvArgs&);
     void (*depthwise)(const DepthwiseArgs&);
     void (*finish)(const FinishArgs&);
-    // Marks the pixels to take, and writes nothing else; false where some are not finite.
+    // Marks the pixels to take, of all rows alike, and writes nothing else; false where some are not finite.
     bool (*input_compare)(const InputRowArgs&);
-    // Takes the marked pixels.
+    // Takes the marked pixels of the first row.
     void (*input_take)(const InputRowArgs&);
     // Rounded to nearest even, clamped to +-limit.
     void (*encode)(const float* x, const float* inverse, int16_t limit, int16_t* y, int32_t channels);

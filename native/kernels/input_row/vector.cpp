@@ -24,6 +24,8 @@ MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
     return _mm512_movepi16_mask(_mm512_packs_epi32(a, b));
 }
 MQ_FORCE I16 mask_of(uint32_t bits) { return _mm512_movm_epi16(bits); }
+// Both pixels of a block get the sum of both.
+MQ_FORCE I32 with_neighbour(I32 sum) { return add32(sum, _mm512_shuffle_epi32(sum, _MM_PERM_CDAB)); }
 MQ_FORCE I32 all32(int32_t x) { return _mm512_set1_epi32(x); }
 // Some exponent has all bits set: NaN or infinite.
 MQ_FORCE bool odd(const float* x) {
@@ -47,6 +49,7 @@ MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
     const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(mask, mask), 0xD8);
     return uint32_t(_mm256_movemask_epi8(bytes)) & 0xffff;
 }
+MQ_FORCE I32 with_neighbour(I32 sum) { return add32(sum, _mm256_shuffle_epi32(sum, 0xB1)); }
 MQ_FORCE I16 mask_of(uint32_t bits) {
     const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
     return _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(int16_t(bits)), bit), bit);
@@ -80,8 +83,9 @@ MQ_FORCE void join(const int16_t* const* plane, int32_t channels, int32_t stride
     _mm_storeu_si128(to + 3, _mm_unpackhi_epi32(b, d));
 }
 
-int16_t code_of(const InputRowArgs& args, int32_t c, int32_t x) {
-    const float limit = args.code_limit, value = __builtin_rintf(args.x[c][x] * args.inverse[c]);
+// p: of all planes of all rows.
+int16_t code_of(const InputRowArgs& args, int32_t p, int32_t x) {
+    const float limit = args.code_limit, value = __builtin_rintf(args.x[p][x] * args.inverse[p % args.channels]);
     const float low = value < limit ? value : limit;
     return int16_t(low > -limit ? low : -limit);
 }
@@ -89,18 +93,21 @@ int16_t code_of(const InputRowArgs& args, int32_t c, int32_t x) {
 // Of the last pixels of a row, which make no whole register.
 bool compare_rest(const InputRowArgs& args, int32_t first) {
     bool finite = true;
-    for (int32_t x = first; x < args.width; ++x) {
+    for (; first < args.width; first += 2) {
+        const int32_t last = first + 2 < args.width ? first + 2 : args.width;
         int32_t sum = 0;
-        for (int32_t c = 0; c < args.channels; ++c) {
-            finite = finite && args.x[c][x] - args.x[c][x] == 0.0f;
-            if (!args.weight) continue;
-            int32_t change = code_of(args, c, x) - args.plane[c][x];
-            change = change > 32767 ? 32767 : change < -32768 ? -32768 : change;
-            int32_t product = (change * args.weight[c] + 0x4000) >> 15;
-            product = product > args.largest ? args.largest : product < -args.largest ? -args.largest : product;
-            sum += product * product;
-        }
-        if (!args.weight || sum > args.limit) args.taken[x >> 6] |= uint64_t(1) << (x & 63);
+        for (int32_t x = first; x < last; ++x)
+            for (int32_t p = 0; p < args.rows * args.channels; ++p) {
+                finite = finite && args.x[p][x] - args.x[p][x] == 0.0f;
+                if (!args.weight) continue;
+                int32_t change = code_of(args, p, x) - args.plane[p][x];
+                change = change > 32767 ? 32767 : change < -32768 ? -32768 : change;
+                int32_t product = (change * args.weight[p % args.channels] + 0x4000) >> 15;
+                product = product > args.largest ? args.largest : product < -args.largest ? -args.largest : product;
+                sum += product * product;
+            }
+        for (int32_t x = first; x < last; ++x)
+            if (!args.weight || sum > args.limit) args.taken[x >> 6] |= uint64_t(1) << (x & 63);
     }
     return finite;
 }
@@ -114,23 +121,25 @@ bool input_compare(const InputRowArgs& args) {
     bool any_odd = false;
     int32_t x = 0;
     for (; x + words <= args.width; x += words) {
-        I16 product[4];
-        for (int32_t c = 0; c < 4; ++c) product[c] = all16(0);
-        for (int32_t c = 0; c < args.channels; ++c) {
-            any_odd |= odd(args.x[c] + x);
-            if (!args.weight) continue;
-            const I16 code = codes_of(args.x[c] + x, args.inverse[c], args.code_limit);
-            const I16 change = subs16(code, load16(args.plane[c] + x));
-            product[c] = max16(min16(mulhrs16(change, all16(args.weight[c])), most), least);
+        I32 low_sum = zero32(), high_sum = zero32();
+        for (int32_t row = 0; row < args.rows; ++row) {
+            I16 product[4];
+            for (int32_t c = 0; c < 4; ++c) product[c] = all16(0);
+            for (int32_t c = 0; c < args.channels; ++c) {
+                const int32_t p = row * args.channels + c;
+                any_odd |= odd(args.x[p] + x);
+                if (!args.weight) continue;
+                const I16 code = codes_of(args.x[p] + x, args.inverse[c], args.code_limit);
+                const I16 change = subs16(code, load16(args.plane[p] + x));
+                product[c] = max16(min16(mulhrs16(change, all16(args.weight[c])), most), least);
+            }
+            for (int32_t c = 0; c < args.channels; c += 2) {
+                low_sum = add32(low_sum, squares(low(product[c], product[c + 1])));
+                high_sum = add32(high_sum, squares(high(product[c], product[c + 1])));
+            }
         }
         uint32_t bits = words == 32 ? 0xffffffffu : 0xffffu;
-        if (args.weight) {
-            I16 a = low(product[0], product[1]), b = high(product[0], product[1]);
-            I32 low_sum = squares(a), high_sum = squares(b);
-            a = low(product[2], product[3]), b = high(product[2], product[3]);
-            low_sum = add32(low_sum, squares(a)), high_sum = add32(high_sum, squares(b));
-            bits = beyond(low_sum, high_sum, limit);
-        }
+        if (args.weight) bits = beyond(with_neighbour(low_sum), with_neighbour(high_sum), limit);
         args.taken[x >> 6] |= uint64_t(bits) << (x & 63);
     }
     return compare_rest(args, x) && !any_odd;

@@ -209,7 +209,10 @@ class GateBench:
 
     def _set(self, octaves: Reals) -> None:
         program: Any = self._session.lowered.program
+        sites = self._session.lowered.sites
         for name, factor in self.factors(octaves).items():
-            coded = self._session.lowered.sites.values[name]
+            coded = sites.values[name]
             plan = self._gates.gate(name, factor)
-            _native.set_gate(program, coded.tensor, gate_of(plan, self._tolerance, coded.codes))
+            together = sites.together.get(coded.tensor, 1)
+            gate = gate_of(plan, self._tolerance, coded.codes, together)
+            _native.set_gate(program, coded.tensor, gate)

@@ -36,6 +36,9 @@ SIGMOID_EXPONENT = -11
 PRECISE_GAIN = 8.0
 """Weighted change that opens a gate, from which on rounding it to integers does not matter."""
 
+BLOCK = 4
+"""Pixels of a picture's planes that the engine compares and takes together, two by two."""
+
 Ints = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 
@@ -175,18 +178,24 @@ class IntegerGate:
     limit: int
 
 
-def integer_gate(plan: GatePlan | None, tolerance: float, codes: Codes) -> IntegerGate:
+def integer_gate(
+    plan: GatePlan | None, tolerance: float, codes: Codes, together: int = 1
+) -> IntegerGate:
     """A site is taken once the mean squared change, each channel's in its own scale, is beyond the
-    tolerance; without a plan once anything differs."""
+    tolerance; without a plan once anything differs.
+
+    Args:
+        together: sites that are compared and taken together.
+    """
     channels = len(codes.exponents)
-    largest = min(LARGEST_WEIGHT, math.isqrt(ACCUMULATOR_MAX // channels))
+    largest = min(LARGEST_WEIGHT, math.isqrt(ACCUMULATOR_MAX // (channels * together)))
     if plan is None or tolerance == 0:
         return IntegerGate(np.full(channels, LARGEST_WEIGHT, np.int16), largest, 0)
     scale = np.broadcast_to(np.asarray(plan.scale, np.float64), (channels,))
     # Change of one code in units of the largest change that is held back; beyond the bounds nothing
     # opens the gate, or anything.
     with np.errstate(all="ignore"):
-        share = codes.unit / (scale * tolerance * plan.factor * math.sqrt(channels))
+        share = codes.unit / (scale * tolerance * plan.factor * math.sqrt(channels * together))
     share = np.clip(share, 2.0**-60, 2.0**60)
     gain = min(largest / 2, LARGEST_WEIGHT / ONE / float(share.max()))
     # A few channels that open the gate by a single code must not cost the others their precision.
@@ -195,9 +204,9 @@ def integer_gate(plan: GatePlan | None, tolerance: float, codes: Codes) -> Integ
     return IntegerGate(weight, largest, int(gain**2))
 
 
-def gate_of(plan: GatePlan | None, tolerance: float, codes: Codes) -> Any:
+def gate_of(plan: GatePlan | None, tolerance: float, codes: Codes, together: int = 1) -> Any:
     """The native form of `integer_gate`."""
-    gate = integer_gate(plan, tolerance, codes)
+    gate = integer_gate(plan, tolerance, codes, together)
     return _native.Gate(gate.weight, gate.largest, gate.limit)
 
 

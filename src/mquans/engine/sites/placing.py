@@ -12,7 +12,7 @@ from mquans import _native
 from mquans.engine import layout
 from mquans.engine.layout import Dims, Placed
 from mquans.engine.sites.analysis import Analysis
-from mquans.engine.sites.arithmetic import Codes, codes_of, gate_of
+from mquans.engine.sites.arithmetic import BLOCK, Codes, codes_of, gate_of
 from mquans.engine.sites.geometry import CodeLayout, axes_of
 from mquans.engine.sites.homes import Home, homes_of, root_of
 from mquans.errors import PlanError
@@ -21,6 +21,9 @@ from mquans.plan import GatePlan, Plan, TensorPlan
 
 if TYPE_CHECKING:
     from mquans.engine.lowering import Lowering
+
+
+MOST_PLANES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Sites:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     limits: dict[int, int] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    # Sites that the gate in front of a native tensor compares together, where not one.
+    together: dict[int, int] = field(default_factory=dict)
 
     @staticmethod
     def of(graph: Graph, plan: Plan, analysis: Analysis) -> Sites:
@@ -179,9 +184,11 @@ class Sites:
     def input(self, low: Lowering, value: str, index: int) -> None:
         """A graph input, encoded where the caller has it."""
         y = self.new(low, value)
+        planes = comes_as_planes(low.graph.shape(value), y.order)
+        self.together[y.tensor] = BLOCK if planes else 1
         _native.add_input_sites(
             low.program, f"{value} encoded", index, y.tensor, _inverse(y.codes), y.codes.limit,
-            gate_of(self.gate(value), low.plan.tolerance, y.codes),
+            gate_of(self.gate(value), low.plan.tolerance, y.codes, self.together[y.tensor]), planes,
         )  # fmt: skip
 
     def decode(self, low: Lowering, value: str) -> Placed:
@@ -193,6 +200,17 @@ class Sites:
             x.codes.unit.astype(np.float32),
         )  # fmt: skip
         return placed
+
+
+def comes_as_planes(shape: Dims, order: Dims) -> bool:
+    """True for pictures [B, C, H, W] of few channels, whose pixels are compared by blocks that lie in
+    one picture."""
+    return (
+        len(shape) == 4
+        and order == layout.channels_last(4)
+        and shape[1] <= MOST_PLANES
+        and (shape[0] == 1 or shape[2] % 2 == 0)
+    )
 
 
 def _inverse(codes: Codes) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
