@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from mquans.calibration.allocation import uniform_layers
+from mquans.calibration.workspace import Selected, observe, open_clips
+from mquans.plan import Plan, Rule
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +66,17 @@ def small_frames() -> npt.NDArray[np.float32]:
         column = index % 12
         frame[:, 4:8, column : column + 4] += 2
     return frames
+
+
+ValuePlan = Callable[..., Plan]
+
+
+@pytest.fixture(scope="session")
+def value_plan() -> ValuePlan:
+    """Makes plans of one width under which all layers are brought up to date value by value."""
+
+    def make(model: Any, frames: Any, *, bits: int = 8, rule: Rule = "hold") -> Plan:
+        space = observe(open_clips(model, frames, Selected()), late=0.25, least=4, rules=())
+        return space.plan(uniform_layers(space.graph, space.seen.ranges, bits=bits), rule)
+
+    return make

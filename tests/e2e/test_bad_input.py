@@ -109,7 +109,7 @@ def test_model_changed_under_its_plan(
     [
         ({"version": 99}, "newer mquans"),
         ({"shell": "rm -rf ~"}, "shell"),
-        ({"layers": []}, "lacks layers"),
+        ({"tensors": []}, "lacks layers"),
         ({"grid_bits": 64}, "grid_bits"),
         ({"input_shapes": {"x": [1, 3, 2**40, 2**40]}}, "elements"),
     ],

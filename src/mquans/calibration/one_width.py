@@ -22,8 +22,8 @@ def one_width(
     quantizer: str = "linear",
     track: Track = silent,
 ) -> Plan:
-    """The plan of a session with one width for all neurons and the rule `nearest`: by default that
-    of Riera et al. (ISCA 2018).
+    """The plan of a session with one width for all neurons, value by value, and the rule `nearest`:
+    by default that of Riera et al. (ISCA 2018).
 
     Args:
         frames: that ranges are taken from.
@@ -34,4 +34,6 @@ def one_width(
     inputs = session.frame_inputs
     observer.add((feeds_of(frame, inputs) for frame in track(frames, "observing", None)), run)
     layers = uniform_layers(session.graph, observer.result().ranges, bits=bits, quantizer=quantizer)
-    return msgspec.structs.replace(session.plan, rule="nearest", layers=layers)
+    return msgspec.structs.replace(
+        session.plan, rule="nearest", layers=layers, tensors=(), tolerance=0.0
+    )

@@ -165,7 +165,7 @@ def sweep(
     else was taken; other arguments as `calibrate_fully`."""
     plan_of: Callable[[int], Plan]
     if over_sites(opened.graph):
-        sites = observe_sites(opened, rule, weight_bits, late=HELD_OUT)
+        sites = observe_sites(opened, rule, weight_bits, late=HELD_OUT, least=LEAST_FRAMES)
         space, plan_of = sites.space, sites.uniform
     else:
         space = observe(opened, late=HELD_OUT, least=LEAST_FRAMES, rules=())

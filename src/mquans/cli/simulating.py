@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from mquans.cli import options as o
 from mquans.cli.app import app
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from mquans.evaluate.frames import Frame
     from mquans.evaluate.trace import Trace
     from mquans.sources import Source
+
+
+VALUE_BITS = 8
+"""Of single values, with the rule hold, where a plan decides on whole sites."""
 
 
 @app.command()
@@ -98,10 +103,14 @@ def simulate(
     if given is not None:
         with open_clip() as clip:
             given = place_labels(given, clip)
+    from mquans.calibration import one_width
+
+    if session.plan.tensors:
+        # Accelerators compare single values: the plan's gates for whole sites say nothing of them.
+        values = one_width(session, opened(), bits=VALUE_BITS, quantizer="uniform", track=track)
+        session = session.with_plan(replace(values, rule="hold"))
     uniform = None
     if "uniform" in schemes:
-        from mquans.calibration import one_width
-
         uniform = one_width(session, opened(), bits=bits, track=track)
     rows = study(
         session,

@@ -136,7 +136,7 @@ def layer_table(
         dense.step(first)
         break
     work = Work()
-    modes: dict[str, Counter[LayerMode]] = {name: Counter() for name in session.lowered.layers}
+    modes: dict[str, Counter[LayerMode]] = {name: Counter() for name in session.layer_names}
 
     def watch(_: dict[str, Outputs]) -> None:
         stats = stream.stats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import mquans
 
 
 @pytest.fixture(scope="module")
-def plan(small_model: Path, small_frames: npt.NDArray[np.float32]) -> mquans.Plan:
-    return mquans.calibrate(small_model, small_frames, bits=8)
+def plan(
+    small_model: Path, small_frames: npt.NDArray[np.float32], value_plan: Callable[..., mquans.Plan]
+) -> mquans.Plan:
+    return value_plan(small_model, small_frames)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,20 @@ def dusk(small_frames: Frames) -> Frames:
     return np.asarray(small_frames[:1, None] * gain)
 
 
-def session_of(model: Path, frames: Frames, bits: int, rule: str = "hold") -> mquans.Session:
-    plan = mquans.calibrate(model, frames[:, 0], bits=bits, rule=rule)  # type: ignore[arg-type]
-    return mquans.Session(model, plan, mode="delta")
+SessionOf = Callable[..., mquans.Session]
 
 
 @pytest.fixture(scope="module")
-def coarse(small_model: Path, dusk: Frames) -> mquans.Session:
+def session_of(value_plan: Callable[..., mquans.Plan]) -> SessionOf:
+    def make(model: Path, frames: Frames, bits: int, rule: str = "hold") -> mquans.Session:
+        plan = value_plan(model, frames[:, 0], bits=bits, rule=rule)
+        return mquans.Session(model, plan, mode="delta")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def coarse(small_model: Path, dusk: Frames, session_of: SessionOf) -> mquans.Session:
     """3 bits: outputs are all but frozen."""
     return session_of(small_model, dusk, 3)
 
@@ -82,7 +89,7 @@ def test_slow_change_under_a_coarse_plan_is_caught(coarse: mquans.Session, dusk:
     assert np.max(guard.session.plan.layer("first").bits) > 3
 
 
-def test_fine_plan_is_left_alone(small_model: Path, dusk: Frames) -> None:
+def test_fine_plan_is_left_alone(small_model: Path, dusk: Frames, session_of: SessionOf) -> None:
     """The guard must not cost a stream that is fine more than its checks."""
     session = session_of(small_model, dusk, 10)
     guard, plain = Guard(session, budget=0.01, every=10), session.stream()
@@ -165,7 +172,9 @@ def test_what_no_bits_can_cure_is_said(coarse: mquans.Session, dusk: Frames) -> 
     assert report.out_of_reach == report.refreshes - 1 > 0
 
 
-def test_clipping_is_not_cured_by_bits(small_model: Path, dusk: Frames) -> None:
+def test_clipping_is_not_cured_by_bits(
+    small_model: Path, dusk: Frames, session_of: SessionOf
+) -> None:
     """A scene far brighter than calibration's leaves the grid. Only the fp32 network shows it."""
     session = session_of(small_model, dusk, 10)
     dense = open_engine("ort-fp32", read_model(small_model), NetworkOptions({"x": (1, 3, 16, 16)}))
@@ -177,7 +186,9 @@ def test_clipping_is_not_cured_by_bits(small_model: Path, dusk: Frames) -> None:
         assert guard.report.tightenings == 0
 
 
-def test_nearest_is_checked_against_all_bits_of_the_grid(small_model: Path, dusk: Frames) -> None:
+def test_nearest_is_checked_against_all_bits_of_the_grid(
+    small_model: Path, dusk: Frames, session_of: SessionOf
+) -> None:
     """A snap under this rule keeps its steps, so it would find nothing wrong."""
     session = session_of(small_model, dusk, 3, rule="nearest")
     guard = Guard(session, budget=0.01, every=8)
@@ -312,3 +323,16 @@ def test_a_quiet_start_is_no_violation(coarse: mquans.Session, dusk: Frames) -> 
     guard.step(dusk[0])
     assert guard.report.worst == 1.0
     assert guard.report.violations == 0
+
+
+def test_gates_are_tightened_until_all_changes_pass(small_model: Path, dusk: Frames) -> None:
+    """Under a plan for whole sites the tolerance shrinks, and ends at nothing."""
+    plan = mquans.calibrate(small_model, dusk[:, 0], bits=3)
+    guard = scripted(mquans.Session(small_model, plan), [4.0, 4.0, *[1e9] * 8])
+    tolerances = []
+    for frame in dusk[:10]:
+        guard.step(frame)
+        tolerances.append(guard.session.plan.tolerance)
+    assert tolerances[0] == plan.tolerance
+    assert 0 < tolerances[1] < plan.tolerance
+    assert tolerances[-1] == 0

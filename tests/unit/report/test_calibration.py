@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 import mquans
-from mquans.calibration import calibrate_fully
+from mquans.calibration import Goal, Selected, calibrate_fully, plans_within
 from mquans.report import content_of, report_calibration
 
 Frames = npt.NDArray[np.float32]
@@ -25,7 +25,7 @@ def test_the_page_shows_what_calibration_found(
     page = tmp_path / "page.html"
     report_calibration(result, small_model, frames, page)
     text = page.read_text()
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 3
     for name in ("first", "second", "third", "criticality", "uniform", "budget 0.05"):
         assert name in text
     assert ("verdict kept" in text) == result.reached
@@ -38,7 +38,19 @@ def test_numbers_are_those_of_the_result(small_model: Path, small_frames: Frames
     content = content_of(result, session)
     assert content.work is None
     assert [row.name for row in content.layers] == ["first", "second", "third"]
-    assert [row.macs for row in content.layers] == session.layer_macs
+    macs = [layer.macs for layer in session.lowered.site_layers.values()]
+    assert [row.macs for row in content.layers] == macs
+    for row, channels in zip(content.layers, (3, 8, 8), strict=True):
+        assert row.bits.shape == (channels,)
+        np.testing.assert_array_equal(row.bits, np.rint(result.stages.widths[row.name]))
+
+
+def test_value_by_value_there_is_more_to_tell(small_model: Path, small_frames: Frames) -> None:
+    """Criticality of every neuron, and how many values change at which width."""
+    frames = np.concatenate([small_frames] * 3)
+    goal, selected = Goal(stress=False), Selected(frames=60)
+    (result,) = plans_within((0.05,), goal, small_model, frames, selected)
+    content = content_of(result, mquans.Session(small_model, result.plan))
     for row, neurons in zip(content.layers, (3, 8, 8), strict=True):
         assert row.bits.shape == (neurons,)
         assert row.criticality is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,10 @@ def clip(small_frames: Frames) -> Frames:
 
 
 @pytest.fixture
-def session(small_model: Path, small_frames: Frames) -> mquans.Session:
-    return mquans.Session(small_model, mquans.calibrate(small_model, small_frames, bits=6))
+def session(
+    small_model: Path, small_frames: Frames, value_plan: Callable[..., mquans.Plan]
+) -> mquans.Session:
+    return mquans.Session(small_model, value_plan(small_model, small_frames, bits=6))
 
 
 def test_all_schemes(session: mquans.Session, small_model: Path, clip: Frames) -> None:

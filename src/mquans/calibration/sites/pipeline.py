@@ -14,7 +14,6 @@ import msgspec
 
 from mquans.calibration.allocation import WeightBits, uniform_layers
 from mquans.calibration.budget import (
-    LATE,
     LEAST_FRAMES,
     MARGIN,
     QUIET_MARGIN,
@@ -54,7 +53,11 @@ from mquans.plan import InputFormat, Plan, Rule
 
 METHODS = ("criticality", "uniform")
 
-PROBED = 16
+LATE = 0.5
+"""Share of every clip, its last part, that ranges are not taken from; the first half of it is
+searched on, the second one judges. Ranges are soon known, and there is head room."""
+
+PROBED = 24
 """Frames of each clip that gates are measured on."""
 
 PROBED_CLIPS = 4
@@ -108,7 +111,7 @@ class SiteSpace:
 
 
 def observe_sites(
-    opened: Opened, rule: Rule, weight_bits: WeightBits, *, late: float, least: int = LEAST_FRAMES
+    opened: Opened, rule: Rule, weight_bits: WeightBits, *, late: float, least: int
 ) -> SiteSpace:
     """Reads every clip once; arguments as `workspace.observe`.
 

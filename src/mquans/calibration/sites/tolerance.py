@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 START = 0.1
 """Tolerance that is tried first, in scales of the gates."""
 
-LEAST, MOST = 2.0**-10, 4.0
+LEAST, MOST = 2.0**-10, 0.5
+"""Beyond, nothing moves any more, and a clip in which nothing happens would not tell."""
 
 RUNS = 10
 """At most; each runs the engine over all frames of selection."""

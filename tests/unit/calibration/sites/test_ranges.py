@@ -1,0 +1,174 @@
+"""Ranges of every channel, and exponents from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mquans.calibration.observe import DenseRun
+from mquans.calibration.sites.codes import (
+    FINEST,
+    HEAD_ROOM,
+    LEAST_BITS,
+    WEIGHT_BITS,
+    CodeFormat,
+    _weight_bits,
+    code_formats,
+)
+from mquans.calibration.sites.ranges import ChannelRange, RangeMeter, by_value_layers
+from mquans.engine.sites import analyse
+from mquans.graph import Conv, Graph, Linear, Node, Unary, ValueType
+from mquans.importers import import_model, read_model
+from mquans.sources import guess_format
+
+Frames = npt.NDArray[np.float32]
+
+
+def ranges_of(graph: Graph, frames: Frames) -> dict[str, ChannelRange]:
+    meter = RangeMeter(graph, analyse(graph))
+    run = DenseRun(graph, tensors=meter.tensors)
+    meter.add(({graph.inputs[0]: frame} for frame in frames), run)
+    return dict(meter.result().tensors)
+
+
+def range_of(high: list[float], low: list[float] | None = None) -> ChannelRange:
+    top = np.array(high)
+    bottom = np.zeros(len(top)) if low is None else np.array(low)
+    return ChannelRange(bottom, top, top / 4, top / 2)
+
+
+def test_statistics_are_those_of_all_frames(small_model: Path, small_frames: Frames) -> None:
+    """Of a tensor that was never kept."""
+    frames = small_frames[:, None] + np.float32(100)
+    seen = ranges_of(import_model(read_model(small_model)), frames)["x"]
+    values = frames.transpose(2, 0, 1, 3, 4).reshape(3, -1).astype(np.float64)
+    np.testing.assert_array_equal(seen.low, values.min(axis=1))
+    np.testing.assert_array_equal(seen.high, values.max(axis=1))
+    np.testing.assert_allclose(seen.deviation, values.std(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(seen.rms, np.sqrt((values**2).mean(axis=1)), rtol=1e-5)
+
+
+def test_codes_reach_beyond_what_was_seen_but_not_too_far(
+    small_model: Path, small_frames: Frames
+) -> None:
+    """By the head room, rounded up to a power of two."""
+    graph = import_model(read_model(small_model))
+    seen = ranges_of(graph, small_frames[:, None])
+    found = code_formats(graph, analyse(graph), seen)
+    assert set(found) == {"x", "b", "d", "y"}
+    for name, format in found.items():
+        reach = format.limit * np.exp2(format.exponents)
+        assert (reach >= HEAD_ROOM * seen[name].magnitude * (1 - 1e-12)).all()
+    reach = found["x"].limit * np.exp2(found["x"].exponents)
+    assert (reach < 2 * HEAD_ROOM * seen["x"].magnitude).all()
+
+
+def test_range_of_pictures_is_known(small_model: Path, small_frames: Frames) -> None:
+    """Dark calibration frames must not clip a bright one, and need no head room beyond 255."""
+    graph = import_model(read_model(small_model))
+    seen = ranges_of(graph, 1e-3 * small_frames[:, None])
+    format = guess_format("x", (1, 3, 16, 16), scale=1 / 255, mean=(0.5,), std=(0.25,))
+    found = code_formats(graph, analyse(graph), seen, format)["x"]
+    reach = found.limit * np.exp2(found.exponents)
+    assert (reach >= 2.0).all()
+    assert (reach < 4.0).all()
+
+
+def chain(activation: Unary | None, weight: Frames, groups: int = 1) -> Graph:
+    """x [1, C, 4, 4] -> one pointwise layer -> y."""
+    outputs, inputs = weight.shape[0], weight.shape[1] * groups
+    op = Conv((1, 1), (1, 1), (0,) * 4, (1, 1), groups, activation)
+    node = Node("layer", op, ("x", "w"), ("y",))
+    types = {
+        "x": ValueType((1, inputs, 4, 4), "float32"),
+        "y": ValueType((1, outputs, 4, 4), "float32"),
+        "w": ValueType(weight.shape, "float32"),
+    }
+    return Graph("chain", ("x",), ("y",), [node], {"w": weight}, types)
+
+
+def formats(graph: Graph, x: ChannelRange, y: ChannelRange) -> dict[str, CodeFormat]:
+    return code_formats(graph, analyse(graph), {"x": x, "y": y})
+
+
+def test_quiet_channels_are_no_finer_than_a_share_of_the_coarsest() -> None:
+    """They may wake up."""
+    graph = chain(None, np.full((2, 2, 1, 1), 1e-3, np.float32))
+    found = formats(graph, range_of([1.0, 1e-9]), range_of([1.0, 1.0]))["x"]
+    assert found.exponents[0] - found.exponents[1] == FINEST
+
+
+def test_activations_have_their_say() -> None:
+    """SiLU is zero only far below zero; sigmoid ends at one; a leaky slope hides a large sum."""
+    weight = np.full((1, 1, 1, 1), 1e-3, np.float32)
+
+    def reach(kind: str, *params: float, low: float = 0.0) -> float:
+        graph = chain(Unary(kind, params), weight)  # type: ignore[arg-type]
+        found = formats(graph, range_of([1.0]), range_of([0.01], [low]))["y"]
+        return float(found.limit * 2.0 ** found.exponents[0])
+
+    assert reach("relu") < 0.1
+    assert reach("silu") >= 11.9
+    assert 0.9 < reach("sigmoid") < 1.1
+    assert reach("leaky_relu", 0.1, low=-0.01) >= HEAD_ROOM * 0.1
+
+
+def test_sums_never_overflow_whatever_the_ranges() -> None:
+    """A result that was always 0 gets codes that its sums can be brought to."""
+    from mquans.engine.sites.arithmetic import integer_layer
+
+    weight = np.full((1, 512, 1, 1), 100.0, np.float32)
+    graph = chain(None, weight)
+    found = formats(graph, range_of([100.0] * 512), range_of([1e-6]))
+    integer_layer(
+        weight.astype(np.float64),
+        np.zeros(1),
+        np.exp2(found["x"].exponents.astype(np.float64))[None],
+        found["y"].exponents,
+        found["x"].limit,
+        where="layer",
+    )
+
+
+def test_depthwise_results_are_no_finer_than_their_products() -> None:
+    """Which round to sixteen bits."""
+    graph = chain(None, np.full((4, 1, 1, 1), 0.9, np.float32), groups=4)
+    found = formats(graph, range_of([1.0] * 4), range_of([0.5] * 4))
+    assert (found["y"].exponents >= found["x"].exponents).all()
+
+
+def test_wide_sums_leave_weights_enough_bits() -> None:
+    """Codes become narrower, at the same range."""
+    graph = chain(None, np.full((1, 4096, 1, 1), 1.0, np.float32))
+    found = formats(graph, range_of([1.0] * 4096), range_of([1.0]))["x"]
+    assert LEAST_BITS <= found.bits < 15
+    assert found.limit * 2.0 ** found.exponents[0] >= HEAD_ROOM
+    assert _weight_bits(graph, graph.nodes[0], found) < WEIGHT_BITS or found.bits > LEAST_BITS
+
+
+def test_layers_of_few_sites_are_seen_by_neuron() -> None:
+    """Their grids come from the same pass."""
+    node = Node("dense", Linear(None), ("x", "w"), ("y",))
+    types = {
+        "x": ValueType((2, 3), "float32"),
+        "y": ValueType((2, 1), "float32"),
+        "w": ValueType((3, 1), "float32"),
+    }
+    graph = Graph("dense", ("x",), ("y",), [node], {"w": np.ones((3, 1), np.float32)}, types)
+    assert by_value_layers(graph, analyse(graph)) == [node]
+    seen = ranges_of(graph, np.arange(12, dtype=np.float32).reshape(2, 2, 3))["x"]
+    np.testing.assert_array_equal(seen.low, [0, 1, 2])
+    np.testing.assert_array_equal(seen.high, [9, 10, 11])
+
+
+@pytest.mark.parametrize("bits", [13, 15])
+def test_narrowed_codes_reach_as_far(bits: int) -> None:
+    format = CodeFormat(1, np.array([-10]), bits)
+    narrow = format.narrowed()
+    assert narrow.bits == bits - 1
+    assert narrow.limit * 2.0 ** narrow.exponents[0] == pytest.approx(
+        format.limit * 2.0 ** format.exponents[0], rel=3e-4
+    )
