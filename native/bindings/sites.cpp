@@ -167,6 +167,12 @@ void bind_sites(nb::module_& m) {
             return rows;
         },
         "program"_a, "(name, input, output, MACs of one dense evaluation, input values) of layers over sites");
+    m.def(
+        "set_gate",
+        [](Program& program, CodesId y, GateSpec gate) {
+            require(program.set_gate(y, std::move(gate)), "there is no gate in front of this tensor");
+        },
+        "program"_a, "y"_a, "gate"_a, "Another gate in front of a tensor of codes, between frames.");
     m.def("add_conv_sites", &add_conv_sites, "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "phases"_a,
           "activation"_a, "gate"_a, "groups"_a, "macs"_a);
     m.def(

@@ -36,9 +36,22 @@ nb::ndarray<nb::numpy, T> to_numpy(const T* data, std::vector<size_t> shape) {
     return {copy, shape.size(), shape.data(), owner};
 }
 
+// Streams come from a program, which they keep alive and which is not const.
+Program& program_of(Stream& stream) { return const_cast<Program&>(stream.program()); }
+
 void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held) {
-    // Streams come from Program.stream(), which keeps the program alive and is not const.
-    const_cast<Program&>(stream.program()).run(stream, first, last, snap, keep_held);
+    program_of(stream).run(stream, first, last, snap, keep_held);
+}
+
+std::vector<const float*> pointers(const Stream& stream, const std::vector<Values>& inputs) {
+    const auto& ports = stream.program().inputs;
+    expect(int64_t(inputs.size()), int64_t(ports.size()), "the list of inputs");
+    std::vector<const float*> values;
+    for (size_t i = 0; i < ports.size(); ++i) {
+        expect(int64_t(inputs[i].size()), ports[i].size, "an input");
+        values.push_back(inputs[i].data());
+    }
+    return values;
 }
 
 void fetch(const Stream& stream, const std::vector<Writable>& outputs) {
@@ -69,24 +82,21 @@ void bind_stream(nb::module_& m) {
         .def("reset", &Stream::reset)
         .def(
             "bring",
-            [](Stream& self, int32_t index, Values values) {
-                expect(int64_t(values.size()), self.program().inputs.at(index).size, "an input");
-                self.bring(index, values.data());
+            [](Stream& self, const std::vector<Values>& inputs, bool snap) {
+                const std::vector<const float*> values = pointers(self, inputs);
+                nb::gil_scoped_release release;
+                return program_of(self).bring(self, values, snap);
             },
-            "index"_a, "values"_a.noconvert(),
-            "An input of the frame that is run next; the array must live until that is done.")
+            "inputs"_a, "snap"_a,
+            "The inputs of the frame that is run next; the arrays must live until that is done. False, with nothing "
+            "changed, when one is not finite.")
         .def(
             "step",
             [](Stream& self, const std::vector<Values>& inputs, const std::vector<Writable>& outputs,
                bool snap) {
-                const auto& ports = self.program().inputs;
-                expect(int64_t(inputs.size()), int64_t(ports.size()), "the list of inputs");
-                for (size_t i = 0; i < ports.size(); ++i) {
-                    expect(int64_t(inputs[i].size()), ports[i].size, "an input");
-                    if (!Stream::finite(inputs[i].data(), ports[i].size)) return false;
-                }
+                const std::vector<const float*> values = pointers(self, inputs);
                 nb::gil_scoped_release release;
-                for (size_t i = 0; i < ports.size(); ++i) self.bring(int32_t(i), inputs[i].data());
+                if (!program_of(self).bring(self, values, snap)) return false;
                 run(self, 0, int32_t(self.program().step_names.size()), snap, false);
                 fetch(self, outputs);
                 return true;

@@ -13,7 +13,7 @@ const SiteKernels& MQ_JOIN(site_kernels_, MQ_ISA)() {
     constexpr int32_t outputs = 16, half = 16;
 #endif
     static const SiteKernels table = {outputs,       half,  MQ_ISA::order, MQ_ISA::conv_sites, MQ_ISA::depthwise_sites,
-                                      MQ_ISA::finish_sites, MQ_ISA::input_row, MQ_ISA::encode, MQ_ISA::decode,
+                                      MQ_ISA::finish_sites, MQ_ISA::input_compare, MQ_ISA::input_take, MQ_ISA::encode, MQ_ISA::decode,
                                       MQ_ISA::combine, MQ_ISA::window_largest, MQ_ISA::window_sum,
                                       MQ_ISA::take_strided};
     return table;

@@ -174,6 +174,10 @@ void Stream::fetch(const Port& port, float* values) const {
     const TensorView t = tensor(port.tensor);
     for (int32_t r = 0; r < t.rows; ++r) {
         float* row = values + port.row_offset[r];
+        if (port.c_step == 1 && port.x_step == t.channels && t.stride == t.channels) {
+            std::memcpy(row, t.pixel(r, 0), sizeof(float) * t.width * t.channels);
+            continue;
+        }
         for (int32_t x = 0; x < t.width; ++x) {
             const float* pixel = t.pixel(r, x);
             float* out = row + x * port.x_step;

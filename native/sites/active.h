@@ -28,6 +28,7 @@ struct SiteTarget {
     // reach: codes of a site that its step writes to, where they are more than its channels.
     SiteTarget(Program& program, CodesId y, GateSpec gate, ActivationSpec activation = {}, int32_t layer = -1,
                int32_t reach = 0);
+    void set_gate(const Program& program, GateSpec spec);
 };
 
 // Calls compute(list, fresh) for lists of the marked sites, in parallel; unmarks those that the gate refuses.

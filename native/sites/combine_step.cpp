@@ -29,6 +29,8 @@ public:
                        });
     }
 
+    SiteTarget* target() override { return &target_; }
+
 private:
     bool mark(Context& context, MaskView marks) const {
         if (context.snap) {

@@ -52,6 +52,8 @@ public:
         }
     }
 
+    SiteTarget* target() override { return &target_; }
+
 private:
     CodesId x_;
     AxisReach reach_;

@@ -13,13 +13,13 @@ public:
     std::vector<int16_t> weights, narrow_bias;
     std::vector<int32_t> bias, shift;
     int32_t row;  // weights of one tap
-    SiteTarget target;
+    SiteTarget target_;
 
-    explicit DepthwiseStep(SiteTarget where) : target(std::move(where)) {}
+    explicit DepthwiseStep(SiteTarget where) : target_(std::move(where)) {}
 
     void run(Context& context) const override {
-        const MaskView moved = context.codes_mask(x), marks = context.codes_mask(target.y);
-        SiteReport& report = context.stream.site_reports[target.layer];
+        const MaskView moved = context.codes_mask(x), marks = context.codes_mask(target_.y);
+        SiteReport& report = context.stream.site_reports[target_.layer];
         report = {};
         report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
         if (context.snap)
@@ -28,17 +28,19 @@ public:
             return;
         const CodesView in = context.codes(x);
         const int32_t taps = int32_t(tap.size());
-        compute_marked(context, target, marks, nullptr, nullptr, int64_t(taps) * in.channels / 16 + 64,
+        compute_marked(context, target_, marks, nullptr, nullptr, int64_t(taps) * in.channels / 16 + 64,
                        [&](const SiteList& list, int16_t* fresh) {
                            int32_t at[listed_sites];
                            for (int32_t i = 0; i < list.count; ++i)
                                at[i] = row_at[list.row[i]] + column_at[list.x[i]];
                            context.sites.depthwise({in.data, at, list.count, tap.data(), taps, weights.data(), row,
                                                     narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
-                                                    shift.data(), in.channels, fresh, target.fresh_stride});
+                                                    shift.data(), in.channels, fresh, target_.fresh_stride});
                        });
         report.macs = report.active * taps * in.channels;
     }
+
+    SiteTarget* target() override { return &target_; }
 };
 
 }  // namespace

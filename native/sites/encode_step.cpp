@@ -1,4 +1,6 @@
 // Where floats become codes: graph inputs, and what float operators made.
+#include <atomic>
+
 #include "program/port.h"
 #include "sites/active.h"
 #include "sites/steps.h"
@@ -27,6 +29,8 @@ public:
                                      fresh + int64_t(i) * target_.fresh_stride, x.channels);
         });
     }
+
+    SiteTarget* target() override { return &target_; }
 
 private:
     TensorId x_;
@@ -63,6 +67,8 @@ public:
                        });
     }
 
+    SiteTarget* target() override { return &target_; }
+
 private:
     const Program& program_;
     int32_t input_;
@@ -70,7 +76,7 @@ private:
     SiteTarget target_;
 };
 
-class PlanesStep final : public Step {
+class PlanesStep final : public Step, public InputCompare {
 public:
     PlanesStep(const Program& program, int32_t input, EncodeSpec encode, SiteTarget target, int64_t planes,
                int32_t pitch)
@@ -93,32 +99,52 @@ public:
                 }
             return marks.fill();
         }
-        const Port& port = program_.inputs[input_];
-        const float* values = context.stream.brought(input_);
-        const bool gated = !target_.gate.weight.empty() && !context.keyframe();
-        context.pool.for_rows(y.rows, 1 + 8192 / y.width, [&](int32_t begin, int32_t end) {
-            for (int32_t row = begin; row < end; ++row) {
-                InputRowArgs args{};
-                args.width = y.width;
-                args.channels = y.channels;
-                args.inverse = encode_.inverse.data();
-                args.code_limit = encode_.limit;
-                args.site = y.site(row, 0);
-                args.stride = y.stride;
-                args.weight = gated ? target_.gate.weight.data() : nullptr;
-                args.largest = target_.gate.largest;
-                args.limit = target_.gate.limit;
-                args.taken = marks.row(row);
-                for (int32_t c = 0; c < y.channels; ++c) {
-                    args.x[c] = values + port.row_offset[row] + c * port.c_step;
-                    args.plane[c] = plane_of(context, y, row, c);
-                }
-                context.sites.input_row(args);
-            }
+        for_rows(context, [&](int32_t row) {
+            if (marks.row_any(row)) context.sites.input_take(args_of(context, y, row));
         });
     }
 
+    bool compare(Context& context) const override {
+        const CodesView y = context.codes(target_.y);
+        std::atomic<bool> finite{true};
+        for_rows(context, [&](int32_t row) {
+            if (!context.sites.input_compare(args_of(context, y, row))) finite = false;
+        });
+        return finite;
+    }
+    SiteTarget* target() override { return &target_; }
+
 private:
+    template <class F>
+    void for_rows(Context& context, F&& f) const {
+        const CodesView y = context.codes(target_.y);
+        context.pool.for_rows(y.rows, 1 + 8192 / y.width, [&](int32_t begin, int32_t end) {
+            for (int32_t row = begin; row < end; ++row) f(row);
+        });
+    }
+
+    InputRowArgs args_of(Context& context, const CodesView& y, int32_t row) const {
+        const Port& port = program_.inputs[input_];
+        const float* values = context.stream.brought(input_);
+        const bool gated = !target_.gate.weight.empty() && !context.keyframe();
+        InputRowArgs args{};
+        args.width = y.width;
+        args.channels = y.channels;
+        args.inverse = encode_.inverse.data();
+        args.code_limit = encode_.limit;
+        args.site = y.site(row, 0);
+        args.stride = y.stride;
+        args.weight = gated ? target_.gate.weight.data() : nullptr;
+        args.largest = target_.gate.largest;
+        args.limit = target_.gate.limit;
+        args.taken = context.codes_mask(target_.y).row(row);
+        for (int32_t c = 0; c < y.channels; ++c) {
+            args.x[c] = values + port.row_offset[row] + c * port.c_step;
+            args.plane[c] = plane_of(context, y, row, c);
+        }
+        return args;
+    }
+
     int16_t* plane_of(Context& context, const CodesView& y, int32_t row, int32_t c) const {
         return context.stream.codes_data() + planes_ + (int64_t(row) * y.channels + c) * pitch_;
     }
@@ -173,8 +199,10 @@ void add_input_sites(Program& program, const std::string& name, int32_t input, C
         const int32_t pitch = padded_to(out.width, 32);
         const int64_t planes = program.codes_size;
         program.codes_size += int64_t(out.rows) * out.channels * pitch;
-        return program.add_step(name, std::make_unique<PlanesStep>(program, input, std::move(encode),
-                                                                   std::move(target), planes, pitch));
+        auto step = std::make_unique<PlanesStep>(program, input, std::move(encode), std::move(target), planes, pitch);
+        program.compares.resize(program.inputs.size());
+        program.compares[input] = step.get();
+        return program.add_step(name, std::move(step));
     }
     program.add_step(name, std::make_unique<InputStep>(program, input, std::move(encode), std::move(target)));
 }

@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "mquans/program.h"
+#include "sites/active.h"
 
 namespace mquans {
 namespace {
@@ -56,6 +57,16 @@ CodesId Program::add_code_view(CodesId base, int32_t first_channel, int32_t chan
 int32_t Program::add_site_layer(SiteLayer layer) {
     site_layers.push_back(std::move(layer));
     return int32_t(site_layers.size()) - 1;
+}
+
+bool Program::set_gate(CodesId y, GateSpec gate) {
+    for (const std::unique_ptr<Step>& step : steps_) {
+        SiteTarget* target = step->target();
+        if (!target || target->y != y) continue;
+        target->set_gate(*this, std::move(gate));
+        return true;
+    }
+    return false;
 }
 
 }  // namespace mquans

@@ -45,16 +45,22 @@ ActivationArgs ActivationSpec::args() const {
     return args;
 }
 
-SiteTarget::SiteTarget(Program& program, CodesId y, GateSpec gate_, ActivationSpec activation_, int32_t layer,
+SiteTarget::SiteTarget(Program& program, CodesId y, GateSpec spec, ActivationSpec activation_, int32_t layer,
                        int32_t reach)
-    : y(y), gate(std::move(gate_)), activation(std::move(activation_)), layer(layer) {
+    : y(y), activation(std::move(activation_)), layer(layer) {
     const int32_t channels = program.code_tensors.at(y).channels;
-    require(gate.weight.empty() || int32_t(gate.weight.size()) == channels, "a gate has one weight per channel");
     fresh_stride = fresh_stride_of(std::max(channels, reach));
-    if (!gate.weight.empty()) mquans::lay_out(gate.weight, fresh_stride);
+    set_gate(program, std::move(spec));
     activation.pad(fresh_stride);
     // Kernels write whole blocks of up to 32 codes.
     program.need_codes_scratch(int64_t(listed_sites) * fresh_stride + 128);
+}
+
+void SiteTarget::set_gate(const Program& program, GateSpec spec) {
+    require(spec.weight.empty() || int32_t(spec.weight.size()) == program.code_tensors.at(y).channels,
+            "a gate has one weight per channel");
+    gate = std::move(spec);
+    if (!gate.weight.empty()) mquans::lay_out(gate.weight, fresh_stride);
 }
 
 }  // namespace mquans

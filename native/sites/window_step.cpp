@@ -34,6 +34,8 @@ public:
                        });
     }
 
+    SiteTarget* target() override { return &target_; }
+
 private:
     // The taps of one site; factors of rows and columns are multiplied and rounded to 1/2**15.
     void find(const CodesView& x, int32_t row, int32_t column, std::vector<int64_t>& at,

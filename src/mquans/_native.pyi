@@ -176,6 +176,9 @@ def site_layers(program: Program) -> list[tuple[str, int, int, int, int]]:
     (name, input, output, MACs of one dense evaluation, input values) of layers over sites
     """
 
+def set_gate(program: Program, y: int, gate: Gate) -> None:
+    """Another gate in front of a tensor of codes, between frames."""
+
 def add_conv_sites(program: Program, name: str, x: int, y: int, reach: Reach, phases: Sequence[ConvPhase], activation: Activation, gate: Gate, groups: int, macs: int) -> None: ...
 
 def add_depthwise_sites(program: Program, name: str, x: int, y: int, reach: Reach, row_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], column_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], tap: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], weights: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], bias: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], shift: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], activation: Activation, gate: Gate, macs: int) -> None: ...
@@ -211,9 +214,9 @@ class Stream:
 
     def reset(self) -> None: ...
 
-    def bring(self, index: int, values: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]) -> None:
+    def bring(self, inputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]], snap: bool) -> bool:
         """
-        An input of the frame that is run next; the array must live until that is done.
+        The inputs of the frame that is run next; the arrays must live until that is done. False, with nothing changed, when one is not finite.
         """
 
     def step(self, inputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]], outputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]], snap: bool) -> bool:

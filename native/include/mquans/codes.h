@@ -170,7 +170,10 @@ struct SiteKernels {
     void (*conv)(const ConvArgs&);
     void (*depthwise)(const DepthwiseArgs&);
     void (*finish)(const FinishArgs&);
-    void (*input_row)(const InputRowArgs&);
+    // Marks the pixels to take, and writes nothing else; false where some are not finite.
+    bool (*input_compare)(const InputRowArgs&);
+    // Takes the marked pixels.
+    void (*input_take)(const InputRowArgs&);
     // Rounded to nearest even, clamped to +-limit.
     void (*encode)(const float* x, const float* inverse, int16_t limit, int16_t* y, int32_t channels);
     void (*decode)(const int16_t* x, const float* unit, float* y, int32_t channels);

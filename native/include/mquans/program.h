@@ -19,7 +19,9 @@
 namespace mquans {
 
 class Stream;
+struct GateSpec;
 struct QuantizedSpec;
+struct SiteTarget;
 
 // What lives only while a frame is computed; lent by the program.
 struct FrameRoom {
@@ -99,6 +101,16 @@ class Step {
 public:
     virtual ~Step() = default;
     virtual void run(Context& context) const = 0;
+    // Where a step over sites puts its results, and through which gate; null for others.
+    virtual SiteTarget* target() { return nullptr; }
+};
+
+// A step that compares a graph input where the caller has it, before anything of the frame is taken.
+class InputCompare {
+public:
+    virtual ~InputCompare() = default;
+    // Marks what differs and changes nothing else; false where the input is not finite.
+    virtual bool compare(Context& context) const = 0;
 };
 
 // What a row of a quantized tensor is compared with: itself in the last frame; or rows are time steps, and
@@ -247,11 +259,16 @@ public:
     // Channels of another tensor: a part of a concatenation, or a slice.
     CodesId add_code_view(CodesId base, int32_t first_channel, int32_t channels);
     int32_t add_site_layer(SiteLayer layer);
+    // Another gate in front of a tensor of codes, for calibration; no frame may be under way. False where
+    // no step has one there.
+    bool set_gate(CodesId y, GateSpec gate);
     void need_codes_scratch(int64_t size) { codes_scratch_ = std::max(codes_scratch_, size); }
     int32_t add_input(Port port);
     int32_t add_output(Port port);
     void finish();
 
+    // Takes the inputs of a frame; false, with nothing changed, where one is not finite.
+    bool bring(Stream& stream, const std::vector<const float*>& values, bool snap);
     // Runs steps [first, last) of one frame; a frame with islands is run in several parts, in order.
     // The caller has set the masks of the inputs.
     void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held);
@@ -276,6 +293,7 @@ public:
     std::vector<LayerSpec> layers;
     std::vector<std::string> step_names;
     std::vector<Port> inputs, outputs;
+    std::vector<const InputCompare*> compares;  // of inputs that are compared in place
     struct Constant {
         int64_t offset;
         std::vector<float> values;

@@ -1,4 +1,5 @@
-// A register of pixels at a time, plane by plane; sites are put together eight pixels at a time.
+// A register of pixels at a time, plane by plane; sites are put together eight pixels at a time. Comparing
+// writes nothing but marks, so that a frame that is not finite changes nothing.
 #include "kernels/simd/words.h"
 #include "kernels/sites_isa.h"
 
@@ -16,14 +17,21 @@ MQ_FORCE I16 codes_of(const float* x, float inverse, float limit) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(half_codes(x, inverse, limit)),
                               half_codes(x + 16, inverse, limit), 1);
 }
-// One bit per pixel where the sums of low and high pixels are beyond the limit; `mask` has their words set.
-MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit, I16& mask) {
+// One bit per pixel where the sums of low and high pixels are beyond the limit.
+MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
     const __m512i a = _mm512_movm_epi32(_mm512_cmpgt_epi32_mask(low_sum, limit));
     const __m512i b = _mm512_movm_epi32(_mm512_cmpgt_epi32_mask(high_sum, limit));
-    mask = _mm512_packs_epi32(a, b);
-    return _mm512_movepi16_mask(mask);
+    return _mm512_movepi16_mask(_mm512_packs_epi32(a, b));
 }
+MQ_FORCE I16 mask_of(uint32_t bits) { return _mm512_movm_epi16(bits); }
 MQ_FORCE I32 all32(int32_t x) { return _mm512_set1_epi32(x); }
+// Some exponent has all bits set: NaN or infinite.
+MQ_FORCE bool odd(const float* x) {
+    const __m512i exponent = _mm512_set1_epi32(0x7f800000);
+    const __m512i a = _mm512_and_si512(_mm512_loadu_si512(x), exponent);
+    const __m512i b = _mm512_and_si512(_mm512_loadu_si512(x + 16), exponent);
+    return _mm512_cmpeq_epi32_mask(_mm512_max_epu32(a, b), exponent);
+}
 #else
 MQ_FORCE __m256i half_codes(const float* x, float inverse, float limit) {
     const __m256 code = _mm256_mul_ps(_mm256_loadu_ps(x), _mm256_set1_ps(inverse));
@@ -33,12 +41,24 @@ MQ_FORCE I16 codes_of(const float* x, float inverse, float limit) {
     const __m256i both = _mm256_packs_epi32(half_codes(x, inverse, limit), half_codes(x + 8, inverse, limit));
     return _mm256_permute4x64_epi64(both, 0xD8);
 }
-MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit, I16& mask) {
-    mask = _mm256_packs_epi32(_mm256_cmpgt_epi32(low_sum, limit), _mm256_cmpgt_epi32(high_sum, limit));
+MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
+    const __m256i mask =
+        _mm256_packs_epi32(_mm256_cmpgt_epi32(low_sum, limit), _mm256_cmpgt_epi32(high_sum, limit));
     const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(mask, mask), 0xD8);
     return uint32_t(_mm256_movemask_epi8(bytes)) & 0xffff;
 }
+MQ_FORCE I16 mask_of(uint32_t bits) {
+    const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
+    return _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(int16_t(bits)), bit), bit);
+}
 MQ_FORCE I32 all32(int32_t x) { return _mm256_set1_epi32(x); }
+MQ_FORCE bool odd(const float* x) {
+    const __m256i exponent = _mm256_set1_epi32(0x7f800000);
+    const __m256i a = _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)), exponent);
+    const __m256i b = _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 8)), exponent);
+    const __m256i found = _mm256_cmpeq_epi32(_mm256_max_epi32(a, b), exponent);
+    return !_mm256_testz_si256(found, found);
+}
 #endif
 
 // Eight pixels of up to four planes as sites.
@@ -60,67 +80,80 @@ MQ_FORCE void join(const int16_t* const* plane, int32_t channels, int32_t stride
     _mm_storeu_si128(to + 3, _mm_unpackhi_epi32(b, d));
 }
 
-// The last pixels of a row, which make no whole register.
-void rest(const InputRowArgs& args, int32_t first) {
+int16_t code_of(const InputRowArgs& args, int32_t c, int32_t x) {
+    const float limit = args.code_limit, value = __builtin_rintf(args.x[c][x] * args.inverse[c]);
+    const float low = value < limit ? value : limit;
+    return int16_t(low > -limit ? low : -limit);
+}
+
+// Of the last pixels of a row, which make no whole register.
+bool compare_rest(const InputRowArgs& args, int32_t first) {
+    bool finite = true;
     for (int32_t x = first; x < args.width; ++x) {
-        int16_t code[4] = {};
         int32_t sum = 0;
         for (int32_t c = 0; c < args.channels; ++c) {
-            const float limit = args.code_limit;
-            float value = __builtin_rintf(args.x[c][x] * args.inverse[c]);
-            value = value < limit ? value : limit;
-            code[c] = int16_t(value > -limit ? value : -limit);
+            finite = finite && args.x[c][x] - args.x[c][x] == 0.0f;
             if (!args.weight) continue;
-            int32_t change = code[c] - args.plane[c][x];
+            int32_t change = code_of(args, c, x) - args.plane[c][x];
             change = change > 32767 ? 32767 : change < -32768 ? -32768 : change;
             int32_t product = (change * args.weight[c] + 0x4000) >> 15;
             product = product > args.largest ? args.largest : product < -args.largest ? -args.largest : product;
             sum += product * product;
         }
-        if (args.weight && sum <= args.limit) continue;
-        args.taken[x >> 6] |= uint64_t(1) << (x & 63);
-        for (int32_t c = 0; c < args.channels; ++c) {
-            args.plane[c][x] = code[c];
-            args.site[x * args.stride + c] = code[c];
-        }
+        if (!args.weight || sum > args.limit) args.taken[x >> 6] |= uint64_t(1) << (x & 63);
     }
+    return finite;
 }
 
 }  // namespace
 
-void input_row(const InputRowArgs& args) {
+bool input_compare(const InputRowArgs& args) {
     for (int32_t i = 0; i < (args.width + 63) / 64; ++i) args.taken[i] = 0;
     const I16 most = all16(args.largest), least = all16(int16_t(-args.largest));
     const I32 limit = all32(args.limit);
+    bool any_odd = false;
     int32_t x = 0;
     for (; x + words <= args.width; x += words) {
-        I16 code[4], product[4];
-        for (int32_t c = 0; c < 4; ++c) code[c] = product[c] = all16(0);
+        I16 product[4];
+        for (int32_t c = 0; c < 4; ++c) product[c] = all16(0);
         for (int32_t c = 0; c < args.channels; ++c) {
-            code[c] = codes_of(args.x[c] + x, args.inverse[c], args.code_limit);
+            any_odd |= odd(args.x[c] + x);
             if (!args.weight) continue;
-            const I16 change = subs16(code[c], load16(args.plane[c] + x));
+            const I16 code = codes_of(args.x[c] + x, args.inverse[c], args.code_limit);
+            const I16 change = subs16(code, load16(args.plane[c] + x));
             product[c] = max16(min16(mulhrs16(change, all16(args.weight[c])), most), least);
         }
-        I16 mask = all16(-1);
         uint32_t bits = words == 32 ? 0xffffffffu : 0xffffu;
         if (args.weight) {
             I16 a = low(product[0], product[1]), b = high(product[0], product[1]);
             I32 low_sum = squares(a), high_sum = squares(b);
             a = low(product[2], product[3]), b = high(product[2], product[3]);
             low_sum = add32(low_sum, squares(a)), high_sum = add32(high_sum, squares(b));
-            bits = beyond(low_sum, high_sum, limit, mask);
+            bits = beyond(low_sum, high_sum, limit);
         }
-        if (!bits) continue;
         args.taken[x >> 6] |= uint64_t(bits) << (x & 63);
+    }
+    return compare_rest(args, x) && !any_odd;
+}
+
+void input_take(const InputRowArgs& args) {
+    int32_t x = 0;
+    for (; x + words <= args.width; x += words) {
+        const uint32_t bits = uint32_t(args.taken[x >> 6] >> (x & 63)) & (words == 32 ? 0xffffffffu : 0xffffu);
+        if (!bits) continue;
+        const I16 mask = mask_of(bits);
         for (int32_t c = 0; c < args.channels; ++c) {
+            const I16 code = codes_of(args.x[c] + x, args.inverse[c], args.code_limit);
             const I16 held = load16(args.plane[c] + x);
-            store16(args.plane[c] + x, xor16(held, and16(xor16(held, code[c]), mask)));
+            store16(args.plane[c] + x, xor16(held, and16(xor16(held, code), mask)));
         }
         for (int32_t i = 0; i < words; i += 8)
             if (bits >> i & 0xff) join(args.plane, args.channels, args.stride, x + i, args.site);
     }
-    rest(args, x);
+    for (; x < args.width; ++x)
+        if (args.taken[x >> 6] >> (x & 63) & 1)
+            for (int32_t c = 0; c < args.channels; ++c)
+                args.site[x * args.stride + c] = args.plane[c][x] = code_of(args, c, x);
 }
 
 }  // namespace mquans::MQ_ISA

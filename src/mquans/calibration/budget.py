@@ -34,7 +34,14 @@ from mquans.calibration.measure import Bench, Measured, Segment
 from mquans.calibration.replay import observe_under
 from mquans.calibration.result import CalibrationResult, Point, Stages
 from mquans.calibration.stress import stress_segments
-from mquans.calibration.workspace import Selected, Workspace, observe, segment
+from mquans.calibration.workspace import (
+    Opened,
+    Selected,
+    Workspace,
+    observe,
+    open_clips,
+    segment,
+)
 from mquans.errors import MquansError
 from mquans.evaluate.metrics import AnyMetric, OutputWeights
 from mquans.plan import LayerPlan, Rule
@@ -111,7 +118,7 @@ class Goal:
                 )
 
 
-class _Clock:
+class Clock:
     """Seconds by stage."""
 
     def __init__(self) -> None:
@@ -167,7 +174,7 @@ class _Prepared:
     weights: dict[str, Any]
     searched: _Field
     judged: _Field
-    clock: _Clock
+    clock: Clock
 
 
 def plans_within(
@@ -179,10 +186,13 @@ def plans_within(
 ) -> list[CalibrationResult]:
     """For each budget the cheapest plan of the goal's method that keeps it; clips are observed, and
     neurons weighed, once."""
-    clock = _Clock()
-    space = observe(
-        model, source, selected, late=LATE, least=LEAST_FRAMES, rules=("hold", "nearest")
-    )
+    return plans_of(budgets, goal, open_clips(model, source, selected))
+
+
+def plans_of(budgets: Sequence[float], goal: Goal, opened: Opened) -> list[CalibrationResult]:
+    """As `plans_within`, of clips that are open."""
+    clock, selected = Clock(), opened.selected
+    space = observe(opened, late=LATE, least=LEAST_FRAMES, rules=("hold", "nearest"))
     clock.stop("observe")
     weights = _criticality(goal, space, selected)
     clock.stop("criticality")
@@ -316,13 +326,17 @@ def _widths(
 
 def _field(goal: Goal, bench: Bench, space: Workspace, start: float, stop: float) -> _Field:
     clips = space.late(start, stop)
-    stress = []
-    if goal.stress:
-        for clip, own in zip(space.clips, clips, strict=True):
-            items = list(zip(own.frames, own.labels, strict=True))
-            made = stress_segments(items, space.distant(clip), space.setup.format)
-            stress += [segment(frames) for frames in made if frames]
-    return _Field(bench, space, clips, stress, goal.weigh)
+    return _Field(bench, space, clips, stressed(space, clips) if goal.stress else [], goal.weigh)
+
+
+def stressed(space: Workspace, clips: Sequence[Segment]) -> list[Segment]:
+    """Stress segments made from parts of the clips, one after the other."""
+    found = []
+    for clip, own in zip(space.clips, clips, strict=True):
+        items = list(zip(own.frames, own.labels, strict=True))
+        made = stress_segments(items, space.distant(clip), space.setup.format)
+        found += [segment(frames) for frames in made if frames]
+    return found
 
 
 def _point(candidate: Candidate) -> Point:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mquans.calibration.inputs import Spec
-from mquans.calibration.pipeline import HELD_OUT, sweep_observed
+from mquans.calibration.pipeline import sweep
 from mquans.calibration.resolution import Format
 from mquans.calibration.result import Sweep
-from mquans.calibration.workspace import Selected, observe, open_network
+from mquans.calibration.workspace import Selected, open_clips, open_network
 from mquans.engine.session import Session
 from mquans.evaluate import Coverage, LayerTable, Track, coverage, layer_table, silent
 from mquans.importers import read_model
@@ -83,8 +83,7 @@ def inspect_model(
     )  # fmt: skip
     if source is None:
         return Inspection(coverage(open_network(file, None, selected)[0]))
-    space = observe(file, source, selected, late=HELD_OUT, rules=())
-    found = sweep_observed(space, SWEPT_BITS, selected, rule)
+    found, space = sweep(open_clips(file, source, selected), SWEPT_BITS, rule)
     clip = space.late()[0].frames
     session = Session(file, found.plans[TIMED_BITS], threads=threads)
     layers = layer_table(session, file, clip, total=len(clip), track=track)

@@ -76,13 +76,20 @@ class DenseRun:
 
     Args:
         feedback: state inputs by the output that feeds them.
+        tensors: names of those that are wanted instead.
     """
 
     def __init__(
-        self, graph: Graph, feedback: Mapping[str, str] | None = None, *, threads: int = 1
+        self,
+        graph: Graph,
+        feedback: Mapping[str, str] | None = None,
+        *,
+        threads: int = 1,
+        tensors: Sequence[str] | None = None,
     ) -> None:
         self._states = Feedback(feedback or {}, {name: graph.shape(name) for name in graph.inputs})
-        tensors = [tensor_of(node) for node in graph.reuse_layers()]
+        if tensors is None:
+            tensors = [tensor_of(node) for node in graph.reuse_layers()]
         wanted = dict.fromkeys([*tensors, *(feedback or {}).values()])
         self._computed = [value for value in wanted if value not in graph.inputs]
         if self._computed:

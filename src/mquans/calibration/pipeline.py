@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mquans.calibration.allocation import GRID_BITS, WeightBits, uniform_layers
-from mquans.calibration.budget import Goal, RuleChoice, plans_within
-from mquans.calibration.inputs import Spec
+from mquans.calibration.budget import Goal, RuleChoice, plans_of
+from mquans.calibration.inputs import LEAST_FRAMES, Spec
 from mquans.calibration.measure import Bench
 from mquans.calibration.resolution import Format
 from mquans.calibration.result import BudgetError, CalibrationResult, Sweep
-from mquans.calibration.workspace import Selected, Workspace, observe
+from mquans.calibration.sites import observe_sites, over_sites, site_plan_within
+from mquans.calibration.workspace import Opened, Selected, Workspace, observe, open_clips
 from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
 from mquans.evaluate.metrics import AnyMetric, load_metric
@@ -62,7 +63,7 @@ def calibrate_fully(
     bits: int | None = None,
     max_loss: float | None = None,
     method: str = "criticality",
-    criticality: str = "fisher",
+    criticality: str | None = None,
     objective: str = "macs",
     accelerator: str = "reuse",
     rule: RuleChoice = "hold",
@@ -86,8 +87,10 @@ def calibrate_fully(
     """As `calibrate`, with everything that was measured; a budget out of reach does not raise.
 
     Args:
-        method: how steps are chosen under a budget, one of `allocation.METHODS`.
-        criticality: how neurons are weighed, one of `criticality.METHODS`.
+        method: how precision is chosen under a budget, one of `allocation.METHODS`; of networks
+            with convolutions or other layers over sites, `criticality` or `uniform`.
+        criticality: how neurons are weighed, one of `criticality.METHODS`; by default `fisher`,
+            and in networks over sites by 1 / standard deviation.
         objective: what is saved: `macs`, `time` as predicted from MACs and changes, or `energy`
             of changes as simulated on an accelerator.
         accelerator: for `energy`, a name or a YAML file (`mquans.simulate`).
@@ -123,17 +126,21 @@ def calibrate_fully(
     loaded = load_metric(metric) if isinstance(metric, str) else metric
     if max_loss is not None:
         goal = Goal(
-            method, criticality, objective, accelerator, rule, weight_bits, loaded, task_loss,
+            method, criticality or "fisher", objective, accelerator, rule, weight_bits, loaded, task_loss,
             stress, tuple(compare),
         )  # fmt: skip
-        return plans_within((max_loss,), goal, model, source, selected)[0]
+        opened = open_clips(model, source, selected)
+        if over_sites(opened.graph):
+            return site_plan_within(max_loss, goal, opened, criticality)
+        return plans_of((max_loss,), goal, opened)[0]
     if rule == "either":
         raise MquansError(
             "the rule can only be chosen under a budget.", hint="Give max_loss, or one rule."
         )
     chosen = bits or DEFAULT_BITS
-    space = observe(model, source, selected, late=HELD_OUT, rules=())
-    found = sweep_observed(space, (chosen,), selected, rule, weight_bits or 16, loaded)
+    found, _ = sweep(
+        open_clips(model, source, selected), (chosen,), rule, weight_bits or 16, loaded
+    )
     return CalibrationResult(
         plan=found.plans[chosen],
         method="uniform",
@@ -147,16 +154,29 @@ def calibrate_fully(
     )
 
 
-def sweep_observed(
-    space: Workspace,
+def sweep(
+    opened: Opened,
     candidates: Sequence[int],
-    selected: Selected,
     rule: Rule,
     weight_bits: WeightBits = 16,
     metric: AnyMetric | None = None,
-) -> Sweep:
-    """Measures several uniform bit widths, on clips that were observed with `HELD_OUT` of them kept
-    for measuring; other arguments as `calibrate_fully`."""
+) -> tuple[Sweep, Workspace]:
+    """Measures several uniform bit widths on the last `HELD_OUT` of every clip, of which nothing
+    else was taken; other arguments as `calibrate_fully`."""
+    plan_of: Callable[[int], Plan]
+    if over_sites(opened.graph):
+        sites = observe_sites(opened, rule, weight_bits, late=HELD_OUT)
+        space, plan_of = sites.space, sites.uniform
+    else:
+        space = observe(opened, late=HELD_OUT, least=LEAST_FRAMES, rules=())
+
+        def plan_of(bits: int) -> Plan:
+            layers = uniform_layers(
+                space.graph, space.seen.ranges, bits=bits, weight_bits=weight_bits
+            )
+            return space.plan(layers, rule)
+
+    selected = opened.selected
     bench = Bench(
         space.file,
         space.graph,
@@ -167,8 +187,7 @@ def sweep_observed(
     segments = space.late()
     plans, measured = {}, {}
     for bits in selected.track(candidates, "measuring", len(candidates)):
-        layers = uniform_layers(space.graph, space.seen.ranges, bits=bits, weight_bits=weight_bits)
-        plans[bits] = space.plan(layers, rule)
+        plans[bits] = plan_of(bits)
         measured[bits] = bench.measure(plans[bits], segments)
     held_out = sum(len(segment.frames) for segment in segments)
-    return Sweep(plans, measured, bench.frozen_loss(segments), held_out)
+    return Sweep(plans, measured, bench.frozen_loss(segments), held_out), space

@@ -52,6 +52,8 @@ class Stages:
             plan was chosen on.
         compared: the same of methods that were only compared, on the frames of the verdict.
         seconds: by stage.
+        widths: by layer over sites, [channels of its input]: the width of codes at which a change
+            of each channel alone would open the gate in front of it.
     """
 
     observation: Observation | None = None
@@ -59,6 +61,7 @@ class Stages:
     tried: Mapping[str, list[Point]] = field(default_factory=dict)
     compared: Mapping[str, list[Point]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    widths: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,17 @@ class CalibrationResult:
         if points is None:
             points = [(m.work.macs_fraction, m.loss) for m in self.uniform.values()]
         return pareto_front(list(points))
+
+    def bits_of(self, layer: str) -> list[float]:
+        """Widths of a layer's neurons; one for all of them where they share it, none where the
+        layer reads no tensor with a gate of its own."""
+        for plan in self.plan.layers:
+            if plan.name == layer:
+                return list(plan.bits) if isinstance(plan.bits, tuple) else [plan.bits]
+        widths = self.stages.widths.get(layer)
+        if widths is not None:
+            return [float(width) for width in widths]
+        return [] if self.bits is None else [float(self.bits)]
 
     @property
     def verdict(self) -> str:

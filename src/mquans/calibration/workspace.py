@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mquans.calibration.allocation import GRID_BITS
 from mquans.calibration.inputs import (
@@ -22,11 +22,11 @@ from mquans.calibration.inputs import (
     read_clip,
 )
 from mquans.calibration.measure import Segment
-from mquans.calibration.observe import DenseRun, Observation, Observer
+from mquans.calibration.observe import DenseRun, Observation, Observer, Run
 from mquans.calibration.resolution import Format, InputSetup, check_one_fed, resolve_inputs
 from mquans.calibration.unrolling import time_steps, window
 from mquans.errors import MquansError
-from mquans.evaluate import Track, silent
+from mquans.evaluate import Feeds, Track, silent
 from mquans.graph import Graph
 from mquans.importers import (
     ModelFile,
@@ -54,6 +54,12 @@ class Selected:
     constants: Mapping[str, float] | None = None
     feedback: Mapping[str, str] | None = None
     carry_state: bool = False
+
+
+class Meter(Protocol):
+    """Looks at consecutive frames of a stream, through a function that gives tensors by name."""
+
+    def add(self, clip: Iterable[Feeds], run: Run) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +132,31 @@ def segment(items: Sequence[Labelled]) -> Segment:
     return Segment([feeds for feeds, _ in items], [label for _, label in items])
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A network and the clips that it is to be fed from, before they are read."""
+
+    file: ModelFile
+    specs: list[Spec]
+    graph: Graph
+    setup: InputSetup
+    selected: Selected
+
+
+def open_clips(model: Any, source: Spec | Sequence[str | Path], selected: Selected) -> Opened:
+    """The network, imported as the first clip needs it.
+
+    Raises:
+        ModelError, SourceError: the model or a clip cannot be used.
+    """
+    file = read_model(model)
+    specs = as_specs(source)
+    graph, setup = open_network(file, specs[0], selected)
+    return Opened(file, specs, graph, setup, selected)
+
+
 def observe(
-    model: Any,
-    source: Spec | Sequence[str | Path],
-    selected: Selected,
-    *,
-    late: float,
-    least: int = LEAST_FRAMES,
-    rules: Sequence[Rule],
+    opened: Opened, *, late: float, least: int = LEAST_FRAMES, rules: Sequence[Rule]
 ) -> Workspace:
     """Reads every clip once.
 
@@ -143,19 +166,25 @@ def observe(
         rules: whose change curves are taken.
 
     Raises:
-        ModelError, SourceError: the model or a clip cannot be used.
+        SourceError: a clip cannot be used.
     """
-    file = read_model(model)
-    specs = as_specs(source)
-    graph, setup = open_network(file, specs[0], selected)
-    feedback = setup.options.feedback
-    labels = _labels_by_clip(selected.labels, len(specs))
-    observer = Observer(graph, rules=rules)
-    run = DenseRun(graph, feedback, threads=selected.threads)
+    observer = Observer(opened.graph, rules=rules)
+    run = DenseRun(opened.graph, opened.setup.options.feedback, threads=opened.selected.threads)
+    clips = read_clips(opened, run, observer, late=late, least=least)
+    return Workspace(opened.file, opened.graph, opened.setup, clips, observer.result())
+
+
+def read_clips(
+    opened: Opened, run: DenseRun, meter: Meter, *, late: float, least: int = LEAST_FRAMES
+) -> list[Clip]:
+    """Reads every clip once; a meter sees what is not kept for measuring. Other arguments as
+    `observe`."""
+    graph, setup, selected = opened.graph, opened.setup, opened.selected
+    labels = _labels_by_clip(selected.labels, len(opened.specs))
     shapes = {name: graph.shape(name) for name in setup.fed}
-    count = selected.frames or max(least, _default_frames(graph, shapes) // len(specs))
+    count = selected.frames or max(least, _default_frames(graph, shapes) // len(opened.specs))
     clips = []
-    for spec, own in zip(specs, labels, strict=True):
+    for spec, own in zip(opened.specs, labels, strict=True):
         with open_source(
             spec,
             setup.format,
@@ -163,25 +192,25 @@ def observe(
             frames=count,
             skip=selected.skip,
             stride=selected.stride,
-        ) as opened:
-            clip = Clip(opened.name)
+        ) as source:
+            clip = Clip(source.name)
             run.reset()
             frames = read_clip(
                 clip,
-                opened,
+                source,
                 shapes,
                 late=late,
                 least=least,
-                run=window(graph, feedback),
+                run=window(graph, setup.options.feedback),
                 fill=run.fill,
                 labels=own,
                 number=lambda index: selected.skip + index * selected.stride,
                 expected=count,
                 track=selected.track,
             )
-            observer.add(frames, run)
+            meter.add(frames, run)
         clips.append(clip)
-    return Workspace(file, graph, setup, clips, observer.result())
+    return clips
 
 
 def open_network(

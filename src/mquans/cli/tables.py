@@ -159,7 +159,7 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
         rows = table("layer", "bits", "MACs", "MACs done", "similarity")
         for name, work in result.measured.work.layers.items():
             count = macs(work.macs / result.measured.work.frames)
-            width = _bits(result.plan.layer(name).bits)
+            width = _bits(result.bits_of(name))
             shares = (percent(work.macs_fraction), percent(work.similarity))
             rows.add_row(Text(name), width, count, *shares)
         show("", rows)
@@ -206,11 +206,12 @@ def _calibration_cells(measured: Measured) -> tuple[str, ...]:
     )
 
 
-def _bits(bits: int | tuple[int, ...]) -> str:
-    """`7`, or from the fewest to the most and their mean: `3-9 (6.4)`."""
-    if isinstance(bits, int):
-        return str(bits)
-    return f"{min(bits)}-{max(bits)} ({sum(bits) / len(bits):.1f})"
+def _bits(bits: Sequence[float]) -> str:
+    """`7`, or from the fewest to the most and their mean: `3-9 (6.4)`; nothing of none."""
+    if not bits:
+        return ""
+    least, most = round(min(bits)), round(max(bits))
+    return str(least) if least == most else f"{least}-{most} ({sum(bits) / len(bits):.1f})"
 
 
 def show_frame(report: FrameReport) -> None:

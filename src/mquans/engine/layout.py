@@ -73,15 +73,43 @@ def widened(placed: Placed, rank: int) -> Placed:
 
 
 def reshaped_order(order: Dims, shape: Dims, target: Dims) -> Dims | None:
-    """Order of a reshaped value that shares memory with the original, when the reshape only adds or
-    drops axes of size 1; otherwise None."""
+    """Order of a reshaped value that shares memory with the original: the reshape adds or drops axes
+    of size 1, and merges or splits axes that lie side by side in memory too; otherwise None."""
+    groups = _matching_axes(shape, target)
+    if groups is None:
+        return None
+    physical = [axis for axis in order if shape[axis] != 1]
+    result = [axis for axis, size in enumerate(target) if size == 1]
+    while physical:
+        old, new = groups.get(physical[0], ((), ()))
+        if not old or tuple(physical[: len(old)]) != old:
+            return None
+        result += new
+        del physical[: len(old)]
+    return tuple(result)
+
+
+def _matching_axes(shape: Dims, target: Dims) -> dict[int, tuple[Dims, Dims]] | None:
+    """The smallest runs of axes of equal product, those of size 1 left out: (old axes, new axes) by
+    the first old axis; None where a size is 0."""
     old = [axis for axis, size in enumerate(shape) if size != 1]
     new = [axis for axis, size in enumerate(target) if size != 1]
-    if [shape[a] for a in old] != [target[a] for a in new]:
+    if 0 in shape or 0 in target:
         return None
-    moved = dict(zip(old, new, strict=True))
-    ones = [axis for axis, size in enumerate(target) if size == 1]
-    return (*ones, *(moved[axis] for axis in order if axis in moved))
+    groups: dict[int, tuple[Dims, Dims]] = {}
+    while old and new:
+        left, right = 1, 1
+        left_size, right_size = shape[old[0]], target[new[0]]
+        while left_size != right_size:
+            if left_size < right_size:
+                left_size *= shape[old[left]]
+                left += 1
+            else:
+                right_size *= target[new[right]]
+                right += 1
+        groups[old[0]] = tuple(old[:left]), tuple(new[:right])
+        del old[:left], new[:right]
+    return groups
 
 
 def row_offsets(placed: Placed) -> tuple[list[int], int, int]:

@@ -111,10 +111,8 @@ class Stream:
                 outputs = self._session.empty_outputs()
                 ok = native.step(arrays, list(outputs.values()), snap)
             else:
-                ok = all(np.isfinite(array).all() for array in arrays)
+                ok = native.bring(arrays, snap)
                 if ok:
-                    for index, array in enumerate(arrays):
-                        native.bring(index, array)
                     self._run(snap=snap, keep_held=False)
                     outputs = self.outputs()
             if not ok:

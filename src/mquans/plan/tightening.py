@@ -1,4 +1,4 @@
-"""A plan with more bits: what a stream falls back on that has left its budget."""
+"""A more careful plan: what a stream falls back on that has left its budget."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ def tightened(plan: Plan, half_steps: int) -> Plan:
     The more critical half of the neurons comes first: `half_steps` of 1 gives it one bit more, 2
     gives one to all, 3 a second one to the critical half, and so on. Most critical are, as far as a
     plan tells, the neurons with the smallest steps for their layer's range; where all are alike,
-    all are in that half. A bit halves a step and so quarters its squared error.
+    all are in that half. A bit halves a step and so quarters its squared error. Gates follow: every
+    second half step halves the tolerance, and with the last one all changes pass.
 
     Returns:
         A new plan; the same, when every neuron has all the bits of the grid.
     """
+    tolerance = plan.tolerance * 2.0 ** (-half_steps / 2)
+    if half_steps >= 2 * plan.grid_bits:
+        tolerance = 0.0
+    plan = msgspec.structs.replace(plan, tolerance=tolerance)
     precisions = [_precision(layer) for layer in plan.layers]
     median = float(np.median(np.concatenate(precisions))) if precisions else 0.0
     return _with_bits(
@@ -34,7 +39,8 @@ def tightened(plan: Plan, half_steps: int) -> Plan:
 
 
 def finest(plan: Plan) -> Plan:
-    """The plan with all the bits of the grid for every neuron."""
+    """The plan with all the bits of the grid for every neuron, and gates that all changes pass."""
+    plan = msgspec.structs.replace(plan, tolerance=0.0)
     return _with_bits(plan, [np.full(1, plan.grid_bits) for _ in plan.layers])
 
 

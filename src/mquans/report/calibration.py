@@ -14,7 +14,6 @@ from mquans.evaluate import Feeds, feeds_of, finite
 from mquans.evaluate.work import LayerWork
 from mquans.files import PathLike
 from mquans.graph import Node
-from mquans.plan import LayerPlan
 from mquans.report.content import Content, Curve, LayerRow
 from mquans.report.page import write_report
 from mquans.report.watching import watch
@@ -78,10 +77,7 @@ def content_of(
         verdict=result.verdict,
         kept=result.reached,
         facts=_facts(result),
-        layers=[
-            _row(result, node, result.plan.layer(node.name), layers[node.name])
-            for node in session.graph.reuse_layers()
-        ],
+        layers=[_row(result, node, layers[node.name]) for node in session.graph.reuse_layers()],
         pareto=_curves(result),
         chosen=(result.measured.work.macs_fraction, result.measured.loss),
         budget=result.budget,
@@ -130,7 +126,7 @@ def _curves(result: CalibrationResult) -> dict[str, Curve]:
     return {name: curve for name, curve in curves.items() if curve}
 
 
-def _row(result: CalibrationResult, node: Node, layer: LayerPlan, work: LayerWork) -> LayerRow:
+def _row(result: CalibrationResult, node: Node, work: LayerWork) -> LayerRow:
     seen = result.stages.observation
     tensor = tensor_of(node)
     neurons = change = None
@@ -139,14 +135,15 @@ def _row(result: CalibrationResult, node: Node, layer: LayerPlan, work: LayerWor
         steps = reach * np.exp2(-np.arange(1.0, CURVE_BITS + 1))
         change, _ = seen.curves[tensor].at(result.plan.rule, steps)
         neurons = len(change)
-    bits = np.atleast_1d(np.asarray(layer.bits, dtype=np.int64))
+    bits = np.rint(result.bits_of(node.name) or [0]).astype(np.int64)
+    planned = {layer.name: layer.weight_bits for layer in result.plan.layers}
     return LayerRow(
-        name=layer.name,
+        name=node.name,
         macs=work.macs // max(result.measured.work.frames, 1),
         macs_fraction=work.macs_fraction,
         similarity=work.similarity,
         bits=bits if neurons is None else np.broadcast_to(bits, (neurons,)),
-        weight_bits=layer.weight_bits,
-        criticality=result.stages.criticality.get(layer.name),
+        weight_bits=planned.get(node.name, 16),
+        criticality=result.stages.criticality.get(node.name),
         change=change,
     )

@@ -37,6 +37,7 @@ from mquans.graph.rewrites.fold_pad import fold_pad
 from mquans.graph.rewrites.fuse_activation import fuse_activations
 from mquans.graph.rewrites.identities import remove_identities
 from mquans.graph.rewrites.layout import merge_layout
+from mquans.graph.rewrites.space_to_depth import unfold_space
 
 from .conftest import make_graph, operators, random
 
@@ -337,3 +338,59 @@ def test_transposes_that_do_not_cancel_stay(keeps_values: Keeps) -> None:
         (Transpose((0, 2, 3, 1)), "b", "y"),
     ]
     assert not keeps_values(cancel_transposes, make_graph(rows, IMAGE, ["y"]))
+
+
+def pieces(starts: list[tuple[int, int]], step: int = 2) -> list[Any]:
+    rows: list[Any] = [
+        (Slice((0, 0, *start), (1, 3, 8, 12), (1, 1, step, step)), "x", f"p{i}")
+        for i, start in enumerate(starts)
+    ]
+    return [*rows, (Concat(1), " ".join(f"p{i}" for i in range(len(starts))), "c")]
+
+
+FOCUS = [(0, 0), (1, 0), (0, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("starts", [FOCUS, FOCUS[::-1]])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_convolution_over_pieces_reads_the_picture(
+    keeps_values: Keeps, starts: list[tuple[int, int]], stride: int
+) -> None:
+    op = Conv((3, 3), (stride, stride), (1, 0, 1, 2), (1, 1), activation=RELU)
+    rows = [*pieces(starts), (op, "c w b", "y")]
+    graph = make_graph(
+        rows, {"x": (1, 3, 8, 12)}, ["y"], {"w": random(5, 12, 3, 3), "b": random(5)}
+    )
+    assert keeps_values(unfold_space, graph)
+    keeps_values(remove_dead_nodes, graph)
+    wide = Conv((6, 6), (2 * stride,) * 2, (2, 0, 2, 4), (1, 1), activation=RELU)
+    assert operators(graph) == [wide]
+
+
+def test_slices_of_slices_are_pieces_too(keeps_values: Keeps) -> None:
+    rows: list[Any] = []
+    for i, (top, left) in enumerate(FOCUS):
+        rows.append((Slice((0, 0, top, 0), (1, 3, 8, 12), (1, 1, 2, 1)), "x", f"r{i}"))
+        rows.append((Slice((0, 0, 0, left), (1, 3, 4, 12), (1, 1, 1, 2)), f"r{i}", f"p{i}"))
+    rows += [(Concat(1), "p0 p1 p2 p3", "c"), (conv(pads=(1,) * 4), "c w", "y")]
+    graph = make_graph(rows, {"x": (1, 3, 8, 12)}, ["y"], {"w": random(5, 12, 3, 3)})
+    assert keeps_values(unfold_space, graph)
+
+
+@pytest.mark.parametrize(
+    "starts", [[*FOCUS[:3], (0, 0)], FOCUS[:2]], ids=["a piece twice", "pieces missing"]
+)
+def test_other_pieces_stay(keeps_values: Keeps, starts: list[tuple[int, int]]) -> None:
+    rows = [*pieces(starts), (conv(), "c w", "y")]
+    weight = random(5, 3 * len(starts), 3, 3)
+    graph = make_graph(rows, {"x": (1, 3, 8, 12)}, ["y"], {"w": weight})
+    assert not keeps_values(unfold_space, graph)
+
+
+def test_a_dilated_convolution_keeps_its_pieces(keeps_values: Keeps) -> None:
+    op = Conv((3, 3), (1, 1), (0,) * 4, (1, 2))
+    graph = make_graph(
+        [*pieces(FOCUS), (op, "c w", "y")], {"x": (1, 3, 8, 12)}, ["y"],
+        {"w": random(5, 12, 3, 3)},
+    )  # fmt: skip
+    assert not keeps_values(unfold_space, graph)

@@ -21,7 +21,13 @@ from mquans.calibration.allocation.candidates import (
     Family,
     Measure,
 )
-from mquans.calibration.allocation.grids import GRID_BITS, WeightBits, layer_plans, uniform_layers
+from mquans.calibration.allocation.grids import (
+    GRID_BITS,
+    WeightBits,
+    layer_plans,
+    stepped_layer,
+    uniform_layers,
+)
 from mquans.calibration.allocation.problem import Problem, Tensor, problem_of
 from mquans.calibration.allocation.quantizers import QUANTIZERS
 from mquans.calibration.allocation.search import search_bits, search_price, trace_bits, trace_price
@@ -45,6 +51,7 @@ __all__ = [
     "layer_plans",
     "problem_of",
     "solve",
+    "stepped_layer",
     "trace",
     "uniform_layers",
     "work_factors",

@@ -276,7 +276,7 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
 def integer_prelu(slopes: Reals, codes: Codes) -> IntegerActivation:
     """Slopes of at most 1 for negative values, channel by channel."""
     bound = np.full(len(codes.exponents), codes.limit, np.int64)
-    return _activation(_Function(SLOPE, slope=slopes), codes, -bound, bound)
+    return _activation(_Function(SLOPE, slope=slopes), codes, -bound, bound, "")
 
 
 def _activation(
@@ -305,9 +305,7 @@ def _activation(
         kind=function.kind,
         low=low.astype(np.int16),
         high=high.astype(np.int16),
-        slope=np.full(
-            channels, np.minimum(np.rint(np.multiply(function.slope, ONE)), LARGEST_WEIGHT)
-        ).astype(np.int16),
+        slope=_slopes(function.slope, channels),
         limit=(LARGEST_WEIGHT / left).astype(np.int16),
         left=left.astype(np.int16),
         right=np.rint(right).astype(np.int16),
@@ -339,6 +337,11 @@ def _line(kind: int, slope: float, start: float) -> _Function:
     # The coarsest codes of which the slope is still below one.
     exponent = -15 - math.floor(math.log2(slope)) - 1
     return _Function(kind, exponent=exponent, line=(slope * 2.0 ** (exponent + 15), start))
+
+
+def _slopes(slope: float | Reals, channels: int) -> npt.NDArray[np.int16]:
+    factors = np.minimum(np.rint(np.multiply(slope, ONE)), LARGEST_WEIGHT)
+    return np.full(channels, factors).astype(np.int16)
 
 
 def _share(value: float) -> int:

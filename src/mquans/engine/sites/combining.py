@@ -1,7 +1,8 @@
-"""Steps that work site by site: sums, products and functions, with what can be fused behind them."""
+"""Steps that work site by site: sums, products and functions, and what is fused behind them."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,20 +68,24 @@ def _add_align(low: Lowering, name: str, x: Coded, y: Coded, activation: Integer
 def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
     value = node.outputs[0]
     a, b = node.inputs
-    codes = low.sites.codes(value, _channels(low, value))
+    signs = (1, -1 if op.kind == "sub" else 1)
     if low.is_constant(a):
         # The first operand is a computed one.
-        signs, (a, b) = (-1 if op.kind == "sub" else 1, 1), (b, a)
-    else:
-        signs = (1, -1 if op.kind == "sub" else 1)
-    first = aligned(low.sites.coded(low, a), codes.exponents, negative=signs[0] < 0)
+        (a, b), signs = (b, a), signs[::-1]
+    codes = low.sites.codes(value, _channels(low, value))
+    x = low.sites.coded(low, a)
+    exponents = _without_overflow(codes.exponents, x.codes)
     plan = low.sites.gate(value)
     if low.is_constant(b):
         plan = None
-        constant = np.rint(signs[1] * _constant(low, node, b) / codes.unit)
-        second = _constant_operand(np.clip(constant, -LARGEST_WEIGHT, LARGEST_WEIGHT))
+        constant = signs[1] * _constant(low, node, b)
+        codes = Codes(np.maximum(exponents, _least_exponents(constant)), codes.limit)
+        second = _constant_operand(np.rint(constant / codes.unit))
     else:
-        second = aligned(low.sites.coded(low, b), codes.exponents, negative=signs[1] < 0)
+        other = low.sites.coded(low, b)
+        codes = Codes(_without_overflow(exponents, other.codes), codes.limit)
+        second = aligned(other, codes.exponents, negative=signs[1] < 0)
+    first = aligned(x, codes.exponents, negative=signs[0] < 0)
     tail = _tail(low, node)
     y = low.sites.new(low, tail.outputs[0] if tail else value, codes)
     activation = integer_activation(_function(tail), codes)
@@ -88,6 +93,19 @@ def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
     _native.add_sum_sites(
         low.program, node.name, y.tensor, first, second, activation.native, gate
     )  # fmt: skip
+
+
+def _without_overflow(exponents: Ints, operand: Codes) -> Ints:
+    """Exponents of a sum in which an operand's codes fit sixteen bits: terms may be larger than
+    their sum. Finer ones would hold no more than the operands do."""
+    headroom = (LARGEST_WEIGHT + 1) // (operand.limit + 1)
+    return np.maximum(exponents, operand.exponents - int(math.log2(headroom)))
+
+
+def _least_exponents(constant: Reals) -> Ints:
+    """Of codes that hold a constant in sixteen bits."""
+    size = np.maximum(np.abs(constant), 2.0**-60)
+    return np.ceil(np.log2(size / LARGEST_WEIGHT)).astype(np.int64)
 
 
 def _add_product(low: Lowering, node: Node, op: Binary) -> None:
@@ -107,6 +125,7 @@ def _add_product(low: Lowering, node: Node, op: Binary) -> None:
                 last, added = behind, _constant(low, behind, constants[0])
                 low.sites.fused.add(behind.name)
     codes = low.sites.codes(last.outputs[0], len(added))
+    codes = Codes(np.maximum(codes.exponents, _least_exponents(added)), codes.limit)
     x_exponents = np.broadcast_to(x.codes.exponents, added.shape)
     if factor.size:
         mantissa, exponents = _mantissas(factor, codes.exponents - x_exponents)

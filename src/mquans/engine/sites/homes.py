@@ -76,8 +76,7 @@ def _settle_parts(graph: Graph, node: Node, axis: int, homes: dict[str, Home]) -
             whole = homes[value].base
             if not _follow(graph, node.inputs[at:], whole, axis, homes):
                 whole = ""
-        free = whole and whole not in homes and whole not in graph.inputs
-        if free and node.inputs.count(value) == 1:
+        if whole and whole not in homes and whole not in graph.inputs:
             homes[whole] = Home(joined, first)
         first += graph.shape(value)[axis]
 
@@ -90,6 +89,6 @@ def _follow(
         if homes.get(value) != Home(whole, done):
             return False
         done += graph.shape(value)[axis]
-        if done >= size:
-            return done == size
+        if done == size:
+            return True
     return False

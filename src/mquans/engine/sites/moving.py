@@ -14,7 +14,7 @@ from mquans.engine.sites.arithmetic import Codes
 from mquans.engine.sites.geometry import reach_of
 from mquans.engine.sites.homes import sliced_from
 from mquans.engine.sites.placing import Coded
-from mquans.graph import Concat, Gather, Node, Pad, Resize, Slice, axis_taps
+from mquans.graph import Gather, Node, Pad, Resize, Slice, axis_taps
 from mquans.graph.rewrites.channel_selection import slices
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def add_move(low: Lowering, node: Node) -> None:
     codes = x.codes.take(indices[-1].tolist())
     y = low.sites.new(low, node.outputs[0], codes)
     if sliced_from(low.graph, node, axis) is not None:
-        return _native.add_join_sites(low.program, node.name, [x.tensor], y.tensor)
+        _native.add_join_sites(low.program, node.name, [x.tensor], y.tensor)
+        return
     value = node.op.value if isinstance(node.op, Pad) else 0.0
     fill = np.clip(np.rint(value / codes.unit), -codes.limit, codes.limit).astype(np.int16)
     sites, channels = indices[:-1], indices[-1]
@@ -113,4 +114,4 @@ def _is_same(index: Indices, size: int) -> bool:
     return np.array_equal(index, np.arange(size))
 
 
-__all__ = ["Concat", "add_concat", "add_move", "set_reach", "site_grids"]
+__all__ = ["add_concat", "add_move", "set_reach", "site_grids"]

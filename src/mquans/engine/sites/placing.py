@@ -96,23 +96,25 @@ class Sites:
             codes: taken over from elsewhere; by default those of the plan.
         """
         order = self.analysis.codings[value].order
+        channels = low.graph.shape(value)[order[-1]]
         dims = layout.apply(order, low.graph.shape(value))
         root, first = self.root(value)
-        outer, border = self._outer(low, root)
+        outer, border = self._outer(low, root, order)
         if root not in self.tensors:
-            channels = low.graph.shape(root)[order[-1]]
-            tensor = int(_native.add_code_tensor(low.program, outer, border, channels))
+            joined = low.graph.shape(root)[order[-1]]
+            tensor = int(_native.add_code_tensor(low.program, outer, border, joined))
             self.tensors[root] = tensor
-            self.sizes[tensor] = (prod(outer), channels)
+            self.sizes[tensor] = (prod(outer), joined)
             self.names[tensor] = root
         tensor = self.tensors[root]
         if root != value:
-            tensor = int(_native.add_code_view(low.program, tensor, first, dims[-1]))
-        coded = Coded(tensor, order, dims, border, codes or self.codes(value, dims[-1]))
+            tensor = int(_native.add_code_view(low.program, tensor, first, channels))
+        codes = codes or self.codes(value, channels)
+        coded = Coded(tensor, order, dims, border, codes)
         self.values[value] = coded
-        self.sizes[tensor] = (prod(outer), dims[-1])
+        self.sizes[tensor] = (prod(outer), channels)
         home = self.tensors[root]
-        self.limits[home] = max(self.limits.get(home, 0), coded.codes.limit)
+        self.limits[home] = max(self.limits.get(home, 0), codes.limit)
         return coded
 
     def _in_order(self, low: Lowering, value: str, order: Dims) -> Coded:
@@ -120,31 +122,32 @@ class Sites:
         exponents that the plan knows, all of which each new channel mixes, it has the coarsest."""
         key = (value, order)
         if key not in self.reordered:
-            channels = low.graph.shape(value)[self.analysis.codings[value].axis]
             made = self.values.get(value)
-            known = made.codes if made else self.codes(value, channels)
-            x, label = low.in_order(value, order), f"{value} reordered"
-            codes = Codes(np.full(x.dims[-1], known.exponents.max()), known.limit)
-            outer = ((1,) * (2 - len(x.dims)) + x.dims)[:-1]
-            border = self.borders.get(self.root(value)[0], ())
-            border = (0,) * (len(outer) - len(border)) + border
-            tensor = int(_native.add_code_tensor(low.program, outer, border, x.dims[-1]))
+            known = (
+                made.codes
+                if made
+                else self.codes(value, low.graph.shape(value)[self.analysis.codings[value].axis])
+            )
+            dims = layout.apply(order, low.graph.shape(value))
+            codes = Codes(np.full(dims[-1], known.exponents.max()), known.limit)
+            outer, border = self._outer(low, value, order)
+            x = low.in_order(value, order)
+            tensor = int(_native.add_code_tensor(low.program, outer, border, dims[-1]))
+            self.sizes[tensor] = (prod(outer), dims[-1])
             _native.add_encode_sites(
-                low.program, label, x.tensor, tensor, _inverse(codes), codes.limit,
+                low.program, f"{value} reordered", x.tensor, tensor, _inverse(codes), codes.limit,
                 gate_of(None, low.plan.tolerance, codes),
             )  # fmt: skip
-            self.tensors[label], self.names[tensor] = tensor, label
-            self.sizes[tensor], self.limits[tensor] = (prod(outer), x.dims[-1]), codes.limit
-            self.reordered[key] = Coded(tensor, order, x.dims, border, codes)
+            self.reordered[key] = Coded(tensor, order, dims, border, codes)
         return self.reordered[key]
 
     def root(self, value: str) -> tuple[str, int]:
         """(value whose tensor holds a value, its first channel there)."""
         return root_of(self.homes, value)
 
-    def _outer(self, low: Lowering, root: str) -> tuple[Dims, Dims]:
-        """(sizes, border) of the axes before the channels, at least one beside the sites of a row."""
-        dims = layout.apply(self.analysis.codings[root].order, low.graph.shape(root))
+    def _outer(self, low: Lowering, root: str, order: Dims) -> tuple[Dims, Dims]:
+        """(sizes, border) of the axes before the channels."""
+        dims = layout.apply(order, low.graph.shape(root))
         outer = ((1,) * (2 - len(dims)) + dims)[:-1]
         border = self.borders.get(root, ())
         return outer, (0,) * (len(outer) - len(border)) + border

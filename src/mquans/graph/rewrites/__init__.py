@@ -22,6 +22,7 @@ from mquans.graph.rewrites.layer_norm import find_layer_norms
 from mquans.graph.rewrites.layout import merge_layout
 from mquans.graph.rewrites.product_activations import find_product_activations
 from mquans.graph.rewrites.sequences import find_sequences
+from mquans.graph.rewrites.space_to_depth import unfold_space
 
 Rewrite = Callable[[Editor], bool]
 
@@ -31,6 +32,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     find_layer_norms,
     find_product_activations,
     fold_pad,
+    unfold_space,
     fold_affine,
     fold_input_affine,
     fuse_activations,

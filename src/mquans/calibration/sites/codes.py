@@ -1,0 +1,174 @@
+"""Exponents and widths of codes, from ranges: fine enough, with room for what was not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.calibration.sites.ranges import ChannelRange, Reals
+from mquans.engine.geometry import natural_weight
+from mquans.engine.sites import Analysis
+from mquans.engine.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT, fixed_exponent
+from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
+from mquans.plan import InputFormat
+
+HEAD_ROOM = 4.0
+"""Times the calibrated range: a calibration seldom saw everything."""
+
+BITS = 16
+LEAST_BITS = 13
+"""Of a code, where the layers that read it would else be left with narrow weights."""
+
+WEIGHT_BITS = 10
+"""That layers are to keep: of the widest weight of every output channel, sign included."""
+
+FINEST = 8
+"""log2 of how much finer than its tensor's coarsest channel another one is at most. A channel that
+was quiet may wake up, and sums of the layer that makes it must not overflow."""
+
+SMALLEST = 2.0**-40
+"""Range of a tensor that was always 0."""
+
+Exponents = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFormat:
+    """Codes of one tensor: `x = code * 2**exponents[channel]`, of `bits` bits.
+
+    Attributes:
+        axis: of the channels.
+        exponents: [channels].
+    """
+
+    axis: int
+    exponents: Exponents
+    bits: int = BITS
+
+    @property
+    def limit(self) -> int:
+        """Largest magnitude of a code."""
+        return int(2 ** (self.bits - 1)) - 1
+
+    def narrowed(self) -> CodeFormat:
+        """The same range in one bit less."""
+        return replace(self, exponents=self.exponents + 1, bits=self.bits - 1)
+
+
+def code_formats(
+    graph: Graph,
+    analysis: Analysis,
+    ranges: Mapping[str, ChannelRange],
+    format: InputFormat | None = None,
+) -> dict[str, CodeFormat]:
+    """Codes of every tensor that a plan speaks of, by name.
+
+    Args:
+        format: of pictures, whose range is then known.
+    """
+    producers = graph.producers()
+    found: dict[str, CodeFormat] = {}
+    for name, coding in analysis.fresh().items():
+        node, seen = producers.get(name), ranges[name]
+        if node is None and format is not None and name == format.name:
+            found[name] = CodeFormat(coding.axis, _of_pictures(format, len(seen.low)))
+            continue
+        layer = node if node is not None and node.name in analysis.integer_nodes else None
+        activation = getattr(layer.op, "activation", None) if layer else None
+        exponents = _exponents(seen, activation)
+        if layer is not None:
+            exponents = _for_layer(graph, layer, exponents, found.get(layer.inputs[0]))
+        found[name] = CodeFormat(coding.axis, exponents)
+    for node in graph.nodes:
+        source = node.inputs[0] if node.inputs else ""
+        if node.name in analysis.integer_nodes and source in found and _weight(graph, node).size:
+            while _weight_bits(graph, node, found[source]) < WEIGHT_BITS:
+                if found[source].bits == LEAST_BITS:
+                    break
+                found[source] = found[source].narrowed()
+    return found
+
+
+def _of_pictures(format: InputFormat, channels: int) -> Exponents:
+    """One exponent for all colours, for pixels of 0 to 255."""
+    mean, std = np.asarray(format.mean), np.abs(np.asarray(format.std))
+    reach = max(np.abs((pixel * format.scale - mean) / std).max() for pixel in (0.0, 255.0))
+    return np.full(channels, _exponent(np.asarray(reach)), np.int64)
+
+
+def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:
+    limit = 2 ** (BITS - 1) - 1
+    if (fixed := fixed_exponent(activation, limit)) is not None:
+        return np.full(len(seen.low), fixed, np.int64)
+    magnitude = seen.magnitude
+    if activation is not None and activation.kind == "leaky_relu" and activation.params[0] > 0:
+        # The sum before it has the same exponents, and reaches further below zero.
+        magnitude = np.maximum(magnitude, -seen.low / activation.params[0])
+    exponents = _exponent(HEAD_ROOM * np.maximum(magnitude, 0))
+    return np.asarray(np.maximum(exponents, exponents.max() - FINEST))
+
+
+def _exponent(reach: Reals) -> Exponents:
+    """The finest with which codes reach so far."""
+    exact = np.log2(np.maximum(reach, SMALLEST) / (2 ** (BITS - 1) - 1))
+    return np.asarray(np.clip(np.ceil(exact), -60, 60), np.int64)
+
+
+def _for_layer(
+    graph: Graph, node: Node, exponents: Exponents, source: CodeFormat | None
+) -> Exponents:
+    """Exponents that the sums of a layer can be brought to."""
+    if source is None or not (weight := _weight(graph, node)).size:
+        return exponents
+    # The sum of integer weights of a whole bit each must fit 32 bits.
+    magnitude = _magnitude(weight, source)
+    bias = np.zeros(len(exponents))
+    if len(node.inputs) > 2 and node.inputs[2]:
+        bias = np.abs(np.asarray(graph.constants[node.inputs[2]], np.float64)).reshape(-1)
+    reach = np.maximum(
+        (magnitude.sum(axis=1) * source.limit + bias) / (ACCUMULATOR_MAX / 4),
+        magnitude.max(axis=1, initial=0.0) / (LARGEST_WEIGHT / 2),
+    )
+    needed = np.ceil(np.log2(np.maximum(reach, 2.0**-60))).astype(np.int64)
+    return np.asarray(np.maximum(exponents, needed))
+
+
+def _weight(graph: Graph, node: Node) -> Reals:
+    """Weights of a layer as [outputs, inputs of a group, taps...]; empty of others."""
+    if not isinstance(node.op, Conv | ConvTranspose | Linear):
+        return np.empty(0)
+    weight = np.asarray(graph.constants[node.inputs[1]], np.float64)
+    if isinstance(node.op, Linear):
+        return weight.T
+    return natural_weight(weight, node.op.groups) if isinstance(node.op, ConvTranspose) else weight
+
+
+def _is_depthwise(node: Node, weight: Reals) -> bool:
+    return isinstance(node.op, Conv) and node.op.groups == len(weight) > 1 and weight.shape[1] == 1
+
+
+def _magnitude(weight: Reals, source: CodeFormat) -> Reals:
+    """Absolute weights per input code, [outputs, inputs of a group times taps]."""
+    outputs, inputs = weight.shape[:2]
+    groups = len(source.exponents) // inputs
+    unit = np.exp2(source.exponents.astype(np.float64)).reshape(groups, inputs)
+    each = unit[np.arange(outputs) // (outputs // groups)]
+    scaled = np.abs(weight.reshape(outputs, inputs, -1)) * each[:, :, None]
+    return np.asarray(scaled.reshape(outputs, -1))
+
+
+def _weight_bits(graph: Graph, node: Node, source: CodeFormat) -> float:
+    """Width of the widest integer weight of most output channels."""
+    weight = _weight(graph, node)
+    if _is_depthwise(node, weight):
+        return 16.0
+    magnitude = _magnitude(weight, source)
+    peak, total = magnitude.max(axis=1), magnitude.sum(axis=1) * source.limit
+    alive = peak > 0
+    if not alive.any():
+        return 16.0
+    widths = np.log2(ACCUMULATOR_MAX / (total[alive] / peak[alive])) + 1
+    return float(np.percentile(np.minimum(widths, 16), 5))

@@ -1,0 +1,134 @@
+"""Stage 1: what every channel of every tensor of codes did on the frames that ranges come from.
+
+One pass through onnxruntime, frame after frame; nothing of a frame is kept. Layers that are brought
+up to date value by value are looked at too: their grids come from the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.calibration.observe import LayerRange, Run, by_neuron, tensor_of
+from mquans.engine.sites import Analysis
+from mquans.evaluate import Feeds
+from mquans.graph import Graph, Node
+
+Values = npt.NDArray[np.float32]
+Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRange:
+    """A tensor, channel by channel: [channels] each, in units of the tensor.
+
+    Attributes:
+        low, high: least and largest value.
+        deviation: standard deviation over positions and frames.
+        rms: root of the mean square.
+    """
+
+    low: Reals
+    high: Reals
+    deviation: Reals
+    rms: Reals
+
+    @property
+    def magnitude(self) -> Reals:
+        """Largest absolute value of every channel."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    @property
+    def as_layer(self) -> LayerRange:
+        """The same for grids of single values."""
+        return LayerRange(self.low.astype(np.float32), self.high.astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """What was seen.
+
+    Attributes:
+        tensors: of codes, by name; those that single values are compared in, by the name of what
+            their layer reads (`tensor_of`).
+        frames: how many were seen.
+    """
+
+    tensors: Mapping[str, ChannelRange]
+    frames: int
+
+
+class RangeMeter:
+    """Takes frames one after the other."""
+
+    def __init__(self, graph: Graph, analysis: Analysis) -> None:
+        self._views: dict[str, Callable[[Values], Values]] = {
+            tensor_of(node): partial(by_neuron, node) for node in by_value_layers(graph, analysis)
+        }
+        for name, coding in analysis.fresh().items():
+            self._views[name] = partial(_by_channel, coding.axis)
+        self._sums: dict[str, _Sums] = {}
+        self._frames = 0
+
+    @property
+    def tensors(self) -> list[str]:
+        """Names of all that is looked at."""
+        return list(self._views)
+
+    def add(self, clip: Iterable[Feeds], run: Run) -> None:
+        """Frames, through a function that gives all `tensors`."""
+        for feeds in clip:
+            self._frames += 1
+            values = run(feeds)
+            for name, view in self._views.items():
+                rows = np.ascontiguousarray(view(values[name]), np.float32)
+                if name not in self._sums:
+                    self._sums[name] = _Sums(rows)
+                self._sums[name].add(rows)
+
+    def result(self) -> Ranges:
+        """What was seen so far."""
+        return Ranges({name: sums.result() for name, sums in self._sums.items()}, self._frames)
+
+
+def by_value_layers(graph: Graph, analysis: Analysis) -> list[Node]:
+    """Layers that are brought up to date value by value."""
+    return [node for node in graph.reuse_layers() if node.name not in analysis.integer_nodes]
+
+
+def _by_channel(axis: int, value: Values) -> Values:
+    return np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1)
+
+
+class _Sums:
+    """Running sums of one tensor, around the first frame's means lest these drown variances."""
+
+    def __init__(self, rows: Values) -> None:
+        self._low, self._high = rows.min(axis=1), rows.max(axis=1)
+        self._start = rows.mean(axis=1, dtype=np.float64).astype(np.float32)
+        self._sum = np.zeros(len(rows))
+        self._squares = np.zeros(len(rows))
+        self._frames = 0
+
+    def add(self, rows: Values) -> None:
+        self._frames += 1
+        np.minimum(self._low, rows.min(axis=1), out=self._low)
+        np.maximum(self._high, rows.max(axis=1), out=self._high)
+        centred = rows - self._start[:, None]
+        self._sum += centred.mean(axis=1)
+        self._squares += np.einsum("cp,cp->c", centred, centred) / max(rows.shape[1], 1)
+
+    def result(self) -> ChannelRange:
+        mean, square = self._sum / self._frames, self._squares / self._frames
+        variance = np.maximum(square - mean**2, 0)
+        start = self._start.astype(np.float64)
+        return ChannelRange(
+            self._low.astype(np.float64),
+            self._high.astype(np.float64),
+            np.sqrt(variance),
+            np.sqrt(variance + (mean + start) ** 2),
+        )

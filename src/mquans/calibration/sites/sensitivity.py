@@ -1,0 +1,215 @@
+"""Stage 2: what gates cost and save, measured, and their factors from it.
+
+Gates of one resolution behind operators of one kind make a group with one factor: what single gates
+do drowns in the noise of a few frames, and a dozen groups are measured in a tenth of the time. The
+engine runs consecutive frames again and again, each time with every group's tolerance raised or
+lowered by an octave as a two-level screening design says (Plackett and Burman 1946): each run then
+tells something of every group, and as many runs as there are groups tell the slopes of loss and
+work for all of them, with the others' influences cancelled out.
+
+A group of factor f loses about `a f**2` and saves about `b log f`; the least loss for some work has
+`f**2` proportional to `b / a`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans import _native
+from mquans.calibration.criticality import REST
+from mquans.calibration.criticality.loss import checked_weights
+from mquans.calibration.measure import Outputs, Segment
+from mquans.calibration.sites.gates import Gates
+from mquans.calibration.sites.ranges import Reals
+from mquans.engine.session import Session
+from mquans.engine.sites.arithmetic import gate_of
+from mquans.evaluate import Track, silent
+from mquans.evaluate.agreement import FLOOR, channel_axis, channels_first
+from mquans.evaluate.metrics import OutputWeights
+from mquans.evaluate.variance import ChannelVariance
+from mquans.graph import Conv
+from mquans.sources import begins
+
+OCTAVES = 1.0
+"""By which tolerances are raised and lowered."""
+
+MOST = 2.0
+"""log2 of the largest factor, and of the inverse of the smallest one."""
+
+FLOOR_SLOPE = 0.02
+"""Least slopes that are believed, in mean ones: smaller ones are noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """Growth per octave of a group's factor, [groups]: of the loss, and of the share of MACs."""
+
+    loss: Reals
+    work: Reals
+
+
+def groups_of(gates: Gates, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Number of every gate's group, [gates]."""
+    producers = gates.graph.producers()
+    keys: dict[tuple[object, ...], int] = {}
+    found = []
+    for name in names:
+        shape = gates.graph.shape(name)
+        sites = math.prod(shape) // shape[gates.formats[name].axis]
+        node = producers.get(name)
+        kind: tuple[object, ...] = ("input",) if node is None else (type(node.op),)
+        if node is not None and isinstance(node.op, Conv):
+            kind = (Conv, node.op.groups > 1, max(node.op.kernel) > 1)
+        found.append(keys.setdefault((sites, *kind), len(keys)))
+    return np.array(found, np.int64)
+
+
+def screening_design(factors: int) -> npt.NDArray[np.int8]:
+    """Settings +1 and -1, [runs, factors], of runs from which every factor's effect follows without
+    the others': columns are orthogonal, and each is balanced (Paley's construction)."""
+    order = factors
+    while order % 4 != 3 or any(order % d == 0 for d in range(3, math.isqrt(order) + 1, 2)):
+        order += 1
+    squares = {i * i % order for i in range(1, order)}
+    first = np.array([1 if i in squares or i == 0 else -1 for i in range(order)], np.int8)
+    rows = np.stack([np.roll(first, shift) for shift in range(order)])
+    return np.vstack([rows, -np.ones((1, order), np.int8)])[:, :factors]
+
+
+def measured_slopes(
+    run: Callable[[Reals], tuple[float, float]], groups: int, track: Track = silent
+) -> Slopes:
+    """Slopes around factors of 1.
+
+    Args:
+        run: (loss, share of MACs) at log2 of all factors, [groups].
+    """
+    design = screening_design(groups)
+    rows = track(design, "measuring gates", len(design))
+    found = np.array([run(OCTAVES * row) for row in rows])
+    effects = design.T.astype(np.float64) @ (found - found.mean(axis=0)) / (len(design) * OCTAVES)
+    return Slopes(effects[:, 0], effects[:, 1])
+
+
+def best_factors(slopes: Slopes) -> Reals:
+    """log2 of the factors that lose least for the work they leave, [groups], around 0."""
+    loss, saved = (_believed(values) for values in (slopes.loss, -slopes.work))
+    found = np.log2(saved / loss) / 2
+    return np.clip(found - np.median(found), -MOST, MOST)
+
+
+def _believed(slopes: Reals) -> Reals:
+    mean = float(np.maximum(slopes, 0).mean()) or 1.0
+    return np.maximum(slopes, FLOOR_SLOPE * mean)
+
+
+class WeightedLoss:
+    """Squared errors of outputs, weighted frame by frame, as criticality counts them: `weigh` of a
+    detector's metric and a little of `evaluate.agreement`, or the latter alone."""
+
+    def __init__(
+        self, dense: Sequence[Outputs], counted: Sequence[str], weigh: OutputWeights | None
+    ) -> None:
+        names = [name for name in counted if dense[0][name].dtype.kind == "f"]
+        rest = _agreement_weights(dense, names)
+        share = 1.0 if weigh is None else REST
+        self._dense = dense
+        self._weights: list[Mapping[str, npt.NDArray[np.float32]]] = []
+        for outputs in dense:
+            own = {} if weigh is None else checked_weights(weigh, outputs)
+            self._weights.append(
+                {
+                    name: np.asarray(share * rest[name] + own.get(name, 0.0), np.float32)
+                    for name in names
+                }
+            )
+
+    def of(self, index: int, outputs: Outputs) -> float:
+        """Loss of one frame."""
+        total = 0.0
+        for name, weight in self._weights[index].items():
+            error = outputs[name] - self._dense[index][name]
+            total += float((weight * error * error).sum())
+        return total
+
+
+def _agreement_weights(dense: Sequence[Outputs], names: Sequence[str]) -> dict[str, Reals]:
+    """What `evaluate.agreement` weighs a squared error of every output with, to be broadcast."""
+    variances = {name: ChannelVariance() for name in names}
+    for outputs in dense:
+        for name, variance in variances.items():
+            variance.add(channels_first(outputs[name]))
+    floored = {name: variance.floored(FLOOR) for name, variance in variances.items()}
+    channels = sum(len(scale) for scale in floored.values())
+    found = {}
+    for name, scale in floored.items():
+        shape = dense[0][name].shape
+        positions = max(math.prod(shape) // len(scale), 1)
+        weight = 1 / (np.where(scale > 0, scale, 1.0) * channels * positions)
+        axis = channel_axis(shape)
+        found[name] = weight.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return found
+
+
+class GateBench:
+    """Runs frames under gates that move without weights being packed again.
+
+    Args:
+        session: of its own: its gates are changed.
+        segments: with their dense outputs.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        gates: Gates,
+        tolerance: float,
+        segments: Sequence[Segment],
+        losses: Sequence[WeightedLoss],
+    ) -> None:
+        self._session, self._gates, self._tolerance = session, gates, tolerance
+        self._segments, self._losses = segments, losses
+        placed = session.lowered.sites.values
+        self._names = [name for name in gates.scales if name in placed]
+        self._groups = groups_of(gates, self._names)
+
+    @property
+    def groups(self) -> int:
+        """How many there are."""
+        return int(self._groups.max(initial=-1)) + 1
+
+    def factors(self, octaves: Reals) -> dict[str, float]:
+        """By tensor, of groups' factors `2**octaves`."""
+        return {
+            name: float(2.0 ** octaves[group])
+            for name, group in zip(self._names, self._groups, strict=True)
+        }
+
+    def run(self, octaves: Reals) -> tuple[float, float]:
+        """(mean loss, share of MACs) with factors of `2**octaves`, first frames left out."""
+        self._set(octaves)
+        loss, done, total, frames = 0.0, 0, 0, 0
+        for segment, losses in zip(self._segments, self._losses, strict=True):
+            with self._session.stream() as stream:
+                for index, frame in enumerate(segment.frames):
+                    outputs = stream.step(frame)
+                    if index == 0 or begins(frame):
+                        continue
+                    stats = stream.stats
+                    loss += losses.of(index, outputs)
+                    done, total = done + stats.macs_done, total + stats.macs_total
+                    frames += 1
+        return loss / max(frames, 1), done / max(total, 1)
+
+    def _set(self, octaves: Reals) -> None:
+        program: Any = self._session.lowered.program
+        for name, factor in self.factors(octaves).items():
+            coded = self._session.lowered.sites.values[name]
+            plan = self._gates.gate(name, factor)
+            _native.set_gate(program, coded.tensor, gate_of(plan, self._tolerance, coded.codes))
