@@ -17,6 +17,7 @@ from mquans.engine.sites.arithmetic import (
     fixed_exponent,
     integer_activation,
     integer_gate,
+    integer_layer,
     narrow_weights,
 )
 from mquans.errors import PlanError
@@ -182,16 +183,28 @@ def test_codes_that_bounded_results_cannot_have_are_refused(
         integer_activation(Unary(kind), Codes(np.array(exponents), 16383))
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
-def test_gates_of_any_scale_can_be_made(scale: float) -> None:
+@pytest.mark.parametrize(("scale", "exponent"), [(1e-307, 60), (1e-30, 0), (1e30, 0), (1e307, -60)])
+def test_gates_of_any_scale_can_be_made(scale: float, exponent: int) -> None:
     """A channel that never moved, or one that does not matter, must not stop a session."""
-    codes = Codes(np.array([-60, 0, 60]), 16383)
+    codes = Codes(np.full(3, exponent), 16383)
     gate = integer_gate(GatePlan(scale=scale), 0.1, codes)
     assert gate.largest**2 * 3 < 2**31
     assert gate.limit < gate.largest**2
-    if scale < 1:
-        assert gate.weight[2] == 32767
-        assert gate.limit == 0
+    # Any change opens the gate, or none.
+    assert (gate.weight == (32767 if scale < 1 else 0)).all()
+    assert scale > 1 or gate.limit == 0
+
+
+def test_sums_are_rounded_not_cut_off() -> None:
+    """Half a code too little in every layer adds up to a picture that darkens."""
+    rng = np.random.default_rng(8)
+    weight, bias = rng.normal(size=(4, 9)), rng.normal(size=4)
+    codes, exponents = rng.integers(-500, 500, (9, 300)), np.full(4, -6)
+    layer = integer_layer(weight, bias, np.full((4, 9), 2.0**-9), exponents, 16383, where="layer")
+    sums = layer.weights.astype(np.int64) @ codes + layer.bias[:, None] >> layer.shift[:, None]
+    exact = (weight @ (codes * 2.0**-9) + bias[:, None]) * 2.0**6
+    assert abs((sums - exact).mean()) < 0.05
+    assert np.abs(sums - exact).max() < 0.52
 
 
 def test_depthwise_sums_that_would_saturate_are_wide() -> None:
