@@ -11,6 +11,7 @@ from collections.abc import Callable
 from mquans.graph.edits import Editor
 from mquans.graph.graph import Graph
 from mquans.graph.rewrites.cancel_transposes import cancel_transposes
+from mquans.graph.rewrites.chain_pools import chain_pools
 from mquans.graph.rewrites.channel_selection import select_channels
 from mquans.graph.rewrites.dead_nodes import remove_dead_nodes
 from mquans.graph.rewrites.fold_affine import fold_affine
@@ -36,6 +37,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     fold_affine,
     fold_input_affine,
     fuse_activations,
+    chain_pools,
     select_channels,
     cancel_transposes,
     merge_layout,
