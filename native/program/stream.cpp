@@ -1,5 +1,7 @@
 #include "mquans/stream.h"
 
+#include <sys/mman.h>
+
 #include <cstring>
 
 #include "program/port.h"
@@ -8,6 +10,9 @@ namespace mquans {
 namespace {
 
 constexpr int64_t slack = 128;  // elements that a vector load may read past the end
+constexpr size_t huge_page = size_t(1) << 21;
+
+std::align_val_t alignment(size_t bytes) { return std::align_val_t(bytes >= huge_page ? huge_page : 64); }
 
 // Copies pixels into a row of a tensor and marks those that differ. CHANNELS 0: any number.
 template <int CHANNELS>
@@ -36,13 +41,23 @@ void take_row(const float* in, const TensorView& t, int32_t r, uint64_t* moved) 
 
 template <class T>
 T* Buffer<T>::allocate(int64_t size) {
-    T* p = static_cast<T*>(::operator new[]((size + slack) * sizeof(T), std::align_val_t(64)));
-    std::memset(p, 0, (size + slack) * sizeof(T));
-    return p;
+    const size_t bytes = (size + slack) * sizeof(T);
+    // Sites are read all over a tensor: few large pages cost fewer look-ups than many small ones.
+    const bool large = bytes >= huge_page;
+    void* p = ::operator new[](large ? (bytes + huge_page - 1) / huge_page * huge_page : bytes, alignment(bytes));
+    if (large) madvise(p, bytes, MADV_HUGEPAGE);
+    std::memset(p, 0, bytes);
+    return static_cast<T*>(p);
 }
 
 template <class T>
-Buffer<T>::Buffer(int64_t size) : size_(size), data_(allocate(size)) {}
+void Buffer<T>::Free::operator()(T* p) const {
+    ::operator delete[](p, align);
+}
+
+template <class T>
+Buffer<T>::Buffer(int64_t size)
+    : size_(size), data_(allocate(size), Free{alignment((size + slack) * sizeof(T))}) {}
 
 template <class T>
 Buffer<T>::Buffer(const Buffer& other) : Buffer(other.size_) {
@@ -52,9 +67,7 @@ Buffer<T>::Buffer(const Buffer& other) : Buffer(other.size_) {
 template <class T>
 Buffer<T>& Buffer<T>::operator=(const Buffer& other) {
     if (this != &other) {
-        size_ = other.size_;
-        data_.reset(allocate(size_));
-        std::memcpy(data(), other.data(), bytes());
+        *this = Buffer(other);
     }
     return *this;
 }

@@ -62,9 +62,9 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
     const SiteKernels& kernels = program.site_kernels();
     const int32_t unit = kernels.conv_outputs, stride = (channels + unit - 1) / unit * unit;
     step->weights.assign(int64_t(taps + 1) * stride + 64, 0);
-    for (int32_t t = 0; t < taps; ++t)
-        std::copy_n(weights.begin() + int64_t(t) * channels, channels, step->weights.begin() + int64_t(t) * stride);
     if (shift.empty()) {
+        for (int32_t t = 0; t < taps; ++t)
+            std::copy_n(weights.begin() + int64_t(t) * channels, channels, step->weights.begin() + int64_t(t) * stride);
         step->narrow_bias.assign(stride + 64, 0);
         std::copy(bias.begin(), bias.end(), step->narrow_bias.begin());
     } else {
@@ -75,6 +75,8 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
             if (c >= channels) continue;
             step->bias[position] = bias[c];
             step->shift[position] = shift[c];
+            for (int32_t t = 0; t < taps; ++t)
+                step->weights[2 * (int64_t(t / 2) * stride + position) + t % 2] = weights[int64_t(t) * channels + c];
         }
     }
     step->row = stride;

@@ -175,26 +175,29 @@ bool input_rows(const SiteTables& tables) {
                 Buffer<float> inverse(channels);
                 std::vector<Buffer<float>> x;
                 std::vector<Buffer<int16_t>> plane, other_plane;
-                x.reserve(4), plane.reserve(4), other_plane.reserve(4);
+                const int32_t rows = random.integer(1, 2), planes = rows * channels;
+                x.reserve(8), plane.reserve(8), other_plane.reserve(8);
                 const Buffer<int16_t> site(int64_t(width) * stride), other_site(site);
-                for (int32_t c = 0; c < channels; ++c) {
-                    inverse[c] = std::ldexp(1.0f, random.integer(-10, 10));
+                for (int32_t c = 0; c < channels; ++c) inverse[c] = std::ldexp(1.0f, random.integer(-10, 10));
+                for (int32_t p = 0; p < planes; ++p) {
                     x.emplace_back(width);
                     plane.emplace_back(pitch);
                     for (int32_t i = 0; i < width; ++i) {
-                        plane[c][i] = site[i * stride + c] = int16_t(random.integer(-limit, limit));
-                        const float near = float(near_code(plane[c][i], random)) + 0.5f * random.integer(-1, 1);
-                        x[c][i] = random.chance(0.02) ? random.real(-1, 1) * 3e38f : near / inverse[c];
+                        plane[p][i] = int16_t(random.integer(-limit, limit));
+                        if (p < channels) site[i * stride + p] = plane[p][i];
+                        const float near = float(near_code(plane[p][i], random)) + 0.5f * random.integer(-1, 1);
+                        x[p][i] = random.chance(0.02) ? random.real(-1, 1) * 3e38f : near / inverse[p % channels];
                     }
-                    other_plane.emplace_back(plane[c]);
+                    other_plane.emplace_back(plane[p]);
                 }
                 std::memcpy(other_site.data(), site.data(), sizeof(int16_t) * site.size());
                 const Buffer<uint64_t> taken(MaskView::words_for(width), 0, ~uint64_t(0)), other_taken(taken);
-                const auto run = [&](const SiteKernels& kernels, const std::vector<Buffer<int16_t>>& planes,
+                const auto run = [&](const SiteKernels& kernels, const std::vector<Buffer<int16_t>>& lines,
                                      const Buffer<int16_t>& sites, const Buffer<uint64_t>& marks) {
                     InputRowArgs args{};
                     args.width = width;
                     args.channels = channels;
+                    args.rows = rows;
                     args.inverse = inverse.data();
                     args.code_limit = limit;
                     args.site = sites.data();
@@ -203,9 +206,9 @@ bool input_rows(const SiteTables& tables) {
                     args.largest = gate.largest;
                     args.limit = gate.limit;
                     args.taken = marks.data();
-                    for (int32_t c = 0; c < channels; ++c) {
-                        args.x[c] = x[c].data();
-                        args.plane[c] = planes[c].data();
+                    for (int32_t p = 0; p < rows * channels; ++p) {
+                        args.x[p] = x[p].data();
+                        args.plane[p] = lines[p].data();
                     }
                     report.check(kernels.input_compare(args), "finite pixels are taken for others", 0);
                     kernels.input_take(args);
@@ -214,8 +217,8 @@ bool input_rows(const SiteTables& tables) {
                 run(tables.tested, other_plane, other_site, other_taken);
                 report.same(taken, other_taken, "taken");
                 report.same(site, other_site, "sites");
-                for (int32_t c = 0; c < channels; ++c)
-                    report.same(plane[c].data(), other_plane[c].data(), width, "planes");
+                for (int32_t p = 0; p < planes; ++p)
+                    report.same(plane[p].data(), other_plane[p].data(), width, "planes");
             }
     return report.close();
 }

@@ -156,10 +156,10 @@ bool depthwise(const SiteTables& tables) {
                 const int32_t stride = channels <= 8 ? 8 : channels <= 16 ? 16 : row;
                 report.begin("%d channels, %d taps, %s", channels, taps, narrow ? "narrow" : "wide");
                 const Windows windows(sites, taps, row, random);
-                Buffer<int16_t> weights(int64_t(taps + (!narrow && taps % 2)) * row), narrow_bias(row);
+                Buffer<int16_t> natural(int64_t(taps) * row), narrow_bias(row);
                 for (int32_t t = 0; t < taps; ++t)
                     for (int32_t c = 0; c < channels; ++c)
-                        weights[int64_t(t) * row + c] =
+                        natural[int64_t(t) * row + c] =
                             int16_t(narrow ? any_code(random) : random.integer(-2000, 2000));
                 for (int32_t c = 0; c < channels; ++c) narrow_bias[c] = any_code(random);
                 std::vector<int32_t> bias(channels), shift(channels);
@@ -172,8 +172,15 @@ bool depthwise(const SiteTables& tables) {
                     const Buffer<int32_t> all_bias(row), all_shift(row);
                     in_order(bias, all_bias, kernels);
                     in_order(shift, all_shift, kernels);
+                    Buffer<int16_t> pairs(int64_t(taps + taps % 2) * row);
+                    for (int32_t position = 0; position < row; ++position) {
+                        const int32_t unit = kernels.conv_outputs;
+                        const int32_t c = position / unit * unit + kernels.order(position % unit, unit);
+                        for (int32_t t = 0; t < taps; ++t)
+                            pairs[2 * (int64_t(t / 2) * row + position) + t % 2] = natural[int64_t(t) * row + c];
+                    }
                     kernels.depthwise({windows.x.data(), windows.at.data(), sites, windows.tap.data(), taps,
-                                       weights.data(), row, narrow ? narrow_bias.data() : nullptr, all_bias.data(),
+                                       narrow ? natural.data() : pairs.data(), row, narrow ? narrow_bias.data() : nullptr, all_bias.data(),
                                        all_shift.data(), channels, y.data(), stride});
                 };
                 run(tables.scalar, expected);

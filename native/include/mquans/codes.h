@@ -85,7 +85,7 @@ struct DepthwiseArgs {
     int32_t sites;
     const int32_t* tap;
     int32_t taps;
-    const int16_t* weights;       // [taps][row]; wide: one more row of zeros after an odd number
+    const int16_t* weights;       // narrow: [taps][row]; wide: [pairs of taps][row in kernel order][2], zero for none
     int32_t row;                  // channels, padded to whole vectors
     const int16_t* narrow_bias;   // [row]; null: wide
     const int32_t *bias, *shift;  // [row] wide, in kernel order of full blocks; bias holds the rounding too

@@ -16,7 +16,9 @@ class Buffer {
 public:
     explicit Buffer(int64_t size = 0);
     Buffer(const Buffer& other);
+    Buffer(Buffer&& other) = default;
     Buffer& operator=(const Buffer& other);
+    Buffer& operator=(Buffer&& other) = default;
     T* data() { return data_.get(); }
     const T* data() const { return data_.get(); }
     int64_t size() const { return size_; }
@@ -24,7 +26,8 @@ public:
 
 private:
     struct Free {
-        void operator()(T* p) const { ::operator delete[](p, std::align_val_t(64)); }
+        std::align_val_t align{64};
+        void operator()(T* p) const;
     };
     static T* allocate(int64_t size);
     int64_t size_;

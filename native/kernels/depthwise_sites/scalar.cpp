@@ -17,7 +17,8 @@ void depthwise_sites(const DepthwiseArgs& args) {
                 u = saturate(even + odd);
             } else {
                 int32_t sum = args.bias[c];
-                for (int32_t t = 0; t < args.taps; ++t, weight += args.row) sum += x[args.tap[t]] * *weight;
+                for (int32_t t = 0; t < args.taps; ++t)
+                    sum += x[args.tap[t]] * args.weights[2 * (int64_t(t / 2) * args.row + c) + t % 2];
                 u = saturate(sum >> args.shift[c]);
             }
             args.y[int64_t(i) * args.y_stride + c] = u;
