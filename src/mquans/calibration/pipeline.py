@@ -126,9 +126,17 @@ def calibrate_fully(
     loaded = load_metric(metric) if isinstance(metric, str) else metric
     if max_loss is not None:
         goal = Goal(
-            method, criticality or "fisher", objective, accelerator, rule, weight_bits, loaded, task_loss,
-            stress, tuple(compare),
-        )  # fmt: skip
+            method,
+            criticality or "fisher",
+            objective,
+            accelerator,
+            rule,
+            weight_bits,
+            loaded,
+            task_loss,
+            stress,
+            tuple(compare),
+        )
         opened = open_clips(model, source, selected)
         if over_sites(opened.graph):
             return site_plan_within(max_loss, goal, opened, criticality)

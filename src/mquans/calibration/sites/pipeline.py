@@ -7,10 +7,12 @@ and judged again; repairs are counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from mquans.calibration.allocation import WeightBits, uniform_layers
 from mquans.calibration.budget import (
@@ -40,6 +42,7 @@ from mquans.calibration.sites.ranges import RangeMeter, Ranges, Reals, by_value_
 from mquans.calibration.sites.sensitivity import (
     GateBench,
     WeightedLoss,
+    as_far_as_they_help,
     best_factors,
     measured_slopes,
 )
@@ -57,13 +60,17 @@ LATE = 0.5
 """Share of every clip, its last part, that ranges are not taken from; the first half of it is
 searched on, the second one judges. Ranges are soon known, and there is head room."""
 
-PROBED = 24
+PROBED = 16
 """Frames of each clip that gates are measured on."""
 
 PROBED_CLIPS = 4
 
-PROBED_AT = 0.7
-"""Share of the tolerance that they are measured at: half of them are doubled."""
+PROBED_LOSS = 0.1
+"""Loss at which gates are measured under a metric of the user's: weighted errors of a detector, 1
+for a frame spoilt, or those of `evaluate.agreement`."""
+
+ROUGHLY = 1.3
+"""Factor within which the tolerance is known before there are factors."""
 
 COMPARED_BITS = range(5, 11)
 """One width for the whole network, measured beside the plan."""
@@ -238,7 +245,7 @@ def site_plan_within(
             gates = sites.gates(
                 weighed_scales(space.graph, sites.analysis, sites.ranges.tensors, weights)
             )
-        factors, start = _factors(gates, goal, sites, bench, clips, budget, selected)
+        factors, start = _factors(gates, goal, sites, bench, clips, max_loss, selected)
         clock.stop("sensitivity")
         trials = Trials(
             bench, lambda tolerance: sites.plan(gates, tolerance, factors), clips, stress, budget
@@ -315,24 +322,26 @@ def _criticality(method: str, goal: Goal, sites: SiteSpace, selected: Selected) 
 
 
 def _factors(
-    gates: Gates,
-    goal: Goal,
-    sites: SiteSpace,
-    bench: Bench,
-    clips: Sequence[Segment],
-    budget: float,
-    selected: Selected,
-) -> tuple[Factors, float]:
+    gates: Gates, goal: Goal, sites: SiteSpace, bench: Bench, clips: Sequence[Segment],
+    max_loss: float, selected: Selected,
+) -> tuple[Factors, float]:  # fmt: skip
     """(factors of the gates, a tolerance that is about right)."""
-    plain = Trials(bench, lambda tolerance: sites.plan(gates, tolerance), clips, (), budget)
-    start = plain.best(budget)
-    if not start:
-        return {}, LEAST
     probed = [clip.until(PROBED) for clip in clips[:PROBED_CLIPS]]
+    if all(len(clip.frames) < 2 for clip in probed):
+        return {}, START
     losses = [WeightedLoss(clip.dense, bench.counted, goal.weigh) for clip in probed]
-    session = Session(sites.space.file, sites.plan(gates, start), threads=selected.threads)
-    probe = GateBench(session, gates, PROBED_AT * start, probed, losses)
-    if probe.groups < 2 or all(len(clip.frames) < 2 for clip in probed):
-        return {}, start
-    slopes = measured_slopes(probe.run, probe.groups, selected.track)
-    return probe.factors(best_factors(slopes)), start
+    session = Session(sites.space.file, sites.plan(gates, START), threads=selected.threads)
+    probe = GateBench(session, gates, 1.0, probed, losses)
+    found = Found()
+
+    def loss(tolerance: float) -> float:
+        return probe.run(np.full(probe.groups, math.log2(tolerance)))[0]
+
+    level = max_loss if goal.metric is None else PROBED_LOSS
+    start = search_tolerance(loss, level, found, close=ROUGHLY)
+    if not start or probe.groups < 2:
+        return {}, start or LEAST
+    octave = math.log2(start)
+    slopes = measured_slopes(probe.run, probe.groups, octave, selected.track)
+    best = as_far_as_they_help(probe.run, best_factors(slopes), octave)
+    return probe.factors(best), start

@@ -46,6 +46,14 @@ FLOOR_SLOPE = 0.02
 """Least slopes that are believed, in mean ones: smaller ones are noise."""
 
 
+STRENGTHS = (0.5, 1.0, 1.5)
+SHIFTS = (-0.5, 0.5)
+"""Octaves around the same tolerance at which factors are tried."""
+
+Run = Callable[[Reals], tuple[float, float]]
+"""(mean loss, share of MACs) at log2 of all groups' factors."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slopes:
     """Growth per octave of a group's factor, [groups]: of the loss, and of the share of MACs."""
@@ -63,9 +71,8 @@ def groups_of(gates: Gates, names: Sequence[str]) -> npt.NDArray[np.int64]:
         shape = gates.graph.shape(name)
         sites = math.prod(shape) // shape[gates.formats[name].axis]
         node = producers.get(name)
-        kind: tuple[object, ...] = ("input",) if node is None else (type(node.op),)
-        if node is not None and isinstance(node.op, Conv):
-            kind = (Conv, node.op.groups > 1, max(node.op.kernel) > 1)
+        op = None if node is None else node.op
+        kind = (op.groups > 1, max(op.kernel) > 1) if isinstance(op, Conv) else ()
         found.append(keys.setdefault((sites, *kind), len(keys)))
     return np.array(found, np.int64)
 
@@ -82,17 +89,15 @@ def screening_design(factors: int) -> npt.NDArray[np.int8]:
     return np.vstack([rows, -np.ones((1, order), np.int8)])[:, :factors]
 
 
-def measured_slopes(
-    run: Callable[[Reals], tuple[float, float]], groups: int, track: Track = silent
-) -> Slopes:
-    """Slopes around factors of 1.
+def measured_slopes(run: Run, groups: int, start: float = 0.0, track: Track = silent) -> Slopes:
+    """Slopes around equal factors.
 
     Args:
-        run: (loss, share of MACs) at log2 of all factors, [groups].
+        start: log2 of these.
     """
     design = screening_design(groups)
     rows = track(design, "measuring gates", len(design))
-    found = np.array([run(OCTAVES * row) for row in rows])
+    found = np.array([run(start + OCTAVES * row) for row in rows])
     effects = design.T.astype(np.float64) @ (found - found.mean(axis=0)) / (len(design) * OCTAVES)
     return Slopes(effects[:, 0], effects[:, 1])
 
@@ -102,6 +107,35 @@ def best_factors(slopes: Slopes) -> Reals:
     loss, saved = (_believed(values) for values in (slopes.loss, -slopes.work))
     found = np.log2(saved / loss) / 2
     return np.clip(found - np.median(found), -MOST, MOST)
+
+
+def as_far_as_they_help(run: Run, octaves: Reals, start: float = 0.0) -> Reals:
+    """The factors, weakened or strengthened to lose least for the work of equal ones; equal ones
+    where none loses less. Slopes are of few frames, and of one place.
+
+    Args:
+        octaves: log2 of factors, [groups].
+        start: log2 of the equal factors to compare with.
+    """
+    equal = np.full(len(octaves), start)
+    loss, work = run(equal)
+    best, least = np.zeros(len(octaves)), loss
+    for strength in STRENGTHS:
+        factors = strength * octaves
+        tries = [run(equal + factors + shift) for shift in SHIFTS]
+        found = _at_work(tries, work)
+        if found < least:
+            best, least = factors, found
+    return best
+
+
+def _at_work(tries: Sequence[tuple[float, float]], work: float) -> float:
+    """Loss for some work on the power law through two tries."""
+    (low, most), (high, fewest) = tries
+    if min(low, high, most, fewest, work) <= 0 or most <= fewest:
+        return math.inf
+    slope = math.log(high / low) / math.log(fewest / most)
+    return low * (work / most) ** slope
 
 
 def _believed(slopes: Reals) -> Reals:
@@ -175,6 +209,10 @@ class GateBench:
     ) -> None:
         self._session, self._gates, self._tolerance = session, gates, tolerance
         self._segments, self._losses = segments, losses
+        # First frames pass all gates, whatever these are.
+        self._started = [session.stream() for _ in segments]
+        for stream, segment in zip(self._started, segments, strict=True):
+            stream.step(segment.frames[0])
         placed = session.lowered.sites.values
         self._names = [name for name in gates.scales if name in placed]
         self._groups = groups_of(gates, self._names)
@@ -195,11 +233,13 @@ class GateBench:
         """(mean loss, share of MACs) with factors of `2**octaves`, first frames left out."""
         self._set(octaves)
         loss, done, total, frames = 0.0, 0, 0, 0
-        for segment, losses in zip(self._segments, self._losses, strict=True):
-            with self._session.stream() as stream:
-                for index, frame in enumerate(segment.frames):
+        for start, segment, losses in zip(self._started, self._segments, self._losses, strict=True):
+            with start.clone() as stream:
+                for index, frame in enumerate(segment.frames[1:], start=1):
+                    if begins(frame):
+                        stream.reset()
                     outputs = stream.step(frame)
-                    if index == 0 or begins(frame):
+                    if begins(frame):
                         continue
                     stats = stream.stats
                     loss += losses.of(index, outputs)

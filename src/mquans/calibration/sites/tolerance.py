@@ -47,12 +47,15 @@ class Found:
         return best
 
 
-def search_tolerance(loss: Loss, budget: float, found: Found, start: float = START) -> float:
-    """The largest tolerance with `loss(tolerance) <= budget` up to `CLOSE`; 0 if there is none.
+def search_tolerance(
+    loss: Loss, budget: float, found: Found, start: float = START, *, close: float = CLOSE
+) -> float:
+    """The largest tolerance with `loss(tolerance) <= budget` up to a factor; 0 if there is none.
 
     Args:
         loss: measured; grows with the tolerance but for noise.
         found: of earlier searches of the same loss; tries are added.
+        close: the factor.
     """
     if not found.losses:
         found.losses[start] = loss(start)
@@ -65,7 +68,7 @@ def search_tolerance(loss: Loss, budget: float, found: Found, start: float = STA
             tolerance = min(low * STRIDE, MOST)
         elif not low:
             tolerance = max(high / STRIDE, LEAST)
-        elif high <= CLOSE * low:
+        elif high <= close * low:
             break
         else:
             tolerance = _between(low, high, found, budget)

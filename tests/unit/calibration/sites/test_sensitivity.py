@@ -20,6 +20,7 @@ from mquans.calibration.sites.sensitivity import (
     GateBench,
     Slopes,
     WeightedLoss,
+    as_far_as_they_help,
     best_factors,
     measured_slopes,
     screening_design,
@@ -50,11 +51,11 @@ def test_slopes_of_a_known_network() -> None:
 
 
 def test_factors_lose_least_for_their_work() -> None:
-    """Where a group of factor f loses a f**2 and saves b log f, no shift of tolerance from one group
-    to another that leaves the same work loses less."""
+    """Where a group of factor f loses a f**2 and saves b log f, no shift of tolerance from one to
+    another that leaves the same work loses less."""
     a, b = np.array([1.0, 2.0, 8.0]), np.array([0.2, 0.1, 0.1])
     octaves = best_factors(Slopes(loss=a, work=-b))
-    assert (octaves[0] > octaves[1]) and (octaves[1] > octaves[2])
+    assert octaves[0] > octaves[1] > octaves[2]
 
     def loss(u: npt.NDArray[np.float64]) -> float:
         return float(a @ 4.0**u)
@@ -63,6 +64,18 @@ def test_factors_lose_least_for_their_work() -> None:
         step = np.array(shift)
         assert b @ step == pytest.approx(0)
         assert loss(octaves + step) > loss(octaves)
+
+
+def test_factors_go_as_far_as_they_help() -> None:
+    """Too timid ones are strengthened, those that harm are left out."""
+    a, b = np.array([1.0, 1.0, 8.0]), np.array([0.3, 0.1, 0.1])
+
+    def run(u: npt.NDArray[np.float64]) -> tuple[float, float]:
+        return float(a @ 4.0**u), float(np.exp(-b @ u))
+
+    best = best_factors(Slopes(loss=a, work=-b))
+    np.testing.assert_allclose(as_far_as_they_help(run, best / 1.5), best)
+    np.testing.assert_array_equal(as_far_as_they_help(run, -best), 0)
 
 
 def test_factors_of_noise_are_bounded() -> None:
