@@ -135,7 +135,7 @@ def _at_work(tries: Sequence[tuple[float, float]], work: float) -> float:
     if min(low, high, most, fewest, work) <= 0 or most <= fewest:
         return math.inf
     slope = math.log(high / low) / math.log(fewest / most)
-    return low * (work / most) ** slope
+    return float(low * (work / most) ** slope)
 
 
 def _believed(slopes: Reals) -> Reals:

@@ -102,7 +102,7 @@ def test_quiet_channels_are_no_finer_than_a_share_of_the_coarsest() -> None:
 
 
 def test_activations_have_their_say() -> None:
-    """SiLU is zero only far below zero; sigmoid ends at one; a leaky slope hides a large sum."""
+    """Sigmoid ends at one; a leaky slope hides a large sum. The sum before SiLU has codes of its own."""
     weight = np.full((1, 1, 1, 1), 1e-3, np.float32)
 
     def reach(kind: str, *params: float, low: float = 0.0) -> float:
@@ -111,7 +111,7 @@ def test_activations_have_their_say() -> None:
         return float(found.limit * 2.0 ** found.exponents[0])
 
     assert reach("relu") < 0.1
-    assert reach("silu") >= 11.9
+    assert reach("silu") < 0.1
     assert 0.9 < reach("sigmoid") < 1.1
     assert reach("leaky_relu", 0.1, low=-0.01) >= HEAD_ROOM * 0.1
 
@@ -131,13 +131,6 @@ def test_sums_never_overflow_whatever_the_ranges() -> None:
         found["x"].limit,
         where="layer",
     )
-
-
-def test_depthwise_results_are_no_finer_than_their_products() -> None:
-    """Which round to sixteen bits."""
-    graph = chain(None, np.full((4, 1, 1, 1), 0.9, np.float32), groups=4)
-    found = formats(graph, range_of([1.0] * 4), range_of([0.5] * 4))
-    assert (found["y"].exponents >= found["x"].exponents).all()
 
 
 def test_wide_sums_leave_weights_enough_bits() -> None:
