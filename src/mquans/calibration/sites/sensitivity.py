@@ -121,7 +121,7 @@ def as_far_as_they_help(run: Run, octaves: Reals, start: float = 0.0) -> Reals:
     loss, work = run(equal)
     best, least = np.zeros(len(octaves)), loss
     for strength in STRENGTHS:
-        factors = strength * octaves
+        factors = np.clip(strength * octaves, -MOST, MOST)
         tries = [run(equal + factors + shift) for shift in SHIFTS]
         found = _at_work(tries, work)
         if found < least:

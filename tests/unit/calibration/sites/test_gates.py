@@ -19,7 +19,7 @@ from mquans.calibration.sites.gates import (
 )
 from mquans.calibration.sites.ranges import ChannelRange
 from mquans.engine.sites import analyse
-from mquans.graph import Graph
+from mquans.graph import Graph, Linear, Node, ValueType
 from mquans.importers import import_model, read_model
 
 
@@ -91,3 +91,14 @@ def test_critical_channels_have_small_scales(graph: Graph, ranges: dict[str, Cha
     assert found["b"][1] / found["b"][0] == pytest.approx(2)
     assert np.mean((plain["b"] / found["b"]) ** 2) == pytest.approx(1)
     np.testing.assert_array_equal(found["d"], plain["d"])
+
+
+def test_single_values_are_held_as_long_as_a_gate_would_hold_them() -> None:
+    """Up to the tolerance times their standard deviation: half a step."""
+    types = {"x": ValueType((1, 2)), "y": ValueType((1, 1)), "w": ValueType((2, 1))}
+    node = Node("dense", Linear(None), ("x", "w"), ("y",))
+    graph = Graph("dense", ("x",), ("y",), [node], {"w": np.ones((2, 1), np.float32)}, types)
+    seen = ChannelRange(-np.ones(2), np.ones(2), np.array([0.5, 0.25]), np.ones(2))
+    (layer,) = Gates(graph, analyse(graph), {}, {}, {"x": seen}).layers(0.1)
+    steps = np.asarray(layer.delta) * 2.0 ** (12 - np.asarray(layer.bits))
+    np.testing.assert_allclose(steps / 2, [0.05, 0.025])

@@ -98,6 +98,24 @@ def test_more_bits_lose_less_and_leave_more_to_do(small_model: Path, small_frame
     assert losses[-1] < 1e-3
 
 
+def test_stress_segments_have_their_say(
+    small_model: Path, small_frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In choosing already, not only in the verdict."""
+    measure = Bench.measure
+
+    def harsher(self: Bench, plan: Plan, segments: Sequence[Segment], **options: Any) -> Measured:
+        found = measure(self, plan, segments, **options)
+        cut = len(segments[0].frames) != 15
+        return with_loss(found, 3 * found.agreement.loss_p95) if cut else found
+
+    plain = calibrate_fully(small_model, numbered(small_frames), max_loss=0.1)
+    monkeypatch.setattr(Bench, "measure", harsher)
+    result = calibrate_fully(small_model, numbered(small_frames), max_loss=0.1)
+    assert result.plan.tolerance < plain.plan.tolerance
+    assert result.repairs == 0
+
+
 @pytest.mark.parametrize("criticality", ["fisher", "closed_form"])
 def test_channels_may_be_weighed_by_criticality(
     small_model: Path, small_frames: Frames, criticality: str
