@@ -40,7 +40,7 @@ OCTAVES = 1.0
 """By which tolerances are raised and lowered."""
 
 MOST = 2.0
-"""log2 of the largest factor, and of the inverse of the smallest one."""
+"""log2 of the largest factor that slopes are believed for, and of the inverse of the smallest."""
 
 FLOOR_SLOPE = 0.02
 """Least slopes that are believed, in mean ones: smaller ones are noise."""
@@ -121,7 +121,7 @@ def as_far_as_they_help(run: Run, octaves: Reals, start: float = 0.0) -> Reals:
     loss, work = run(equal)
     best, least = np.zeros(len(octaves)), loss
     for strength in STRENGTHS:
-        factors = np.clip(strength * octaves, -MOST, MOST)
+        factors = strength * octaves
         tries = [run(equal + factors + shift) for shift in SHIFTS]
         found = _at_work(tries, work)
         if found < least:
