@@ -421,7 +421,7 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool k
 }
 
 int64_t Program::weights_bytes() const {
-    int64_t total = 0;
+    int64_t total = 2 * site_weights;
     for (const auto& layer : layers)
         total += int64_t(layer.weights8.size()) + 2 * int64_t(layer.weights16.size());
     return total;

@@ -124,6 +124,7 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
         phase.tap = std::move(spec.tap);
         phase.macs = spec.macs;
         pack(phase, kernels, spec.weights, spec.bias, spec.shift, groups, spec.inputs);
+        program.site_weights += int64_t(phase.weights.size());
         phases.push_back(std::move(phase));
     }
     program.add_step(name, std::make_unique<ConvStep>(x, std::move(reach), std::move(phases), std::move(target)));

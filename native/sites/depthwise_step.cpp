@@ -79,6 +79,7 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
                 step->weights[2 * (int64_t(t / 2) * stride + position) + t % 2] = weights[int64_t(t) * channels + c];
         }
     }
+    program.site_weights += int64_t(step->weights.size());
     step->row = stride;
     step->x = x;
     step->reach = std::move(reach);

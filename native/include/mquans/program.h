@@ -289,6 +289,7 @@ public:
     std::vector<CodesSpec> code_tensors;
     std::vector<SiteLayer> site_layers;
     int64_t codes_size = 0;
+    int64_t site_weights = 0;  // int16
     std::vector<QuantizedSpec> quantized;
     std::vector<LayerSpec> layers;
     std::vector<std::string> step_names;
