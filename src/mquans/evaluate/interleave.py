@@ -3,7 +3,7 @@ machine whose speed changes (decision 9)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns, sleep
 
@@ -87,6 +87,30 @@ def interleave(
         times_ms={name: np.array(times) / 1e6 for name, times in times_ns.items()},
         agreement={name: meter.result() for name, meter in meters.items()},
     )
+
+
+def take_turns(
+    steps: Mapping[str, Step], frames: Sequence[Feeds], *, turn: int, threads: int = 1
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Milliseconds per frame of every engine, [frames], where each runs `turn` frames in a row
+    before the next one does: caches are then those of a process that runs one network, and all
+    engines still see the same minutes of the machine.
+
+    Args:
+        steps, threads: as `interleave`; streams begin where they are.
+    """
+    times_ns: dict[str, list[int]] = {name: [] for name in steps}
+    order = list(steps)
+    for first in range(0, len(frames), turn):
+        for name in order:
+            if threads > 1:
+                sleep(REST_S)
+            for feeds in frames[first : first + turn]:
+                start = perf_counter_ns()
+                steps[name](feeds)
+                times_ns[name].append(perf_counter_ns() - start)
+        order.append(order.pop(0))
+    return {name: np.array(times) / 1e6 for name, times in times_ns.items()}
 
 
 def summary(times_ms: npt.NDArray[np.float64]) -> dict[str, float]:

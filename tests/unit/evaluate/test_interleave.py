@@ -7,7 +7,7 @@ import pytest
 
 from mquans.errors import SourceError
 from mquans.evaluate.frames import Feeds
-from mquans.evaluate.interleave import Outputs, Step, interleave, speedups
+from mquans.evaluate.interleave import Outputs, Step, interleave, speedups, take_turns
 
 
 def test_order_rotates() -> None:
@@ -53,3 +53,20 @@ def test_gated_is_compared_by_means() -> None:
 def test_no_frame_is_an_error_for_people() -> None:
     with pytest.raises(SourceError, match="no frame could be compared"):
         interleave({"dense": lambda feeds: {}}, [], reference="dense")
+
+
+def test_engines_take_turns_of_several_frames() -> None:
+    """Alternating frame by frame, each engine would find the caches full of another's weights."""
+    seen: list[str] = []
+
+    def step(name: str) -> Step:
+        def run(feeds: Feeds) -> Outputs:
+            seen.append(name)
+            return {}
+
+        return run
+
+    frames = [{"x": np.zeros(1, np.float32)}] * 5
+    times = take_turns({name: step(name) for name in "ab"}, frames, turn=2)
+    assert "".join(seen) == "aabb" + "bbaa" + "ab"
+    assert {name: len(each) for name, each in times.items()} == {"a": 5, "b": 5}
