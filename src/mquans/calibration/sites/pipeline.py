@@ -262,7 +262,8 @@ def site_plan_within(
         if worst <= max_loss or not reached or repairs == REPAIRS:
             break
         repairs += 1
-        budget *= MARGIN * max_loss / worst
+        # What was used of the budget, lest the same plan be judged again.
+        budget = min(budget, trials.found.losses[knob]) * MARGIN * max_loss / worst
     clock.stop("tolerance")
     uniform = {bits: bench.measure(sites.uniform(bits), judged) for bits in COMPARED_BITS}
     clock.stop("compare")
