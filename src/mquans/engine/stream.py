@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,14 +38,16 @@ class Violation:
 
     Attributes:
         layer: its name, or that of the tensor of codes.
-        position: (row, column, output channel).
+        position: (row, column, channel).
         expected, found: the exact value, and what the stream holds.
+        kind: what it is.
     """
 
     layer: str
     position: tuple[int, int, int]
     expected: int
     found: int
+    kind: Literal["accumulator", "code"] = "accumulator"
 
 
 class Stream:
@@ -321,7 +323,7 @@ class Stream:
             if not np.array_equal(found, expected):
                 row, column, channel = np.argwhere(found != expected)[0].tolist()
                 at = (row, column, channel)
-                return Violation(sites.names[tensor], at, int(expected[at]), int(found[at]))
+                return Violation(sites.names[tensor], at, int(expected[at]), int(found[at]), "code")
         return None
 
     @property

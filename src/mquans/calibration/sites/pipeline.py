@@ -212,12 +212,12 @@ def site_plan_within(
             standard deviation.
 
     Raises:
-        MquansError: a method or an objective for single values.
+        MquansError: a method, an objective or a rule for single values.
     """
     _check(goal)
     clock, selected = Clock(), opened.selected
-    rule: Rule = "nearest" if goal.rule == "nearest" else "hold"
-    sites = observe_sites(opened, rule, goal.weight_bits or 16, late=LATE, least=LEAST_FRAMES)
+    assert goal.rule != "either"
+    sites = observe_sites(opened, goal.rule, goal.weight_bits or 16, late=LATE, least=LEAST_FRAMES)
     space = sites.space
     clock.stop("ranges")
     bench = Bench(
@@ -299,11 +299,17 @@ def _check(goal: Goal) -> None:
             "by site.",
             hint=f"Choose one of: {', '.join(METHODS)}.",
         )
-    if goal.objective == "energy":
+    if goal.objective != "macs":
         raise MquansError(
-            "the objective energy counts changes of single values, but this network is computed "
-            "site by site.",
-            hint="Choose macs or time.",
+            f"the objective {goal.objective} counts changes of single values, but this network is "
+            "computed site by site.",
+            hint="Choose macs.",
+        )
+    if goal.rule == "either":
+        raise MquansError(
+            "the rule is of single values, but this network is computed site by site: there is "
+            "nothing to choose it by.",
+            hint="Choose hold or nearest.",
         )
 
 

@@ -175,7 +175,12 @@ def with_loss(found: Measured, loss: float) -> Measured:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"method": "linear"}, "single values"), ({"objective": "energy"}, "single values")],
+    [
+        ({"method": "linear"}, "method linear decides on single values"),
+        ({"objective": "energy"}, "objective energy counts changes of single values"),
+        ({"objective": "time"}, "objective time counts changes of single values"),
+        ({"rule": "either"}, "rule is of single values"),
+    ],
 )
 def test_what_is_for_single_values_is_refused(
     small_model: Path, small_frames: Frames, options: dict[str, str], said: str
