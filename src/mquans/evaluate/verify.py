@@ -85,8 +85,8 @@ def verify(
     """Runs a clip and tests the law after every frame.
 
     Every accumulator of every layer is compared with the scalar product of weights and held values,
-    and a clone that is refreshed must have the same codes and give bit-equal outputs. Frames with NaN are refused by the
-    stream and counted.
+    and a clone that is refreshed must have the same codes and give bit-equal outputs. Frames with
+    NaN are refused by the stream and counted.
 
     Args:
         stream: to go on with; by default a new one.

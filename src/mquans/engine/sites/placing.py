@@ -224,8 +224,8 @@ class Sites:
 
 
 def comes_as_planes(shape: Dims, order: Dims) -> bool:
-    """True for pictures [B, C, H, W] of few channels, whose pixels are compared by blocks that lie in
-    one picture."""
+    """True for pictures [B, C, H, W] of few channels, whose pixels are compared by blocks that lie
+    in one picture."""
     return (
         len(shape) == 4
         and order == layout.channels_last(4)

@@ -153,5 +153,5 @@ def test_missing_layers_value_by_value_are_refused() -> None:
         residual().plan, model_sha256=file.sha256, tensors=tensors,
         input_shapes={name: graph.shape(name) for name in graph.inputs},
     )  # fmt: skip
-    with pytest.raises(PlanError, match="lacks layers of the model: .*product"):
+    with pytest.raises(PlanError, match=r"lacks layers of the model: .*product"):
         Session(file, plan)
