@@ -26,16 +26,21 @@ MAX_ELEMENTS = 2**28
 
 
 def check_version(version: int) -> None:
-    """Refuse plans that this version of mquans cannot know the meaning of.
+    """Refuse plans that this version of mquans cannot know the meaning of, or no longer runs.
 
     Raises:
         PlanError
     """
     if version > VERSION:
         raise PlanError(
-            f"the plan has format version {version}, made by a newer mquans; this one reads up to "
+            f"the plan has format version {version}, made by a newer mquans; this one reads "
             f"{VERSION}.",
             hint="Upgrade mquans, or calibrate again with this one.",
+        )
+    if version == 1:
+        raise PlanError(
+            f"the plan has format version 1, made by an earlier mquans; this one reads {VERSION}.",
+            hint="Calibrate again.",
         )
     if version != VERSION:
         raise PlanError(f"there is no plan format version {version}.")
