@@ -81,15 +81,18 @@ def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
     if low.is_constant(b):
         constant = signs[1] * _constant(low, node, b)
         codes = Codes(np.maximum(exponents, _least_exponents(constant)), codes.limit)
-        second = _constant_operand(np.rint(constant / codes.unit))
     else:
         other = low.sites.coded(low, b)
         codes = Codes(_without_overflow(exponents, other.codes), codes.limit)
-        second = aligned(other, codes.exponents, negative=signs[1] < 0)
-    first = aligned(x, codes.exponents, negative=signs[0] < 0)
     tail = _tail(low, node)
-    y = low.sites.new(low, tail.outputs[0] if tail else value, codes)
     activation = integer_activation(_function(tail), codes)
+    sums = activation.sum_exponents
+    if low.is_constant(b):
+        second = _constant_operand(np.rint(constant / np.exp2(sums.astype(np.float64))))
+    else:
+        second = aligned(other, sums, negative=signs[1] < 0)
+    first = aligned(x, sums, negative=signs[0] < 0)
+    y = low.sites.new(low, tail.outputs[0] if tail else value, codes)
     gate = low.sites.gate_of(low, tail.outputs[0] if tail else value, codes)
     _native.add_sum_sites(
         low.program, node.name, y.tensor, first, second, activation.native, gate
@@ -127,9 +130,11 @@ def _add_product(low: Lowering, node: Node, op: Binary) -> None:
                 low.sites.fused.add(behind.name)
     codes = low.sites.codes(last.outputs[0], len(added))
     codes = Codes(np.maximum(codes.exponents, _least_exponents(added)), codes.limit)
+    tail = _tail(low, last)
+    sums = integer_activation(_function(tail), codes).sum_exponents
     x_exponents = np.broadcast_to(x.codes.exponents, added.shape)
     if factor.size:
-        mantissa, exponents = _mantissas(factor, codes.exponents - x_exponents)
+        mantissa, exponents = _mantissas(factor, sums - x_exponents)
         second = _constant_operand(mantissa)
     else:
         other = low.sites.coded(low, b)
@@ -138,12 +143,11 @@ def _add_product(low: Lowering, node: Node, op: Binary) -> None:
     unit = x_exponents + exponents
     # Codes finer than those of the product hold no more than it does.
     codes = Codes(np.maximum(codes.exponents, unit), codes.limit)
-    shift = np.minimum(codes.exponents - unit, 31)
+    activation = integer_activation(_function(tail), codes)
+    shift = np.minimum(activation.sum_exponents - unit, 31)
     half = np.where(shift > 0, np.exp2(shift - 1.0), 0.0)
     start = np.rint(added / np.exp2(unit.astype(np.float64))) + half
-    tail = _tail(low, last)
     y = low.sites.new(low, (tail or last).outputs[0], codes)
-    activation = integer_activation(_function(tail), codes)
     _native.add_product_sites(
         low.program, node.name, y.tensor, _operand(x.tensor, len(added)), second,
         np.clip(start, -(2**30), 2**30).astype(np.int32), shift.astype(np.int32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -155,3 +156,27 @@ def test_missing_layers_value_by_value_are_refused() -> None:
     )  # fmt: skip
     with pytest.raises(PlanError, match=r"lacks layers of the model: .*product"):
         Session(file, plan)
+
+
+@pytest.mark.parametrize("tail", ["silu", "gelu", "hard_swish"])
+@pytest.mark.parametrize("op", [Binary("add"), Binary("mul")])
+@pytest.mark.parametrize("second", ["b", "k"])
+def test_results_behind_an_operator_may_be_finer_than_its_own(
+    op: Binary, tail: str, second: str
+) -> None:
+    """Codes of results of functions that vanish for negative values say nothing of their sums."""
+    constants = {"k": np.array([0.75, -0.5, 0.25]).reshape(1, 3, 1, 1)} if second == "k" else {}
+    inputs = {name: SHAPE for name in ("a", second) if name not in constants}
+    network = Network(
+        [(op, f"a {second}", "s"), (Unary(tail), "s", "v")], inputs, constants,
+        exponents=dict.fromkeys(("a", "b", "s", "v"), -14), outputs=("v",),
+    )  # fmt: skip
+    rng = np.random.default_rng(3)
+    frame = {name: rng.uniform(-0.4, 0.4, SHAPE).astype(np.float32) for name in inputs}
+    other = frame.get("b", constants.get("k"))
+    x = frame["a"] * other if op.kind == "mul" else frame["a"] + other
+    sigmoid = 1 / (1 + np.exp(-x))
+    normal = np.vectorize(lambda value: (1 + math.erf(value / 2**0.5)) / 2)
+    gates = {"silu": sigmoid, "gelu": normal(x), "hard_swish": np.clip(x / 6 + 0.5, 0, 1)}
+    found = network.session().stream().step(frame)["v"]
+    np.testing.assert_allclose(found, x * gates[tail], atol=2e-3)
