@@ -11,18 +11,21 @@ import pytest
 from mquans.errors import PlanError
 from mquans.plan import (
     AudioFormat,
+    GatePlan,
     InputFormat,
     LayerPlan,
     Plan,
     Provenance,
+    TensorPlan,
     plan_fingerprint,
     read_plan,
 )
 from mquans.plan.file import decode_plan, encode_plan
 
-GOLDEN = Path(__file__).parent / "golden" / "plan-v1.json"
-GOLDEN_SOUND = GOLDEN.with_name("plan-v1-sound.json")
-GOLDEN_WINDOWS = GOLDEN.with_name("plan-v1-windows.json")
+GOLDEN = Path(__file__).parent / "golden" / "plan-v2.json"
+GOLDEN_SOUND = GOLDEN.with_name("plan-v2-sound.json")
+GOLDEN_WINDOWS = GOLDEN.with_name("plan-v2-windows.json")
+GOLDEN_GATES = GOLDEN.with_name("plan-v2-gates.json")
 
 EXPECTED = Plan(
     model="faces.onnx",
@@ -78,12 +81,54 @@ EXPECTED_WINDOWS = Plan(
 )  # fmt: skip
 
 
+EXPECTED_GATES = Plan(
+    model="people.onnx",
+    model_sha256="0123456789abcdef" * 4,
+    input_shapes={"image": (1, 3, 240, 320)},
+    tolerance=0.125,
+    tensors=(
+        TensorPlan(name="image", exponents=-7, gate=GatePlan(scale=(60.0, 58.5, 61.0))),
+        TensorPlan(
+            name="stem", exponents=(-11, -12), bits=14, gate=GatePlan(scale=0.5, factor=2.0)
+        ),
+        TensorPlan(name="tokens", axis=2, exponents=-15),
+    ),
+    layers=(LayerPlan(name="/head/Gemm", delta=0.125, bits=8, weight_bits=16),),
+    provenance=Provenance(
+        mquans="0.1.0", sources=("a.mp4",), frames=64, created="2024-01-02T03:04:05Z"
+    ),
+)
+
+
+def test_plan_of_gates_is_read_and_written_as_ever() -> None:
+    """Other exponents or gates give other outputs."""
+    assert read_plan(GOLDEN_GATES) == EXPECTED_GATES
+    assert encode_plan(EXPECTED_GATES) == GOLDEN_GATES.read_bytes()
+    assert plan_fingerprint(EXPECTED_GATES) == (
+        "b341f17335eb7bf8c6c643bd22466c249e7ad5528020b49784a0c62e6a79c85b"
+    )
+
+
+def test_codes_have_sixteen_bits_where_nothing_is_said() -> None:
+    fields = json.loads(GOLDEN_GATES.read_bytes())
+    del fields["tensors"][0]["bits"], fields["tensors"][0]["axis"], fields["tensors"][0]["gate"]
+    assert decode_plan(json.dumps(fields).encode()).tensors[0] == TensorPlan(
+        name="image", axis=1, exponents=-7, bits=16, gate=None
+    )
+
+
+def test_version_1_is_refused_and_says_what_to_do() -> None:
+    fields = json.loads(GOLDEN.read_bytes()) | {"version": 1}
+    with pytest.raises(PlanError, match=r"made by an earlier mquans.*Calibrate again"):
+        decode_plan(json.dumps(fields).encode())
+
+
 def test_plan_of_windows_of_pictures_is_read_and_written_as_ever() -> None:
     """A stream that stacks other pictures than calibration did computes nonsense."""
     assert read_plan(GOLDEN_WINDOWS) == EXPECTED_WINDOWS
     assert encode_plan(EXPECTED_WINDOWS) == GOLDEN_WINDOWS.read_bytes()
     assert plan_fingerprint(EXPECTED_WINDOWS) == (
-        "76d8b884dbf59353e5341f85fc16f35f1cf23a018bfcc99c4ce98421113c9536"
+        "d26d789a4f845c2e8e0629ff32f3b658c215dbf4896d0c4f7adc20ca4de78f75"
     )
 
 
@@ -92,22 +137,22 @@ def test_plan_of_sound_is_read_and_written_as_ever() -> None:
     assert read_plan(GOLDEN_SOUND) == EXPECTED_SOUND
     assert encode_plan(EXPECTED_SOUND) == GOLDEN_SOUND.read_bytes()
     assert plan_fingerprint(EXPECTED_SOUND) == (
-        "5dc7a4b83cfe25f21ec9e162913d4fb7e8c3c91c43a376885d67315a91ad0b2c"
+        "6a430783a4ade1852bebd74265eb72f010f864fecfcbaa4b70453f3a26c59475"
     )
 
 
-def test_version_1_is_read_as_ever() -> None:
+def test_version_2_is_read_as_ever() -> None:
     assert read_plan(GOLDEN) == EXPECTED
 
 
-def test_version_1_is_written_byte_by_byte() -> None:
+def test_version_2_is_written_byte_by_byte() -> None:
     assert encode_plan(EXPECTED) == GOLDEN.read_bytes()
 
 
-def test_fingerprint_of_version_1_is_stable() -> None:
+def test_fingerprint_of_version_2_is_stable() -> None:
     """Saved stream states carry this number; a change makes all of them unreadable."""
     assert plan_fingerprint(EXPECTED) == (
-        "8e3e9549b61392e7a10a7cab4e43559cc0d216d4d0c8dcb73ad2a2e1ed77be72"
+        "dfce2613982a35883706eb343359e725dad8f84423ead8892ae3eb507418de1e"
     )
 
 
@@ -133,6 +178,6 @@ def test_other_fields_are_required(name: str) -> None:
 
 
 def test_a_newer_version_is_refused_even_if_it_looks_alike() -> None:
-    fields = json.loads(GOLDEN.read_bytes()) | {"version": 2, "criticality": {"deep": [[]]}}
+    fields = json.loads(GOLDEN.read_bytes()) | {"version": 3, "criticality": {"deep": [[]]}}
     with pytest.raises(PlanError, match="made by a newer mquans"):
         decode_plan(json.dumps(fields).encode())

@@ -92,10 +92,10 @@ def calibrate_fully(
         criticality: how neurons are weighed, one of `criticality.METHODS`; by default `fisher`,
             and in networks over sites by 1 / standard deviation.
         objective: what is saved: `macs`, `time` as predicted from MACs and changes, or `energy`
-            of changes as simulated on an accelerator.
+            of changes as simulated on an accelerator; of networks over sites, `macs`.
         accelerator: for `energy`, a name or a YAML file (`mquans.simulate`).
         rule: when a held value is updated; `either`, under a budget: the rule that leaves less to
-            do. `linear` and `dorefa` always take `nearest`.
+            do, not of networks over sites. `linear` and `dorefa` always take `nearest`.
         weight_bits: width of the integer weights; by default 16, and with objective `time` what
             each layer can afford.
         metric: the user's loss, or the name of a ready one (`evaluate.metrics`).

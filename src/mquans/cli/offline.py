@@ -91,9 +91,13 @@ def calibrate(
         o.MethodName, typer.Option(help="How precision is chosen.", rich_help_panel=o.BUDGET)
     ] = o.MethodName.criticality,
     criticality: Annotated[
-        o.CriticalityName,
-        typer.Option(help="How neurons are weighed.", rich_help_panel=o.BUDGET),
-    ] = o.CriticalityName.fisher,
+        o.CriticalityName | None,
+        typer.Option(
+            help="How neurons are weighed: by default by 1 / standard deviation in networks with "
+            "layers over sites, fisher in others.",
+            rich_help_panel=o.BUDGET,
+        ),
+    ] = None,
     objective: Annotated[
         o.ObjectiveName, typer.Option(help="What is saved.", rich_help_panel=o.BUDGET)
     ] = o.ObjectiveName.macs,
@@ -180,7 +184,7 @@ def calibrate(
         bits=bits,
         max_loss=max_loss,
         method=method.value,
-        criticality=criticality.value,
+        criticality=criticality and criticality.value,
         objective=objective.value,
         accelerator=accelerator,
         rule=rule.value,

@@ -162,7 +162,8 @@ def verify(
     threads: o.Threads = 1,
     json: o.Json = False,
 ) -> None:
-    """Prove on a clip that reuse changes nothing: exact accumulators, refresh without effect."""
+    """Prove on a clip that reuse changes nothing: exact accumulators and codes, refresh without
+    effect."""
     import mquans
     from mquans.cli import tables
     from mquans.evaluate import verify as verify_clip

@@ -294,9 +294,9 @@ def show_verification(result: Verification) -> None:
     """`mquans verify`."""
     if result.exact:
         show(
-            f"[green]Exact[/]: over {result.frames} frames, every accumulator of {result.layers} "
-            "layers equals the product of weights and held values, and no refresh changed an "
-            "output bit."
+            f"[green]Exact[/]: over {result.frames} frames of {result.layers} layers, every "
+            "accumulator equals the product of weights and held values, and no refresh changed a "
+            "code or an output bit."
         )
     else:
         show(Text(f"Not exact: {result.first_violation}.", style="red"))

@@ -41,8 +41,8 @@ WIDTH, HEIGHT = 352, 288
 
 CALIBRATION_FRAMES = 40
 BITS = 5
-"""Of a change that opens a gate. Every face is found where fp32 finds it: F1 1.000 on the 80 frames, at 62 % of
-the MACs; more bits find no more."""
+"""Of a change that opens a gate. Every face is found where fp32 finds it: F1 1.000 on the 80
+frames, at 62 % of the MACs; more bits find no more."""
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 Picture = npt.NDArray[np.uint8]

@@ -73,8 +73,9 @@ def widened(placed: Placed, rank: int) -> Placed:
 
 
 def reshaped_order(order: Dims, shape: Dims, target: Dims) -> Dims | None:
-    """Order of a reshaped value that shares memory with the original: the reshape adds or drops axes
-    of size 1, and merges or splits axes that lie side by side in memory too; otherwise None."""
+    """Order of a reshaped value that shares memory with the original: the reshape adds or drops
+    axes of size 1, and merges or splits axes that lie side by side in memory too; otherwise
+    None."""
     groups = _matching_axes(shape, target)
     if groups is None:
         return None

@@ -407,7 +407,9 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
     Raises:
         ModelError: the graph holds something that the engine cannot place.
     """
-    program = _native.Program(isa, threads, mode, machine_costs(isa))
+    # Only layers that are brought up to date value by value are weighed by costs.
+    costs = machine_costs(isa) if plan.layers else _native.CostModel()
+    program = _native.Program(isa, threads, mode, costs)
     analysis = analyse(graph, {layer.name for layer in plan.layers})
     sites = Sites.of(graph, plan, analysis)
     slots = slots_of(graph, analysis.integer_nodes)

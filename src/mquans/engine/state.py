@@ -1,8 +1,8 @@
 """Saved streams. By the law the accumulators follow from the held values, so these, the last input
 and the number of frames are all there is to save.
 
-Layout: MAGIC, version (u32), header length (u32), header (JSON), held values (int16), codes (int16),
-inputs (float32), SHA-256 of all before; all little-endian.
+Layout: MAGIC, version (u32), header length (u32), header (JSON), held values (int16), codes
+(int16), inputs (float32), SHA-256 of all before; all little-endian.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ class LayerStats:
         changed: inputs whose held value moved.
         macs: of one dense evaluation; taps on padding are not counted.
         macs_done: multiplications really issued, dense mode included.
-        mode: idle (nothing changed), sites (active sites only), dense (every site), delta (change by
-            change), or mixed (some rows by change, some computed whole).
+        mode: idle (nothing changed), sites (active sites only), dense (every site), delta (change
+            by change), or mixed (some rows by change, some computed whole).
         time_ms: spent in the layer, only while `Stream.profile` is on; compares of the layers that
             read it included where they are fused.
     """

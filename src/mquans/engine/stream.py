@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,19 +33,21 @@ Frame = npt.NDArray[np.float32] | Arrays
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """The first accumulator that is not the product of weights and held values, or the first code that
-    computing everything again changes.
+    """The first accumulator that is not the product of weights and held values, or the first code
+    that computing everything again changes.
 
     Attributes:
         layer: its name, or that of the tensor of codes.
-        position: (row, column, output channel).
+        position: (row, column, channel).
         expected, found: the exact value, and what the stream holds.
+        kind: what it is.
     """
 
     layer: str
     position: tuple[int, int, int]
     expected: int
     found: int
+    kind: Literal["accumulator", "code"] = "accumulator"
 
 
 class Stream:
@@ -286,7 +288,8 @@ class Stream:
         return np.asarray(self._open().read_code_mask(tensor), np.bool_)
 
     def held(self, layer: str) -> npt.NDArray[np.int16]:
-        """A copy of the held values of a layer's input, in grid units or codes: [rows, width, C]."""
+        """A copy of the held values of a layer's input, in grid units or codes:
+        [rows, width, C]."""
         if layer in self._session.lowered.site_layers:
             tensor = self._session.lowered.site_layers[layer].x
             return np.asarray(self._open().read_codes(tensor))
@@ -321,7 +324,7 @@ class Stream:
             if not np.array_equal(found, expected):
                 row, column, channel = np.argwhere(found != expected)[0].tolist()
                 at = (row, column, channel)
-                return Violation(sites.names[tensor], at, int(expected[at]), int(found[at]))
+                return Violation(sites.names[tensor], at, int(expected[at]), int(found[at]), "code")
         return None
 
     @property
@@ -340,8 +343,8 @@ class Stream:
         self._open().profile = on
 
     def flip_bit(self, layer: str, index: int, bit: int) -> None:
-        """Plants a fault in one accumulator, or in one code that a layer over sites has made, to see
-        that `check` finds it."""
+        """Plants a fault in one accumulator, or in one code that a layer over sites has made, to
+        see that `check` finds it."""
         if layer in self._session.lowered.site_layers:
             tensor = self._session.lowered.site_layers[layer].y
             rows, width, channels = self._open().read_codes(tensor).shape

@@ -203,6 +203,9 @@ class TraceRecorder:
 
     Args:
         memory: windows per layer to look for repetitions in; 0 to leave that out.
+
+    Raises:
+        MquansError: some layers are not brought up to date value by value.
     """
 
     def __init__(self, session: Session, *, memory: int = 0) -> None:
@@ -210,6 +213,12 @@ class TraceRecorder:
         self._memory = memory
         self._begins: list[int] = []
         self._layers: list[_Recorded] = []
+        if session.plan.tensors:
+            raise MquansError(
+                "a trace counts changes value by value, but this plan has layers that are computed "
+                "site by site.",
+                hint="`mquans simulate` makes itself a plan value by value and traces that.",
+            )
         for node in session.graph.reuse_layers():
             geometry = layer_geometry(session.graph, node)
             bits = np.asarray(session.plan.layer(node.name).bits, np.int64)

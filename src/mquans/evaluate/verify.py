@@ -1,4 +1,5 @@
-"""The law, tested on a clip: accumulators are exact products, and a refresh changes no output."""
+"""The law, tested on a clip: accumulators are exact products, and a refresh changes no code and no
+output."""
 
 from __future__ import annotations
 
@@ -23,9 +24,10 @@ class BrokenLaw:
 
     Attributes:
         frame: counted from 0.
-        layer: whose accumulator is wrong, or the output that a refresh changed.
-        kind: `accumulator` or `refresh`.
-        position: (row, column, output channel) of the accumulator, or the output's index.
+        layer: whose accumulator is wrong; or the tensor whose code, or the output that a refresh
+            changed.
+        kind: `accumulator`, `code` or `refresh`.
+        position: (row, column, channel) of the accumulator or code, or the output's index.
         expected, found: the exact value and the one held.
     """
 
@@ -37,8 +39,9 @@ class BrokenLaw:
     found: float
 
     def __str__(self) -> str:
-        what = f"layer {self.layer!r}" if self.kind == "accumulator" else f"output {self.layer!r}"
-        cause = " changed by a refresh" if self.kind == "refresh" else ""
+        whose = {"accumulator": "accumulator of layer", "code": "code of tensor"}
+        what = f"{whose.get(self.kind, 'output')} {self.layer!r}"
+        cause = "" if self.kind == "accumulator" else ", changed by a refresh"
         return (
             f"frame {self.frame}, {what}, position {self.position}: expected {self.expected:g}, "
             f"found {self.found:g}{cause}"
@@ -82,8 +85,8 @@ def verify(
     """Runs a clip and tests the law after every frame.
 
     Every accumulator of every layer is compared with the scalar product of weights and held values,
-    and a clone that is refreshed must give bit-equal outputs. Frames with NaN are refused by the
-    stream and counted.
+    and a clone that is refreshed must have the same codes and give bit-equal outputs. Frames with
+    NaN are refused by the stream and counted.
 
     Args:
         stream: to go on with; by default a new one.
@@ -122,7 +125,7 @@ def _violation(
     wrong = stream.check()
     if wrong is not None:
         return BrokenLaw(
-            frame, wrong.layer, "accumulator", wrong.position, wrong.expected, wrong.found
+            frame, wrong.layer, wrong.kind, wrong.position, wrong.expected, wrong.found
         )
     with stream.clone() as twin:
         twin.refresh()

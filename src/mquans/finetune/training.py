@@ -90,7 +90,8 @@ def finetune(
         seed: of the order of sequences.
 
     Raises:
-        MquansError: settings, frames or labels do not fit, or training diverged.
+        MquansError: settings, frames or labels do not fit, the plan is not value by value, or
+            training diverged.
         PlanError: the plan was made for another model.
         UnsupportedOperatorError: gradients cannot pass through a node; it is named.
     """
@@ -99,6 +100,12 @@ def finetune(
     check_model(plan, file.sha256)
     graph = import_model(file, plan.options)
     check_plan(plan, graph, model_sha256=file.sha256)
+    if plan.tensors:
+        raise MquansError(
+            "fine-tuning simulates layers value by value, but this plan has layers that are "
+            "computed site by site.",
+            hint="Give a plan that has no tensors, but a layer for each layer of the network.",
+        )
     _check_settings(epochs=epochs, sequence=sequence, batch=batch, learning_rate=learning_rate)
     feeds = read_frames(graph, source, plan.preparation, frames)
     count = len(next(iter(feeds.values())))

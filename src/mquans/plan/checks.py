@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
@@ -25,16 +26,21 @@ MAX_ELEMENTS = 2**28
 
 
 def check_version(version: int) -> None:
-    """Refuse plans that this version of mquans cannot know the meaning of.
+    """Refuse plans that this version of mquans cannot know the meaning of, or no longer runs.
 
     Raises:
         PlanError
     """
     if version > VERSION:
         raise PlanError(
-            f"the plan has format version {version}, made by a newer mquans; this one reads up to "
+            f"the plan has format version {version}, made by a newer mquans; this one reads "
             f"{VERSION}.",
             hint="Upgrade mquans, or calibrate again with this one.",
+        )
+    if version == 1:
+        raise PlanError(
+            f"the plan has format version 1, made by an earlier mquans; this one reads {VERSION}.",
+            hint="Calibrate again.",
         )
     if version != VERSION:
         raise PlanError(f"there is no plan format version {version}.")
@@ -80,6 +86,9 @@ def check_values(plan: Plan) -> None:
         seen.add(layer.name)
         for problem in _layer_problems(layer, plan.grid_bits):
             raise PlanError(problem, where=where)
+    times = Counter(tensor.name for tensor in plan.tensors)
+    if repeated := [name for name, count in times.items() if count > 1]:
+        raise PlanError(f"tensors appear twice: {listed(repeated)}.", where="tensors")
 
 
 def check_model(plan: Plan, model_sha256: str) -> None:
@@ -112,8 +121,8 @@ def check_plan(plan: Plan, graph: Graph, *, model_sha256: str) -> None:
     again = "Calibrate again with this model."
     if set(plan.input_shapes) != set(graph.inputs):
         raise PlanError(
-            f"the plan gives shapes for inputs {_names(plan.input_shapes)}, but the model has "
-            f"{_names(graph.inputs)}.",
+            f"the plan gives shapes for inputs {listed(plan.input_shapes)}, but the model has "
+            f"{listed(graph.inputs)}.",
             hint=again,
         )
     for name, planned in plan.input_shapes.items():
@@ -130,11 +139,11 @@ def check_plan(plan: Plan, graph: Graph, *, model_sha256: str) -> None:
     neurons = {node.name: graph.neurons(node) for node in graph.reuse_layers()}
     planned_names = {layer.name for layer in plan.layers}
     missing = neurons.keys() - planned_names
-    # The integer engine needs no entries for layers; whether it has its tensors is its own check.
+    # Layers over sites need no entries where there are tensors: the engine knows which these are.
     if missing and not plan.tensors:
-        raise PlanError(f"the plan lacks layers of the model: {_names(missing)}.", hint=again)
+        raise PlanError(f"the plan lacks layers of the model: {listed(missing)}.", hint=again)
     if extra := planned_names - neurons.keys():
-        raise PlanError(f"the plan has layers that the model lacks: {_names(extra)}.", hint=again)
+        raise PlanError(f"the plan has layers that the model lacks: {listed(extra)}.", hint=again)
     for layer in plan.layers:
         for field in ("delta", "bits"):
             values = getattr(layer, field)
@@ -227,9 +236,8 @@ def _check_preparation(plan: Plan) -> None:
         )
 
 
-def _names(names: object, limit: int = 5) -> str:
+def listed(names: Iterable[str], limit: int = 5) -> str:
     """A few of the names, quoted and in order."""
-    assert isinstance(names, set | dict | tuple)
-    listed = [repr(printable(name)) for name in sorted(names)]
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more if listed else "none"
+    quoted = [repr(printable(name)) for name in sorted(names)]
+    more = f" and {len(quoted) - limit} more" if len(quoted) > limit else ""
+    return ", ".join(quoted[:limit]) + more if quoted else "none"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mquans.files import PathLike
 
 FORMAT: Final = "mquans-plan"
-VERSION: Final = 1
+VERSION: Final = 2
 
 Rule = Literal["hold", "nearest"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -100,8 +100,8 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `(change / scale[c])**2` is beyond `(tolerance * factor)**2` (design, section 4).
 
     Attributes:
-        scale: change of a channel that counts as one, in units of the tensor: small for channels that
-            matter; one number for all, or one per channel.
+        scale: change of a channel that counts as one, in units of the tensor: small for channels
+            that matter; one number for all, or one per channel.
         factor: of the plan's tolerance, for this gate.
     """
 
@@ -123,7 +123,7 @@ class TensorPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: str
     axis: Annotated[int, msgspec.Meta(ge=0, le=7)] = 1
     exponents: Exponent | tuple[Exponent, ...]
-    bits: Annotated[int, msgspec.Meta(ge=8, le=16)] = 15
+    bits: Annotated[int, msgspec.Meta(ge=8, le=16)] = 16
     gate: GatePlan | None = None
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mquans
+from mquans.errors import MquansError
 from mquans.evaluate import TraceError, TraceRecorder, load_trace, run_clip, run_traced, save_trace
 from mquans.evaluate.layer_shape import BLOCK, Geometry, layer_geometry
 from mquans.evaluate.repeated import RepeatedWindows
@@ -213,3 +214,10 @@ def test_traced_run_compares_with_the_dense_network(
     assert (run.task_loss, run.dense_task_loss) == (0.5, 0.5)
     with pytest.raises(mquans.errors.MetricError, match="only 3 labels"):
         run_traced(session, read_model(small_model), clip, metric=loss, labels=[0.0] * 3)
+
+
+def test_plans_with_gates_cannot_be_traced(small_model: Path, clip: Frames) -> None:
+    """Their layers hold codes of sites, not single values."""
+    session = mquans.Session(small_model, mquans.calibrate(small_model, clip))
+    with pytest.raises(MquansError, match="value by value"):
+        TraceRecorder(session)

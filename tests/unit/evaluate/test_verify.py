@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,24 @@ def test_flipped_bit_is_found_with_layer_and_frame(
     assert found is not None
     assert (found.layer, found.frame, found.kind) == (layer, 3, "accumulator")
     assert abs(found.expected - found.found) == 2**9
-    assert layer in str(found)
+    assert f"accumulator of layer '{layer}'" in str(found)
+
+
+def test_flipped_code_is_found_as_such(small_model: Path, small_frames: Frames) -> None:
+    """Layers over sites have no accumulators."""
+    session = mquans.Session(small_model, mquans.calibrate(small_model, small_frames))
+    stream = session.stream()
+
+    def sabotaged() -> Iterator[Frames]:
+        for index in range(3):
+            if index == 2:
+                stream.flip_bit("first", 2, 9)
+            yield small_frames[:1]
+
+    found = verify(session, sabotaged(), stream=stream).first_violation
+    assert found is not None
+    assert (found.layer, found.frame, found.kind) == ("b", 2, "code")
+    assert "code of tensor 'b'" in str(found)
 
 
 def test_refused_frame_is_counted_and_the_proof_goes_on(

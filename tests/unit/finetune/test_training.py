@@ -11,8 +11,11 @@ import pytest
 
 import mquans
 from mquans.baselines import open_engine
+from mquans.calibration.allocation import uniform_layers
+from mquans.calibration.workspace import Selected, observe, open_clips
+from mquans.errors import MquansError
 from mquans.importers import import_model, read_model
-from mquans.plan import NetworkOptions
+from mquans.plan import NetworkOptions, Rule
 
 torch = pytest.importorskip("torch")
 
@@ -23,12 +26,15 @@ Frames = npt.NDArray[np.float32]
 SETTINGS = {"epochs": 6, "sequence": 5, "batch": 2, "learning_rate": 3e-2}
 
 
-def plan_at(model: Path, frames: Frames, bits: int, **options: object) -> mquans.Plan:
-    return mquans.calibrate(model, frames, bits=bits, **options)  # type: ignore[arg-type]
+def plan_at(model: Path, frames: Frames, bits: int, rule: Rule = "hold") -> mquans.Plan:
+    """Value by value, which is what training simulates."""
+    opened = open_clips(model, frames, Selected())
+    space = observe(opened, late=0.25, least=4, rules=())
+    return space.plan(uniform_layers(space.graph, space.seen.ranges, bits=bits), rule)
 
 
 @pytest.mark.parametrize("rule", ["hold", "nearest"])
-def test_what_is_trained_is_what_runs(small_model: Path, small_frames: Frames, rule: str) -> None:
+def test_what_is_trained_is_what_runs(small_model: Path, small_frames: Frames, rule: Rule) -> None:
     """The simulated stream gives the engine's outputs, up to the fine grid."""
     plan = plan_at(small_model, small_frames, 5, rule=rule)
     graph = import_model(read_model(small_model))
@@ -43,6 +49,12 @@ def test_what_is_trained_is_what_runs(small_model: Path, small_frames: Frames, r
     np.testing.assert_allclose(exact[3], dense.step({"x": small_frames[3:4]})["y"], atol=1e-5)
     quantization_error = np.square(ran - exact).mean()
     assert np.square(simulated - ran).mean() < 0.1 * quantization_error
+
+
+def test_plans_with_gates_cannot_be_simulated(small_model: Path, small_frames: Frames) -> None:
+    plan = mquans.calibrate(small_model, small_frames)
+    with pytest.raises(MquansError, match="value by value"):
+        finetune(small_model, plan, small_frames, **SETTINGS)
 
 
 def test_a_coarse_plan_loses_less_after_training(small_model: Path, small_frames: Frames) -> None:

@@ -77,7 +77,7 @@ def code_formats(
             found[name] = CodeFormat(coding.axis, _of_pictures(format, len(seen.low)))
             continue
         layer = node if node is not None and node.name in analysis.integer_nodes else None
-        activation = getattr(layer.op, "activation", None) if layer else None
+        activation = _activation(layer)
         exponents = _exponents(seen, activation)
         if layer is not None:
             exponents = _for_layer(graph, layer, exponents, found.get(layer.inputs[0]))
@@ -90,6 +90,13 @@ def code_formats(
                     break
                 found[source] = found[source].narrowed()
     return found
+
+
+def _activation(node: Node | None) -> Unary | None:
+    """What is fused behind a layer, or behind a sum whose activation carries the name."""
+    if node is None:
+        return None
+    return node.op if isinstance(node.op, Unary) else getattr(node.op, "activation", None)
 
 
 def _of_pictures(format: InputFormat, channels: int) -> Exponents:

@@ -105,13 +105,14 @@ def spread(seen: ChannelRange) -> Reals:
 
 
 def gated(graph: Graph, analysis: Analysis) -> list[str]:
-    """Tensors of codes on which the work of some layer depends: only there a gate saves any."""
+    """Tensors that can have a gate and on which the work of some layer depends: only there it saves
+    any."""
     layers = {node.name for node in graph.reuse_layers()}
     wanted: set[str] = set()
     for node in reversed(graph.nodes):
         if node.name in layers or any(value in wanted for value in node.outputs):
             wanted.update(node.inputs)
-    return [name for name in analysis.fresh() if name in wanted]
+    return [name for name in analysis.fresh() if name in analysis.gated and name in wanted]
 
 
 def deviation_scales(

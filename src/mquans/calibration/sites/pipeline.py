@@ -212,12 +212,12 @@ def site_plan_within(
             standard deviation.
 
     Raises:
-        MquansError: a method or an objective for single values.
+        MquansError: a method, an objective or a rule for single values.
     """
     _check(goal)
     clock, selected = Clock(), opened.selected
-    rule: Rule = "nearest" if goal.rule == "nearest" else "hold"
-    sites = observe_sites(opened, rule, goal.weight_bits or 16, late=LATE, least=LEAST_FRAMES)
+    assert goal.rule != "either"
+    sites = observe_sites(opened, goal.rule, goal.weight_bits or 16, late=LATE, least=LEAST_FRAMES)
     space = sites.space
     clock.stop("ranges")
     bench = Bench(
@@ -262,7 +262,8 @@ def site_plan_within(
         if worst <= max_loss or not reached or repairs == REPAIRS:
             break
         repairs += 1
-        budget *= MARGIN * max_loss / worst
+        # What was used of the budget, lest the same plan be judged again.
+        budget = min(budget, trials.found.losses[knob]) * MARGIN * max_loss / worst
     clock.stop("tolerance")
     uniform = {bits: bench.measure(sites.uniform(bits), judged) for bits in COMPARED_BITS}
     clock.stop("compare")
@@ -298,11 +299,17 @@ def _check(goal: Goal) -> None:
             "by site.",
             hint=f"Choose one of: {', '.join(METHODS)}.",
         )
-    if goal.objective == "energy":
+    if goal.objective != "macs":
         raise MquansError(
-            "the objective energy counts changes of single values, but this network is computed "
-            "site by site.",
-            hint="Choose macs or time.",
+            f"the objective {goal.objective} counts changes of single values, but this network is "
+            "computed site by site.",
+            hint="Choose macs.",
+        )
+    if goal.rule == "either":
+        raise MquansError(
+            "the rule is of single values, but this network is computed site by site: there is "
+            "nothing to choose it by.",
+            hint="Choose hold or nearest.",
         )
 
 

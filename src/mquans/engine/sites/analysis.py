@@ -6,14 +6,15 @@ in codes where it has an integer form; everything else is computed in floats.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from mquans.engine import layout
 from mquans.engine.layout import Dims
+from mquans.engine.sites.arithmetic import CURVES
 from mquans.engine.sites.forms import integer_form
-from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node
+from mquans.graph import Binary, Conv, ConvTranspose, Graph, Linear, Node, Unary
 
 MANY_SITES = 8
 """Sites from which on a linear layer is computed by sites; of fewer, single values are skipped."""
@@ -44,10 +45,17 @@ class Analysis:
     Attributes:
         codings: of every value that is held as codes.
         integer_nodes: names of nodes that are computed on codes.
+        tails: of residual sums, the value of the activation that alone reads the sum. A plan speaks
+            of that value instead.
+        gated: values that a gate can stand in front of: inputs of the network, results of layers
+            over sites and of residual sums, and what is encoded from floats. Everything else passes
+            on each change.
     """
 
     codings: dict[str, Coding] = field(default_factory=dict)
     integer_nodes: set[str] = field(default_factory=set)
+    tails: dict[str, str] = field(default_factory=dict)
+    gated: set[str] = field(default_factory=set)
 
     def fresh(self) -> dict[str, Coding]:
         """The values that a plan speaks about."""
@@ -122,7 +130,48 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
             for name in node.outputs:
                 if name in wanted and _is_native(graph, name):
                     result.codings[name] = Coding(wanted[name], fresh=True)
+    _find_tails(graph, result)
+    result.gated = set(_gated(graph, result))
     return result
+
+
+def is_residual_sum(graph: Graph, node: Node) -> bool:
+    """A sum or difference of two computed values."""
+    return (
+        isinstance(node.op, Binary)
+        and node.op.kind in ("add", "sub")
+        and not any(value in graph.constants for value in node.inputs)
+    )
+
+
+def _find_tails(graph: Graph, result: Analysis) -> None:
+    """Whether the sum is an output does not count: exposing a value changes no others."""
+    consumers = graph.consumers()
+    for node in graph.nodes:
+        value = node.outputs[0]
+        if node.name not in result.integer_nodes or not is_residual_sum(graph, node):
+            continue
+        match consumers.get(value, []):
+            case [Node(name=name, op=Unary(kind=kind), outputs=(tail,))] if (
+                name in result.integer_nodes and kind not in CURVES
+            ):
+                result.tails[value] = tail
+                result.codings[value] = replace(result.codings[value], fresh=False)
+                result.codings[tail] = replace(result.codings[tail], fresh=True)
+
+
+def _gated(graph: Graph, result: Analysis) -> Iterator[str]:
+    producers, tails = graph.producers(), set(result.tails.values())
+    for name in result.fresh():
+        node = producers.get(name)
+        if (
+            node is None
+            or node.name not in result.integer_nodes
+            or is_site_layer(graph, node)
+            or is_residual_sum(graph, node)
+            or name in tails
+        ):
+            yield name
 
 
 def _is_native(graph: Graph, value: str) -> bool:

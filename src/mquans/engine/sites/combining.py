@@ -40,7 +40,7 @@ def add_unary(low: Lowering, node: Node, op: Unary) -> None:
         codes = Codes(np.full_like(codes.exponents, fixed), codes.limit)
     y = low.sites.new(low, node.outputs[0], codes)
     activation = integer_activation(op, y.codes)
-    _add_align(low, node.name, x, y, activation)
+    _add_align(low, node.name, x, y, activation, low.sites.gate_of(low, node.outputs[0], y.codes))
 
 
 def add_binary(low: Lowering, node: Node, op: Binary) -> None:
@@ -54,14 +54,16 @@ def add_binary(low: Lowering, node: Node, op: Binary) -> None:
             x = low.sites.coded(low, node.inputs[0])
             y = low.sites.new(low, node.outputs[0], x.codes)
             slopes = _constant(low, node, node.inputs[1])
-            _add_align(low, node.name, x, y, integer_prelu(slopes, y.codes))
+            gate = gate_of(None, 0.0, y.codes)
+            _add_align(low, node.name, x, y, integer_prelu(slopes, y.codes), gate)
         case kind:
             raise AssertionError(f"{kind} has no integer form")
 
 
-def _add_align(low: Lowering, name: str, x: Coded, y: Coded, activation: IntegerActivation) -> None:
+def _add_align(
+    low: Lowering, name: str, x: Coded, y: Coded, activation: IntegerActivation, gate: Any
+) -> None:
     operand = aligned(x, activation.sum_exponents)
-    gate = gate_of(None, 0.0, y.codes)
     _native.add_align_sites(low.program, name, y.tensor, operand, activation.native, gate)
 
 
@@ -72,24 +74,26 @@ def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
     if low.is_constant(a):
         # The first operand is a computed one.
         (a, b), signs = (b, a), signs[::-1]
-    codes = low.sites.codes(value, _channels(low, value))
+    stored = low.sites.analysis.tails.get(value, value)
+    codes = low.sites.codes(stored, _channels(low, value))
     x = low.sites.coded(low, a)
     exponents = _without_overflow(codes.exponents, x.codes)
-    plan = low.sites.gate(value)
     if low.is_constant(b):
-        plan = None
         constant = signs[1] * _constant(low, node, b)
         codes = Codes(np.maximum(exponents, _least_exponents(constant)), codes.limit)
-        second = _constant_operand(np.rint(constant / codes.unit))
     else:
         other = low.sites.coded(low, b)
         codes = Codes(_without_overflow(exponents, other.codes), codes.limit)
-        second = aligned(other, codes.exponents, negative=signs[1] < 0)
-    first = aligned(x, codes.exponents, negative=signs[0] < 0)
     tail = _tail(low, node)
-    y = low.sites.new(low, tail.outputs[0] if tail else value, codes)
     activation = integer_activation(_function(tail), codes)
-    gate = gate_of(plan, low.plan.tolerance if plan else 0.0, codes)
+    sums = activation.sum_exponents
+    if low.is_constant(b):
+        second = _constant_operand(np.rint(constant / np.exp2(sums.astype(np.float64))))
+    else:
+        second = aligned(other, sums, negative=signs[1] < 0)
+    first = aligned(x, sums, negative=signs[0] < 0)
+    y = low.sites.new(low, tail.outputs[0] if tail else value, codes)
+    gate = low.sites.gate_of(low, tail.outputs[0] if tail else value, codes)
     _native.add_sum_sites(
         low.program, node.name, y.tensor, first, second, activation.native, gate
     )  # fmt: skip
@@ -126,9 +130,11 @@ def _add_product(low: Lowering, node: Node, op: Binary) -> None:
                 low.sites.fused.add(behind.name)
     codes = low.sites.codes(last.outputs[0], len(added))
     codes = Codes(np.maximum(codes.exponents, _least_exponents(added)), codes.limit)
+    tail = _tail(low, last)
+    sums = integer_activation(_function(tail), codes).sum_exponents
     x_exponents = np.broadcast_to(x.codes.exponents, added.shape)
     if factor.size:
-        mantissa, exponents = _mantissas(factor, codes.exponents - x_exponents)
+        mantissa, exponents = _mantissas(factor, sums - x_exponents)
         second = _constant_operand(mantissa)
     else:
         other = low.sites.coded(low, b)
@@ -137,12 +143,11 @@ def _add_product(low: Lowering, node: Node, op: Binary) -> None:
     unit = x_exponents + exponents
     # Codes finer than those of the product hold no more than it does.
     codes = Codes(np.maximum(codes.exponents, unit), codes.limit)
-    shift = np.minimum(codes.exponents - unit, 31)
+    activation = integer_activation(_function(tail), codes)
+    shift = np.minimum(activation.sum_exponents - unit, 31)
     half = np.where(shift > 0, np.exp2(shift - 1.0), 0.0)
     start = np.rint(added / np.exp2(unit.astype(np.float64))) + half
-    tail = _tail(low, last)
     y = low.sites.new(low, (tail or last).outputs[0], codes)
-    activation = integer_activation(_function(tail), codes)
     _native.add_product_sites(
         low.program, node.name, y.tensor, _operand(x.tensor, len(added)), second,
         np.clip(start, -(2**30), 2**30).astype(np.int32), shift.astype(np.int32),

@@ -149,8 +149,8 @@ def _marked(offsets: npt.NDArray[np.int64]) -> Offsets:
 
 @dataclass(frozen=True, slots=True)
 class ReachTables:
-    """Of every output row the input rows that it reads, and of every input column the output columns
-    that read it, as lists one after the other."""
+    """Of every output row the input rows that it reads, and of every input column the output
+    columns that read it, as lists one after the other."""
 
     row_begin: Offsets
     row_input: Offsets

@@ -13,7 +13,6 @@ from mquans.engine.sites.analysis import order_read
 from mquans.engine.sites.arithmetic import (
     Codes,
     IntegerActivation,
-    gate_of,
     integer_activation,
     integer_layer,
     narrow_weights,
@@ -48,7 +47,7 @@ def add_site_layer(low: Lowering, node: Node) -> None:
     if not np.isfinite(weight).all() or not np.isfinite(bias).all():
         raise ModelError("the layer has weights that are NaN or infinite.", where=node.name)
     activation = integer_activation(op.activation, y.codes, where=node.name)
-    gate = gate_of(low.sites.gate(node.outputs[0]), low.plan.tolerance, y.codes)
+    gate = low.sites.gate_of(low, node.outputs[0], y.codes)
     axes, reach = _windows(low, node, x)
     x_layout = low.sites.layout(low, x)
     macs = low.graph.macs(node)

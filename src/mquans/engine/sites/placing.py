@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from mquans.engine.sites.geometry import CodeLayout, axes_of
 from mquans.engine.sites.homes import Home, homes_of, root_of
 from mquans.errors import PlanError
 from mquans.graph import Conv, ConvTranspose, Graph
-from mquans.plan import GatePlan, Plan, TensorPlan
+from mquans.plan import Plan, TensorPlan
+from mquans.plan.checks import listed
 
 if TYPE_CHECKING:
     from mquans.engine.lowering import Lowering
@@ -72,23 +73,43 @@ class Sites:
         """Nothing placed yet.
 
         Raises:
-            PlanError: the plan lacks a tensor.
+            PlanError: the plan lacks a tensor or a layer that is brought up to date value by value,
+                has a tensor without codes of its own, or a gate where there can be none.
         """
         plans = {tensor.name: tensor for tensor in plan.tensors}
-        missing = [name for name in analysis.fresh() if name not in plans]
+        fresh = analysis.fresh()
+        again = "Calibrate again with this model."
+        missing = [name for name in fresh if name not in plans]
         if missing:
+            raise PlanError(f"the plan says nothing of tensor {missing[0]!r}.", hint=again)
+        if extra := [name for name in plans if name not in fresh]:
             raise PlanError(
-                f"the plan says nothing of tensor {missing[0]!r}.",
-                hint="Calibrate again with this model.",
+                "the plan has tensors that have no codes of their own in this network: "
+                f"{listed(extra)}.",
+                hint=again,
+            )
+        by_value = {layer.name for layer in plan.layers}
+        if missing := [
+            node.name
+            for node in graph.reuse_layers()
+            if node.name not in analysis.integer_nodes and node.name not in by_value
+        ]:
+            raise PlanError(f"the plan lacks layers of the model: {listed(missing)}.", hint=again)
+        idle = [
+            name for name, tensor in plans.items() if tensor.gate and name not in analysis.gated
+        ]
+        if idle:
+            raise PlanError(
+                f"the plan has gates where every change passes: {listed(idle)}.", hint=again
             )
         axes = {value: coding.axis for value, coding in analysis.codings.items()}
         homes = homes_of(graph, axes, analysis.integer_nodes)
         return Sites(analysis, plans, homes, _borders(graph, analysis, homes))
 
-    def gate(self, value: str) -> GatePlan | None:
-        """What the plan says of a value's gate."""
-        plan = self.plans.get(value)
-        return plan.gate if plan else None
+    def gate_of(self, low: Lowering, value: str, codes: Codes, together: int = 1) -> Any:
+        """The gate in front of a value; one that passes every change where the plan has none."""
+        plan = self.plans[value].gate if value in self.plans else None
+        return gate_of(plan, low.plan.tolerance if plan else 0.0, codes, together)
 
     def codes(self, value: str, channels: int) -> Codes:
         """What the plan says of a value's codes."""
@@ -141,7 +162,7 @@ class Sites:
             self.sizes[tensor] = (prod(outer), dims[-1])
             _native.add_encode_sites(
                 low.program, f"{value} reordered", x.tensor, tensor, _inverse(codes), codes.limit,
-                gate_of(None, low.plan.tolerance, codes),
+                gate_of(None, 0.0, codes),
             )  # fmt: skip
             self.reordered[key] = Coded(tensor, order, dims, border, codes)
         return self.reordered[key]
@@ -177,7 +198,7 @@ class Sites:
         y = self.new(low, value)
         _native.add_encode_sites(
             low.program, f"{value} encoded", x.tensor, y.tensor, _inverse(y.codes), y.codes.limit,
-            gate_of(self.gate(value), low.plan.tolerance, y.codes),
+            self.gate_of(low, value, y.codes),
         )  # fmt: skip
         return y
 
@@ -188,7 +209,7 @@ class Sites:
         self.together[y.tensor] = BLOCK if planes else 1
         _native.add_input_sites(
             low.program, f"{value} encoded", index, y.tensor, _inverse(y.codes), y.codes.limit,
-            gate_of(self.gate(value), low.plan.tolerance, y.codes, self.together[y.tensor]), planes,
+            self.gate_of(low, value, y.codes, self.together[y.tensor]), planes,
         )  # fmt: skip
 
     def decode(self, low: Lowering, value: str) -> Placed:
@@ -203,8 +224,8 @@ class Sites:
 
 
 def comes_as_planes(shape: Dims, order: Dims) -> bool:
-    """True for pictures [B, C, H, W] of few channels, whose pixels are compared by blocks that lie in
-    one picture."""
+    """True for pictures [B, C, H, W] of few channels, whose pixels are compared by blocks that lie
+    in one picture."""
     return (
         len(shape) == 4
         and order == layout.channels_last(4)

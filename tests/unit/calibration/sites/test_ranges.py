@@ -102,7 +102,8 @@ def test_quiet_channels_are_no_finer_than_a_share_of_the_coarsest() -> None:
 
 
 def test_activations_have_their_say() -> None:
-    """Sigmoid ends at one; a leaky slope hides a large sum. The sum before SiLU has codes of its own."""
+    """Sigmoid ends at one; a leaky slope hides a large sum. The sum before SiLU has codes of its
+    own."""
     weight = np.full((1, 1, 1, 1), 1e-3, np.float32)
 
     def reach(kind: str, *params: float, low: float = 0.0) -> float:

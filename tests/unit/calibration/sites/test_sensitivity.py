@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from msgspec.structs import replace
+from tests.laws.networks import detector
 
 import mquans
 from mquans.calibration import Bench, Segment, calibrate_fully
@@ -144,3 +145,27 @@ def test_moved_gates_are_those_of_a_plan_with_these_factors(
     assert work == pytest.approx(measured.moving.macs_fraction)
     count = len(frames)
     assert loss * (count - 1) / count == pytest.approx(measured.agreement.loss_mean, rel=0.02)
+
+
+def test_gates_that_are_measured_are_those_that_run() -> None:
+    """Of a network with products, pools and residual sums: a plan has a gate wherever one was
+    moved, and nowhere else."""
+    rng = np.random.default_rng(0)
+    frames = [{"x": rng.normal(size=(1, 3, 32, 144)).astype(np.float32)} for _ in range(3)]
+    file = read_model(detector())
+    graph = import_model(file)
+    analysis = analyse(graph)
+    meter = RangeMeter(graph, analysis)
+    meter.add(frames, DenseRun(graph, tensors=meter.tensors))
+    ranges = meter.result().tensors
+    scales = deviation_scales(graph, analysis, ranges)
+    gates = Gates(graph, analysis, code_formats(graph, analysis, ranges), scales, ranges)
+    base = calibrate_fully(detector(), frames * 8, max_loss=0.5, stress=False).plan
+    plan = replace(base, tolerance=0.2, tensors=gates.tensors())
+    session = mquans.Session(file, plan)
+    probe = GateBench(session, gates, 0.2, [], [])
+    moved = set(probe.factors(np.zeros(probe.groups)))
+    assert moved == set(scales) == {tensor.name for tensor in plan.tensors if tensor.gate}
+    assert moved <= analysis.gated
+    kinds = {type(graph.producers()[name].op).__name__ for name in moved if name != "x"}
+    assert kinds == {"Conv", "Unary"}

@@ -157,7 +157,7 @@ def total(kind: str, other: Any, tail: Unary | None = None) -> Callable[[int], C
         network = Network(rows, {"a": shape, "b": other(shape)})
         # Terms must fit sixteen bits, so results are no finer than half a code of theirs.
         terms = [network.exponent(name, network.inputs[name][1]) - 1 for name in ("a", "b")]
-        out = np.maximum(network.exponent(rows[0][2], size), np.maximum(*terms))
+        out = np.maximum(network.exponent("v", size), np.maximum(*terms))
 
         def expected(net: Network, codes: Codes) -> Any:
             y: Any = 0
