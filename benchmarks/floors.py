@@ -39,10 +39,12 @@ class Case:
     aim: float | None
     value: Callable[[Data, str], Value]
     at_most: bool = False
+    unit: str = "x"
 
     def result(self, data: Data) -> dict[str, Any]:
         """Plain data; `met` is None until everything was measured."""
         found: dict[str, Any] = {"case": self.name, "floor": self.floor, "aim": self.aim}
+        found["unit"] = self.unit
         found["better"] = "at most" if self.at_most else "at least"
         for kind, ours in OURS.items():
             value, measured, needed = self.value(data, ours)
@@ -194,6 +196,6 @@ CASES = (
     Case("state of a stream / float activations, largest", 2.5, 2.5, _memory, at_most=True),
     Case(
         "everything computed, largest relative squared error",
-        None, None, _dense_error, at_most=True,
+        None, None, _dense_error, at_most=True, unit="",
     ),
 )  # fmt: skip

@@ -94,7 +94,7 @@ def floors_table(data: Data) -> str:
                 f" ({found['measured']} of {found['needed']})"
             )  # fmt: skip
             mark = {True: " ✓", False: " ✗", None: ""}[found["met"]]
-            row.append(_number(found["value"], "x") + mark + part)
+            row.append(_number(found["value"], case["unit"]) + mark + part)
         rows.append(row)
     return _table(["case", "floor", "aim", *OURS], rows)
 
