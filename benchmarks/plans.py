@@ -1,7 +1,8 @@
 """The plans that are measured, chosen by fidelity alone, never by time.
 
-`uniform`: rule hold, the fewest bits, not under 7, that keep the rule of `fidelity`. `criticality`:
-bits per neuron for a multiple of the uniform plan's loss, the largest that keeps the rule.
+`uniform`: one width for the whole network, the fewest bits that keep the rule of `fidelity`.
+`criticality`: scales and factors as `calibrate` makes them, once, of detectors with F1 for metric;
+under the largest tolerance that keeps the rule on the measured frames.
 """
 
 from __future__ import annotations
@@ -11,20 +12,29 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+import msgspec
 from cases import NETWORKS
-from fidelity import Fidelity, fidelity
+from fidelity import F1, Fidelity, Rule, fidelity
 
 import mquans
 from mquans.baselines import open_engine
+from mquans.calibration import Selected
+from mquans.calibration.pipeline import sweep
+from mquans.calibration.sites.tolerance import LEAST, Found, search_tolerance
+from mquans.calibration.workspace import open_clips
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Work
 from mquans.evaluate.interleave import Outputs
 from mquans.importers import ModelFile
 from mquans.plan import NetworkOptions, Plan
 
-FEWEST_BITS, MOST_BITS = 7, 12
-BUDGET_SHARES = (6.0, 3.0, 1.0, 1 / 3)
-LEAST_BUDGET = 1e-6
+FEWEST_BITS, MOST_BITS = 4, 12
+BUDGET = 0.01
+"""Loss that `calibrate` is asked to keep for networks without a metric; of F1, what the rule
+leaves."""
+
+CLOSE = 1.05
+"""Factor within which the largest tolerance is found."""
 
 
 @dataclass(slots=True)
@@ -33,14 +43,14 @@ class Judge:
 
     Attributes:
         dense: outputs of fp32 per frame.
-        int8_rel_sq_p95: of onnxruntime int8 on the same frames; None where it cannot run.
+        rule: that plans have to keep.
     """
 
     network: str
     model: ModelFile
     frames: Sequence[Feeds]
     dense: list[Outputs]
-    int8_rel_sq_p95: float | None
+    rule: Rule
 
     @classmethod
     def of(
@@ -52,28 +62,31 @@ class Judge:
         try:
             engine = open_engine("ort-int8", model, NetworkOptions(shapes), calibration=calibration)
             int8 = [engine.step(frame) for frame in frames]
-            limit = fidelity(dense, int8, None).agreement.rel_sq_p95
+            rule = Rule(fidelity(dense, int8, None).agreement.rel_sq_p95)
         except MquansError:
-            limit = None
-        return cls(network, model, frames, dense, limit)
+            rule = Rule(None)
+        return cls(network, model, frames, dense, rule)
 
     def judge(self, plan: Plan) -> tuple[dict[str, Any], Fidelity]:
-        """What a plan costs and loses on the frames, as plain data, and the latter."""
+        """What a plan costs and loses on the frames, as plain data, and the latter.
+
+        The first frame, which is computed whole, is compared but not counted as work.
+        """
         session = mquans.Session(self.model, plan)
         work = Work()
         outputs = []
         with session.stream() as stream:
-            for frame in self.frames:
+            for index, frame in enumerate(self.frames):
                 outputs.append(stream.step(frame))
-                work.add(stream.stats)
+                if index:
+                    work.add(stream.stats)
         found = fidelity(self.dense, outputs, NETWORKS[self.network].decode)
         return {
             **found.as_dict(),
-            "keeps_rule": found.keeps_rule(self.int8_rel_sq_p95),
-            "int8_rel_sq_p95": self.int8_rel_sq_p95,
+            "keeps_rule": self.rule.kept(found),
+            "int8_rel_sq_p95": self.rule.int8_rel_sq_p95,
             "macs_fraction": work.macs_fraction,
-            "similarity": work.similarity,
-            "frames": work.frames,
+            "frames": len(self.frames),
         }, found
 
 
@@ -87,50 +100,46 @@ def run_dense(
 
 def uniform_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, dict[str, Any]]:
     """The plan and how it was judged; where nothing keeps the rule, the most bits."""
-    shapes = NETWORKS[judge.network].shapes
-    for bits in range(FEWEST_BITS, MOST_BITS + 1):
-        start = perf_counter()
-        plan = mquans.calibrate(judge.model, list(calibration), bits=bits, input_shapes=shapes)
-        seconds = perf_counter() - start
-        judged, found = judge.judge(plan)
-        if found.keeps_rule(judge.int8_rel_sq_p95):
+    selected = Selected(input_shapes=NETWORKS[judge.network].shapes)
+    widths = range(FEWEST_BITS, MOST_BITS + 1)
+    start = perf_counter()
+    found, _ = sweep(open_clips(judge.model, list(calibration), selected), widths, "hold")
+    seconds = perf_counter() - start
+    for bits in widths:
+        judged, _ = judge.judge(found.plans[bits])
+        if judged["keeps_rule"]:
             break
-    return plan, {"bits": bits, "calibration_seconds": seconds, **judged}
+    return found.plans[bits], {"bits": bits, "calibration_seconds": seconds, **judged}
 
 
-def criticality_plan(
-    judge: Judge, calibration: Sequence[Feeds], uniform_loss: float, objective: str
-) -> tuple[Plan, dict[str, Any]]:
-    """The plan and how it was judged. A budget that calibration cannot keep on its own held-out
-    frames is recorded, and its best plan judged all the same.
+def criticality_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, dict[str, Any]]:
+    """The plan and how it was judged; where nothing keeps the rule, with the least tolerance.
 
-    Args:
-        uniform_loss: `loss_p95` of the uniform plan.
-        objective: what calibration saves, `time` or `macs`.
+    Layers that are brought up to date value by value stay as they were calibrated.
     """
-    shapes = NETWORKS[judge.network].shapes
-    for share in BUDGET_SHARES:
-        budget = max(share * uniform_loss, LEAST_BUDGET)
-        start = perf_counter()
-        kept = True
-        try:
-            plan = mquans.calibrate(
-                judge.model,
-                list(calibration),
-                max_loss=budget,
-                objective=objective,
-                input_shapes=shapes,
-            )
-        except mquans.BudgetError as error:
-            plan, kept = error.result.plan, False
-        seconds = perf_counter() - start
-        judged, found = judge.judge(plan)
-        if found.keeps_rule(judge.int8_rel_sq_p95):
-            break
-    return plan, {
-        "budget": budget,
-        "budget_kept": kept,
-        "objective": objective,
-        "calibration_seconds": seconds,
-        **judged,
-    }
+    target = NETWORKS[judge.network]
+    start = perf_counter()
+    try:
+        plan = mquans.calibrate(
+            judge.model,
+            list(calibration),
+            max_loss=BUDGET if target.metric is None else 1 - F1,
+            metric=target.metric,
+            stress=False,
+            input_shapes=target.shapes,
+        )
+    except mquans.BudgetError as error:
+        plan = error.result.plan
+    seconds = perf_counter() - start
+
+    def excess(tolerance: float) -> float:
+        return judge.rule.excess(judge.judge(_under(plan, tolerance))[1])
+
+    tolerance = search_tolerance(excess, 1.0, Found(), plan.tolerance or LEAST, close=CLOSE)
+    plan = _under(plan, tolerance or LEAST)
+    judged, _ = judge.judge(plan)
+    return plan, {"tolerance": plan.tolerance, "calibration_seconds": seconds, **judged}
+
+
+def _under(plan: Plan, tolerance: float) -> Plan:
+    return msgspec.structs.replace(plan, tolerance=tolerance)

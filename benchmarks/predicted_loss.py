@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     file = read_model(arguments.model)
-    shapes = None
+    shapes: dict[str, tuple[int, ...]] = {}
     if arguments.input_shape:
         name, dims = arguments.input_shape.rsplit(":", 1)
         shapes = {name: tuple(map(int, dims.split(",")))}

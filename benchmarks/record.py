@@ -1,11 +1,27 @@
 """The record of a benchmark: one JSON file that grows, piece by piece, and keeps what it had.
 
 machine    what `mquans doctor --json` says
-plans      how the plans were chosen, by `network/clip` and plan
-cells      times and fidelity, by `network/clip/threads`
+plans      by `network/clip` and kind, `uniform` or `criticality`: `bits` or `tolerance`,
+           `calibration_seconds`; on the measured frames `keeps_rule`, `int8_rel_sq_p95` (the rule's
+           limit), `macs_fraction`, losses as in `cells`
+cells      by `network/clip/threads`:
+             engines      by name: `time_ms` {median, p95, mean, first, cut (median of scene cuts)},
+                          `description`; but for fp32 `rel_sq_mean`, `rel_sq_p95`, `unexplained`,
+                          `loss_mean`, `loss_p95` (`evaluate.agreement`), `f1` and `objects` of
+                          detectors. Of plans also `keeps_rule`, `macs_fraction` (MACs done, first
+                          frame left out, over those of the dense network), `macs_per_frame`,
+                          `state_bytes` of a stream, `activation_bytes` (float32), `state_ratio` of
+                          the two, `weights_bytes`; of the motion gate `computed_frames`
+             speedup      by ours, by other engine: ratio of medians, of the motion gate of means
+             unavailable  engines that could not run, and why
+             frames, calibration_frames, moving_frames (share in which something moves)
 startup    session start, first frame and memory, by network and engine
 streams    many streams at once, by network
-floors     the cases that the engine is held against
+floors     the cases that the engine is held against; `met` is null until a case was measured whole
+
+Our engines are `mquans` (uniform), `mquans-criticality`, `mquans-dense` (everything computed in
+every frame) and, in cells of several threads, `mquans-1-thread` (uniform). Every entry says when it
+was `measured`, and at which `commit`.
 """
 
 from __future__ import annotations

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
-from cells import ALONE, GATED, OURS, REFERENCE
-from floors import INT8, floors, speedup
+from cases import DETECTORS, FIXED_CAMERAS
+from cells import DENSE, GATED, OURS, REFERENCE
+from floors import INT8, cut_frame, floors, mean, new_frame, speedup
 from record import Record
 
 from mquans.files import atomic_write
@@ -28,86 +30,184 @@ def markdown(data: Data) -> str:
     """All tables of a record."""
     parts = [
         ("Floors", floors_table(data)),
-        ("Engines", engines_table(data)),
+        ("Fixed cameras", means_table(data)),
+        ("Speed", speed_table(data)),
         ("Fidelity", fidelity_table(data)),
+        ("New frames", new_frames_table(data)),
+        ("All engines", engines_table(data)),
         ("Plans", plans_table(data)),
         ("Start, first frame, memory", startup_table(data)),
         ("Many streams", streams_table(data)),
         ("What was measured", versions(data)),
     ]
-    return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts if text) + "\n"
+    return _sections(data, parts)
+
+
+def short(data: Data) -> str:
+    """What a quick run tells."""
+    parts = [
+        ("Speed", speed_table(data)),
+        ("Fidelity", fidelity_table(data)),
+        ("Scene cuts", "" if not _with_cuts(data) else new_frames_table(data)),
+        ("What was measured", versions(data)),
+    ]
+    return _sections(data, parts)
+
+
+EXPLAINED = {
+    "Fixed cameras": "Geometric means over fixed cameras of ratios of medians: how many times as "
+    "fast as the other engine. dense: everything computed in every frame.",
+    "Speed": "Medians in ms of one interleaved run. int8: the fastest static int8 engine. uniform, "
+    "criticality, dense: ours with one width, with calibrated gates, with everything computed in "
+    "every frame; a star: less faithful than the rule demands. active: share of the MACs of "
+    "uniform, criticality, first frame left out. over X: times as fast, criticality, the last "
+    "column everything computed. state: bytes of a stream over the float activations.",
+    "Fidelity": "Against fp32: 95th percentile of the relative squared error of int8 (onnxruntime, "
+    "QDQ), uniform, criticality, and with everything computed; F1 of boxes at IoU 0.5, of as many "
+    "objects.",
+    "New frames": "Time over that of an fp32 frame, uniform and criticality: where every frame is "
+    "from another scene, and of the frames at scene cuts.",
+    "All engines": "Medians in ms; of gated the mean, and the share of frames that it computes.",
+    "Plans": "Chosen by fidelity on the measured frames: the fewest bits, the largest tolerance.",
+}
+
+
+def _sections(data: Data, parts: Sequence[tuple[str, str]]) -> str:
+    shown = []
+    for title, text in parts:
+        if text:
+            about = f"{EXPLAINED[title]}\n\n" if title in EXPLAINED else ""
+            shown.append(f"## {title}\n\n{about}{text}")
+    return "\n\n".join(shown) + "\n"
 
 
 def floors_table(data: Data) -> str:
     """The cases that the engine is held against."""
     rows = []
     for case in floors(data):
-        row = [case["case"], f"{case['better']} {case['floor']:g}", f"{case['aim']:g}"]
+        row = [case["case"], "", ""]
+        if case["floor"] is not None:
+            row[1:] = [f"{case['better']} {case['floor']:g}", f"{case['aim']:g}"]
         for kind in OURS:
             found = case[kind]
             part = "" if found["measured"] == found["needed"] else (
                 f" ({found['measured']} of {found['needed']})"
             )  # fmt: skip
             mark = {True: " ✓", False: " ✗", None: ""}[found["met"]]
-            row.append(_number(found["value"], "x") + mark + part)
+            row.append(_number(found["value"], case["unit"]) + mark + part)
         rows.append(row)
     return _table(["case", "floor", "aim", *OURS], rows)
 
 
-def engines_table(data: Data) -> str:
-    """Times: medians in ms, and speed-ups over dense engines."""
+def means_table(data: Data) -> str:
+    """Geometric means over fixed cameras."""
+    rows = []
+    threads = sorted({cell["threads"] for cell in data["cells"].values()})
+    for network, count in product(DETECTORS, threads):
+        keys = [f"{network}/{clip}/{count}" for clip in FIXED_CAMERAS]
+        cells = [data["cells"][key] for key in keys if key in data["cells"]]
+        if not cells:
+            continue
+        means = [
+            mean(speedup(cell, ours, others) for cell in cells)[0]
+            for ours in (*OURS.values(), DENSE)
+            for others in ([REFERENCE], INT8)
+        ]
+        rows.append([network, str(count), str(len(cells)), *(_number(m, "x") for m in means)])
+    columns = ["network", "threads", "clips"]
+    for ours in ("uniform", "criticality", "dense"):
+        columns += [f"{ours} over fp32", "over int8"]
+    return _table(columns, rows)
+
+
+def speed_table(data: Data) -> str:
+    """Times of ours, fp32 and int8, and speed-ups."""
     rows = []
     for key, cell in sorted(data["cells"].items()):
         engines = cell["engines"]
-        for ours in (name for name in OURS.values() if name in engines):
-            int8 = min(
-                (name for name in INT8 if name in engines),
-                key=lambda name: engines[name]["time_ms"]["median"],
-                default=None,
-            )
-            mine = engines[ours]
-            rows.append(
-                [
-                    key,
-                    ours if mine["keeps_rule"] else f"{ours} (rule not kept)",
-                    f"{100 * mine['macs_fraction']:.1f} %",
-                    *(_time(engines.get(name)) for name in (ours, REFERENCE)),
-                    f"{_time(engines[int8])} {int8}" if int8 else "",
-                    *(_time(engines.get(f"openvino-{p}")) for p in ("fp32", "bf16")),
-                    _time(engines.get(GATED), "mean"),
-                    _number(speedup(cell, ours, [REFERENCE]), "x"),
-                    _number(speedup(cell, ours, INT8), "x"),
-                    _number(speedup(cell, ours, [GATED]), "x"),
-                    f"{mine['time_ms']['p95']:.2f}",
-                    f"{mine['time_ms']['first']:.1f}",
-                    _time(mine, "cut"),
-                ]
-            )
-    columns = ["cell", "engine", "MACs left", "ours ms", "fp32 ms", "best int8 ms"]
-    columns += ["OpenVINO fp32", "OpenVINO bf16", "gated (mean)", "over fp32", "over int8"]
-    return _table([*columns, "over gated", "p95", "first frame", "scene cut"], rows)
+        best = OURS["criticality"] if OURS["criticality"] in engines else OURS["uniform"]
+        int8 = min(
+            (name for name in INT8 if name in engines),
+            key=lambda name: engines[name]["time_ms"]["median"],
+            default="",
+        )
+        ours = [engines[name] for name in OURS.values() if name in engines]
+        rows.append(
+            [
+                key,
+                *(_time(engines.get(name)) for name in (REFERENCE, int8)),
+                *(_ours(engines.get(name)) for name in OURS.values()),
+                _time(engines.get(DENSE)),
+                ", ".join(f"{100 * mine['macs_fraction']:.1f} %" for mine in ours),
+                *(
+                    _number(speedup(cell, best, others), "x")
+                    for others in ([REFERENCE], INT8, [GATED])
+                ),
+                _number(speedup(cell, DENSE, [REFERENCE]), "x"),
+                f"{max(mine['state_ratio'] for mine in ours):.2f}",
+            ]
+        )
+    columns = ["network/clip/threads", "fp32", "int8", "uniform", "criticality", "dense", "active"]
+    columns += ["over fp32", "over int8", "over gated", "dense over fp32", "state"]
+    return _table(columns, rows)
 
 
 def fidelity_table(data: Data) -> str:
-    """Every engine against fp32, on one thread (threads change nothing that matters here)."""
-    rows = [
-        [
-            f"{cell['network']}/{cell['clip']}",
-            name,
-            f"{found['rel_sq_mean']:.2g}",
-            f"{found['rel_sq_p95']:.2g}",
-            "" if found["unexplained"] is None else f"{found['unexplained']:.2g}",
-            f"{found['loss_p95']:.2g}",
-            "" if found["f1"] is None else f"{found['f1']:.3f}",
-            "" if "computed_frames" not in found else f"{100 * found['computed_frames']:.0f} %",
+    """Against fp32, on one thread: threads change nothing that matters here."""
+    names = ("ort-int8", *OURS.values(), DENSE)
+    rows = []
+    for _, cell in sorted(data["cells"].items()):
+        if cell["threads"] != 1:
+            continue
+        found = [cell["engines"].get(name) for name in names]
+        objects = max((engine["objects"] for engine in found if engine), default=0)
+        rows.append(
+            [
+                f"{cell['network']}/{cell['clip']}",
+                *("" if engine is None else f"{engine['rel_sq_p95']:.2g}" for engine in found),
+                *("" if e is None or e["f1"] is None else f"{e['f1']:.3f}" for e in found),
+                str(objects or ""),
+            ]
+        )
+    engines = ("int8", "uniform", "criticality", "dense")
+    return _table(["network/clip", *engines, *(f"F1 {name}" for name in engines), "objects"], rows)
+
+
+def new_frames_table(data: Data) -> str:
+    """Where nothing of the last frame can be used."""
+    rows = []
+    threads = sorted({cell["threads"] for cell in data["cells"].values()})
+    for network, count in product((*DETECTORS, "pilotnet"), threads):
+        found = [
+            ratio(data["cells"].get(f"{network}/{clip}/{count}"), ours)
+            for clip, ratio in (("shuffled", new_frame), ("cuts", cut_frame))
+            for ours in OURS.values()
         ]
-        for _, cell in sorted(data["cells"].items())
-        if cell["threads"] == 1
-        for name, found in cell["engines"].items()
-        if name not in (REFERENCE, ALONE)
-    ]
-    columns = ["network/clip", "engine", "rel_sq", "rel_sq p95", "unexplained", "loss p95", "F1"]
-    return _table([*columns, "frames computed"], rows)
+        if any(value is not None for value in found):
+            rows.append([network, str(count), *(_number(value, "x") for value in found)])
+    columns = [f"{case}, {kind}" for case in ("shuffled", "scene cut") for kind in OURS]
+    return _table(["network", "threads", *columns], rows)
+
+
+def _with_cuts(data: Data) -> bool:
+    return any(cell["clip"] == "cuts" for cell in data["cells"].values())
+
+
+def engines_table(data: Data) -> str:
+    """Every engine's time."""
+    cells = sorted(data["cells"].items())
+    names = list(dict.fromkeys(name for _, cell in cells for name in cell["engines"]))
+    rows = []
+    for key, cell in cells:
+        times = []
+        for name in names:
+            engine = cell["engines"].get(name)
+            time = _time(engine, "mean" if name == GATED else "median")
+            if engine and "computed_frames" in engine:
+                time += f" ({100 * engine['computed_frames']:.0f} %)"
+            times.append(time)
+        rows.append([key, *times])
+    return _table(["network/clip/threads", *names], rows)
 
 
 def plans_table(data: Data) -> str:
@@ -116,16 +216,11 @@ def plans_table(data: Data) -> str:
     for key, kinds in sorted(data["plans"].items()):
         for kind in (kind for kind in OURS if kind in kinds):
             plan = kinds[kind]
-            how = (
-                f"{plan['bits']} bits"
-                if kind == "uniform"
-                else f"budget {plan['budget']:.2g}, {plan['objective']}"
-            )
             rows.append(
                 [
                     key,
                     kind,
-                    how if plan.get("budget_kept", True) else f"{how} not kept",
+                    f"{plan['bits']} bits" if kind == "uniform" else f"{plan['tolerance']:.3g}",
                     f"{100 * plan['macs_fraction']:.1f} %",
                     f"{plan['rel_sq_p95']:.2g}",
                     _number(plan["int8_rel_sq_p95"]),
@@ -134,7 +229,7 @@ def plans_table(data: Data) -> str:
                     f"{plan['calibration_seconds']:.0f}",
                 ]
             )
-    columns = ["network/clip", "plan", "", "MACs left", "rel_sq p95", "of int8", "F1"]
+    columns = ["network/clip", "plan", "bits, tolerance", "active", "rel_sq p95", "of int8", "F1"]
     return _table([*columns, "keeps the rule", "calibrated in s"], rows)
 
 
@@ -181,7 +276,7 @@ def versions(data: Data) -> str:
         for cell in data["cells"].values()
         if cell["threads"] == 1
         for name, found in cell["engines"].items()
-        if name != GATED
+        if name not in (GATED, DENSE)
     }
     refused = {
         f"{name}: not measured, {reason}"
@@ -197,6 +292,10 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         return ""
     head = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     return "\n".join([*head, *lines])
+
+
+def _ours(engine: Data | None) -> str:
+    return "" if engine is None else _time(engine) + ("" if engine["keeps_rule"] else "*")
 
 
 def _number(value: float | None, unit: str = "") -> str:

@@ -54,8 +54,8 @@ def test_slower_than_dense_is_judged_by_the_slowest_network() -> None:
     cells = [
         cell(network, "shuffled", 1, ours, ort_fp32=10.0)
         for network, ours in zip(
-            ("yolov8n", "centerface", "yunet", "fastestdet", "pilotnet"),
-            (5.0, 5.0, 5.0, 5.0, 12.0),
+            ("yolov8n", "centerface", "yunet", "fastestdet", "yolox", "pilotnet"),
+            (5.0, 5.0, 5.0, 5.0, 5.0, 12.0),
             strict=True,
         )
     ]
@@ -70,9 +70,25 @@ def test_quiet_clips_do_not_count_against_the_gate() -> None:
     quiet = cell("yunet", "bottle", 1, 2.0, ort_fp32=4.0, gated=1.0)
     quiet["moving_frames"] = 0.2
     moving = cell("yunet", "vtest", 1, 2.0, ort_fp32=4.0, gated=6.0)
-    found = case(data(quiet, moving), "four networks")["uniform"]
+    found = case(data(quiet, moving), "detectors where")["uniform"]
     assert found["value"] == pytest.approx(3.0)
     assert found["measured"] == 1
+
+
+def test_cut_is_held_against_a_usual_frame_of_fp32() -> None:
+    """A cut costs fp32 no more than any frame."""
+    cells = []
+    for network in ("yolov8n", "centerface", "yunet", "fastestdet", "yolox", "pilotnet"):
+        cells.append(cell(network, "cuts", 1, 2.0, ort_fp32=10.0))
+        cells[-1]["engines"]["mquans"]["time_ms"]["cut"] = 7.0
+    found = case(data(*cells), "scene cut")["uniform"]
+    assert (found["value"], found["met"]) == (pytest.approx(0.7), True)
+
+
+def test_case_without_a_floor_is_told_but_not_judged() -> None:
+    cells = [cell("yolox", clip, 1, 2.0, ort_fp32=10.0) for clip in FIXED]
+    found = case(data(*cells), "YOLOX-nano, fixed cameras, over fp32")["uniform"]
+    assert (found["value"], found["met"]) == (pytest.approx(5.0), None)
 
 
 def test_streams_are_held_against_the_best_of_onnxruntime() -> None:

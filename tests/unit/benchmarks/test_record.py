@@ -37,10 +37,10 @@ def test_tables_show_what_there_is() -> None:
     """Also of a record that is only half made."""
     from tables import markdown
 
-    assert "Engines" not in markdown(data())
+    assert "Speed" not in markdown(data())
     shown = markdown(data(cell("yunet", "vtest", 1, 2.0, ort_fp32=4.0, gated=6.0)))
-    [row] = [line for line in shown.splitlines() if line.startswith("| yunet/vtest/1")]
-    assert [part.strip() for part in row.split("|")[1:6]] == [
-        "yunet/vtest/1", "mquans", "10.0 %", "2.00", "4.00",
+    row, *_ = [line for line in shown.splitlines() if line.startswith("| yunet/vtest/1")]
+    assert [part.strip() for part in row.split("|")[1:11]] == [
+        "yunet/vtest/1", "4.00", "", "2.00", "", "", "10.0 %", "2x", "", "3x",
     ]  # fmt: skip
-    assert "| 2x |" in row
+    assert "| yunet | 1 | 1 | 2x |" in shown

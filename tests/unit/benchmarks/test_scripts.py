@@ -12,7 +12,7 @@ import pytest
 
 from .conftest import FOLDER
 
-FEW = ["--frames", "6", "--calibration", "6", "--threads", "1", "--engines", "gated"]
+FEW = ["--frames", "6", "--calibration", "8", "--threads", "1", "--engines", "gated"]
 
 
 def run(cache: Path, script: str, *arguments: str) -> str:
@@ -44,12 +44,20 @@ def test_pieces_add_up_to_a_record_with_tables(asked: list[str], tmp_path: Path)
     assert first.endswith("complete\n")
     record = json.loads((tmp_path / "bench.json").read_text())
     assert set(record["cells"]["pilotnet/shuffled/1"]["engines"]) == {
-        "mquans", "ort-fp32", "gated",
+        "mquans", "mquans-criticality", "mquans-dense", "ort-fp32", "gated",
     }  # fmt: skip
     assert (tmp_path / "bench-plans" / "pilotnet-shuffled-uniform.plan.json").is_file()
-    assert "| pilotnet/shuffled/1 | mquans |" in tables.read_text()
+    assert "| pilotnet/shuffled/1 | " in tables.read_text()
     again = run(tmp_path, "engines.py", *asked, "--phases", "plans,times", "--resume")
     assert " ... " not in again
+
+
+def test_quick_run_prints_its_row_and_leaves_nothing(shared: Path, tmp_path: Path) -> None:
+    found = run(
+        tmp_path, "engines.py", "--quick", "--shared", str(shared), "--networks", "pilotnet",
+        "--clips", "shuffled", "--frames", "6", "--calibration", "8",
+    )  # fmt: skip
+    assert "| pilotnet/shuffled/1 | " in found
 
 
 def test_times_need_plans_and_say_so(asked: list[str]) -> None:
