@@ -80,7 +80,7 @@ def test_calibrate_by_a_metric_of_the_users(
     (tmp_path / "labels.csv").write_text("frame\n" + "\n".join(map(str, range(20))) + "\n")
     args = (
         "calibrate", small_model, "--source", clip, "--max-loss", 0.5, "--metric", "own:worst",
-        "--labels", "labels.csv", "--compare", "uniform", "-o", "p",
+        "--labels", "labels.csv", "--objective", "macs", "--compare", "uniform", "-o", "p",
     )  # fmt: skip
     done = mquans(*args, "--json")
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ from mquans.calibration.sites.codes import (
 )
 from mquans.calibration.sites.ranges import ChannelRange, RangeMeter, by_value_layers
 from mquans.engine.sites import analyse
-from mquans.graph import Conv, Graph, Linear, Node, Unary, ValueType
+from mquans.graph import Binary, Conv, Graph, Linear, Node, Unary, ValueType
 from mquans.importers import import_model, read_model
 from mquans.sources import guess_format
 
@@ -166,3 +166,27 @@ def test_narrowed_codes_reach_as_far(bits: int) -> None:
     assert narrow.limit * 2.0 ** narrow.exponents[0] == pytest.approx(
         format.limit * 2.0 ** format.exponents[0], rel=3e-4
     )
+
+
+def test_codes_of_a_residual_sum_are_of_the_activation_behind_it() -> None:
+    """Its results are what is stored: mostly positive ones of ReLU; a leaky slope hides a larger
+    sum."""
+
+    def reach(kind: str, *params: float) -> float:
+        conv = Conv((1, 1), (1, 1), (0,) * 4, (1, 1))
+        nodes = [
+            Node("first", conv, ("x", "w"), ("c",)),
+            Node("sum", Binary("add"), ("c", "x"), ("s",)),
+            Node("act", Unary(kind, params), ("s",), ("v",)),  # type: ignore[arg-type]
+            Node("last", conv, ("v", "w"), ("y",)),
+        ]
+        weight = np.full((1, 1, 1, 1), 1e-3, np.float32)
+        types = dict.fromkeys("xcsvy", ValueType((1, 1, 4, 4), "float32"))
+        types["w"] = ValueType(weight.shape, "float32")
+        graph = Graph("residual", ("x",), ("y",), nodes, {"w": weight}, types)
+        ranges = {name: range_of([1.0]) for name in "xcy"} | {"v": range_of([0.01], [-0.01])}
+        found = code_formats(graph, analyse(graph), ranges)["v"]
+        return float(found.limit * 2.0 ** found.exponents[0])
+
+    assert reach("relu") < 0.1
+    assert reach("leaky_relu", 0.1) >= HEAD_ROOM * 0.1
