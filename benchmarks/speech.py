@@ -28,12 +28,13 @@ from speech_tables import markdown
 
 import mquans
 from mquans.baselines import Engine, open_engine
+from mquans.calibration.sites import over_sites
 from mquans.errors import MquansError
 from mquans.evaluate import interleave, speedups, verify
 from mquans.evaluate.interleave import Outputs
 from mquans.evaluate.metrics import MetricMeter, load_metric, new_meter
 from mquans.files import atomic_write
-from mquans.importers import ModelFile, read_model
+from mquans.importers import ModelFile, import_model, read_model
 from mquans.plan import NetworkOptions, Plan
 from mquans.sources import begins
 
@@ -113,13 +114,17 @@ def make_plans(
         print(f"    {lost:.4f} of {case.limit:g}", flush=True)
         return lost <= case.limit
 
+    # What layers over sites have no choice of.
+    choices: dict[str, Any] = {}
+    if not over_sites(import_model(model, options)):
+        choices = {"objective": "time", "rule": "either"}
     found = []
     for share in SHARES:
         print(f"  criticality, {share:g} of the limit", flush=True)
         try:
             plan = mquans.calibrate(
                 model, heard.frames, max_loss=share * case.limit, metric=case.metric,
-                labels=heard.labels, objective="time", rule="either", **common,
+                labels=heard.labels, **choices, **common,
             )  # fmt: skip
         except mquans.BudgetError as error:
             print(f"    {error}")
