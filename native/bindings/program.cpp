@@ -1,11 +1,11 @@
 // Building a program from Python: tensors, quantized inputs, reuse layers, ports.
 #include "mquans/program.h"
 
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "bindings/arrays.h"
 #include "bindings/bind.h"
 #include "mquans/isa.h"
 #include "program/recurrence.h"
@@ -15,14 +15,6 @@ using namespace nb::literals;
 using namespace mquans;
 
 namespace {
-
-template <class T>
-using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <class T>
-std::vector<T> copy(const Array<T>& array) {
-    return {array.data(), array.data() + array.size()};
-}
 
 template <class T>
 void expect(const Array<T>& array, int64_t size, const char* what) {

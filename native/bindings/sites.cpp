@@ -1,10 +1,10 @@
 // Building the integer half of a program from Python.
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "bindings/arrays.h"
 #include "bindings/bind.h"
 #include "ops/common.h"
 #include "sites/steps.h"
@@ -14,14 +14,6 @@ using namespace nb::literals;
 using namespace mquans;
 
 namespace {
-
-template <class T>
-using Array = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <class T>
-std::vector<T> copy(const Array<T>& array) {
-    return {array.data(), array.data() + array.size()};
-}
 
 std::shared_ptr<const SigmoidTable> table_of(Array<int16_t> a, Array<int16_t> b, Array<int16_t> c) {
     if (a.size() == 0) return nullptr;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mquans/ops.h"
+#include "mquans/padded.h"
 
 namespace mquans {
 
@@ -66,6 +67,18 @@ inline void merge_row(MaskView from, int32_t from_row, MaskView to, int32_t to_r
     const uint64_t* source = from.row(from_row);
     uint64_t* target = to.row(to_row);
     for (int32_t i = 0, n = to.words(); i < n; ++i) target[i] |= source[i];
+}
+
+// What is marked in any of some rows; false where nothing is.
+inline bool join_rows(MaskView mask, const int32_t* rows, int32_t count, std::vector<uint64_t>& joined) {
+    const int32_t words = mask.words();
+    joined.assign(words, 0);
+    uint64_t any = 0;
+    for (int32_t k = 0; k < count; ++k) {
+        const uint64_t* source = mask.row(rows[k]);
+        for (int32_t i = 0; i < words; ++i) any |= joined[i] |= source[i];
+    }
+    return any;
 }
 
 // Marks pixels [begin, end) of one mask row.

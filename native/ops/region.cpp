@@ -31,17 +31,10 @@ AxisLists cross(const AxisLists& outer, const AxisLists& inner, int32_t inner_si
 }
 
 void map_windows(const AxisLists& rows, const AxisLists& columns, MaskView moved, MaskView marks) {
-    const int32_t words = moved.words();
     thread_local std::vector<uint64_t> joined;
     for (int32_t row = 0; row < marks.rows; ++row) {
         marks.clear_row(row);
-        joined.assign(words, 0);
-        uint64_t any = 0;
-        for (int32_t k = rows.begin[row]; k < rows.begin[row + 1]; ++k) {
-            const uint64_t* source = moved.row(rows.input[k]);
-            for (int32_t i = 0; i < words; ++i) any |= joined[i] |= source[i];
-        }
-        if (!any) continue;
+        if (!join_rows(moved, rows.input.data() + rows.begin[row], rows.count(row), joined)) continue;
         for (int32_t x = 0; x < marks.width; ++x) {
             uint64_t hit = 0;
             for (int32_t k = columns.begin[x]; k < columns.begin[x + 1]; ++k) {

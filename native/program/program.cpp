@@ -5,17 +5,13 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "mquans/padded.h"
 #include "mquans/stream.h"
 #include "program/steps.h"
 #include "program/time_step.h"
 
 namespace mquans {
 namespace {
-
-template <class T>
-T padded(T value, T to) {
-    return (value + to - 1) / to * to;
-}
 
 // Up to this many inputs per output it is cheaper to compute touched outputs afresh than to bring
 // accumulators from memory, change them and write them back (docs/decisions/0010).

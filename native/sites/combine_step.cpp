@@ -98,7 +98,7 @@ void add_combine_sites(Program& program, const std::string& name, CodesId y, Com
                        ActivationSpec activation, GateSpec gate) {
     const CodesSpec& out = program.code_tensors.at(y);
     const SiteKernels& kernels = program.site_kernels();
-    const int32_t padded = (out.channels + unit - 1) / unit * unit;
+    const int32_t padded = mquans::padded(out.channels, unit);
     require(spec.a.x >= 0, "the first operand is computed");
     settle(program, spec.a, out, padded);
     if (spec.kind != CombineKind::align) settle(program, spec.b, out, padded);

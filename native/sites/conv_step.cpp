@@ -1,12 +1,10 @@
 // Convolutions, transposed ones and linear layers over sites: a sum over taps and channels of listed sites.
 #include "sites/active.h"
+#include "sites/marks.h"
 #include "sites/steps.h"
 
 namespace mquans {
-
 namespace {
-
-int32_t padded(int32_t n, int32_t unit) { return (n + unit - 1) / unit * unit; }
 
 class ConvStep final : public Step {
 public:
@@ -24,14 +22,9 @@ public:
     }
 
     void run(Context& context) const override {
-        const MaskView moved = context.codes_mask(x_), marks = context.codes_mask(target_.y);
+        const MaskView marks = context.codes_mask(target_.y);
         SiteReport& report = context.stream.site_reports[target_.layer];
-        report = {};
-        report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
-        if (context.snap)
-            marks.fill();
-        else if (!reach_.mark(moved, marks))
-            return;
+        if (!mark_layer(context, reach_, x_, marks, report)) return;
         const CodesView x = context.codes(x_);
         for (size_t k = 0; k < phases_.size(); ++k) {
             const ConvPhase& phase = phases_[k];

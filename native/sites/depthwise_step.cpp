@@ -1,5 +1,6 @@
 // Depthwise convolutions of listed sites.
 #include "sites/active.h"
+#include "sites/marks.h"
 #include "sites/steps.h"
 
 namespace mquans {
@@ -18,14 +19,9 @@ public:
     explicit DepthwiseStep(SiteTarget where) : target_(std::move(where)) {}
 
     void run(Context& context) const override {
-        const MaskView moved = context.codes_mask(x), marks = context.codes_mask(target_.y);
+        const MaskView marks = context.codes_mask(target_.y);
         SiteReport& report = context.stream.site_reports[target_.layer];
-        report = {};
-        report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
-        if (context.snap)
-            marks.fill();
-        else if (!reach.mark(moved, marks))
-            return;
+        if (!mark_layer(context, reach, x, marks, report)) return;
         const CodesView in = context.codes(x);
         const int32_t taps = int32_t(tap.size());
         compute_marked(context, target_, marks, nullptr, nullptr, int64_t(taps) * in.channels / 16 + 64,
@@ -60,7 +56,7 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
     auto step = std::make_unique<DepthwiseStep>(
         SiteTarget(program, y, std::move(gate), std::move(activation), layer));
     const SiteKernels& kernels = program.site_kernels();
-    const int32_t unit = kernels.conv_outputs, stride = (channels + unit - 1) / unit * unit;
+    const int32_t unit = kernels.conv_outputs, stride = padded(channels, unit);
     step->weights.assign(int64_t(taps + 1) * stride + 64, 0);
     if (shift.empty()) {
         for (int32_t t = 0; t < taps; ++t)

@@ -3,12 +3,11 @@
 
 #include "program/port.h"
 #include "sites/active.h"
+#include "sites/marks.h"
 #include "sites/steps.h"
 
 namespace mquans {
 namespace {
-
-int32_t padded_to(int32_t n, int32_t unit) { return (n + unit - 1) / unit * unit; }
 
 class EncodeStep : public Step {
 public:
@@ -16,11 +15,8 @@ public:
         : x_(x), encode_(std::move(encode)), target_(std::move(target)) {}
 
     void run(Context& context) const override {
-        const MaskView moved = context.mask(x_), marks = context.codes_mask(target_.y);
-        if (context.snap)
-            marks.fill();
-        else
-            std::memcpy(marks.bits, moved.bits, sizeof(uint64_t) * moved.rows * moved.words());
+        const MaskView marks = context.codes_mask(target_.y);
+        mark_same(context, context.mask(x_), marks);
         if (!marks.any()) return;
         const TensorView x = context.tensor(x_);
         compute_marked(context, target_, marks, nullptr, nullptr, x.channels, [&](const SiteList& list, int16_t* fresh) {
@@ -166,11 +162,8 @@ public:
     DecodeStep(CodesId x, TensorId y, std::vector<float> unit) : x_(x), y_(y), unit_(std::move(unit)) {}
 
     void run(Context& context) const override {
-        const MaskView moved = context.codes_mask(x_), marks = context.mask(y_);
-        if (context.snap)
-            marks.fill();
-        else
-            std::memcpy(marks.bits, moved.bits, sizeof(uint64_t) * moved.rows * moved.words());
+        const MaskView marks = context.mask(y_);
+        mark_same(context, context.codes_mask(x_), marks);
         const CodesView x = context.codes(x_);
         const TensorView y = context.tensor(y_);
         for_marked(context, marks, 2 * int64_t(y.channels), [&](int32_t row, int32_t begin, int32_t end) {
@@ -197,7 +190,7 @@ void add_input_sites(Program& program, const std::string& name, int32_t input, C
             "input and codes differ in size");
     if (planes) {
         require(port.x_step == 1 && out.channels <= 4 && out.stride <= 4, "no planes of a picture");
-        const int32_t pitch = padded_to(out.width, 32);
+        const int32_t pitch = padded(out.width, 32);
         const int64_t first = program.codes_size;
         program.codes_size += int64_t(out.rows) * out.channels * pitch;
         auto step = std::make_unique<PlanesStep>(program, input, std::move(encode), std::move(target), first, pitch);

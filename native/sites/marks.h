@@ -1,4 +1,4 @@
-// What steps between layers share: which of their sites are active.
+// What steps share: which of their sites are active.
 #pragma once
 
 #include "mquans/sites.h"
@@ -11,6 +11,15 @@ inline void join_marks(MaskView from, MaskView to) {
     for (int64_t i = 0, n = int64_t(to.rows) * to.words(); i < n; ++i) to.bits[i] |= from.bits[i];
 }
 
+inline void copy_marks(MaskView from, MaskView to) {
+    std::memcpy(to.bits, from.bits, sizeof(uint64_t) * from.rows * from.words());
+}
+
+// What reads every site at its own place.
+inline void mark_same(const Context& context, MaskView moved, MaskView marks) {
+    context.snap ? marks.fill() : copy_marks(moved, marks);
+}
+
 // What reads an input through its reach: all of it in a keyframe, else what moved; false when nothing did.
 inline bool mark_reached(Context& context, const AxisReach& reach, CodesId x, MaskView marks) {
     if (context.snap) {
@@ -18,6 +27,14 @@ inline bool mark_reached(Context& context, const AxisReach& reach, CodesId x, Ma
         return true;
     }
     return reach.mark(context.codes_mask(x), marks);
+}
+
+// The same of a layer, whose report begins anew.
+inline bool mark_layer(Context& context, const AxisReach& reach, CodesId x, MaskView marks, SiteReport& report) {
+    const MaskView moved = context.codes_mask(x);
+    report = {};
+    report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
+    return mark_reached(context, reach, x, marks);
 }
 
 }  // namespace mquans

@@ -1,6 +1,7 @@
 // Tensors of codes of a program: where they lie, with a border of zeros around every axis but the first.
 #include <stdexcept>
 
+#include "mquans/padded.h"
 #include "mquans/program.h"
 #include "sites/active.h"
 
@@ -36,7 +37,7 @@ CodesId Program::add_code_tensor(const std::vector<int32_t>& dims, const std::ve
     size += behind + 2 * stride + 64;
     if (size > INT32_MAX) throw std::invalid_argument("tensor too large");
     CodesSpec t{int32_t(row_at.size()), width, channels, stride, codes_size, std::move(row_at), mask_words};
-    codes_size += (size + 31) / 32 * 32;
+    codes_size += padded<int64_t>(size, 32);
     mask_words += int64_t(t.rows) * MaskView::words_for(width);
     code_tensors.push_back(std::move(t));
     return CodesId(code_tensors.size()) - 1;

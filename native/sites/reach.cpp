@@ -1,8 +1,6 @@
 #include <algorithm>
-#include <stdexcept>
 
-#include "mquans/sites.h"
-#include "ops/common.h"
+#include "sites/marks.h"
 
 namespace mquans {
 
@@ -31,26 +29,19 @@ void AxisReach::settle(int32_t in_rows, int32_t in_width, int32_t out_rows, int3
 }
 
 bool AxisReach::mark(MaskView moved, MaskView marks) const {
-    const int64_t size = int64_t(marks.rows) * marks.words();
     if (!moved.any()) {
         marks.clear();
         return false;
     }
     if (same) {
-        std::memcpy(marks.bits, moved.bits, sizeof(uint64_t) * size);
+        copy_marks(moved, marks);
         return true;
     }
-    const int32_t words = moved.words();
     thread_local std::vector<uint64_t> joined;
     for (int32_t row = 0; row < marks.rows; ++row) {
         marks.clear_row(row);
-        joined.assign(words, 0);
-        uint64_t any = 0;
-        for (int32_t k = row_begin[row]; k < row_begin[row + 1]; ++k) {
-            const uint64_t* source = moved.row(row_input[k]);
-            for (int32_t i = 0; i < words; ++i) any |= joined[i] |= source[i];
-        }
-        if (!any) continue;
+        const int32_t begin_row = row_begin[row];
+        if (!join_rows(moved, row_input.data() + begin_row, row_begin[row + 1] - begin_row, joined)) continue;
         uint64_t* target = marks.row(row);
         for_each_run(joined.data(), moved.width, [&](int32_t begin, int32_t end) {
             if (!contiguous) {

@@ -6,7 +6,7 @@ namespace {
 
 // Sites of up to 16 channels share registers of 32 codes.
 int32_t fresh_stride_of(int32_t channels) {
-    return channels <= 8 ? 8 : channels <= 16 ? 16 : (channels + 31) / 32 * 32;
+    return channels <= 8 ? 8 : channels <= 16 ? 16 : padded(channels, 32);
 }
 
 void lay_out(std::vector<int16_t>& values, int32_t stride) {

@@ -64,6 +64,13 @@ private:
     uint64_t state_;
 };
 
+constexpr int32_t vector_codes = 32;  // of the widest instruction set
+
+inline int16_t any_code(Random& random) {
+    constexpr int16_t extremes[] = {-32768, -32767, -1, 0, 1, 32767};
+    return random.chance(0.1) ? extremes[random.integer(0, 5)] : int16_t(random.integer(-32768, 32767));
+}
+
 // Whole pages with one behind them that faults. They are kept for the next taker of the same size, as
 // an emulated system call is slow.
 class Pages {

@@ -7,13 +7,6 @@
 namespace mquans::test {
 namespace {
 
-constexpr int32_t vector_codes = 32;  // of the widest instruction set
-
-int16_t any_code(Random& random) {
-    constexpr int16_t extremes[] = {-32768, -32767, -1, 0, 1, 32767};
-    return random.chance(0.1) ? extremes[random.integer(0, 5)] : int16_t(random.integer(-32768, 32767));
-}
-
 // What decides: weights, the bound of products, the limit.
 struct GateCase {
     GateCase(int32_t channels, Random& random) : weight(padded(channels, vector_codes)) {

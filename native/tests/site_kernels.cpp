@@ -8,13 +8,6 @@
 namespace mquans::test {
 namespace {
 
-constexpr int32_t vector_codes = 32;  // of the widest instruction set
-
-int16_t any_code(Random& random) {
-    constexpr int16_t extremes[] = {-32768, -32767, -1, 0, 1, 32767};
-    return random.chance(0.1) ? extremes[random.integer(0, 5)] : int16_t(random.integer(-32768, 32767));
-}
-
 // Weights [outputs][taps][inputs of a group] with bias and shift, packed for one set's kernels.
 struct ConvCase {
     int32_t groups, inputs, outputs, taps;  // of one group

@@ -196,13 +196,7 @@ def plans_of(budgets: Sequence[float], goal: Goal, opened: Opened) -> list[Calib
     clock.stop("observe")
     weights = _criticality(goal, space, selected)
     clock.stop("criticality")
-    bench = Bench(
-        space.file,
-        space.graph,
-        options=space.setup.options,
-        metric=goal.metric,
-        threads=selected.threads,
-    )
+    bench = space.bench(goal.metric, threads=selected.threads)
     prepared = _Prepared(
         goal,
         selected,

@@ -9,7 +9,6 @@ from typing import Any
 from mquans.calibration.allocation import GRID_BITS, WeightBits, uniform_layers
 from mquans.calibration.budget import Goal, RuleChoice, plans_of
 from mquans.calibration.inputs import LEAST_FRAMES, Spec
-from mquans.calibration.measure import Bench
 from mquans.calibration.resolution import Format
 from mquans.calibration.result import BudgetError, CalibrationResult, Sweep
 from mquans.calibration.sites import observe_sites, over_sites, site_plan_within
@@ -185,13 +184,7 @@ def sweep(
             return space.plan(layers, rule)
 
     selected = opened.selected
-    bench = Bench(
-        space.file,
-        space.graph,
-        options=space.setup.options,
-        metric=metric,
-        threads=selected.threads,
-    )
+    bench = space.bench(metric, threads=selected.threads)
     segments = space.late()
     plans, measured = {}, {}
     for bits in selected.track(candidates, "measuring", len(candidates)):

@@ -21,12 +21,13 @@ from mquans.calibration.inputs import (
     factor_of,
     read_clip,
 )
-from mquans.calibration.measure import Segment
+from mquans.calibration.measure import Bench, Segment
 from mquans.calibration.observe import DenseRun, Observation, Observer, Run
 from mquans.calibration.resolution import Format, InputSetup, check_one_fed, resolve_inputs
 from mquans.calibration.unrolling import time_steps, window
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Track, silent
+from mquans.evaluate.metrics import AnyMetric
 from mquans.graph import Graph
 from mquans.importers import (
     ModelFile,
@@ -107,6 +108,12 @@ class Workspace:
             count = len(clip.late)
             segments.append(segment(clip.late[round(start * count) : round(stop * count)]))
         return segments
+
+    def bench(self, metric: AnyMetric | None, *, threads: int) -> Bench:
+        """Runs sessions and the network as it is, and compares them."""
+        return Bench(
+            self.file, self.graph, options=self.setup.options, metric=metric, threads=threads
+        )
 
     @property
     def feedback(self) -> Mapping[str, str]:

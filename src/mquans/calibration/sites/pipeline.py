@@ -220,13 +220,7 @@ def site_plan_within(
     sites = observe_sites(opened, goal.rule, goal.weight_bits or 16, late=LATE, least=LEAST_FRAMES)
     space = sites.space
     clock.stop("ranges")
-    bench = Bench(
-        space.file,
-        space.graph,
-        options=space.setup.options,
-        metric=goal.metric,
-        threads=selected.threads,
-    )
+    bench = space.bench(goal.metric, threads=selected.threads)
     clips, judged = space.late(0.0, 0.5), space.late(0.5, 1.0)
     stress, judged_stress = (
         stressed(space, each) if goal.stress else [] for each in (clips, judged)

@@ -139,6 +139,3 @@ def _reduces(graph: Graph, node: Node, op: Reduce, order: Dims) -> bool:
         and order[-1] not in op.axes
         and prod(shape[axis] for axis in op.axes) <= LARGEST_WINDOW
     )
-
-
-__all__ = ["Form", "channel_constant", "integer_form"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -177,8 +176,3 @@ def conv_reach(op: Conv | ConvTranspose, inputs: Dims, outputs: Dims) -> ReachTa
     """Which outputs of a convolution a changed input reaches."""
     rows, columns = layer_grids(op, inputs, outputs)
     return reach_of(rows, columns, inputs[-1])
-
-
-def sites_of(dims: Dims) -> int:
-    """Number of sites of physical sizes with channels last."""
-    return prod(dims[:-1])

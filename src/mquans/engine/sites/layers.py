@@ -11,13 +11,19 @@ from mquans import _native
 from mquans.engine.geometry import natural_weight
 from mquans.engine.sites.analysis import order_read
 from mquans.engine.sites.arithmetic import (
-    Codes,
     IntegerActivation,
     integer_activation,
     integer_layer,
     narrow_weights,
 )
-from mquans.engine.sites.geometry import Axis, CodeLayout, axes_of, conv_reach, phases_of
+from mquans.engine.sites.geometry import (
+    Axis,
+    CodeLayout,
+    Phase,
+    axes_of,
+    conv_reach,
+    phases_of,
+)
 from mquans.engine.sites.placing import Coded
 from mquans.errors import ModelError
 from mquans.graph import Conv, ConvTranspose, Linear, Node
@@ -64,13 +70,11 @@ def add_site_layer(low: Lowering, node: Node) -> None:
     # Pixels whose channels follow each other are read as one line.
     joined = groups == 1 and x_layout.stride - inputs <= 1 and bool(axes) and axes[-1].dilation == 1
     integers = layer.weights.reshape(outputs, inputs, *(axis.taps for axis in axes))
+    by_tap = np.moveaxis(integers, (0, 1), (-2, -1))
     phases = []
     for phase in phases_of(axes, x_layout) if axes else [_everywhere(x_layout)]:
-        taps, lines = (
-            phase.taps,
-            [integers[(slice(None), slice(None), *tap)] for tap, _ in phase.taps],
-        )
-        offsets = [at for _, at in taps]
+        lines = [by_tap[tap] for tap, _ in phase.taps]
+        offsets = [at for _, at in phase.taps]
         if joined and len(lines) > 1:
             offsets, lines = _join(offsets, lines, x_layout.stride)
         packed = np.stack(lines, axis=1) if lines else np.empty((outputs, 0, inputs), np.int16)
@@ -130,10 +134,8 @@ def _windows(low: Lowering, node: Node, x: Coded) -> tuple[list[Axis], Any]:
     return axes, reach
 
 
-def _everywhere(x: CodeLayout) -> Any:
+def _everywhere(x: CodeLayout) -> Phase:
     """Every site by itself."""
-    from mquans.engine.sites.geometry import Phase
-
     pitches = x.pitches
     rows = np.array([x.first])
     for size, pitch in zip(x.dims[:-1], pitches[:-1], strict=True):
@@ -159,6 +161,3 @@ def _join(
     if len({len(parts) for parts in joined}) > 1:
         return offsets, lines
     return starts, [np.concatenate(parts, axis=1) for parts in joined]
-
-
-__all__ = ["Codes", "add_site_layer"]
