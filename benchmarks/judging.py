@@ -37,9 +37,8 @@ class Judge:
     def judge(self, plan: Plan) -> dict[str, Any]:
         """Work and losses of a plan as plain data.
 
-        `macs_fraction` was issued; `changed_fraction` is what changed values take part in.
-        `agreement` as of `compare --json`, `f1` where the network finds something, `steering_rms`
-        of PilotNet.
+        `changed_fraction` of the MACs are those that changed values take part in. `agreement` as of
+        `compare --json`, `f1` where the network finds something, `steering_rms` of PilotNet.
         """
         session = mquans.Session(self.model, plan)
         work, outputs = Work(), []
@@ -49,7 +48,6 @@ class Judge:
                 if index:
                     work.add(stream.stats)
         return {
-            "macs_fraction": work.macs_fraction,
             "changed_fraction": work.changed_fraction,
             "similarity": work.similarity,
             **self._losses(outputs),

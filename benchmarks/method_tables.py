@@ -63,10 +63,6 @@ MEASURES = {
     "steering": Measure(lambda p: p.get("steering_rms"), STEERING),
 }
 
-WORKS = {"changed": "changed_fraction", "issued": "macs_fraction"}
-"""MACs that changed values take part in, and those that the engine issued: it computes afresh where
-that takes less time."""
-
 
 def markdown(data: Data) -> str:
     """All tables that the record has data for."""
@@ -102,13 +98,12 @@ def ablation(cells: Data) -> str:
 def _comparison(
     cells: Data, head: Sequence[str], rows: Sequence[tuple[list[str], Sequence[str]]]
 ) -> str:
-    """Rows of names and of work over that of the full method, one column per loss and work."""
-    columns = [(measure, work) for measure in MEASURES for work in WORKS]
+    """Rows of names and of work over that of the full method, one column per loss."""
     found = [
-        [*cells_before, *(_ratio(compared(cells, names, *column)) for column in columns)]
+        [*cells_before, *(_ratio(compared(cells, names, measure)) for measure in MEASURES)]
         for cells_before, names in rows
     ]
-    return _table([*head, *(f"{measure}, {work}" for measure, work in columns)], found)
+    return _table([*head, *MEASURES], found)
 
 
 def methods(cells: Data, measure: str) -> str:
@@ -146,9 +141,7 @@ def kept(budgets: Data) -> str:
     return f"Kept on {good} of {total} segments.\n\n{table}"
 
 
-def compared(
-    cells: Data, baselines: Iterable[str], measure: str, work: str = "changed"
-) -> list[float]:
+def compared(cells: Data, baselines: Iterable[str], measure: str) -> list[float]:
     """Work of the best baseline over that of the full method, for every cell and compared loss at
     which both have a plan. Losses that outputs frozen at the first frame would keep tell nothing
     and are left out."""
@@ -159,17 +152,17 @@ def compared(
         for limit in MEASURES[measure].limits:
             if frozen is None or frozen <= limit:
                 continue
-            found = [work_at(_points(cell, name, measure, work), limit) for name in baselines]
+            found = [work_at(_points(cell, name, measure), limit) for name in baselines]
             least = min(filter(None, found), default=None)
-            own = work_at(_points(cell, full, measure, work), limit)
+            own = work_at(_points(cell, full, measure), limit)
             if least and own:
                 ratios.append(least / own)
     return ratios
 
 
-def _points(cell: Data, variant: str, measure: str, work: str = "changed") -> list[Point]:
+def _points(cell: Data, variant: str, measure: str) -> list[Point]:
     loss = MEASURES[measure].loss
-    pairs = [(p[WORKS[work]], loss(p)) for p in cell["points"].get(variant, [])]
+    pairs = [(p["changed_fraction"], loss(p)) for p in cell["points"].get(variant, [])]
     return [Point(share, value) for share, value in pairs if value is not None]
 
 

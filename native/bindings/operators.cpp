@@ -39,12 +39,6 @@ StepPtr pool(TensorId x, Dims dims_x, int32_t kind, Dims kernel, Dims strides, D
                                 count_include_pad};
     return make_pool(x, dims_x, geometry, y, dims_y);
 }
-// A method of its own: the step refers to the program.
-void add_largest(Program& program, const std::string& step, Dims dims_x, Dims kernel, Dims strides,
-                 Dims pads_begin, Dims pads_end, Dims dilations, QuantizedId y, Dims dims_y) {
-    const PoolGeometry geometry{PoolKind::max, kernel, strides, pads_begin, pads_end, dilations, false};
-    program.add_step(step, make_largest(program, y, dims_x, geometry, dims_y));
-}
 StepPtr reduce(int32_t kind, TensorId x, Dims dims_x, Dims axes, TensorId y) {
     return make_reduce(ReduceKind(kind), x, dims_x, axes, y);
 }
@@ -69,7 +63,6 @@ void bind_operators(nb::module_& m) {
     method(m, "add_alias", make_alias);
     method(m, "add_copy", make_copy);
     method(m, "add_pool", pool);
-    m.def("add_largest", &add_largest);
     method(m, "add_reduce", reduce);
     method(m, "add_softmax", make_softmax);
     method(m, "add_layer_norm", make_layer_norm);

@@ -21,24 +21,15 @@ void expect(const Array<T>& array, int64_t size, const char* what) {
     if (int64_t(array.size()) != size) throw std::invalid_argument(std::string(what) + " has the wrong size");
 }
 
-Mode mode_named(const std::string& name) {
-    if (name == "auto") return Mode::automatic;
-    if (name == "delta") return Mode::delta;
-    if (name == "dense") return Mode::dense;
-    throw std::invalid_argument("mode must be auto, delta or dense");
-}
-
 QuantizedId add_quantized(Program& program, TensorId x, float limit, int32_t groups, Array<float> inverse_delta,
                           Array<int16_t> offset, Array<int16_t> mask, Array<int16_t> threshold, int32_t order,
-                          bool driven, TensorId pooled) {
+                          bool driven) {
     const TensorSpec& t = program.tensors.at(x);
     expect(inverse_delta, t.channels, "the grid");
     for (const auto& rule : {offset, mask, threshold}) expect(rule, t.channels, "the rule");
     if (groups < 1 || t.channels % groups) throw std::invalid_argument("groups must divide channels");
     QuantizedSpec q{};
     q.x = x;
-    if (pooled >= 0 && !program.tensors.at(pooled).codes) throw std::invalid_argument("only codes are pooled");
-    q.pooled = pooled;
     q.rows = t.rows;
     q.width = t.width;
     q.channels = t.channels;
@@ -54,7 +45,7 @@ QuantizedId add_quantized(Program& program, TensorId x, float limit, int32_t gro
 }
 
 int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorId y, int32_t groups,
-                  bool depthwise, Array<int32_t> row_grid, int32_t row_taps, Array<int32_t> col_grid,
+                  Array<int32_t> row_grid, int32_t row_taps, Array<int32_t> col_grid,
                   int32_t col_taps, Array<int16_t> weights, int32_t weight_bits, Array<float> scale,
                   Array<float> bias, int32_t activation, float a, float b, bool driven) {
     const QuantizedSpec& q = program.quantized.at(input);
@@ -78,8 +69,6 @@ int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorI
     expect(col_grid, int64_t(t.width) * col_taps, "column grid");
     if (groups < 1 || q.channels % groups || t.channels % groups)
         throw std::invalid_argument("groups must divide channels");
-    if (depthwise && (groups != q.channels || groups != t.channels))
-        throw std::invalid_argument("a depthwise layer has one channel per group");
     expect(weights, int64_t(t.channels) * s.group_in() * row_taps * col_taps, "weights");
     expect(scale, t.channels, "scale");
     expect(bias, t.channels, "bias");
@@ -88,7 +77,6 @@ int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorI
         throw std::invalid_argument("a layer over time steps has one tap");
     layer.rows = Axis(copy(row_grid), row_taps, s.in_rows);
     layer.cols = Axis(copy(col_grid), col_taps, q.width);
-    layer.depthwise = depthwise;
     layer.weight_bits = weight_bits;
     layer.scale = copy(scale);
     layer.bias = copy(bias);
@@ -136,33 +124,15 @@ Port make_port(const Program& program, TensorId tensor, Array<int64_t> row_offse
 }  // namespace
 
 void bind_program(nb::module_& m) {
-    nb::class_<CostModel>(m, "CostModel", "Picoseconds that kernels take, see cost_model.h.")
-        .def(nb::init<>(), "Those of one machine.")
-        .def_ro("tile", &CostModel::tile)
-        .def_ro("product", &CostModel::product)
-        .def_ro("update", &CostModel::update)
-        .def_ro("list", &CostModel::list)
-        .def_ro("pair", &CostModel::pair)
-        .def_ro("change", &CostModel::change);
-    m.def(
-        "measure_costs",
-        [](const std::string& isa) {
-            const KernelTable& kernels = kernels_for(isa);
-            nb::gil_scoped_release release;
-            return measure_costs(kernels);
-        },
-        "isa"_a, "Times the kernels of an instruction set on this machine.");
     nb::class_<Program>(m, "Program", "A network compiled for the engine; weights packed once.")
         .def(
             "__init__",
-            [](Program* self, const std::string& isa, int threads, const std::string& mode,
-               const CostModel& costs) {
+            [](Program* self, const std::string& isa, int threads) {
                 if (threads < 1) throw std::invalid_argument("at least one thread is needed");
-                new (self) Program(kernels_for(isa), site_kernels_for(isa), threads, mode_named(mode), costs);
+                new (self) Program(kernels_for(isa), site_kernels_for(isa), threads);
             },
-            "isa"_a, "threads"_a, "mode"_a, "costs"_a = CostModel())
+            "isa"_a, "threads"_a)
         .def("add_tensor", &Program::add_tensor, "rows"_a, "width"_a, "channels"_a, "stored"_a = true)
-        .def("add_codes", &Program::add_codes, "rows"_a, "width"_a, "channels"_a)
         .def("add_view", &Program::add_view, "base"_a, "first_channel"_a, "channels"_a)
         .def("add_reshaped", &Program::add_reshaped, "base"_a, "rows"_a, "width"_a, "channels"_a)
         .def(
@@ -174,8 +144,8 @@ void bind_program(nb::module_& m) {
             "rows"_a, "width"_a, "channels"_a, "values"_a.noconvert())
         .def("add_quantized", &add_quantized, "x"_a, "limit"_a, "groups"_a,
              "inverse_delta"_a.noconvert(), "offset"_a.noconvert(), "mask"_a.noconvert(), "threshold"_a.noconvert(),
-             "order"_a = 0, "driven"_a = false, "pooled"_a = -1)
-        .def("add_layer", &add_layer, "name"_a, "input"_a, "y"_a, "groups"_a, "depthwise"_a,
+             "order"_a = 0, "driven"_a = false)
+        .def("add_layer", &add_layer, "name"_a, "input"_a, "y"_a, "groups"_a,
              "row_grid"_a.noconvert(), "row_taps"_a, "col_grid"_a.noconvert(), "col_taps"_a,
              "weights"_a.noconvert(), "weight_bits"_a, "scale"_a.noconvert(), "bias"_a.noconvert(),
              "activation"_a, "a"_a, "b"_a, "driven"_a = false)

@@ -215,18 +215,12 @@ void bind_stream(nb::module_& m) {
             [](const Stream& self, int32_t index) {
                 const LayerSpec& layer = self.program().layers.at(index);
                 const LayerShape& s = layer.shape;
-                const std::vector<int32_t> acc = self.program().accumulators(self, index);
-                const int32_t groups = layer.pixel_stride / layer.group_stride;
-                const int32_t per_group = s.out_channels / groups;
+                const int32_t* from = self.accumulators(layer).data;
                 const int64_t pixels = int64_t(s.out_rows) * s.out_width;
                 std::vector<int32_t> values;
                 values.reserve(pixels * s.out_channels);
-                for (int64_t p = 0; p < pixels; ++p)
-                    for (int32_t g = 0; g < groups; ++g) {
-                        const int32_t* from =
-                            acc.data() + p * layer.pixel_stride + g * layer.group_stride;
-                        values.insert(values.end(), from, from + per_group);
-                    }
+                for (int64_t i = 0; i < pixels * s.groups; ++i, from += layer.group_stride)
+                    values.insert(values.end(), from, from + s.group_out());
                 return to_numpy(values.data(),
                                 {size_t(s.out_rows), size_t(s.out_width), size_t(s.out_channels)});
             },
@@ -242,8 +236,6 @@ void bind_stream(nb::module_& m) {
             "flip_bit",
             [](Stream& self, int32_t layer, int64_t index, int32_t bit) {
                 const LayerSpec& spec = self.program().layers.at(layer);
-                if (!self.keeps(layer))
-                    throw std::invalid_argument("the layer keeps no accumulators: it is computed afresh");
                 if (index < 0 || index >= spec.acc_size() || bit < 0 || bit > 31)
                     throw std::invalid_argument("no such bit");
                 self.accumulators(spec).data[index] ^= int32_t(uint32_t(1) << bit);
@@ -253,12 +245,11 @@ void bind_stream(nb::module_& m) {
         .def_prop_ro("step_ns", [](const Stream& self) { return self.step_ns; })
         .def_prop_ro("reports",
                      [](const Stream& self) {
-                         std::vector<std::tuple<int64_t, int64_t, int32_t, int32_t>> rows;
-                         for (const auto& r : self.reports)
-                             rows.emplace_back(r.changed, r.macs_done, r.delta_rows, r.dense_rows);
+                         std::vector<std::tuple<int64_t, int64_t>> rows;
+                         for (const auto& r : self.reports) rows.emplace_back(r.changed, r.macs_done);
                          return rows;
                      },
-                     "(changed inputs, MACs done, rows by change, rows afresh) of each layer.")
+                     "(changed inputs, MACs done) of each layer.")
         .def("check", [](const Stream& self) -> std::optional<Violation> {
             const Violation found = [&] {
                 nb::gil_scoped_release release;

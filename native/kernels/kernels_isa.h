@@ -9,14 +9,8 @@ void permute_row8(const int8_t* natural, int8_t* packed, int32_t outputs);
 void permute_row16(const int16_t* natural, int16_t* packed, int32_t outputs);
 void quantize(const QuantizeArgs&);
 void delta_conv(const DeltaArgs&);
-void dense_conv(const DenseArgs&);
-void depthwise(const DenseArgs&);
 void epilogue(const EpilogueArgs&);
 void clipped(const EpilogueArgs&, float low, float high);  // epilogue with a clamp for activation
-void requantize(const RequantizeArgs&, const QuantizeArgs&);
-void finish(const EpilogueArgs&, const RequantizeArgs&, const QuantizeArgs&);
-void codes(const CodesArgs&);
-void largest(const LargestArgs&, const QuantizeArgs&);
 void unary(const UnaryArgs&);
 
 }  // namespace mquans::MQ_ISA

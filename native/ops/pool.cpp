@@ -3,7 +3,6 @@
 
 #include "mquans/stream.h"
 #include "ops/region.h"
-#include "program/steps.h"
 
 namespace mquans {
 namespace {
@@ -69,35 +68,6 @@ private:
     int32_t most_;
 };
 
-// The same maximum on the grid of the layers that read it, compared at once with what they hold.
-class LargestStep final : public Step {
-public:
-    LargestStep(const Program& program, QuantizedId id, AxisLists rows, AxisLists columns)
-        : program_(program), id_(id), rows_(std::move(rows)), columns_(std::move(columns)) {}
-
-    void run(Context& context) const override {
-        const QuantizedSpec& q = program_.quantized[id_];
-        const MaskView moved = context.mask(q.pooled), marks = context.mask(q.x);
-        if (context.keep_held || (!context.snap && !moved.any())) return quantize_nothing(context, q);
-        if (context.snap)
-            marks.fill();
-        else
-            map_windows(rows_, columns_, moved, marks);
-        const TensorView x = context.tensor(q.x);
-        const LargestArgs args{context.stream.codes(q.pooled),  program_.tensors[q.pooled].width,
-                               rows_.begin.data(),    rows_.input.data(),
-                               columns_.begin.data(), columns_.input.data()};
-        context.pool.for_rows(q.rows, grain_for(int64_t(q.width) * q.channels), [&](int32_t begin, int32_t end) {
-            context.kernels.largest(args, quantize_args(context, q, x, begin, end));
-        });
-    }
-
-private:
-    const Program& program_;
-    QuantizedId id_;
-    AxisLists rows_, columns_;
-};
-
 // (rows, columns)
 std::pair<AxisWindows, AxisWindows> pool_windows(const Dims& dims_x, const PoolGeometry& geometry,
                                                  const Dims& dims_y) {
@@ -124,19 +94,9 @@ std::pair<AxisWindows, AxisWindows> pool_windows(const Dims& dims_x, const PoolG
 
 }  // namespace
 
-StepPtr make_pool(TensorId x, const Dims& dims_x, const PoolGeometry& geometry, TensorId y,
-                  const Dims& dims_y) {
+StepPtr make_pool(TensorId x, const Dims& dims_x, const PoolGeometry& geometry, TensorId y, const Dims& dims_y) {
     auto [rows, columns] = pool_windows(dims_x, geometry, dims_y);
     return std::make_unique<PoolStep>(geometry.kind, x, y, std::move(rows), std::move(columns));
-}
-
-StepPtr make_largest(const Program& program, QuantizedId id, const Dims& dims_x, const PoolGeometry& geometry,
-                     const Dims& dims_y) {
-    auto [rows, columns] = pool_windows(dims_x, geometry, dims_y);
-    const QuantizedSpec& q = program.quantized.at(id);
-    require(geometry.kind == PoolKind::max && q.pooled >= 0, "pool: only a maximum is taken of codes");
-    require(rows.lists.outputs() == q.rows && columns.lists.outputs() == q.width, "pool: output differs");
-    return std::make_unique<LargestStep>(program, id, std::move(rows.lists), std::move(columns.lists));
 }
 
 }  // namespace mquans

@@ -1,23 +1,17 @@
-// The law, tested: accumulators against the product of weights and held values.
+// The law, tested: accumulators against the product of weights and held values, by plain loops that share
+// nothing with the kernels.
 #include "mquans/program.h"
 #include "mquans/stream.h"
 
 namespace mquans {
 
 std::vector<int16_t> LayerSpec::natural_weights(const KernelTable& kernels) const {
-    if (depthwise) return weights16;
     // Where the kernels keep each output is read off a row of indices.
     std::vector<int16_t> index(row_stride), place(row_stride, -1);
     for (int32_t o = 0; o < row_stride; ++o) index[o] = int16_t(o);
     kernels.permute_row16(index.data(), place.data(), shape.group_out());
-    const int64_t size = int64_t(shape.groups) * shape.row_taps * line_rows * row_stride;
+    const int64_t size = int64_t(shape.row_taps) * shape.col_taps * shape.in_channels * row_stride;
     std::vector<int16_t> natural(size);
-    if (paired) {
-        for (int64_t row = 0; row < size / row_stride; ++row)
-            for (int32_t o = 0; o < row_stride; ++o)
-                natural[row * row_stride + o] = weights16[weights().at(row) + 2 * o];
-        return natural;
-    }
     for (int64_t row = 0; row < size; row += row_stride)
         for (int32_t i = 0; i < row_stride; ++i)
             if (place[i] >= 0)
@@ -27,20 +21,6 @@ std::vector<int16_t> LayerSpec::natural_weights(const KernelTable& kernels) cons
 
 namespace {
 
-// acc = W @ q of a whole layer by one instruction set's kernels.
-std::vector<int32_t> product(const KernelTable& kernels, const LayerSpec& layer, const Weights& weights,
-                             const int16_t* held, const int16_t* zeros) {
-    const LayerShape& s = layer.shape;
-    std::vector<int32_t> acc(layer.acc_size() + 64);
-    std::vector<uint64_t> bits(int64_t(s.out_rows) * MaskView::words_for(s.out_width));
-    const MaskView all{bits.data(), s.out_rows, s.out_width};
-    all.fill();
-    const DenseArgs args{&s,  weights,    held, zeros, all,
-                         {acc.data(), layer.pixel_stride, layer.group_stride}, 0, s.out_rows};
-    (layer.depthwise ? kernels.depthwise : kernels.dense_conv)(args);
-    return acc;
-}
-
 // What the accumulators stand for: of a sequence the last time step.
 const int16_t* held_of(const Stream& stream, const LayerSpec& layer) {
     const QuantizedSpec& q = stream.program().quantized[layer.input];
@@ -48,34 +28,37 @@ const int16_t* held_of(const Stream& stream, const LayerSpec& layer) {
     return stream.held(q) + int64_t(row) * q.width * q.channels;
 }
 
-}  // namespace
-
-std::vector<int32_t> Program::accumulators(const Stream& stream, int32_t index) const {
-    const LayerSpec& layer = layers.at(index);
-    if (!stream.keeps(index))
-        return product(kernels_, layer, layer.weights(), held_of(stream, layer), zeros.data());
-    const int32_t* acc = stream.accumulators(layer).data;
-    return {acc, acc + layer.acc_size()};
+// W @ q of one output pixel and group.
+void add_products(const LayerSpec& layer, const std::vector<int16_t>& weights, const int16_t* held, int32_t row,
+                  int32_t x, int32_t group, std::vector<int32_t>& sums) {
+    const LayerShape& s = layer.shape;
+    for (int32_t i = s.rows.begin[row]; i < s.rows.begin[row + 1]; ++i)
+        for (int32_t j = s.cols.begin[x]; j < s.cols.begin[x + 1]; ++j) {
+            const Tap rt = s.rows.taps[i], ct = s.cols.taps[j];
+            const int16_t* q = held + (int64_t(rt.input) * s.in_width + ct.input) * s.in_channels + group * s.group_in();
+            const int64_t tap = (int64_t(group) * s.row_taps + rt.tap) * s.col_taps + ct.tap;
+            const int16_t* w = weights.data() + tap * s.group_in() * layer.row_stride;
+            for (int32_t c = 0; c < s.group_in(); ++c, w += layer.row_stride)
+                for (int32_t o = 0; q[c] && o < s.group_out(); ++o) sums[o] += int32_t(w[o]) * q[c];
+        }
 }
+
+}  // namespace
 
 Violation Program::check(const Stream& stream) const {
     for (size_t i = 0; i < layers.size(); ++i) {
         const LayerSpec& layer = layers[i];
         const LayerShape& s = layer.shape;
-        const std::vector<int16_t> natural = layer.natural_weights(kernels_);
-        Weights weights = layer.weights();
-        weights.data = natural.data();
-        weights.bits = 16;
-        weights.paired = false;
-        const std::vector<int32_t> found = accumulators(stream, int32_t(i));
-        const std::vector<int32_t> expected =
-            product(kernels_scalar(), layer, weights, held_of(stream, layer), zeros.data());
-        const int32_t groups = layer.pixel_stride / layer.group_stride;
-        const int32_t per_group = s.out_channels / groups;
+        const std::vector<int16_t> weights = layer.natural_weights(kernels_);
+        const int16_t* held = held_of(stream, layer);
+        const int32_t* found = stream.accumulators(layer).data;
         for (int64_t p = 0; p < int64_t(s.out_rows) * s.out_width; ++p)
-            for (int32_t o = 0; o < s.out_channels; ++o) {
-                const int64_t at = p * layer.pixel_stride + o / per_group * layer.group_stride + o % per_group;
-                if (found[at] != expected[at]) return {int32_t(i), p, o, expected[at], found[at]};
+            for (int32_t g = 0; g < s.groups; ++g, found += layer.group_stride) {
+                std::vector<int32_t> expected(s.group_out());
+                add_products(layer, weights, held, int32_t(p / s.out_width), int32_t(p % s.out_width), g, expected);
+                for (int32_t o = 0; o < s.group_out(); ++o)
+                    if (found[o] != expected[o])
+                        return {int32_t(i), p, g * s.group_out() + o, expected[o], found[o]};
             }
     }
     return {};

@@ -11,25 +11,7 @@
 #include "program/time_step.h"
 
 namespace mquans {
-namespace {
-
-// Up to this many inputs per output it is cheaper to compute touched outputs afresh than to bring
-// accumulators from memory, change them and write them back (docs/decisions/0010).
-constexpr int32_t small_window = 48;
-
-// Pixels of few channels (of one, as in sound) fill a tap badly; of many they do well by themselves, and at
-// borders lines are copied: then only short ones are packed in one piece.
-int32_t longest_line_of(int32_t channels) { return channels < 8 ? longest_line : 128; }
-
-// Rows of a frame that are laid out at once stay in the first-level cache until they have been compared.
-constexpr int64_t input_bytes = 16 * 1024;
-
-// Accumulators and outputs of one band stay in the second-level cache until they have been read.
-constexpr int64_t band_bytes = 128 * 1024;
-
-}  // namespace
-
-Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t inputs) : grid(grid_in) {
+Axis::Axis(const std::vector<int32_t>& grid, int32_t tap_count, int32_t inputs) {
     const int32_t outputs = int32_t(grid.size()) / tap_count;
     std::vector<std::vector<int32_t>> reached(inputs);
     begin.push_back(0);
@@ -41,14 +23,8 @@ Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t input
             taps.push_back({t, i});
             reached[i].push_back(o);
         }
-        const int32_t inside = int32_t(taps.size()) - begin.back();
-        if (inside < tap_count) partial.push_back({o, tap_count - inside});
         begin.push_back(int32_t(taps.size()));
     }
-    identity = tap_count == 1 && inputs == outputs && partial.empty();
-    for (int32_t o = 0; identity && o < outputs; ++o) identity = grid[o] == o;
-    find_whole(tap_count);
-    find_stride(tap_count, inputs);
     reach_begin.push_back(0);
     for (const auto& outputs_of : reached) {
         reach.insert(reach.end(), outputs_of.begin(), outputs_of.end());
@@ -56,57 +32,14 @@ Axis::Axis(const std::vector<int32_t>& grid_in, int32_t tap_count, int32_t input
     }
 }
 
-void Axis::find_whole(int32_t tap_count) {
-    const int32_t outputs = int32_t(grid.size()) / tap_count;
-    bool found = false;
-    for (int32_t o = 0; o < outputs; ++o) {
-        const int32_t* taps_of = grid.data() + int64_t(o) * tap_count;
-        const bool inside = *std::min_element(taps_of, taps_of + tap_count) >= 0;
-        if (inside && !found && tap_count > 1) spacing = taps_of[1] - taps_of[0];
-        found = found || inside;
-        bool regular = inside;
-        for (int32_t t = 1; t < tap_count; ++t) regular = regular && taps_of[t] - taps_of[t - 1] == spacing;
-        whole.push_back(regular ? taps_of[0] : -1);
-    }
-}
+AxisTaps Axis::view() const { return {begin.data(), taps.data(), reach_begin.data(), reach.data()}; }
 
-void Axis::find_stride(int32_t tap_count, int32_t inputs) {
-    const int32_t outputs = int32_t(whole.size());
-    int32_t first = 0;
-    while (first < outputs && whole[first] < 0) ++first;
-    const auto fits = [&](int32_t step) {
-        start = whole[first] - first * step;
-        for (int32_t o = 0; o < outputs; ++o)
-            for (int32_t t = 0; t < tap_count; ++t) {
-                const int32_t i = o * step + t * spacing + start;
-                if (grid[int64_t(o) * tap_count + t] != (i >= 0 && i < inputs ? i : -1)) return false;
-            }
-        return true;
-    };
-    if (first < outputs) stride = fits(1) ? 1 : fits(2) ? 2 : 0;
-}
-
-AxisTaps Axis::view() const {
-    return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data(),
-            whole.data(), spacing,      stride,             start};
-}
-
-Program::Program(const KernelTable& kernels, const SiteKernels& sites, int threads, Mode mode,
-                 const CostModel& costs)
-    : kernels_(kernels), sites_(sites), pool_(threads), mode_(mode), costs_(costs) {}
+Program::Program(const KernelTable& kernels, const SiteKernels& sites, int threads)
+    : kernels_(kernels), sites_(sites), pool_(threads) {}
 
 TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored) {
     tensors.push_back({rows, width, channels, channels, stored ? floats_size : -1, mask_words});
     if (stored) floats_size += padded<int64_t>(int64_t(rows) * width * channels, 16);
-    mask_words += int64_t(rows) * MaskView::words_for(width);
-    return TensorId(tensors.size()) - 1;
-}
-
-TensorId Program::add_codes(int32_t rows, int32_t width, int32_t channels) {
-    TensorSpec codes{rows, width, channels, channels, floats_size, mask_words};
-    codes.codes = true;
-    tensors.push_back(codes);
-    floats_size += padded<int64_t>((int64_t(rows) * width * channels + 1) / 2, 16);
     mask_words += int64_t(rows) * MaskView::words_for(width);
     return TensorId(tensors.size()) - 1;
 }
@@ -136,7 +69,7 @@ TensorId Program::add_reshaped(TensorId base, int32_t rows, int32_t width, int32
 
 TensorId Program::add_constant(int32_t rows, int32_t width, int32_t channels, const float* values) {
     const TensorId id = add_tensor(rows, width, channels);
-    constants.push_back({tensors[id].offset, {values, values + int64_t(rows) * width * channels}, {}});
+    constants.push_back({tensors[id].offset, {values, values + int64_t(rows) * width * channels}});
     return id;
 }
 
@@ -161,14 +94,6 @@ QuantizedId Program::add_quantized(QuantizedSpec q, bool driven) {
     segments += pixels * q.groups;
     q.pixel_mask_offset = mask_words;
     mask_words += int64_t(q.rows) * MaskView::words_for(q.width);
-    q.input = -1;
-    for (size_t i = 0; i < inputs.size() && tensors[q.x].offset < 0; ++i) {
-        if (inputs[i].tensor != q.x) continue;
-        q.input = int32_t(i);
-        const int64_t row_values = int64_t(q.width) * q.channels;
-        q.input_rows = int32_t(std::max<int64_t>(1, input_bytes / int64_t(sizeof(float)) / row_values));
-        band_values_ = std::max(band_values_, q.input_rows * row_values);
-    }
     q.row_offset = quantized_rows;
     quantized_rows += q.rows;
     quantized.push_back(std::move(q));
@@ -180,60 +105,30 @@ QuantizedId Program::add_quantized(QuantizedSpec q, bool driven) {
 
 int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool driven) {
     LayerShape& s = layer.shape;
-    QuantizedSpec& input = quantized.at(layer.input);
-    const int32_t taps = s.row_taps * s.col_taps;
-    const bool small = mode_ == Mode::automatic && !layer.time_steps && taps * s.group_in() <= small_window;
-    layer.keeps_accumulators = !layer.depthwise && !small;
-    // Rows are read one by one where changes are applied.
-    layer.paired = small && !layer.depthwise;
-    zeros.resize(std::max<size_t>(zeros.size(), s.in_channels + 64));
-    if (layer.depthwise) {
-        layer.row_stride = padded(s.in_channels, 32) + 32;
-        layer.tap_rows = 1;
-        layer.line_rows = s.col_taps;
-        layer.lines = false;
-        // One more row, of zeros, pairs an odd last tap.
-        layer.weights16.assign(int64_t(taps + 1) * layer.row_stride, 0);
+    if (quantized.at(layer.input).groups != s.groups) throw std::invalid_argument("groups of input and layer differ");
+    const int32_t taps = s.row_taps * s.col_taps, outputs = s.group_out(), inputs = s.group_in();
+    layer.row_stride = layer.group_stride = padded(outputs, 16);
+    layer.pixel_stride = layer.group_stride * s.groups;
+    const int64_t size = int64_t(s.groups) * taps * inputs * layer.row_stride;
+    if (layer.weight_bits == 8)
+        layer.weights8.assign(size + 64, 0);
+    else
+        layer.weights16.assign(size + 64, 0);
+    std::vector<int16_t> row16(layer.row_stride);
+    std::vector<int8_t> row8(layer.row_stride);
+    int64_t at = 0;
+    for (int32_t g = 0; g < s.groups; ++g)
         for (int32_t t = 0; t < taps; ++t)
-            for (int32_t c = 0; c < s.in_channels; ++c)
-                layer.weights16[int64_t(t) * layer.row_stride + c] = weights[int64_t(c) * taps + t];
-        layer.group_stride = layer.pixel_stride = padded(s.out_channels, 16);
-    } else {
-        if (input.groups != s.groups) throw std::invalid_argument("groups of input and layer differ");
-        if (layer.keeps_accumulators) input.listed_for.push_back(int32_t(layers.size()));
-        const int32_t outputs = s.group_out(), inputs = s.group_in();
-        layer.row_stride = padded(outputs, 16);
-        layer.lines = s.groups == 1 && s.col_taps > 1 && layer.cols.spacing == 1 &&
-                      s.col_taps * inputs <= longest_line_of(inputs);
-        layer.tap_rows = layer.lines ? inputs : padded(inputs, 2);
-        layer.line_rows = layer.lines ? padded(s.col_taps * inputs, 2) : s.col_taps * layer.tap_rows;
-        layer.group_stride = layer.row_stride;
-        layer.pixel_stride = layer.group_stride * s.groups;
-        const int64_t size = int64_t(s.groups) * s.row_taps * layer.line_rows * layer.row_stride;
-        if (layer.weight_bits == 8 && !layer.paired)
-            layer.weights8.assign(size + 64, 0);
-        else
-            layer.weights16.assign(size + 64, 0);
-        std::vector<int16_t> row16(layer.row_stride);
-        std::vector<int8_t> row8(layer.row_stride);
-        for (int32_t g = 0; g < s.groups; ++g)
-            for (int32_t t = 0; t < taps; ++t)
-                for (int32_t c = 0; c < inputs; ++c) {
-                    const int32_t row_tap = t / s.col_taps, col_tap = t % s.col_taps;
-                    for (int32_t o = 0; o < outputs; ++o)
-                        row16[o] = weights[((int64_t(g) * outputs + o) * inputs + c) * taps + t];
-                    const int64_t at = layer.weights().at((int64_t(g) * s.row_taps + row_tap) * layer.line_rows +
-                                                          col_tap * layer.tap_rows + c);
-                    if (layer.paired) {
-                        for (int32_t o = 0; o < outputs; ++o) layer.weights16[at + 2 * o] = row16[o];
-                    } else if (layer.weight_bits == 8) {
-                        for (int32_t o = 0; o < outputs; ++o) row8[o] = int8_t(row16[o]);
-                        kernels_.permute_row8(row8.data(), layer.weights8.data() + at, outputs);
-                    } else {
-                        kernels_.permute_row16(row16.data(), layer.weights16.data() + at, outputs);
-                    }
+            for (int32_t c = 0; c < inputs; ++c, at += layer.row_stride) {
+                for (int32_t o = 0; o < outputs; ++o)
+                    row16[o] = weights[((int64_t(g) * outputs + o) * inputs + c) * taps + t];
+                if (layer.weight_bits == 8) {
+                    for (int32_t o = 0; o < outputs; ++o) row8[o] = int8_t(row16[o]);
+                    kernels_.permute_row8(row8.data(), layer.weights8.data() + at, outputs);
+                } else {
+                    kernels_.permute_row16(row16.data(), layer.weights16.data() + at, outputs);
                 }
-    }
+            }
     auto spread = [&](std::vector<float>& values) {
         const int32_t groups = layer.pixel_stride / layer.group_stride;
         const int32_t per_group = s.out_channels / groups;
@@ -244,8 +139,8 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool driven)
     };
     spread(layer.scale);
     spread(layer.bias);
-    layer.acc_offset = layer.keeps_accumulators ? acc_size : -1;
-    if (layer.keeps_accumulators) acc_size += layer.acc_size();
+    layer.acc_offset = acc_size;
+    acc_size += layer.acc_size();
     const int64_t row_taps = layer.rows.begin.back(), col_taps = layer.cols.begin.back();
     layer.macs = row_taps * col_taps * s.group_in() * s.out_channels * std::max(1, layer.time_steps);
     layers.push_back(std::move(layer));
@@ -278,58 +173,13 @@ int32_t Program::add_output(Port port) {
 }
 
 void Program::finish() {
-    for (LayerSpec& layer : layers) find_readers(layer);
-    place_lists();
-    for (LayerSpec& layer : layers) {
-        const bool stored = tensors[layer.y].floats();
-        const int64_t row_values = int64_t(layer.shape.out_width) * layer.shape.out_channels;
-        const int64_t row_acc = int64_t(layer.shape.out_width) * layer.pixel_stride;
-        layer.band = int32_t(std::clamp<int64_t>(band_bytes / (4 * (row_acc + row_values)), 1,
-                                                 layer.shape.out_rows));
-        band_acc_ = std::max(band_acc_, layer.band * row_acc);
-        if (layer.depthwise) band_lines_ = std::max(band_lines_, DepthwiseRoom(layer.shape).size);
-        if (!stored && layer.needs_y) band_values_ = std::max(band_values_, layer.band * row_values);
-    }
-}
-
-// Lets a layer bring its readers' inputs onto the grid.
-void Program::find_readers(LayerSpec& layer) {
-    const bool clip = layer.activated && layer.activation == UnaryKind::clip && layer.a == 0.0f;
-    const bool clamp = !layer.activated || layer.activation == UnaryKind::relu || clip;
-    layer.needs_y = tensors[layer.y].floats();
-    layer.codes_for = -1;
-    if (layer.time_steps) return;
-    for (size_t id = 0; id < quantized.size(); ++id) {
-        QuantizedSpec& q = quantized[id];
-        if (layer.y == q.pooled) layer.codes_for = QuantizedId(id);
-        if (layer.y != q.x || q.order != Order::frames) continue;
-        q.fused = true;
-        q.step = layer.step;
-        layer.readers.push_back({QuantizedId(id), {}});
-        if (!clamp || q.groups != 1 || layer.pixel_stride != layer.group_stride) {
-            layer.needs_y = true;
-            continue;
-        }
-        LayerSpec::ToGrid grid{layer.scale, layer.bias, std::vector<float>(layer.scale.size(), q.limit),
-                               layer.activated ? 0.0f : -q.limit};
-        for (int32_t c = 0; c < q.channels; ++c) {
-            grid.scale[c] *= q.inverse_delta[c];
-            grid.bias[c] *= q.inverse_delta[c];
-            if (clip) grid.high[c] = std::min(q.limit, layer.b * q.inverse_delta[c]);
-        }
-        layer.readers.back().to_grid = std::move(grid);
-    }
-}
-
-// Lays the change lists out so that those alive at the same time do not overlap.
-void Program::place_lists() {
     struct Span {
         int64_t first_step, last_step, offset, size;
     };
     std::vector<Span> placed;
     for (size_t id = 0; id < quantized.size(); ++id) {
         QuantizedSpec& q = quantized[id];
-        Span span{q.step, q.step, 0, q.listed_for.empty() ? 0 : q.row_capacity * q.rows};
+        Span span{q.step, q.step, 0, q.row_capacity * q.rows};
         for (const auto& layer : layers)
             if (layer.input == QuantizedId(id)) span.last_step = std::max<int64_t>(span.last_step, layer.step);
         std::vector<Span> alive;
@@ -361,11 +211,7 @@ std::unique_ptr<FrameRoom> Program::take_room() {
     room->delta.resize(lists_size_ + 64);
     room->bands.resize(pool_.threads());
     for (FrameRoom::Band& band : room->bands) {
-        // Vectors may be written a little past the end.
-        band.acc.resize(band_acc_ + 64);
-        band.values.resize(band_values_ + 64);
-        band.lines.resize(band_lines_);
-        band.codes.resize(codes_scratch_ + 64);
+        band.codes.resize(codes_scratch_ + 64);  // vectors may be written a little past the end
     }
     return room;
 }
@@ -413,7 +259,10 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool k
         const auto spent = std::chrono::steady_clock::now() - start;
         stream.step_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
     }
-    if (last == int32_t(steps_.size())) give_back(std::move(room));
+    if (last < int32_t(steps_.size())) return;
+    // A refresh listed what is held as changes; nothing has changed.
+    for (size_t i = 0; keep_held && i < quantized.size(); ++i) quantize_nothing(context, quantized[i]);
+    give_back(std::move(room));
 }
 
 int64_t Program::weights_bytes() const {

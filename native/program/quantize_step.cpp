@@ -1,7 +1,5 @@
-#include <algorithm>
-
 #include "mquans/stream.h"
-#include "program/port.h"
+#include "ops/common.h"
 #include "program/steps.h"
 #include "program/time_step.h"
 
@@ -20,7 +18,6 @@ QuantizeArgs quantize_args(const Context& context, const QuantizedSpec& q, const
     args.threshold = context.snap ? q.zero_threshold.data() : q.threshold.data();
     args.hold = q.hold;
     args.groups = q.groups;
-    args.list = !context.snap && context.stream.lists(q);
     args.changes = context.changes(q);
     args.row_capacity = q.row_capacity;
     args.row_changed = context.stream.row_changed(q);
@@ -38,43 +35,46 @@ void quantize_nothing(const Context& context, const QuantizedSpec& q) {
     std::memset(context.stream.row_changed(q), 0, sizeof(int64_t) * q.rows);
 }
 
-namespace {
-
-// Straight from the caller's array: a frame that was stored would have to be fetched from memory again.
-void quantize_input(const Context& context, const QuantizedSpec& q, TensorView x, int32_t begin, int32_t end,
-                    float* room) {
-    const int64_t row_values = int64_t(q.width) * q.channels;
-    const Port& port = context.stream.program().inputs[q.input];
-    for (int32_t first = begin; first < end; first += q.input_rows) {
-        const int32_t last = std::min(end, first + q.input_rows);
-        for (int32_t r = first; r < last; ++r)
-            lay_out(port, context.stream.brought(q.input), r, q.width, q.channels, room + (r - first) * row_values);
-        x.data = room - first * row_values;
-        context.kernels.quantize(quantize_args(context, q, x, first, last));
+void list_held(const Context& context, const QuantizedSpec& q, int32_t begin, int32_t end) {
+    const ChangeList changes = context.changes(q);
+    const int16_t* held = context.stream.held(q) + int64_t(begin) * q.width * q.channels;
+    const int32_t inputs = q.channels / q.groups;
+    int64_t segment = int64_t(begin) * q.width * q.groups;
+    for (int32_t r = begin; r < end; ++r) {
+        uint32_t at = uint32_t(r * q.row_capacity);
+        for (int32_t i = 0; i < q.width * q.groups; ++i, ++segment, held += inputs) {
+            changes.begin[segment] = at;
+            for (int32_t c = 0; c < inputs; ++c) {
+                if (!held[c]) continue;
+                changes.channel[at] = uint16_t(c);
+                changes.delta[at++] = held[c];
+            }
+            changes.count[segment] = uint16_t(at - changes.begin[segment]);
+            if (changes.count[segment] & 1) {
+                changes.channel[at] = 0;
+                changes.delta[at++] = 0;
+            }
+        }
+        changes.pixels.fill_row(r);
     }
 }
 
-}  // namespace
-
 void QuantizeStep::run(Context& context) const {
     const QuantizedSpec& q = program_.quantized[id_];
-    if (q.fused) return;
-    if (context.keep_held) return quantize_nothing(context, q);
+    if (context.keep_held) {
+        if (q.order == Order::frames) list_held(context, q, 0, q.rows);
+        return;
+    }
+    const TensorView x = context.tensor(q.x);
     if (q.order != Order::frames) {
-        const TensorView x = context.tensor(q.x);
         for (int32_t k = 0; k < q.rows; ++k) quantize_time_step(context, q, x, k);
         return;
     }
     const MaskView dirty = context.mask(q.x);
-    if (context.snap || q.input >= 0) dirty.fill();
+    if (context.snap) dirty.fill();
     if (!dirty.any()) return quantize_nothing(context, q);
-    const TensorView x = context.tensor(q.x);
-    const int32_t grain = 1 + 4096 / (q.width * q.channels + 1);
-    context.pool.for_rows(q.rows, grain, [&](int32_t begin, int32_t end, int worker) {
-        if (q.input >= 0)
-            quantize_input(context, q, x, begin, end, context.room.bands[worker].values.data());
-        else
-            context.kernels.quantize(quantize_args(context, q, x, begin, end));
+    context.pool.for_rows(q.rows, grain_for(int64_t(q.width) * q.channels), [&](int32_t begin, int32_t end, int) {
+        context.kernels.quantize(quantize_args(context, q, x, begin, end));
     });
 }
 

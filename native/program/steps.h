@@ -1,16 +1,20 @@
-// The two steps of a reuse layer: bring its input onto the grid, then bring its outputs up to date.
+// The two steps of a layer that is brought up to date value by value: its input onto the grid, then its
+// outputs.
 #pragma once
 
 #include "mquans/program.h"
 
 namespace mquans {
 
-// How rows [begin, end) of a quantized tensor are brought up to date with x, which may hold only these.
+// How rows [begin, end) of a quantized tensor are brought up to date with x.
 QuantizeArgs quantize_args(const Context& context, const QuantizedSpec& q, const TensorView& x,
                            int32_t begin, int32_t end);
 
 // Notes that no value of a quantized tensor moved in this frame.
 void quantize_nothing(const Context& context, const QuantizedSpec& q);
+
+// Lists what rows [begin, end) hold as if it had changed from zero: what a refresh computes from.
+void list_held(const Context& context, const QuantizedSpec& q, int32_t begin, int32_t end);
 
 class QuantizeStep : public Step {
 public:

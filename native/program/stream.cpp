@@ -83,7 +83,6 @@ template class Buffer<int64_t>;
 Stream::Stream(const Program& program)
     : reports(program.layers.size()),
       site_reports(program.site_layers.size()),
-      habits(program.layers.size()),
       step_ns(program.step_names.size()),
       program_(&program),
       brought_(program.inputs.size()),
@@ -110,16 +109,11 @@ void Stream::reset() {
                     constant.values.size() * sizeof(float));
     reports.assign(program_->layers.size(), {});
     site_reports.assign(program_->site_layers.size(), {});
-    habits.assign(program_->layers.size(), {});
 }
 
 TensorView Stream::tensor(TensorId id) const {
     const TensorSpec& t = program_->tensors[id];
     return {floats_.data() + t.offset, t.rows, t.width, t.channels, t.stride};
-}
-
-int16_t* Stream::codes(TensorId id) const {
-    return reinterpret_cast<int16_t*>(floats_.data() + program_->tensors[id].offset);
 }
 
 CodesView Stream::code_tensor(CodesId id) const {
@@ -138,19 +132,12 @@ MaskView Stream::mask(TensorId id) const {
 }
 
 Accumulators Stream::accumulators(const LayerSpec& layer) const {
-    if (layer.acc_offset < 0) return {nullptr, layer.pixel_stride, layer.group_stride};
     return {acc_.data() + layer.acc_offset, layer.pixel_stride, layer.group_stride};
 }
 
 ChangeList Stream::changes(const QuantizedSpec& q) const {
     return {begin_.data() + q.segment_offset, count_.data() + q.segment_offset, nullptr, nullptr,
             MaskView{masks_.data() + q.pixel_mask_offset, q.rows, q.width}};
-}
-
-bool Stream::lists(const QuantizedSpec& q) const {
-    for (int32_t layer : q.listed_for)
-        if (habits[layer].keeps) return true;
-    return false;
 }
 
 bool Stream::finite(const float* values, int64_t n) {

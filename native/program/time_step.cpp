@@ -32,43 +32,33 @@ void quantize_time_step(const Context& context, const QuantizedSpec& q, const Te
     context.mask(q.x).fill_row(row);
     QuantizeArgs args = quantize_args(context, q, x, row, row + 1);
     // A snap ends all staleness at the first time step; the others follow by the rule.
-    if (k) {
-        args.threshold = q.threshold.data();
-        args.list = context.stream.lists(q);
-    }
+    if (k) args.threshold = q.threshold.data();
     context.kernels.quantize(args);
 }
 
 void compute_time_step(const Context& context, int32_t index, int32_t k, float* y) {
-    const Program& program = context.stream.program();
-    const LayerSpec& layer = program.layers[index];
-    const QuantizedSpec& q = program.quantized[layer.input];
+    const LayerSpec& layer = context.stream.program().layers[index];
+    const QuantizedSpec& q = context.stream.program().quantized[layer.input];
     const LayerShape& s = layer.shape;
     const int32_t row = q.row_at(k);
     const ChangeList changes = row_of(context.changes(q), q, row);
     // A recurrence takes its products one by one from a tensor of one row.
     const MaskView all = context.mask(layer.y), touched = full_row(all, all.rows > 1 ? row : 0);
     const Accumulators acc = context.stream.accumulators(layer);
-
-    // Both ways read every weight row at most once, so changes cost no more than all inputs do.
-    const bool dense = context.keep_held || (context.snap && !k) || program.mode() == Mode::dense;
-    if (dense) {
-        const int16_t* held = context.stream.held(q) + int64_t(row) * q.width * q.channels;
-        context.kernels.dense_conv({&s, layer.weights(), held, program.zeros.data(), touched, acc, 0, 1});
-    } else {
-        context.kernels.delta_conv({&s, layer.weights(), &changes, touched, acc, 0, 1});
+    if (context.keep_held) {
+        std::memset(acc.data, 0, sizeof(int32_t) * layer.acc_size());
+        list_held(context, q, row, row + 1);
     }
+    context.kernels.delta_conv({&s, layer.weights(), &changes, touched, acc, 0, 1});
     const TensorView out{y, 1, s.out_width, s.out_channels, s.out_channels};
     context.kernels.epilogue({acc, 1, s.out_channels, layer.scale.data(), layer.bias.data(), layer.activated,
                               layer.activation, layer.a, layer.b, touched, out, 0, 1});
-    context.stream.habits[index].filled = true;
     if (context.keep_held) return;
     LayerReport& report = context.stream.reports[index];
     if (!k) report = {};
     const int64_t changed = context.stream.row_changed(q)[row];
     report.changed += changed;
-    report.macs_done += (dense ? int64_t(s.in_width) * s.in_channels : changed) * s.out_channels;
-    (dense ? report.dense_rows : report.delta_rows) += 1;
+    report.macs_done += changed * s.out_channels;
 }
 
 void SequenceStep::run(Context& context) const {

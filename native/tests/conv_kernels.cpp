@@ -1,4 +1,4 @@
-// Weight rows, delta and dense convolution, depthwise convolution.
+// Weight rows, and changes through them.
 #include <algorithm>
 
 #include "tests/check.h"
@@ -23,13 +23,10 @@ void permuted_rows(void (*permute)(const W*, W*, int32_t), Report& report) {
 }
 
 struct Axis {
-    std::vector<int32_t> begin, reach_begin, reach, grid, whole;
+    std::vector<int32_t> begin, reach_begin, reach;
     std::vector<Tap> taps;
-    int32_t inputs, outputs, extent, spacing, stride, start;
-    AxisTaps view() const {
-        return {begin.data(), taps.data(), reach_begin.data(), reach.data(), grid.data(),
-                whole.data(), spacing,     stride,             start};
-    }
+    int32_t inputs, outputs, extent;
+    AxisTaps view() const { return {begin.data(), taps.data(), reach_begin.data(), reach.data()}; }
 };
 
 // One axis of a convolution, or of a transposed one, repeated for every image of a batch.
@@ -38,9 +35,7 @@ Axis make_axis(int32_t inputs, int32_t extent, int32_t stride, int32_t pad, int3
     const int32_t reach = dilation * (extent - 1);
     const int32_t outputs = transposed ? (inputs - 1) * stride - 2 * pad + reach + 1
                                        : (inputs + 2 * pad - reach - 1) / stride + 1;
-    const bool regular = !transposed && batch == 1 && stride <= 2;
-    Axis axis{{0}, {0}, {}, {}, {}, {}, inputs * batch, outputs * batch, extent, transposed ? 0 : dilation,
-              regular ? stride : 0, -pad};
+    Axis axis{{0}, {0}, {}, {}, inputs * batch, outputs * batch, extent};
     std::vector<std::vector<int32_t>> reached(inputs * batch);
     for (int32_t b = 0; b < batch; ++b)
         for (int32_t o = 0; o < outputs; ++o) {
@@ -48,14 +43,11 @@ Axis make_axis(int32_t inputs, int32_t extent, int32_t stride, int32_t pad, int3
                 const int32_t scaled = o + pad - t * dilation;
                 int32_t i = transposed ? scaled / stride : o * stride - pad + t * dilation;
                 if (i < 0 || i >= inputs || (transposed && (scaled < 0 || scaled % stride))) i = -1;
-                axis.grid.push_back(i < 0 ? -1 : b * inputs + i);
                 if (i < 0) continue;
                 axis.taps.push_back({t, b * inputs + i});
                 reached[b * inputs + i].push_back(b * outputs + o);
             }
             axis.begin.push_back(int32_t(axis.taps.size()));
-            const bool whole = !transposed && axis.begin.back() - axis.begin.end()[-2] == extent;
-            axis.whole.push_back(whole ? axis.grid.end()[-extent] : -1);
         }
     for (const std::vector<int32_t>& list : reached) {
         axis.reach.insert(axis.reach.end(), list.begin(), list.end());
@@ -92,35 +84,18 @@ template <class W>
 struct Packed {
     Packed(const LayerShape& s, Random& random)
         : stride(padded(s.group_out(), 16)),
-          lines(s.groups == 1 && s.col_taps > 1 && s.cols.spacing == 1 &&
-                s.col_taps * s.in_channels <= longest_line),
-          tap_rows(lines ? s.in_channels : padded(s.group_in(), 2)),
-          line_rows(padded(s.col_taps * tap_rows, 2)),
-          natural(int64_t(s.groups) * s.row_taps * line_rows * stride, 64), packed(natural) {
+          natural(int64_t(s.row_taps) * s.col_taps * s.in_channels * stride, 64), packed(natural) {
         const int32_t largest = sizeof(W) == 1 ? INT8_MAX : INT16_MAX;
-        for (int64_t row = 0; row * stride < natural.size(); ++row)
+        for (int64_t row = 0; row < natural.size(); row += stride)
             for (int32_t o = 0; o < s.group_out(); ++o)
-                if (row % line_rows < s.col_taps * tap_rows && row % line_rows % tap_rows < s.group_in())
-                    natural[row * stride + o] =
-                        W(random.chance(0.02) ? -largest - 1 : random.integer(-largest, largest));
+                natural[row + o] = W(random.chance(0.02) ? -largest - 1 : random.integer(-largest, largest));
     }
     void pack(void (*permute)(const W*, W*, int32_t), int32_t outputs) {
         for (int64_t at = 0; at < natural.size(); at += stride)
             permute(natural.data() + at, packed.data() + at, outputs);
     }
-    Buffer<int16_t> paired() const {
-        Buffer<int16_t> pairs(natural.size(), 64);
-        for (int64_t row = 0; row * stride < natural.size(); ++row)
-            for (int32_t o = 0; o < stride; ++o)
-                pairs[row / 2 * 2 * stride + 2 * o + row % 2] = natural[row * stride + o];
-        return pairs;
-    }
-    Weights view(const Buffer<W>& data) const {
-        return {data.data(), int32_t(8 * sizeof(W)), stride, tap_rows, line_rows, lines};
-    }
+    Weights view(const Buffer<W>& data) const { return {data.data(), int32_t(8 * sizeof(W)), stride}; }
     int32_t stride;
-    bool lines;
-    int32_t tap_rows, line_rows;
     Buffer<W> natural, packed;
 };
 
@@ -170,9 +145,37 @@ void same_outputs(const Buffer<int32_t>& expected, const Buffer<int32_t>& actual
         report.same(expected.data() + at, actual.data() + at, group_out, what);
 }
 
+// W @ held of one output, by plain sums that wrap around as accumulators do.
+template <class W>
+int32_t sum_of(const LayerShape& s, const Packed<W>& weights, const Buffer<int16_t>& held, int32_t row, int32_t x,
+               int32_t group, int32_t output) {
+    uint32_t sum = 0;
+    for (int32_t i = s.rows.begin[row]; i < s.rows.begin[row + 1]; ++i)
+        for (int32_t j = s.cols.begin[x]; j < s.cols.begin[x + 1]; ++j) {
+            const Tap rt = s.rows.taps[i], ct = s.cols.taps[j];
+            const int64_t tap = (int64_t(group) * s.row_taps + rt.tap) * s.col_taps + ct.tap;
+            const int64_t pixel = int64_t(rt.input) * s.in_width + ct.input;
+            for (int32_t c = 0; c < s.group_in(); ++c)
+                sum += uint32_t(int32_t(weights.natural[(tap * s.group_in() + c) * weights.stride + output]) *
+                                held[pixel * s.in_channels + group * s.group_in() + c]);
+        }
+    return int32_t(sum);
+}
+
+template <class W>
+Buffer<int32_t> products(const LayerShape& s, const Packed<W>& weights, const Buffer<int16_t>& held) {
+    Buffer<int32_t> acc(int64_t(s.out_rows) * s.out_width * s.groups * weights.stride, slack);
+    int64_t at = 0;
+    for (int32_t row = 0; row < s.out_rows; ++row)
+        for (int32_t x = 0; x < s.out_width; ++x)
+            for (int32_t g = 0; g < s.groups; ++g, at += weights.stride)
+                for (int32_t o = 0; o < s.group_out(); ++o) acc[at + o] = sum_of(s, weights, held, row, x, g, o);
+    return acc;
+}
+
 template <class W>
 void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t group_out, double share,
-               const Tables& tables, Random& random, Report& dense, Report& delta) {
+               const Tables& tables, Random& random, Report& report) {
     const LayerShape s = make_shape(g, groups, group_in, group_out);
     Packed<W> weights(s, random);
     if constexpr (sizeof(W) == 1)
@@ -182,7 +185,6 @@ void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t grou
     const Weights natural = weights.view(weights.natural), packed = weights.view(weights.packed);
     Buffer<int16_t> held(int64_t(s.in_rows) * s.in_width * s.in_channels, slack);
     held.fill([&] { return random.integer(-16384, 16383); });
-    const Buffer<int16_t> zeros(s.in_channels + 64);
     const Mask touched(s.out_rows, s.out_width, share, random), all(s.out_rows, s.out_width, 1.0, random);
     const int32_t group_stride = padded(group_out, 16), pixel_stride = group_stride * groups;
     Buffer<int32_t> expected(int64_t(s.out_rows) * s.out_width * pixel_stride, slack);
@@ -191,49 +193,27 @@ void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t grou
     const auto acc = [&](const Buffer<int32_t>& of) {
         return Accumulators{of.data(), pixel_stride, group_stride};
     };
-    for (Report* report : {&dense, &delta})
-        report->begin("%s int%d groups %d of %d to %d, touched %g", g.name, natural.bits, groups, group_in,
-                      group_out, share);
-
-    Buffer<int32_t> actual(expected);
-    tables.scalar.dense_conv({&s, natural, held.data(), zeros.data(), touched.view, acc(expected), first,
-                              s.out_rows});
-    tables.tested.dense_conv({&s, packed, held.data(), zeros.data(), touched.view, acc(actual), first,
-                              s.out_rows});
-    same_outputs(expected, actual, group_stride, group_out, dense, "accumulators");
-    const Buffer<int16_t> pairs = weights.paired();
-    Weights paired = natural;
-    paired.data = pairs.data();
-    paired.bits = 16;
-    paired.paired = true;
-    const DenseArgs args{&s, paired, held.data(), zeros.data(), touched.view, acc(actual), first, s.out_rows};
-    for (const KernelTable* table : {&tables.scalar, &tables.tested}) {
-        table->dense_conv(args);
-        same_outputs(expected, actual, group_stride, group_out, dense, "accumulators of paired weights");
-    }
-
-    // From here on by the changes of the inputs. Applied everywhere they must give what afresh does.
-    const Buffer<int32_t> law(expected), afresh(expected);
-    tables.scalar.dense_conv({&s, natural, held.data(), zeros.data(), all.view, acc(law), 0, s.out_rows});
+    report.begin("%s int%d groups %d of %d to %d, touched %g", g.name, natural.bits, groups, group_in, group_out,
+                 share);
+    const Buffer<int32_t> actual(expected), law = products(s, weights, held);
     const Changes changes(s, share, held, random);
     const ChangeList list = changes.list();
-    std::copy_n(expected.data(), expected.size(), actual.data());
     tables.scalar.delta_conv({&s, natural, &list, touched.view, acc(expected), first, s.out_rows});
     tables.tested.delta_conv({&s, packed, &list, touched.view, acc(actual), first, s.out_rows});
-    same_outputs(expected, actual, group_stride, group_out, delta, "accumulators");
+    same_outputs(expected, actual, group_stride, group_out, report, "accumulators");
+    // Applied everywhere, changes must turn the products of what was held into those of what is.
     tables.tested.delta_conv({&s, packed, &list, all.view, acc(law), 0, s.out_rows});
-    tables.tested.dense_conv({&s, packed, held.data(), zeros.data(), all.view, acc(afresh), 0, s.out_rows});
-    same_outputs(afresh, law, group_stride, group_out, delta, "changes against afresh");
+    same_outputs(products(s, weights, held), law, group_stride, group_out, report, "changes against products");
 }
 
 int convolutions(const Tables& tables) {
-    Report dense("dense_conv"), delta("delta_conv");
+    Report report("delta_conv");
     Random random(2);
     const std::vector<Geometry> all = geometries();
     const auto both = [&](const Geometry& g, int32_t groups, int32_t group_in, int32_t group_out,
                           double share) {
-        conv_case<int8_t>(g, groups, group_in, group_out, share, tables, random, dense, delta);
-        conv_case<int16_t>(g, groups, group_in, group_out, share, tables, random, dense, delta);
+        conv_case<int8_t>(g, groups, group_in, group_out, share, tables, random, report);
+        conv_case<int16_t>(g, groups, group_in, group_out, share, tables, random, report);
     };
     for (const int32_t in : odd_channels)
         for (const int32_t out : odd_channels) both(all[0], 1, in, out, random.chance(0.5) ? 1.0 : 0.5);
@@ -243,6 +223,7 @@ int convolutions(const Tables& tables) {
             both(g, 1, 17, 5, share);
             both(g, 2, 5, 33, share);
             both(g, 3, 4, 17, share);
+            both(g, 5, 1, 1, share);
         }
     // More outputs than one block of registers holds.
     for (const int32_t out : {65, 72, 80, 112, 128, 129, 144, 152, 160, 200, 272, 288})
@@ -250,44 +231,6 @@ int convolutions(const Tables& tables) {
     // So many that weight rows are read from end to end, with lists of any length.
     for (const int32_t in : {1, 2, 5, 17, 40})
         for (const int32_t out : {256, 264, 520, 530, 600}) both(all[0], 1, in, out, 0.5);
-    const int wrong = dense.close();
-    return wrong + delta.close();
-}
-
-bool depthwise(const Tables& tables) {
-    Report report("depthwise");
-    Random random(3);
-    for (const Geometry& g : geometries())
-        for (const int32_t channels : odd_channels)
-            for (const double share : shares) {
-                const LayerShape s = make_shape(g, channels, 1, 1);
-                report.begin("%s channels %d touched %g", g.name, channels, share);
-                const int32_t stride = padded(channels, 32) + 32, taps = s.row_taps * s.col_taps;
-                Buffer<int16_t> weights(int64_t(taps + 1) * stride);  // the last row stays zero
-                for (int32_t t = 0; t < taps; ++t)
-                    for (int32_t c = 0; c < channels; ++c)
-                        weights[int64_t(t) * stride + c] = int16_t(random.integer(-32768, 32767));
-                Buffer<int16_t> held(int64_t(s.in_rows) * s.in_width * channels, slack);
-                held.fill([&] { return random.integer(-16384, 16383); });
-                const Buffer<int16_t> zeros(channels + 64);
-                const Mask touched(s.out_rows, s.out_width, share, random);
-                const int32_t pixel_stride = padded(channels, 16);
-                Buffer<int32_t> expected(int64_t(s.out_rows) * s.out_width * pixel_stride);
-                expected.fill([&] { return random.integer(INT32_MIN, INT32_MAX); });
-                const Buffer<int32_t> direct(expected), actual(expected);
-                Buffer<int16_t> room(DepthwiseRoom(s).size);
-                room.fill([&] { return random.integer(-32768, 32767); });
-                DenseArgs args{&s, {weights.data(), 16, stride, 1}, held.data(), zeros.data(), touched.view,
-                               {expected.data(), pixel_stride, pixel_stride}, 0, s.out_rows};
-                tables.scalar.depthwise(args);
-                args.acc.data = direct.data();
-                tables.tested.depthwise(args);
-                same_outputs(expected, direct, pixel_stride, channels, report, "accumulators");
-                args.acc.data = actual.data();
-                args.room = room.data();
-                tables.tested.depthwise(args);
-                same_outputs(expected, actual, pixel_stride, channels, report, "accumulators with room");
-            }
     return report.close();
 }
 
@@ -300,7 +243,6 @@ int test_convolutions(const Tables& tables) {
     int wrong = row8.close();
     wrong += row16.close();
     wrong += convolutions(tables);
-    wrong += depthwise(tables);
     return wrong;
 }
 

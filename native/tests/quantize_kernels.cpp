@@ -1,4 +1,4 @@
-// What is between convolutions: epilogue, quantize and compare, and both at once.
+// Around the products of a layer: quantize and compare, epilogue.
 #include <vector>
 
 #include "tests/check.h"
@@ -9,7 +9,7 @@ namespace {
 struct QuantizeCase {
     int32_t rows, width, channels, groups, stride;
     float limit;
-    bool hold, list;
+    bool hold;
     double dirty;
     int64_t row_capacity() const { return int64_t(width) * groups * padded(channels / groups, 2) + 32; }
 };
@@ -49,7 +49,7 @@ struct Quantized {
                            int32_t first) const {
         return {{x.data(), c.rows, c.width, c.channels, c.stride}, dirty.view, held.data(),
                 rule.inverse_delta.data(), c.limit, rule.offset.data(), rule.mask.data(),
-                rule.threshold.data(), c.hold, c.groups, c.list,
+                rule.threshold.data(), c.hold, c.groups,
                 {begin.data(), count.data(), channel.data(), delta.data(), pixels.view}, c.row_capacity(),
                 first, c.rows, row_changed.data()};
     }
@@ -72,7 +72,6 @@ void same_quantized(const QuantizeCase& c, const Quantized& expected, const Quan
     report.same(expected.row_changed, actual.row_changed, "row_changed");
     report.same(expected.channel.data(), actual.channel.data(), first * capacity, "rows outside");
     report.same(expected.delta.data(), actual.delta.data(), first * capacity, "rows outside");
-    if (!c.list) return;
     for (int64_t s = 0; s < expected.count.size(); ++s) {
         const int32_t n = padded(expected.count[s], 2), row = int32_t(s / (c.width * c.groups));
         if (row < first || !n) continue;
@@ -102,8 +101,8 @@ float input_near(int16_t held, float inverse_delta, Random& random) {
 double unmoved(Random& random) { return random.chance(0.5) ? 0.5 : 0.97; }
 
 void quantize_case(const QuantizeCase& c, const Tables& tables, Random& random, Report& report) {
-    report.begin("%dx%dx%d groups %d stride %d limit %g hold %d list %d dirty %g", c.rows, c.width,
-                 c.channels, c.groups, c.stride, double(c.limit), c.hold, c.list, c.dirty);
+    report.begin("%dx%dx%d groups %d stride %d limit %g hold %d dirty %g", c.rows, c.width,
+                 c.channels, c.groups, c.stride, double(c.limit), c.hold, c.dirty);
     const Rule rule(c, random);
     const Mask dirty(c.rows, c.width, c.dirty, random);
     const Quantized expected(c, random), actual(expected);
@@ -127,10 +126,9 @@ bool quantize(const Tables& tables) {
     Random random(1);
     const auto variants = [&](int32_t rows, int32_t width, int32_t channels, int32_t groups, int32_t stride) {
         for (const bool hold : {false, true})
-            for (const bool list : {false, true})
-                for (const double dirty : shares)
-                    quantize_case({rows, width, channels, groups, stride, float(32 << random.integer(0, 8)),
-                                   hold, list, dirty}, tables, random, report);
+            for (const double dirty : shares)
+                quantize_case({rows, width, channels, groups, stride, float(32 << random.integer(0, 8)), hold,
+                               dirty}, tables, random, report);
     };
     for (const int32_t channels : odd_channels)
         for (const int32_t extra : {0, 3}) variants(3, 7, channels, 1, channels + extra);
@@ -190,137 +188,11 @@ bool epilogue(const Tables& tables) {
     return report.close();
 }
 
-void finish_case(const EpilogueCase& e, const QuantizeCase& c, bool store, const Tables& tables,
-                 Random& random, Report& report) {
-    report.begin("activation %d %dx%dx%d stride %d hold %d list %d store %d touched %g", e.kind, c.rows,
-                 c.width, c.channels, c.stride, c.hold, c.list, store, e.share);
-    const Accumulated from(e, random);
-    const Rule rule(c, random);
-    const int32_t first = c.rows > 2 ? 1 : 0;
-    Buffer<float> y(int64_t(c.rows) * c.width * c.stride);
-    y.fill([&] { return random.real(-1.0f, 1.0f); });
-    const Buffer<float> y_actual(y);
-    const Quantized expected(c, random), actual(expected);
-    // Much of what is held is near the values to come.
-    const double still = unmoved(random);
-    tables.scalar.epilogue(from.arguments(e, 0, y));
-    for (int64_t p = 0; p < int64_t(c.rows) * c.width; ++p)
-        for (int32_t i = 0; i < c.channels; ++i) {
-            const float near = y[p * c.stride + i] * rule.inverse_delta[i] + random.real(-3.0f, 3.0f);
-            if (random.chance(still) && near > -c.limit && near < c.limit)
-                expected.held[p * c.channels + i] = actual.held[p * c.channels + i] = int16_t(near);
-        }
-    std::memcpy(y.data(), y_actual.data(), size_t(y.size()) * sizeof(float));
-    const QuantizeArgs expected_args = expected.arguments(c, rule, y, from.touched, first);
-    const QuantizeArgs actual_args = actual.arguments(c, rule, y_actual, from.touched, first);
-    const EpilogueArgs expected_from = from.arguments(e, first, y), actual_from = from.arguments(e, first, y_actual);
-    Buffer<float> scale(from.scale), bias(from.bias), high(c.channels, 32);
-    for (int32_t i = 0; i < c.channels; ++i) {
-        scale[i] *= rule.inverse_delta[i];
-        bias[i] *= rule.inverse_delta[i];
-        high[i] = random.chance(0.5) ? c.limit : random.real(0.0f, c.limit);
-    }
-    const RequantizeArgs to_grid{expected_from.acc, scale.data(), bias.data(), e.kind < 0 ? -c.limit : 0.0f,
-                                 high.data()};
-    if (store) {
-        tables.scalar.finish(expected_from, to_grid, expected_args);
-        tables.tested.finish(actual_from, to_grid, actual_args);
-    } else {
-        tables.scalar.requantize(to_grid, expected_args);
-        tables.tested.requantize(to_grid, actual_args);
-    }
-    report.same(y, y_actual, "y");
-    same_quantized(c, expected, actual, first, report);
-}
-
-bool finish(const Tables& tables) {
-    Report report("finish");
-    Random random(5);
-    for (const int32_t kind : {-1, int32_t(UnaryKind::relu), int32_t(UnaryKind::clip)})
-        for (const int32_t channels : odd_channels)
-            for (const bool hold : {false, true})
-                for (const bool list : {false, true})
-                    for (const bool store : {false, true})
-                        for (const double share : shares) {
-                            const int32_t width = random.chance(0.2) ? 67 : 5;
-                            const int32_t stride = channels + (random.chance(0.5) ? 0 : 3);
-                            const float limit = float(32 << random.integer(0, 8));
-                            finish_case({3, width, 1, channels, stride, kind, share},
-                                        {3, width, channels, 1, stride, limit, hold, list, share}, store,
-                                        tables, random, report);
-                        }
-    return report.close();
-}
-
-// Codes of touched pixels only: what lies beside them belongs to others.
-bool codes(const Tables& tables) {
-    Report report("codes");
-    Random random(6);
-    for (const int32_t kind : {-1, int32_t(UnaryKind::relu), int32_t(UnaryKind::clip)})
-        for (const int32_t channels : odd_channels)
-            for (const double share : shares) {
-                const EpilogueCase e{3, 67, 1, channels, channels, kind, share};
-                report.begin("activation %d channels %d touched %g", kind, channels, share);
-                const Accumulated from(e, random);
-                Buffer<float> inverse_delta(channels, 32), y(0);
-                inverse_delta.fill([&] { return random.real(0.5f, 400.0f); });
-                Buffer<int16_t> expected(int64_t(e.rows) * e.width * channels);
-                expected.fill([&] { return random.integer(-4000, 4000); });
-                const Buffer<int16_t> actual(expected);
-                tables.scalar.codes({from.arguments(e, 1, y), inverse_delta.data(), 4096, expected.data()});
-                tables.tested.codes({from.arguments(e, 1, y), inverse_delta.data(), 4096, actual.data()});
-                report.same(expected, actual, "codes");
-            }
-    return report.close();
-}
-
-// Windows of random rows and columns, one input at least.
-struct Windows {
-    Windows(int32_t outputs, int32_t inputs, Random& random) {
-        for (int32_t o = 0; o < outputs; ++o) {
-            begin.push_back(int32_t(input.size()));
-            for (int32_t n = random.integer(1, 3); n > 0; --n) input.push_back(random.integer(0, inputs - 1));
-        }
-        begin.push_back(int32_t(input.size()));
-    }
-    std::vector<int32_t> begin, input;
-};
-
-bool largest(const Tables& tables) {
-    Report report("largest");
-    Random random(7);
-    const int32_t in_rows = 5, in_width = 9;
-    for (const int32_t channels : odd_channels)
-        for (const bool hold : {false, true})
-            for (const bool list : {false, true})
-                for (const double dirty : shares) {
-                    const QuantizeCase c{3, 67, channels, 1, channels, 4096, hold, list, dirty};
-                    report.begin("%d channels hold %d list %d dirty %g", channels, hold, list, dirty);
-                    const Rule rule(c, random);
-                    const Mask moved(c.rows, c.width, dirty, random);
-                    const Quantized expected(c, random), actual(expected);
-                    Buffer<int16_t> from(int64_t(in_rows) * in_width * channels, slack);
-                    from.fill([&] { return random.integer(-4096, 4096); });
-                    const Windows rows(c.rows, in_rows, random), columns(c.width, in_width, random);
-                    const LargestArgs args{from.data(),         in_width,
-                                           rows.begin.data(),    rows.input.data(),
-                                           columns.begin.data(), columns.input.data()};
-                    const Buffer<float> none(0);
-                    tables.scalar.largest(args, expected.arguments(c, rule, none, moved, 1));
-                    tables.tested.largest(args, actual.arguments(c, rule, none, moved, 1));
-                    same_quantized(c, expected, actual, 1, report);
-                }
-    return report.close();
-}
-
 }  // namespace
 
 int test_quantize(const Tables& tables) {
     int wrong = quantize(tables);
     wrong += epilogue(tables);
-    wrong += finish(tables);
-    wrong += codes(tables);
-    wrong += largest(tables);
     return wrong;
 }
 

@@ -37,12 +37,6 @@ class Layer:
         return self.shape[-1] if isinstance(self.op, Linear) else self.shape[1]
 
     @property
-    def is_depthwise(self) -> bool:
-        """True where the engine computes touched outputs afresh in every mode."""
-        groups = 1 if isinstance(self.op, Linear) else self.op.groups
-        return 1 < groups == self.neurons == self.integer_shape[0]
-
-    @property
     def integer_shape(self) -> tuple[int, ...]:
         """Shape [O, C/g, kernel...] of the integer weights."""
         if isinstance(self.op, Linear):

@@ -83,7 +83,7 @@ class SiteStream:
     def __init__(self, net: SiteNetwork, isa: str = "", threads: int = 1) -> None:
         self.net = net
         isa = isa or available_isas()[-1]
-        self.lowered: Lowered = lower(net.graph, net.plan, isa=isa, threads=threads, mode="auto")
+        self.lowered: Lowered = lower(net.graph, net.plan, isa=isa, threads=threads)
         self.native = _native.Stream(self.lowered.program)
         self.frames = 0
 

@@ -14,7 +14,6 @@ from .builders import MOVES, Layer, Precision, make_layer
 
 CHANNELS = (1, 3, 5, 17, 24, 33)
 OUTPUTS = (1, 3, 5, 8, 17, 24, 33, 40, 72, 100)
-MODES = st.sampled_from(("auto", "delta", "dense"))
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS = st.fixed_dictionaries(
     {"spiky": st.booleans(), "silent": st.booleans(), "bias": st.booleans()}

@@ -29,7 +29,6 @@ from .builders import (
     plain_conv,
 )
 from .strategies import (
-    MODES,
     MOVE_LISTS,
     SEEDS,
     convolutions,
@@ -38,8 +37,6 @@ from .strategies import (
     precisions,
     transposed_convolutions,
 )
-
-DELTA = {"mode": "delta"}
 
 
 def follow(
@@ -75,8 +72,7 @@ def follow(
 def follow_any(data: st.DataObject, layer: Layer) -> None:
     precision = data.draw(precisions(layer.neurons))
     inputs = layer_frames(layer, precision, data.draw(MOVE_LISTS), data.draw(SEEDS))
-    threads, mode = data.draw(st.integers(1, 2)), data.draw(MODES)
-    follow(layer, precision, inputs, {"threads": threads, "mode": mode})
+    follow(layer, precision, inputs, {"threads": data.draw(st.integers(1, 2))})
 
 
 @examples(120)
@@ -110,17 +106,16 @@ def both_rules(layer: Layer, *ways: dict[str, Any]) -> None:
     ("channels", "outputs", "groups"), [(17, 40, 1), (40, 40, 40), (10, 66, 2)]
 )
 def test_rows_shared_out_to_threads(channels: int, outputs: int, groups: int) -> None:
-    """Large enough that rows are split between threads, and bands within a thread."""
+    """Large enough that rows are split between threads."""
     layer = plain_conv(channels, outputs, (7, 75), kernel=(3, 3), pads=(1, 1, 1, 1), groups=groups)
-    threads, modes = (1, 2), ("auto", "delta", "dense")
-    both_rules(layer, *({"threads": t, "mode": mode} for t in threads for mode in modes))
+    both_rules(layer, {"threads": 1}, {"threads": 2})
 
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_kernels_of_many_taps(groups: int) -> None:
     """More taps than the kernels gather at once."""
     layer = plain_conv(3, 3, (9, 17), kernel=(12, 13), pads=(6, 6, 6, 6), groups=groups)
-    both_rules(layer, DELTA)
+    both_rules(layer, {})
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -131,7 +126,7 @@ def test_a_pointwise_layer_that_shifts_its_input(transposed: bool) -> None:
     else:
         layer = plain_conv(3, 5, (4,), kernel=(1,), strides=(2,), pads=(1, 2))
     assert layer.graph().shape("y") == (1, 5, 4)
-    both_rules(layer, DELTA)
+    both_rules(layer, {})
 
 
 def test_as_many_inputs_as_a_change_list_holds() -> None:
@@ -139,7 +134,7 @@ def test_as_many_inputs_as_a_change_list_holds() -> None:
     layer = make_layer(Linear(), (1, 65535), 2, 0, bias=True)
     entry = LayerPlan(name="y", delta=0.01, bits=7, weight_bits=16)
     moved = [np.full(layer.shape, value, np.float32) for value in (1.0, -1.0, 2.0)]
-    follow(layer, Precision(entry), moved, DELTA)
+    follow(layer, Precision(entry), moved, {})
 
 
 def test_more_inputs_than_a_change_list_holds_are_refused() -> None:
@@ -151,4 +146,4 @@ def test_more_inputs_than_a_change_list_holds_are_refused() -> None:
 
 def test_more_outputs_than_16_bits_count() -> None:
     """The vocabulary of a language model; `check` must not call it broken."""
-    both_rules(make_layer(Linear(), (2, 3), 40000, 0, bias=True), DELTA)
+    both_rules(make_layer(Linear(), (2, 3), 40000, 0, bias=True), {})

@@ -3,7 +3,6 @@ must hold inside a sequence and from call to call, or errors would pile up in a 
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import msgspec
@@ -22,13 +21,13 @@ from .recurrent_networks import Recurrent, recurrent_layers
 from .reference import held_after
 from .strategies import examples
 
-WAYS = list(itertools.product(available_isas(), ("auto", "delta", "dense")))
+ISAS = available_isas()
 
 
 @examples(60)
 @given(recurrent_layers(), st.integers(1, 2))
 def test_every_way_to_run_gives_the_same_bits(layer: Recurrent, threads: int) -> None:
-    streams = [layer.session(isa=isa, mode=mode, threads=threads).stream() for isa, mode in WAYS]
+    streams = [layer.session(isa=isa, threads=threads).stream() for isa in ISAS]
     for x in layer.frames(3):
         expected = streams[0].step(x)
         for stream in streams[1:]:
@@ -67,7 +66,7 @@ def test_a_sequence_is_its_time_steps_one_by_one(layer: Recurrent) -> None:
 @examples(30)
 @given(recurrent_layers(), st.integers(1, 3))
 def test_a_stream_saved_within_an_utterance_goes_on_bit_for_bit(layer: Recurrent, at: int) -> None:
-    session, other = layer.session(), layer.session(isa="scalar", mode="dense")
+    session, other = layer.session(), layer.session(isa="scalar")
     stream, frames = session.stream(), layer.frames(5)
     for x in frames[:at]:
         stream.step(x)

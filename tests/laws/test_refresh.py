@@ -10,19 +10,17 @@ from hypothesis import strategies as st
 
 from .builders import same_outputs, same_states
 from .networks import MODELS, network
-from .strategies import MODES, examples
+from .strategies import examples
 
 MOMENTS = st.lists(st.booleans(), min_size=8, max_size=8)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @examples(8)
-@given(seed=st.integers(0, 1000), moments=MOMENTS, mode=MODES, threads=st.integers(1, 2))
-def test_refresh_changes_nothing(
-    name: str, seed: int, moments: list[bool], mode: str, threads: int
-) -> None:
+@given(seed=st.integers(0, 1000), moments=MOMENTS, threads=st.integers(1, 2))
+def test_refresh_changes_nothing(name: str, seed: int, moments: list[bool], threads: int) -> None:
     net = network(name, "hold" if seed % 2 else "nearest")
-    session = net.session(mode=mode, threads=threads)
+    session = net.session(threads=threads)
     plain, refreshed = session.stream(), session.stream()
     for frame, refresh in zip(net.frames(seed, 8), moments, strict=True):
         expected = plain.step(frame)
@@ -35,10 +33,10 @@ def test_refresh_changes_nothing(
 
 @pytest.mark.parametrize("name", MODELS)
 @examples(6)
-@given(seed=st.integers(0, 1000), moments=MOMENTS, mode=MODES)
-def test_snap_is_a_first_frame(name: str, seed: int, moments: list[bool], mode: str) -> None:
+@given(seed=st.integers(0, 1000), moments=MOMENTS)
+def test_snap_is_a_first_frame(name: str, seed: int, moments: list[bool]) -> None:
     net = network(name)
-    session = net.session(mode=mode)
+    session = net.session()
     stream = session.stream()
     for frame, snap in zip(net.frames(seed, 8), moments, strict=True):
         outputs = stream.step(frame, snap=snap)
@@ -62,7 +60,7 @@ def test_refresh_before_the_first_frame_is_harmless() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_refresh_repairs_a_damaged_stream(name: str) -> None:
     net = network(name)
-    session = net.session(mode="delta")  # which keeps accumulators wherever it can
+    session = net.session()
     damaged, plain = session.stream(), session.stream()
     first, second, third = net.frames(2, 3)
     for stream in (damaged, plain):

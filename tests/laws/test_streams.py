@@ -19,7 +19,7 @@ from mquans.engine.stream import Stream
 
 from .builders import same_outputs, same_states
 from .networks import MODELS, Network, network
-from .strategies import MODES, examples
+from .strategies import examples
 
 CONTINUE = """
 import sys
@@ -40,10 +40,10 @@ np.savez(outputs, **results)
 
 @pytest.mark.parametrize("name", MODELS)
 @examples(5)
-@given(seed=st.integers(0, 1000), at=st.integers(0, 6), mode=MODES)
-def test_saved_and_restored(name: str, seed: int, at: int, mode: str) -> None:
+@given(seed=st.integers(0, 1000), at=st.integers(0, 6))
+def test_saved_and_restored(name: str, seed: int, at: int) -> None:
     net = network(name, "nearest" if seed % 2 else "hold")
-    session, other = net.session(mode=mode), net.session(isa="scalar", threads=2)
+    session, other = net.session(), net.session(isa="scalar", threads=2)
     stream = session.stream()
     frames = net.frames(seed, 10)
     for frame in frames[:at]:
@@ -135,7 +135,7 @@ def test_streams_in_two_python_threads(name: str, threads: int) -> None:
 def test_a_stream_may_step_while_another_waits_for_an_island() -> None:
     """The worst moment for another thread to run, made certain."""
     net = network("island")
-    session = net.session(mode="delta")
+    session = net.session()
     frames, others = net.frames(31, 8), net.frames(32, 8)
     expected = alone(session, frames)
     stream, other = session.stream(), session.stream()

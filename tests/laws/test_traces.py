@@ -13,7 +13,7 @@ from .recurrent_networks import Recurrent, recurrent_layers
 @given(recurrent_layers())
 def test_changes_of_sequences_are_those_of_the_engine(layer: Recurrent) -> None:
     """Step by step within a frame, from frame to frame, backwards in time, both layers of a gru."""
-    session = layer.session(mode="delta")
+    session = layer.session()
     recorder = TraceRecorder(session)
     with session.stream() as stream:
         for frame in layer.frames(3):

@@ -100,7 +100,7 @@ def test_the_worst_frames_reach_the_limit_and_come_back(inputs: int, bits: int, 
     layer = make_layer(Linear(), (1, inputs), 1, 0)
     layer.weight[:] = np.where(np.arange(inputs) % 3, 1.0, -1.0)[:, None]
     entry = LayerPlan(name="y", delta=1.0, bits=bits, weight_bits=16)
-    stream = layer_session(layer, Precision(entry, rule), mode="delta").stream()
+    stream = layer_session(layer, Precision(entry, rule)).stream()
     worst = np.sign(layer.weight.T) * np.float32(1e30)
     for sign in (1, -1, 1, -1):
         stream.step(worst * np.float32(sign))

@@ -76,9 +76,6 @@ struct PoolGeometry {
 };
 StepPtr make_pool(TensorId x, const Dims& dims_x, const PoolGeometry& geometry, TensorId y,
                   const Dims& dims_y);
-// The same of codes, onto the grid of the quantized tensor that is made of them.
-StepPtr make_largest(const Program& program, QuantizedId id, const Dims& dims_x, const PoolGeometry& geometry,
-                     const Dims& dims_y);
 
 // y holds the elements of the axes that are kept, in order; its own shape may have 1s anywhere.
 StepPtr make_reduce(ReduceKind kind, TensorId x, const Dims& dims_x, const Dims& axes, TensorId y);

@@ -6,13 +6,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "mquans/codes.h"
-#include "mquans/cost_model.h"
 #include "mquans/kernels.h"
 #include "mquans/threads.h"
 
@@ -28,14 +26,10 @@ struct FrameRoom {
     // Change lists.
     std::vector<uint16_t> channel;
     std::vector<int16_t> delta;
-    // Per worker: accumulators and outputs of the band at hand, where the stream keeps none.
     struct Band {
-        std::vector<int32_t> acc;
-        std::vector<float> values;
-        std::vector<int16_t> lines;  // DenseArgs::room
         std::vector<int16_t> codes;  // of the sites at hand, before their gate
     };
-    std::vector<Band> bands;
+    std::vector<Band> bands;  // one per worker
 };
 
 using TensorId = int32_t;
@@ -44,10 +38,8 @@ using QuantizedId = int32_t;
 // Where a float tensor lives in a stream's memory.
 struct TensorSpec {
     int32_t rows, width, channels, stride;
-    int64_t offset;       // floats; -1: passed on inside a step, never stored
+    int64_t offset;       // floats; -1: a graph input that is read where the caller has it
     int64_t mask_offset;  // 64-bit words
-    bool codes = false;   // int16 on the grid of what reads it, instead of floats
-    bool floats() const { return offset >= 0 && !codes; }
 };
 
 // Where a tensor of codes lives in a stream's memory.
@@ -127,18 +119,13 @@ struct QuantizedSpec {
     std::vector<int16_t> offset, mask, threshold, zero_threshold;
     bool hold;
     Order order;
-    std::vector<int32_t> listed_for;  // layers that may need the changes one by one
     int64_t row_capacity;  // list elements per row
     int64_t held_offset;   // int16, into the stream's held values
     int64_t segment_offset;
     int64_t pixel_mask_offset;
     int64_t row_offset;
     int64_t list_offset;
-    int32_t input;         // graph input that is read where the caller has it; -1: x is stored
-    int32_t input_rows;    // of it that are laid out at once
-    TensorId pooled;       // codes whose largest ones x is made of; -1: none
     int32_t step;          // that produces it
-    bool fused;            // by the layer that computes x, band by band
     int64_t held_size() const { return int64_t(rows) * width * channels; }
     // The row of the k-th time step.
     int32_t row_at(int32_t k) const { return order == Order::backward ? rows - 1 - k : k; }
@@ -146,66 +133,40 @@ struct QuantizedSpec {
 
 // Owner of the tables behind a LayerShape.
 struct Axis {
-    std::vector<int32_t> begin, reach_begin, reach, grid, whole;
-    int32_t spacing = 0;
+    std::vector<int32_t> begin, reach_begin, reach;
     std::vector<Tap> taps;
-    // Outputs with taps on padding, and how many.
-    std::vector<std::pair<int32_t, int32_t>> partial;
-    bool identity = false;  // one tap, output i reads input i
-    // 1 or 2 where tap t of output o reads input o * stride + t * spacing + start if that exists; else 0.
-    int32_t stride = 0, start = 0;
     // grid: [outputs][taps], input index or -1.
     Axis(const std::vector<int32_t>& grid, int32_t taps, int32_t inputs);
     Axis() = default;
     AxisTaps view() const;
-
-private:
-    void find_whole(int32_t tap_count);
-    void find_stride(int32_t tap_count, int32_t inputs);
 };
 
-// A reuse layer: integer weights, and what follows the accumulators.
+// A reuse layer that is brought up to date value by value: integer weights, and what follows the
+// accumulators.
 struct LayerSpec {
     std::string name;
     QuantizedId input;
     TensorId y;
     LayerShape shape;
     Axis rows, cols;
-    bool depthwise;
-    int32_t time_steps;       // rows of a frame that follow each other in time; `shape` is that of one. 0: none
-    bool keeps_accumulators;  // else touched outputs are computed afresh from the held values
+    int32_t time_steps;  // rows of a frame that follow each other in time; `shape` is that of one. 0: none
     int32_t weight_bits;
     std::vector<int8_t> weights8;    // packed
-    std::vector<int16_t> weights16;  // packed; depthwise always
-    int32_t row_stride, tap_rows, line_rows;  // as Weights has them
-    bool lines, paired;
+    std::vector<int16_t> weights16;  // packed
+    int32_t row_stride;
     std::vector<float> scale, bias;  // [group][group_stride]
     bool activated;
     UnaryKind activation;
     float a, b;
-    int64_t acc_offset;  // -1: not kept
+    int64_t acc_offset;
     int32_t group_stride, pixel_stride;
     int64_t macs;  // of one dense evaluation, taps on padding not counted
     int32_t step;
-    int32_t band;  // output rows that are worked on at once
-    // Who reads y and is brought up to date with it: by way of y, or, after an activation that is a
-    // clamp, straight from the accumulators (see RequantizeArgs).
-    struct ToGrid {
-        std::vector<float> scale, bias, high;
-        float low;
-    };
-    struct Reader {
-        QuantizedId id;
-        std::optional<ToGrid> to_grid;
-    };
-    std::vector<Reader> readers;
-    QuantizedId codes_for;  // whose grid the codes y are on; -1: y is floats
-    bool needs_y;  // as floats
 
     Weights weights() const {
         const void* data = weights16.empty() ? static_cast<const void*>(weights8.data())
                                              : static_cast<const void*>(weights16.data());
-        return {data, weights16.empty() ? 8 : 16, row_stride, tap_rows, line_rows, lines, paired};
+        return {data, weights16.empty() ? 8 : 16, row_stride};
     }
     int64_t acc_size() const { return int64_t(shape.out_rows) * shape.out_width * pixel_stride; }
     // The weights with the outputs in natural order.
@@ -216,8 +177,6 @@ struct LayerSpec {
 struct LayerReport {
     int64_t changed = 0;     // inputs whose held value moved
     int64_t macs_done = 0;
-    int32_t delta_rows = 0;  // output rows brought up to date change by change
-    int32_t dense_rows = 0;  // output rows computed afresh
 };
 
 // A graph input or output: element (r, x, c) of the tensor is value[row_offset[r] + x * x_step + c * c_step].
@@ -227,8 +186,6 @@ struct Port {
     int64_t x_step, c_step;
     int64_t size;
 };
-
-enum class Mode : int32_t { automatic, delta, dense };
 
 // The first accumulator that is not the product of weights and held values.
 struct Violation {
@@ -240,16 +197,15 @@ struct Violation {
 
 class Program {
 public:
-    Program(const KernelTable& kernels, const SiteKernels& sites, int threads, Mode mode, const CostModel& costs);
+    Program(const KernelTable& kernels, const SiteKernels& sites, int threads);
 
     // Building, in the order of the data. Tensors named by steps must exist.
-    // `stored` false: only layers read it, and only on their grids.
+    // `stored` false: a graph input that only steps over sites read.
     TensorId add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored = true);
-    TensorId add_codes(int32_t rows, int32_t width, int32_t channels);
     TensorId add_view(TensorId base, int32_t first_channel, int32_t channels);
     TensorId add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels);
     TensorId add_constant(int32_t rows, int32_t width, int32_t channels, const float* values);
-    // `driven`: another step runs it, a recurrence or a pool; else a step of its own does.
+    // `driven`: a recurrence runs it; else a step of its own does.
     QuantizedId add_quantized(QuantizedSpec spec, bool driven);
     int32_t add_layer(LayerSpec spec, const int16_t* weights, bool driven);
     void add_step(std::string name, std::unique_ptr<Step> step);
@@ -265,6 +221,7 @@ public:
     void need_codes_scratch(int64_t size) { codes_scratch_ = std::max(codes_scratch_, size); }
     int32_t add_input(Port port);
     int32_t add_output(Port port);
+    // Lays the change lists out so that those alive at the same time do not overlap.
     void finish();
 
     // Takes the inputs of a frame; false, with nothing changed, where one is not finite.
@@ -274,13 +231,9 @@ public:
     void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held);
     // Every layer's accumulators against the scalar product; the first difference.
     Violation check(const Stream& stream) const;
-    // Accumulators [pixel][group][group_stride]; computed from the held values where none are kept.
-    std::vector<int32_t> accumulators(const Stream& stream, int32_t layer) const;
 
     const KernelTable& kernels() const { return kernels_; }
     ThreadPool& pool() { return pool_; }
-    Mode mode() const { return mode_; }
-    const CostModel& costs() const { return costs_; }
     int64_t weights_bytes() const;
 
     const SiteKernels& site_kernels() const { return sites_; }
@@ -298,27 +251,21 @@ public:
     struct Constant {
         int64_t offset;
         std::vector<float> values;
-        std::vector<int16_t> lines;  // DenseArgs::room
     };
     std::vector<Constant> constants;
 
     int64_t floats_size = 0, mask_words = 0, held_size = 0, acc_size = 0;
     int64_t segments = 0, quantized_rows = 0;
-    std::vector<int16_t> zeros;  // what kernels read for padding: as long as any layer needs
 
 private:
-    void find_readers(LayerSpec& layer);
-    void place_lists();
     std::unique_ptr<FrameRoom> take_room();
     void give_back(std::unique_ptr<FrameRoom> room);
 
     const KernelTable& kernels_;
     const SiteKernels& sites_;
     ThreadPool pool_;
-    Mode mode_;
-    CostModel costs_;
     std::vector<std::unique_ptr<Step>> steps_;
-    int64_t lists_size_ = 0, band_acc_ = 0, band_values_ = 0, band_lines_ = 0, codes_scratch_ = 0;
+    int64_t lists_size_ = 0, codes_scratch_ = 0;
     std::mutex rooms_mutex_;
     std::vector<std::unique_ptr<FrameRoom>> free_rooms_;
     std::mutex pool_mutex_;

@@ -34,20 +34,11 @@ private:
     std::unique_ptr<T[], Free> data_;
 };
 
-// Whether a layer's accumulators are kept from frame to frame, which pays while they are brought up to
-// date by change; decided anew as the stream goes on.
-struct Habit {
-    bool keeps = true;
-    bool filled = false;   // since it began to keep them
-    int32_t frames = 0;    // for which the other way would have been cheaper, or since that was last asked
-};
-
 class Stream {
 public:
     explicit Stream(const Program& program);
 
     TensorView tensor(TensorId id) const;
-    int16_t* codes(TensorId id) const;
     CodesView code_tensor(CodesId id) const;
     MaskView code_mask(CodesId id) const;
     int64_t codes_bytes() const { return codes_.bytes(); }
@@ -64,14 +55,11 @@ public:
     static bool finite(const float* values, int64_t n);
     // Copies an array into a tensor and marks the pixels that differ from what was there.
     void feed(const Port& port, const float* values);
-    // A graph input of the frame at hand. One that only goes onto grids is not copied: its values must
-    // stay where they are until the frame is done.
+    // A graph input of the frame at hand. One that only steps over sites read is not copied: its values
+    // must stay where they are until the frame is done.
     void bring(int32_t input, const float* values);
     const float* brought(int32_t input) const { return brought_[input]; }
     void fetch(const Port& port, float* values) const;
-
-    // Some reader needs the changes one by one.
-    bool lists(const QuantizedSpec& q) const;
 
     int64_t bytes() const;
     int64_t held_bytes() const { return held_.bytes(); }
@@ -81,11 +69,6 @@ public:
 
     std::vector<LayerReport> reports;  // one per layer
     std::vector<SiteReport> site_reports;
-    std::vector<Habit> habits;         // one per layer
-    // Whether the accumulators of a layer are up to date; otherwise they follow from the held values.
-    bool keeps(int32_t layer) const {
-        return program_->layers[layer].keeps_accumulators && habits[layer].keeps && habits[layer].filled;
-    }
     std::vector<int64_t> step_ns;      // filled when `profile`
     bool profile = false;
 

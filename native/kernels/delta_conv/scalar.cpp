@@ -18,11 +18,10 @@ void run(const DeltaArgs& a) {
                         const Tap rt = s.rows.taps[i], ct = s.cols.taps[j];
                         const int64_t segment =
                             (int64_t(rt.input) * s.in_width + ct.input) * s.groups + g;
-                        const int64_t first = (int64_t(g) * s.row_taps + rt.tap) * a.weights.line_rows +
-                                              int64_t(ct.tap) * a.weights.tap_rows;
+                        const int64_t tap = (int64_t(g) * s.row_taps + rt.tap) * s.col_taps + ct.tap;
                         const uint32_t begin = a.changes->begin[segment];
                         for (uint32_t n = begin; n < begin + a.changes->count[segment]; ++n) {
-                            const int64_t row = first + a.changes->channel[n];
+                            const int64_t row = tap * s.group_in() + a.changes->channel[n];
                             const W* w = weights + row * a.weights.row_stride;
                             for (int32_t o = 0; o < s.group_out(); ++o)
                                 acc[o] = int32_t(uint32_t(acc[o]) +
@@ -36,5 +35,13 @@ void run(const DeltaArgs& a) {
 }  // namespace
 
 void delta_conv(const DeltaArgs& a) { a.weights.bits == 8 ? run<int8_t>(a) : run<int16_t>(a); }
+
+void permute_row8(const int8_t* natural, int8_t* packed, int32_t outputs) {
+    for (int32_t o = 0; o < outputs; ++o) packed[o] = natural[o];
+}
+
+void permute_row16(const int16_t* natural, int16_t* packed, int32_t outputs) {
+    for (int32_t o = 0; o < outputs; ++o) packed[o] = natural[o];
+}
 
 }  // namespace mquans::scalar

@@ -139,12 +139,13 @@ void pointwise(const DeltaArgs& a) {
     const LayerShape& s = *a.shape;
     const ChangeList changes = *a.changes;
     const Update<W> update(a);
-    const int64_t group_size = int64_t(a.weights.line_rows) * a.weights.row_stride;
+    const int64_t group_size = int64_t(s.group_in()) * a.weights.row_stride;
     for (int32_t r = a.row_begin; r < a.row_end; ++r)
         for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
             int32_t* out = a.acc.data + (int64_t(r) * s.out_width + x) * a.acc.pixel_stride;
-            if (s.rows.grid[r] < 0 || s.cols.grid[x] < 0) return;  // on padding
-            const int64_t input = int64_t(s.rows.grid[r]) * s.in_width + s.cols.grid[x];
+            const int32_t row_tap = s.rows.begin[r], col_tap = s.cols.begin[x];
+            if (row_tap == s.rows.begin[r + 1] || col_tap == s.cols.begin[x + 1]) return;  // on padding
+            const int64_t input = int64_t(s.rows.taps[row_tap].input) * s.in_width + s.cols.taps[col_tap].input;
             for (int32_t g = 0; g < s.groups; ++g, out += a.acc.group_stride) {
                 const int64_t segment = input * s.groups + g;
                 const uint32_t begin = changes.begin[segment];
@@ -160,10 +161,10 @@ void spatial(const DeltaArgs& a) {
     const LayerShape& s = *a.shape;
     const ChangeList changes = *a.changes;
     const Update<W> update(a);
-    const int64_t stride = a.weights.row_stride, line_size = a.weights.line_rows * stride;
-    const int64_t group_size = s.row_taps * line_size;
+    const int64_t stride = a.weights.row_stride, rows = int64_t(s.row_taps) * s.col_taps * s.group_in();
+    const int64_t group_size = rows * stride;
     // Weight rows are counted in 16 bits: from the group's first one, or else from each tap's.
-    const bool far = int64_t(s.row_taps) * a.weights.line_rows > UINT16_MAX;
+    const bool far = rows > UINT16_MAX;
     Strung strung;
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
         const Tap* row_first = s.rows.taps + s.rows.begin[r];
@@ -179,7 +180,7 @@ void spatial(const DeltaArgs& a) {
                     const int64_t line = int64_t(rt->input) * s.in_width;
                     for (const Tap* ct = col_first; ct < col_last; ++ct) {
                         const int64_t segment = (line + ct->input) * s.groups + g;
-                        const int64_t first_row = rt->tap * a.weights.line_rows + ct->tap * a.weights.tap_rows;
+                        const int64_t first_row = (int64_t(rt->tap) * s.col_taps + ct->tap) * s.group_in();
                         const uint16_t* channels = changes.channel + changes.begin[segment];
                         const int16_t* deltas = changes.delta + changes.begin[segment];
                         const int32_t n = changes.count[segment];
@@ -205,8 +206,33 @@ void run(const DeltaArgs& a) {
     a.shape->row_taps * a.shape->col_taps == 1 ? pointwise<W>(a) : spatial<W>(a);
 }
 
+// Stored position of output o inside a full unit, such that unpacking two rows yields natural order.
+MQ_FORCE int32_t stored(int32_t o, int32_t unit) {
+    const int32_t half = unit / 2;
+    const int32_t quarter = o % half / 4;
+    return quarter * 8 + (o / half) * 4 + o % 4;
+}
+
+template <class W>
+MQ_FORCE void permute(const W* natural, W* packed, int32_t outputs) {
+    const int32_t full = full_units(outputs);
+    for (int32_t o = 0; o < full * 2 * lanes; ++o)
+        packed[o - o % (2 * lanes) + stored(o % (2 * lanes), 2 * lanes)] = natural[o];
+    const int32_t base = full * 2 * lanes;
+    if (half_units(outputs))
+        for (int32_t o = 0; o < lanes; ++o) {
+            // A half unit of 8 unpacks from one 128-bit register; of 16 from two.
+            const int32_t at = lanes == 8 ? o : stored(o, lanes);
+            packed[base + at] = natural[base + o];
+        }
+}
+
 }  // namespace
 
 void delta_conv(const DeltaArgs& a) { a.weights.bits == 8 ? run<int8_t>(a) : run<int16_t>(a); }
+
+void permute_row8(const int8_t* natural, int8_t* packed, int32_t outputs) { permute(natural, packed, outputs); }
+
+void permute_row16(const int16_t* natural, int16_t* packed, int32_t outputs) { permute(natural, packed, outputs); }
 
 }  // namespace mquans::MQ_ISA

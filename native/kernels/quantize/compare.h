@@ -64,13 +64,6 @@ MQ_FORCE Values clamp(Values y, float low, float high) {
     return y;
 }
 
-MQ_FORCE Values clamp(Values y, float low, const float* high) {
-    for (int h = 0; h < 2; ++h)
-        y.part[h] = _mm512_min_ps(_mm512_max_ps(y.part[h], _mm512_set1_ps(low)),
-                                  _mm512_loadu_ps(high + 16 * h));
-    return y;
-}
-
 MQ_FORCE Values times(Values x, const float* scale) {
     for (int h = 0; h < 2; ++h) x.part[h] = _mm512_mul_ps(x.part[h], _mm512_loadu_ps(scale + 16 * h));
     return x;
@@ -96,11 +89,6 @@ MQ_FORCE Changed compare(const Rule& rule, Grid q, int16_t* held, int32_t c, int
     _mm512_mask_storeu_epi16(held, changed, q);
     return changed;
 }
-
-// Of n channels; lanes beyond them hold anything.
-MQ_FORCE Grid load_grid(const int16_t* p) { return _mm512_loadu_si512(p); }
-MQ_FORCE void store_grid(int16_t* p, Grid q, int32_t n) { _mm512_mask_storeu_epi16(p, valid_lanes(n), q); }
-MQ_FORCE Grid larger(Grid a, Grid b) { return _mm512_max_epi16(a, b); }
 
 MQ_FORCE Bits bits_of(Changed changed) { return changed; }
 MQ_FORCE int32_t count_of(Changed changed) { return __builtin_popcount(changed); }
@@ -192,13 +180,6 @@ MQ_FORCE Values clamp(Values y, float low, float high) {
     return y;
 }
 
-MQ_FORCE Values clamp(Values y, float low, const float* high) {
-    for (int h = 0; h < 2; ++h)
-        y.part[h] = _mm256_min_ps(_mm256_max_ps(y.part[h], _mm256_set1_ps(low)),
-                                  _mm256_loadu_ps(high + 8 * h));
-    return y;
-}
-
 MQ_FORCE Values times(Values x, const float* scale) {
     for (int h = 0; h < 2; ++h) x.part[h] = _mm256_mul_ps(x.part[h], _mm256_loadu_ps(scale + 8 * h));
     return x;
@@ -218,10 +199,6 @@ MQ_FORCE Bits bits_of(Changed changed) {
 MQ_FORCE int32_t count_of(Changed changed) {
     return __builtin_popcount(uint32_t(_mm256_movemask_epi8(changed))) >> 1;
 }
-
-// Of n channels; lanes beyond them hold anything.
-MQ_FORCE Grid load_grid(const int16_t* p) { return load(p); }
-MQ_FORCE Grid larger(Grid a, Grid b) { return _mm256_max_epi16(a, b); }
 
 MQ_FORCE void store_grid(int16_t* p, Grid q, int32_t n) {
     if (n >= step) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), q);
@@ -265,10 +242,6 @@ MQ_FORCE void emit(Bits changed, Delta delta, int32_t first, uint16_t* channel, 
 
 #endif
 
-MQ_FORCE Values affine(const int32_t* acc, const float* scale, const float* bias) {
-    return affine(acc, load_values(scale, step), load_values(bias, step));
-}
-
 // Lists the changes of a block of channels in order; returns how many. Of a picture that moves little most
 // blocks have few, which are put down one by one. Some more may be written. deltas[64] is readable.
 template <int32_t CHANNELS>
@@ -299,7 +272,7 @@ MQ_FORCE int32_t put(uint64_t changed, const int16_t* deltas, int32_t first, uin
 // Compares the channels of one segment with what is held and lists the changes; returns how many.
 // f(first, left) gives grid values of channels from `first` on. Channels come in blocks of WHOLE; 0: in any
 // number.
-template <bool LIST, bool HOLD, int32_t WHOLE, class F>
+template <bool HOLD, int32_t WHOLE, class F>
 MQ_FORCE int32_t compare_segment(const Rule& rule, int16_t* held, int32_t channel0, int32_t channels,
                                  uint16_t* channel, int16_t* delta, F&& f) {
     int32_t count = 0;
@@ -307,7 +280,7 @@ MQ_FORCE int32_t compare_segment(const Rule& rule, int16_t* held, int32_t channe
     const auto at = [&](int32_t i, int32_t n) {
         return compare<HOLD>(rule, f(channel0 + i, n), held + i, channel0 + i, n, d);
     };
-    if constexpr (LIST && WHOLE && gathers) {
+    if constexpr (WHOLE && gathers) {
         alignas(32) int16_t deltas[64 + 1];
         for (int32_t i = 0; i < channels; i += WHOLE) {
             uint64_t changed = 0;
@@ -322,17 +295,15 @@ MQ_FORCE int32_t compare_segment(const Rule& rule, int16_t* held, int32_t channe
     // Here a branch on "any changed" would be foretold wrongly too often.
     for (int32_t i = 0; i < channels; i += step) {
         const Changed changed = at(i, WHOLE ? step : channels - i);
-        if (LIST) emit(bits_of(changed), d, i, channel + count, delta + count);
+        emit(bits_of(changed), d, i, channel + count, delta + count);
         count += count_of(changed);
     }
     return count;
 }
 
 // Pads a list to pairs and notes its segment; returns where the next list begins.
-template <bool LIST>
 MQ_FORCE uint32_t close(const ChangeList& changes, int64_t segment, uint32_t at, int32_t count) {
     changes.count[segment] = uint16_t(count);
-    if (!LIST) return at;
     changes.channel[at + count] = 0;
     changes.delta[at + count] = 0;
     changes.begin[segment] = at;

@@ -6,7 +6,7 @@
 namespace mquans::MQ_ISA {
 
 // Every variant is a function of its own: in one large function the compiler runs out of registers.
-template <bool LIST, bool HOLD, int32_t WHOLE, class F>
+template <bool HOLD, int32_t WHOLE, class F>
 static __attribute__((noinline)) void compare_rows(const QuantizeArgs& a, const F f) {
     const Rule rule(a);
     const ChangeList changes = a.changes;
@@ -22,9 +22,9 @@ static __attribute__((noinline)) void compare_rows(const QuantizeArgs& a, const 
         for_each_run(dirty.row(r), dirty.width, [&](int32_t first, int32_t last) {
             int16_t* held = a.held + (row_pixel + first) * channels;
             for (int32_t x = first; x < last; ++x, held += channels) {
-                const int32_t count = compare_segment<LIST, HOLD, WHOLE>(
+                const int32_t count = compare_segment<HOLD, WHOLE>(
                     rule, held, 0, channels, changes.channel + at, changes.delta + at, f(row_pixel + x));
-                at = close<LIST>(changes, row_pixel + x, at, count);
+                at = close(changes, row_pixel + x, at, count);
                 pixels[x >> 6] |= uint64_t(count != 0) << (x & 63);
                 changed_in_row += count;
             }
@@ -33,25 +33,22 @@ static __attribute__((noinline)) void compare_rows(const QuantizeArgs& a, const 
     }
 }
 
-template <bool LIST, bool HOLD, class F>
+template <bool HOLD, class F>
 MQ_FORCE void compare_by_width(const QuantizeArgs& a, F&& f) {
     const int32_t channels = a.x.channels;
-    if constexpr (LIST && gathers) {
-        if (channels % 64 == 0) return compare_rows<LIST, HOLD, 64>(a, f);
-        if (channels % 32 == 0) return compare_rows<LIST, HOLD, 32>(a, f);
+    if constexpr (gathers) {
+        if (channels % 64 == 0) return compare_rows<HOLD, 64>(a, f);
+        if (channels % 32 == 0) return compare_rows<HOLD, 32>(a, f);
     }
-    if (channels % step == 0) return compare_rows<LIST, HOLD, step>(a, f);
-    compare_rows<LIST, HOLD, 0>(a, f);
+    if (channels % step == 0) return compare_rows<HOLD, step>(a, f);
+    compare_rows<HOLD, 0>(a, f);
 }
 
 // Calls f(pixel)(first channel, channels left) for every vector of every dirty pixel; it returns grid
 // values, which are compared with what is held.
 template <class F>
 MQ_FORCE void compare_pixels(const QuantizeArgs& a, F&& f) {
-    if (a.hold)
-        a.list ? compare_by_width<true, true>(a, f) : compare_by_width<false, true>(a, f);
-    else
-        a.list ? compare_by_width<true, false>(a, f) : compare_by_width<false, false>(a, f);
+    a.hold ? compare_by_width<true>(a, f) : compare_by_width<false>(a, f);
 }
 
 }  // namespace mquans::MQ_ISA

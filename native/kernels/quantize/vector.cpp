@@ -10,7 +10,7 @@ MQ_FORCE Grid on_grid(const Rule& rule, const Values& x, int32_t c) {
 }
 
 // Several groups, each with lists of its own.
-template <bool LIST, bool HOLD>
+template <bool HOLD>
 void grouped(const QuantizeArgs& a, int32_t r) {
     const Rule rule(a);
     const ChangeList changes = a.changes;
@@ -26,10 +26,10 @@ void grouped(const QuantizeArgs& a, int32_t r) {
         int16_t* held = all_held + (row_pixel + x) * channels;
         int32_t total = 0;
         for (int32_t g = 0; g < groups; ++g) {
-            const int32_t count = compare_segment<LIST, HOLD, 0>(
+            const int32_t count = compare_segment<HOLD, 0>(
                 rule, held + g * group, g * group, group, changes.channel + at, changes.delta + at,
                 [=](int32_t c, int32_t n) { return on_grid(rule, load_values(values + c, n), c); });
-            at = close<LIST>(changes, (row_pixel + x) * groups + g, at, count);
+            at = close(changes, (row_pixel + x) * groups + g, at, count);
             total += count;
         }
         pixels[x >> 6] |= uint64_t(total != 0) << (x & 63);
@@ -39,14 +39,13 @@ void grouped(const QuantizeArgs& a, int32_t r) {
 }
 
 // A camera image has 1 or 3 channels: a vector then spans several pixels. Runs of dirty pixels are
-// compared as one array, whose changed values are noted bit by bit and then dealt to their pixels.
+// compared as one array, whose changed values are noted bit by bit and then listed pixel by pixel.
 // The tables repeat every `channels`.
 constexpr int32_t narrow_channels = 8;
 constexpr int32_t narrow_pixels = 256;
 
 struct Noted {
-    // 8 bytes more than needed: they are read as whole words.
-    uint8_t changed[narrow_pixels * narrow_channels / 8 + 8];
+    uint8_t changed[narrow_pixels * narrow_channels / 8 + 1];  // read two bytes at a time
     int16_t delta[narrow_pixels * narrow_channels + step];
 
     // Of the values [first, first + n), n <= 8.
@@ -57,7 +56,7 @@ struct Noted {
     }
 };
 
-template <bool LIST, bool HOLD>
+template <bool HOLD>
 MQ_FORCE void note(const Rule& rule, const float* values, int16_t* held, int32_t channels, int32_t n,
                    Noted& noted) {
     for (int32_t i = 0, c = 0; i < n; i += step) {
@@ -65,58 +64,13 @@ MQ_FORCE void note(const Rule& rule, const float* values, int16_t* held, int32_t
         const Grid q = on_grid(rule, load_values(values + i, n - i), c);
         const Bits changed = bits_of(compare<HOLD>(rule, q, held + i, c, n - i, delta));
         std::memcpy(noted.changed + i / 8, &changed, step / 8);
-        if (LIST) std::memcpy(noted.delta + i, &delta, sizeof(delta));
+        std::memcpy(noted.delta + i, &delta, sizeof(delta));
         c += step % channels;
         if (c >= channels) c -= channels;
     }
 }
 
-// Marks the pixels from x on whose bits are set. Beyond the row lies another one, perhaps another thread's:
-// no writing there, not even of nothing.
-MQ_FORCE void mark(uint64_t* pixels, int32_t x, uint64_t any) {
-    pixels[x >> 6] |= any << (x & 63);
-    const uint64_t spill = x & 63 ? any >> (64 - (x & 63)) : 0;
-    if (spill) pixels[(x >> 6) + 1] |= spill;
-}
-
-// Counts the changes of pixels [x, x + n), several at once: every channel's bits are drawn together and
-// added up in 16-bit lanes. Returns the sum.
-MQ_FORCE int64_t deal(const Noted& noted, int32_t channels, int32_t n, int32_t x, uint16_t* count,
-                      uint64_t* pixels) {
-    const int32_t at_once = channels <= 4 ? 16 : 8;  // pixels, whose bits fit into one word
-    const __m256i lane_bit = _mm256_set_epi16(int16_t(1 << 15), 1 << 14, 1 << 13, 1 << 12, 1 << 11, 1 << 10,
-                                              1 << 9, 1 << 8, 1 << 7, 1 << 6, 1 << 5, 1 << 4, 1 << 3, 1 << 2,
-                                              1 << 1, 1);
-    uint64_t firsts = 0;  // the first channel of every pixel
-    for (int32_t i = 0; i < at_once; ++i) firsts |= uint64_t(1) << (i * channels);
-    int64_t total = 0;
-    for (int32_t i = 0; i < n; i += at_once) {
-        const int32_t m = n - i < at_once ? n - i : at_once;
-        uint64_t bits;
-        std::memcpy(&bits, noted.changed + i * channels / 8, 8);
-        if (m * channels < 64) bits &= (uint64_t(1) << (m * channels)) - 1;
-        total += __builtin_popcountll(bits);
-        uint64_t any = 0;
-        __m256i counts = _mm256_setzero_si256();
-        for (int32_t c = 0; c < channels; ++c) {
-            const uint64_t changed = _pext_u64(bits >> c, firsts);
-            any |= changed;
-            const __m256i spread = _mm256_and_si256(_mm256_set1_epi16(int16_t(changed)), lane_bit);
-            counts = _mm256_sub_epi16(counts, _mm256_cmpeq_epi16(spread, lane_bit));
-        }
-        if (m == 16) {
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(count + i), counts);
-        } else {
-            uint16_t each[16];
-            std::memcpy(each, &counts, sizeof(each));
-            for (int32_t j = 0; j < m; ++j) count[i + j] = each[j];
-        }
-        mark(pixels, x + i, any);
-    }
-    return total;
-}
-
-template <bool LIST, bool HOLD>
+template <bool HOLD>
 void narrow(const QuantizeArgs& a, int32_t r) {
     const Rule rule(a);
     const ChangeList changes = a.changes;
@@ -131,12 +85,8 @@ void narrow(const QuantizeArgs& a, int32_t r) {
     for_each_run(a.dirty.row(r), view.width, [&](int32_t first, int32_t last) {
         for (int32_t x = first; x < last; x += narrow_pixels) {
             const int32_t count = last - x < narrow_pixels ? last - x : narrow_pixels;
-            note<LIST, HOLD>(rule, view.pixel(row_pixel + x), all_held + (row_pixel + x) * channels,
+            note<HOLD>(rule, view.pixel(row_pixel + x), all_held + (row_pixel + x) * channels,
                              channels, count * channels, noted);
-            if (!LIST) {
-                changed_in_row += deal(noted, channels, count, x, changes.count + row_pixel + x, pixels);
-                continue;
-            }
             for (int32_t i = 0; i < count; ++i) {
                 const uint32_t bits = noted.at(i * channels, channels);
                 const int32_t n = __builtin_popcount(bits);
@@ -158,11 +108,11 @@ void narrow(const QuantizeArgs& a, int32_t r) {
     a.row_changed[r] = changed_in_row;
 }
 
-template <bool LIST, bool HOLD>
+template <bool HOLD>
 void rows(const QuantizeArgs& a, bool flat) {
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
         clear_row(a.changes, r, a.x.width * a.groups);
-        flat ? narrow<LIST, HOLD>(a, r) : grouped<LIST, HOLD>(a, r);
+        flat ? narrow<HOLD>(a, r) : grouped<HOLD>(a, r);
     }
 }
 
@@ -178,10 +128,7 @@ void quantize(const QuantizeArgs& a) {
             return [=](int32_t c, int32_t n) { return on_grid(rule, load_values(values + c, n), c); };
         });
     }
-    if (a.hold)
-        a.list ? rows<true, true>(a, flat) : rows<false, true>(a, flat);
-    else
-        a.list ? rows<true, false>(a, flat) : rows<false, false>(a, flat);
+    a.hold ? rows<true>(a, flat) : rows<false>(a, flat);
 }
 
 }  // namespace mquans::MQ_ISA

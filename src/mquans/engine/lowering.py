@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from math import prod
 from typing import Any
 
@@ -15,7 +14,6 @@ from mquans.engine import layout
 from mquans.engine.geometry import Grid, layer_grids, natural_weight, pointwise_grids
 from mquans.engine.layout import Dims, Placed
 from mquans.engine.operators import activation_code, add_operator
-from mquans.engine.pooling import is_depthwise, layer_output
 from mquans.engine.quantization import deltas, grid_limit, quantize_weights, rule_tables, steps
 from mquans.engine.recurrence import FORWARD, NO_TIME, add_recurrence
 from mquans.engine.sites.analysis import Analysis, analyse, is_site_layer, order_read
@@ -111,13 +109,11 @@ class Lowering:
     slots: dict[str, Slot] = field(default_factory=dict)
     # Concatenations that were not made since only gathers read them: their parts.
     joined: dict[str, list[Placed]] = field(default_factory=dict)
-    # Values that lie on the grid of what reads their maxima, instead of as floats.
-    codes: set[str] = field(default_factory=set)
     islands: list[IslandCall] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
 
     def new(self, value: str, order: Dims, *, stored: bool = True) -> Placed:
-        """A fresh tensor for a value, in an order; not stored when its readers take it at once."""
+        """A fresh tensor for a value, in an order; not stored where only codes of it are read."""
         dims = layout.apply(order, self.graph.shape(value))
         tensor = self._slot(value, order) if stored and value in self.slots else None
         if tensor is None:
@@ -226,28 +222,25 @@ class Lowering:
                 weight = natural_weight(weight, groups)
         inputs = self.graph.neurons(node)
         bias = node.inputs[2] if len(node.inputs) > 2 else ""
-        depthwise = is_depthwise(self.graph, node)
         x = self.in_order(node.inputs[0], order)
         if lanes:
             x = self.reread(node.inputs[0], x, order, _time_steps(shape, lanes))
             dims = _time_steps(out_shape, lanes)
             y = Placed(self.program.add_tensor(*dims), order, dims)
         else:
-            y = layer_output(self, node, order)
-        quantized = self.quantize(
-            x, layer, inputs, 1 if depthwise else groups, time=FORWARD if lanes else NO_TIME
-        )
+            y = self.new(node.outputs[0], order)
+        quantized = self.quantize(x, layer, inputs, groups, time=FORWARD if lanes else NO_TIME)
         self.layers[node.name] = self.add_layer(
             node.name, layer, quantized, y.tensor, weight, bias, grids,
-            groups=groups, depthwise=depthwise, activation=op.activation,
+            groups=groups, activation=op.activation,
         )  # fmt: skip
         if lanes:
             self.placed[node.outputs[0]] = self.reread(node.outputs[0], y, order, out_shape)
 
     def add_layer(
         self, name: str, layer: LayerPlan, quantized: int, y: int, weight: Weight, bias: str,
-        grids: tuple[Grid, Grid], *, groups: int = 1, depthwise: bool = False,
-        activation: Unary | None = None, driven: bool = False,
+        grids: tuple[Grid, Grid], *, groups: int = 1, activation: Unary | None = None,
+        driven: bool = False,
     ) -> int:  # fmt: skip
         """The native layer over a quantized tensor: integer weights and what follows them.
 
@@ -278,7 +271,6 @@ class Lowering:
                 input=quantized,
                 y=y,
                 groups=groups,
-                depthwise=depthwise,
                 row_grid=rows.reshape(-1),
                 row_taps=rows.shape[1],
                 col_grid=cols.reshape(-1),
@@ -294,24 +286,12 @@ class Lowering:
             )
         )
 
-    def goes_on_grids(self, value: str, order: Dims) -> bool:
-        """True when only reuse layers that read the same order use a value: it then goes straight
-        onto their grids."""
-        readers = self.graph.consumers().get(value, [])
-        return value not in self.graph.outputs and all(
-            reader.name not in self.sites.analysis.integer_nodes
-            and isinstance(reader.op, Conv | ConvTranspose | Linear)
-            and not (isinstance(reader.op, Linear) and reader.op.lanes)
-            and _order_read(reader, len(self.graph.shape(value))) == order
-            for reader in readers
-        )
-
     def quantize(
         self, x: Placed, layer: LayerPlan, neurons: int, groups: int = 1, *, time: int = NO_TIME,
-        driven: bool = False, pooled: int = -1,
+        driven: bool = False,
     ) -> int:  # fmt: skip
         """A tensor on the grid. Layers that read the same one with the same precision share it."""
-        step, delta = self.grid(layer, neurons)
+        step, delta = steps(layer, self.plan.grid_bits, neurons), deltas(layer, neurons)
         key = (x.tensor, groups, time, delta.tobytes(), step.tobytes())
         if key not in self.quantized:
             tables = rule_tables(self.plan.rule, step)
@@ -325,15 +305,8 @@ class Lowering:
                 threshold=tables.threshold,
                 order=time,
                 driven=driven,
-                pooled=pooled,
             )
         return self.quantized[key]
-
-    def grid(
-        self, layer: LayerPlan, neurons: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """(steps, units) of the neurons of a layer."""
-        return steps(layer, self.plan.grid_bits, neurons), deltas(layer, neurons)
 
     def island(self, node: Node) -> None:
         """onnxruntime runs the node between two native runs."""
@@ -364,10 +337,6 @@ class Lowering:
         return placed.tensor, np.asarray(offsets, np.int64), x_step, c_step
 
 
-def _order_read(layer: Node, rank: int) -> Dims:
-    return layout.identity(rank) if isinstance(layer.op, Linear) else layout.channels_last(rank)
-
-
 def _time_steps(shape: Dims, lanes: int) -> Dims:
     """(time steps, lanes, features) of rows that follow each other in time."""
     return prod(shape[:-1]) // lanes, lanes, shape[-1]
@@ -395,21 +364,13 @@ def _only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
     )
 
 
-@cache
-def machine_costs(isa: str) -> Any:
-    """What the kernels of an instruction set cost here, timed once per process (some 40 ms)."""
-    return _native.measure_costs(isa)
-
-
-def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Lowered:
+def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
     """Builds the native program of a network under a plan.
 
     Raises:
         ModelError: the graph holds something that the engine cannot place.
     """
-    # Only layers that are brought up to date value by value are weighed by costs.
-    costs = machine_costs(isa) if plan.layers else _native.CostModel()
-    program = _native.Program(isa, threads, mode, costs)
+    program = _native.Program(isa, threads)
     analysis = analyse(graph, {layer.name for layer in plan.layers})
     sites = Sites.of(graph, plan, analysis)
     slots = slots_of(graph, analysis.integer_nodes)
@@ -426,12 +387,11 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int, mode: str) -> Low
         coded = _only_coded(graph, analysis, value)
         if coded:
             order = analysis.codings[value].order
-        stored = not coded and not lowering.goes_on_grids(value, order)
-        placed = lowering.new(value, order, stored=stored)
+        placed = lowering.new(value, order, stored=not coded)
         index = program.add_input(*lowering.port(value))
         if coded:
             sites.input(lowering, value, index)
-        if stored:
+        else:
             stored_inputs[value] = placed.tensor
     for node in graph.nodes:
         if isinstance(node.op, Recurrence):

@@ -10,7 +10,6 @@ from mquans import _native
 from mquans.engine import layout
 from mquans.engine.geometry import resize_table
 from mquans.engine.layout import Dims, Placed
-from mquans.engine.pooling import add_largest
 from mquans.errors import UnsupportedOperatorError
 from mquans.graph import (
     Binary,
@@ -86,8 +85,6 @@ def add_operator(low: Lowering, node: Node) -> None:
                 low.program, node.name, a.tensor, a.dims, begins, mode, node.op.value,
                 out.tensor, out.dims,
             )  # fmt: skip
-        case Pool() if x in low.codes:
-            add_largest(low, node, node.op)
         case Pool():
             a = low.in_order(x, layout.channels_last(len(shape)))
             out = low.new(y, a.order)

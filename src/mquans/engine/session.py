@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,6 @@ from mquans.plan import Plan, check_model, check_plan, plan_fingerprint, read_pl
 
 if TYPE_CHECKING:
     import onnx
-
-Mode = Literal["auto", "delta", "dense"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +63,6 @@ class Session:
         model: ONNX file, its bytes, a ModelProto, or a torch module.
         plan: a Plan, or the path of one.
         threads: cores that one frame may use.
-        mode: `auto` picks change by change or afresh from the measured density; the others force
-            one, for measurements.
         isa: instruction set; default MQUANS_ISA, else the fastest of this CPU.
 
     Raises:
@@ -80,19 +76,15 @@ class Session:
         plan: Plan | str | Path,
         *,
         threads: int = 1,
-        mode: Mode = "auto",
         isa: str | None = None,
     ) -> None:
         if threads < 1:
             raise MquansError(f"a session needs at least one thread, not {threads}.")
-        if mode not in get_args(Mode):
-            raise MquansError(f"there is no mode {mode!r}.", hint="Choose auto, delta or dense.")
         file = model if isinstance(model, ModelFile) else read_model(model)
         plan = plan if isinstance(plan, Plan) else read_plan(plan)
         check_model(plan, file.sha256)
         self.isa = choose_isa(isa)
         self.threads = threads
-        self._mode: Mode = mode
         self.model_sha256 = file.sha256
         self.graph = import_model(file, plan.options)
         self._islands: dict[str, Any] = {}
@@ -103,7 +95,7 @@ class Session:
         check_plan(plan, self.graph, model_sha256=self.model_sha256)
         self.plan = plan
         self.plan_fingerprint = plan_fingerprint(plan)
-        self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads, mode=self._mode)
+        self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads)
         program = self.lowered.program
         self.step_labels: list[str] = _unique(program.steps)
         self.layer_names = self._names_in_order()

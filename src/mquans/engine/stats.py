@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-LayerMode = Literal["idle", "delta", "sites", "dense", "mixed"]
+LayerMode = Literal["idle", "changes", "sites", "dense"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,10 @@ class LayerStats:
         inputs: number of input values.
         changed: inputs whose held value moved.
         macs: of one dense evaluation; taps on padding are not counted.
-        macs_done: multiplications really issued, dense mode included.
-        mode: idle (nothing changed), sites (active sites only), dense (every site), delta (change
-            by change), or mixed (some rows by change, some computed whole).
-        time_ms: spent in the layer, only while `Stream.profile` is on; compares of the layers that
-            read it included where they are fused.
+        macs_done: multiplications really issued.
+        mode: idle (nothing changed), sites (active sites only), dense (every site), or changes
+            (value by value).
+        time_ms: spent in the layer, only while `Stream.profile` is on.
     """
 
     name: str
@@ -75,12 +74,3 @@ class StreamStats:
         """Fraction of the inputs of all reuse layers whose held value did not change."""
         inputs = sum(layer.inputs for layer in self.layers)
         return 1.0 - sum(layer.changed for layer in self.layers) / inputs if inputs else 1.0
-
-
-def layer_mode(delta_rows: int, dense_rows: int) -> LayerMode:
-    """How a layer was brought up to date, from the number of output rows done each way."""
-    if not delta_rows and not dense_rows:
-        return "idle"
-    if not dense_rows:
-        return "delta"
-    return "mixed" if delta_rows else "dense"

@@ -16,7 +16,7 @@ from mquans import _native
 from mquans.engine.lowering import IslandCall
 from mquans.engine.quantization import grid_limit
 from mquans.engine.state import SavedState, decode
-from mquans.engine.stats import LayerStats, StreamStats, layer_mode
+from mquans.engine.stats import LayerStats, StreamStats
 from mquans.errors import FrameError, MquansError, StateError
 from mquans.files import atomic_write, read_limited
 from mquans.plan import Feedback
@@ -240,10 +240,10 @@ class Stream:
                 changed,
                 macs,
                 done,
-                layer_mode(delta_rows, dense_rows),
+                "changes" if changed else "idle",
                 spent_ms.get(name),
             )
-            for name, inputs, macs, (changed, done, delta_rows, dense_rows) in zip(
+            for name, inputs, macs, (changed, done) in zip(
                 session.lowered.layers,
                 session.layer_inputs,
                 session.layer_macs,

@@ -39,7 +39,6 @@ class Activity:
         channels: [frames], channels with a change anywhere.
         touched: [frames], outputs that a change reaches.
         repeated: [frames], output positions whose whole input was seen before; -1 if not counted.
-        macs_done: [frames], multiplications that this engine issued.
     """
 
     changed: Counts
@@ -48,7 +47,6 @@ class Activity:
     channels: Counts
     touched: Counts
     repeated: Counts
-    macs_done: Counts
 
     def at(self, frames: Mask) -> Activity:
         """Some of the frames."""
@@ -236,14 +234,12 @@ class TraceRecorder:
     def add(self, stream: Stream) -> None:
         """Takes the last frame of the stream."""
         begins = stream.frames == 1 or not self._begins
-        done = {layer.name: layer.macs_done for layer in stream.stats.layers}
         for layer in self._layers:
             names = _native_layers(layer.node)
             held = np.concatenate([stream.held(name) for name in names], axis=2)
             moved = layer.moved(None if begins else layer.held, held)
             repeated = -1 if layer.windows is None else layer.windows.add(held)
-            issued = sum(done[name] for name in names)
-            layer.rows.append((*layer.counts(moved), repeated, issued))
+            layer.rows.append((*layer.counts(moved), repeated))
             layer.held = held
         self._begins.append(int(begins))
 

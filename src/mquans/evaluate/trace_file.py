@@ -19,7 +19,7 @@ from mquans.evaluate.weight_repetition import WeightRepetition
 from mquans.files import PathLike, atomic_write, read_limited
 
 FORMAT: Final = "mquans-trace"
-VERSION: Final = 1
+VERSION: Final = 2
 LIMIT_BYTES = 1 << 32
 
 DERIVED = ("macs", "weight_rows", "weight_bytes", "distinct_rows")

@@ -28,9 +28,8 @@ class LayerWork:
 
     @property
     def macs_changed(self) -> float:
-        """MACs that changed inputs take part in: what reuse leaves to do. The engine issues more
-        where that takes less time on a machine, so only this number is a matter of the plan
-        alone."""
+        """MACs that changed inputs take part in, as Riera et al. count them: all inputs of a layer
+        alike."""
         return (1 - self.similarity) * self.macs
 
 
@@ -58,7 +57,7 @@ class Work:
 
     @property
     def macs_done(self) -> int:
-        """MACs really issued over all frames, dense mode included."""
+        """MACs really issued over all frames."""
         return sum(layer.macs_done for layer in self.layers.values())
 
     @property

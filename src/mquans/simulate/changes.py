@@ -57,7 +57,6 @@ def _changing(shape: LayerShape, value: str) -> LayerTrace:
         channels=level * shape.channels,
         touched=level * shape.outputs,
         repeated=0 * level,
-        macs_done=level * shape.macs,
     )
     repetition = WeightRepetition(REPEATED_BITS, shape.weights, shape.weights, shape.weights)
     return LayerTrace(shape, value, (WIDEST,), (shape.channels,), 16, repetition, activity)

@@ -58,7 +58,6 @@ def _widened(layer: LayerTrace, shape: LayerShape) -> LayerTrace:
         channels=_rounded(activity.channels * (shape.channels / mine.channels)),
         touched=_rounded(activity.touched * (shape.outputs / mine.outputs)),
         repeated=activity.repeated,
-        macs_done=_rounded(activity.macs_done * (shape.macs / mine.macs)),
     )
     share, counts = shape.weights / mine.weights, layer.repetition
     levels = 2**counts.bits - 2  # values other than 0, both signs

@@ -41,7 +41,6 @@ def test_nothing_is_extrapolated() -> None:
 def points(*pairs: tuple[float, float]) -> list[dict[str, Any]]:
     return [
         {
-            "macs_fraction": work,
             "changed_fraction": work,
             "agreement": {"rel_sq_p95": loss},
             "f1": None,

@@ -85,7 +85,6 @@ def test_it_looks_like_an_onnxruntime_session() -> None:
     ("options", "message"),
     [
         ({"threads": 0}, "at least one thread"),
-        ({"mode": "fast"}, "Choose auto, delta or dense"),
         ({"isa": "mmx"}, "Choose one of: scalar"),
     ],
 )

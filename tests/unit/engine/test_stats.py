@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from mquans.engine.stats import LayerStats, StreamStats, layer_mode
+from mquans.engine.stats import LayerStats, StreamStats
 
 
 def test_totals_are_weighted_by_size() -> None:
     stats = StreamStats(
         (
-            LayerStats("a", inputs=100, changed=50, macs=1000, macs_done=500, mode="delta"),
+            LayerStats("a", inputs=100, changed=50, macs=1000, macs_done=500, mode="changes"),
             LayerStats("b", inputs=300, changed=0, macs=3000, macs_done=0, mode="idle"),
         )
     )
@@ -25,11 +25,3 @@ def test_a_network_without_reuse_layers_reuses_nothing_and_divides_by_nothing() 
     stats = StreamStats(())
     assert (stats.macs_total, stats.macs_done) == (0, 0)
     assert (stats.computation_reuse, stats.similarity) == (0.0, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("delta_rows", "dense_rows", "mode"),
-    [(0, 0, "idle"), (3, 0, "delta"), (0, 3, "dense"), (1, 2, "mixed")],
-)
-def test_the_mode_names_what_was_done(delta_rows: int, dense_rows: int, mode: str) -> None:
-    assert layer_mode(delta_rows, dense_rows) == mode

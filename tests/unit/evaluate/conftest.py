@@ -22,7 +22,7 @@ def plan(
 @pytest.fixture
 def session(small_model: Path, plan: mquans.Plan) -> mquans.Session:
     # Left to itself the engine keeps accumulators only where that pays: in none of these layers.
-    return mquans.Session(small_model, plan, mode="delta")
+    return mquans.Session(small_model, plan)
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ SessionOf = Callable[..., mquans.Session]
 def session_of(value_plan: Callable[..., mquans.Plan]) -> SessionOf:
     def make(model: Path, frames: Frames, bits: int, rule: str = "hold") -> mquans.Session:
         plan = value_plan(model, frames[:, 0], bits=bits, rule=rule)
-        return mquans.Session(model, plan, mode="delta")
+        return mquans.Session(model, plan)
 
     return make
 

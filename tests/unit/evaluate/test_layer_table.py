@@ -18,8 +18,8 @@ Frames = npt.NDArray[np.float32]
 
 def table(frame_ms: float, dense_ms: float, other_ms: float = 0.5) -> LayerTable:
     rows = (
-        LayerRow("stem", 1000, 0.9, 0.1, "delta", 0.5, 0.2),
-        LayerRow("head", 5000, 0.9, 0.3, "mixed", 1.5, 0.6),
+        LayerRow("stem", 1000, 0.9, 0.1, "changes", 0.5, 0.2),
+        LayerRow("head", 5000, 0.9, 0.3, "sites", 1.5, 0.6),
     )
     return LayerTable(rows, 10, frame_ms, dense_ms, other_ms, 0.25)
 
@@ -33,7 +33,7 @@ def test_every_layer_has_its_work_and_time(
     for row in found.rows:
         assert 0 < row.similarity < 1
         assert 0 < row.macs_fraction < 1
-        assert row.mode in ("delta", "dense", "mixed")
+        assert row.mode in ("changes", "dense", "sites")
         assert row.time_ms > 0
     assert sum(row.time_share for row in found.rows) < 1
     assert found.other_ms > 0

@@ -34,7 +34,7 @@ class OneStep:
         self, inputs: Sequence[Dims], output: Dims, add: AddStep, *, isa: str, threads: int,
         strided: bool, constants: dict[int, Floats],
     ) -> None:  # fmt: skip
-        self.program = native.Program(isa, threads, "auto")
+        self.program = native.Program(isa, threads)
         self.output = output
         self.constants = constants
         self.inputs = [

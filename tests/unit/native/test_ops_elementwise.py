@@ -78,7 +78,7 @@ def add_unary(kind):
 
 def apply(kind, x, isa):
     """f(x) by the native loops alone."""
-    program = native.Program(isa, 1, "auto")
+    program = native.Program(isa, 1)
     tensor, y = (program.add_tensor(1, 1, x.size) for _ in range(2))
     add_unary(kind)(program, "step", tensor, y)
     program.finish()
@@ -138,7 +138,7 @@ def test_edges_of_the_exponential():
 
 def test_in_place_unary_touches_only_what_moved():
     """An activation that overwrites its input must not be applied twice to a still pixel."""
-    program = native.Program("scalar", 1, "auto")
+    program = native.Program("scalar", 1)
     x = program.add_tensor(1, 80, 3)
     held = program.add_tensor(1, 80, 3)
     native.add_copy(program, "copy", x, held)
@@ -238,7 +238,7 @@ def test_powers_match_double_precision():
     exponent = np.concatenate([rng.uniform(-5, 5, 500), rng.integers(-4, 5, 59), [2, 0, -1, 0.5]])
     base, exponent = base.astype(np.float32), exponent.astype(np.float32)
     dims = (1, 1, base.size)
-    program = native.Program(native.available_isas()[-1], 1, "auto")
+    program = native.Program(native.available_isas()[-1], 1)
     a, b, y = (program.add_tensor(*dims) for _ in range(3))
     add_binary("pow", dims, dims, dims)(program, "pow", a, b, y)
     program.finish()
@@ -252,7 +252,7 @@ def test_powers_match_double_precision():
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    program = native.Program("scalar", 1, "auto")
+    program = native.Program("scalar", 1)
     a, b, y = (program.add_tensor(1, 2, 3) for _ in range(3))
     with pytest.raises(ValueError, match="broadcast"):
         add_binary("add", (1, 2, 3), (1, 2, 2), (1, 2, 3))(program, "add", a, b, y)

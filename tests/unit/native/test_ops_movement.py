@@ -45,7 +45,7 @@ def test_concat(follow, case, seed):
 
 def test_concat_of_views_of_its_output_copies_nothing_and_marks_all():
     """Branches written straight into their channel slice still have to reach the readers."""
-    program = native.Program("scalar", 1, "auto")
+    program = native.Program("scalar", 1)
     whole = program.add_tensor(1, 70, 5)
     a, b = program.add_view(whole, 0, 2), program.add_view(whole, 2, 3)
     native.add_concat(program, "concat", [a, b], [(70, 2), (70, 3)], 1, whole, (70, 5))
@@ -163,7 +163,7 @@ def test_reshape(follow, dims, y):
 
 def test_reshape_in_place_maps_the_marks():
     """A reshape that shares memory must still tell its readers what moved."""
-    program = native.Program("scalar", 1, "auto")
+    program = native.Program("scalar", 1)
     x = program.add_tensor(2, 70, 3)
     y = program.add_reshaped(x, 1, 84, 5)
     z = program.add_tensor(1, 84, 5)
@@ -188,7 +188,7 @@ def test_reshape_in_place_maps_the_marks():
     ],
 )
 def test_indices_outside_the_input_are_refused(call, arguments, message):
-    program = native.Program("scalar", 1, "auto")
+    program = native.Program("scalar", 1)
     x, y = program.add_tensor(1, 4, 3), program.add_tensor(1, 4, 2)
     with pytest.raises(ValueError, match=message):
         call(program, "step", x, *arguments, y, (1, 4, 2))

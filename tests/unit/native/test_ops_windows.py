@@ -130,7 +130,7 @@ def test_resize(follow, taps, axes):
 
 def test_shrinking_skips_pixels_that_nothing_reads():
     """A moved pixel between the samples of a shrinking nearest resize must not cause work."""
-    program = native.Program("scalar", 1, "auto")
+    program = native.Program("scalar", 1)
     x, y = program.add_tensor(1, 8, 2), program.add_tensor(1, 4, 2)
     every_other = ([0, 1, 2, 3, 4], [0, 2, 4, 6], [1.0] * 4)
     native.add_resize(program, "resize", x, (8, 2), [every_other, ([], [], [])], y, (4, 2))

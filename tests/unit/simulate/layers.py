@@ -12,7 +12,7 @@ from mquans.evaluate.layer_shape import Geometry, layer_geometry
 from mquans.evaluate.weight_repetition import WeightRepetition
 from mquans.graph import Conv, Graph, Linear, Node, ValueType, infer_node
 
-FIELDS = ("row_passes", "channels", "touched", "repeated", "macs_done")
+FIELDS = ("row_passes", "channels", "touched", "repeated")
 
 
 def conv_geometry(
@@ -49,7 +49,6 @@ def traced(geometry: Geometry, masks: list[np.ndarray]) -> LayerTrace:
         channels=np.array([mask.any(axis=(0, 1)).sum() for mask in masks]),
         touched=np.array([geometry.touched(mask) for mask in masks]),
         repeated=0 * ones,
-        macs_done=shape.macs * ones,
     )
     weights = shape.weights
     repetition = WeightRepetition(8, weights - weights // 8, -(-weights // 4), -(-weights // 5))
