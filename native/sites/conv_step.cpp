@@ -36,8 +36,8 @@ public:
                                int32_t at[listed_sites];
                                for (int32_t i = 0; i < list.count; ++i)
                                    at[i] = phase.row_at[list.row[i]] + phase.column_at[list.x[i]];
-                               context.sites.conv({x.data, at, list.count, phase.tap.data(),
-                                                   int32_t(phase.tap.size()), phase.pairs, phase.blocks.data(),
+                               context.sites.conv({x.data, at, list.count, phase.pair_at.data(),
+                                                   int32_t(phase.pair_at.size()), phase.blocks.data(),
                                                    int32_t(phase.blocks.size()), fresh,
                                                    target_.fresh_stride});
                            });
@@ -56,10 +56,11 @@ private:
 };
 
 // Weights [outputs][taps][inputs of a group] and what follows them, in the order of the kernels.
-void pack(ConvPhase& phase, const SiteKernels& kernels, const std::vector<int16_t>& weights,
-          const std::vector<int32_t>& bias, const std::vector<int32_t>& shift, int32_t groups, int32_t inputs) {
-    const int32_t outputs = int32_t(bias.size()) / groups, taps = int32_t(phase.tap.size());
-    phase.pairs = (inputs + 1) / 2;
+void pack(ConvPhase& phase, const SiteKernels& kernels, const ConvPhaseSpec& spec, int32_t groups) {
+    const int32_t outputs = int32_t(spec.bias.size()) / groups, inputs = spec.inputs;
+    const int32_t taps = int32_t(spec.tap.size()), pairs = (inputs + 1) / 2;
+    for (int32_t tap : spec.tap)
+        for (int32_t p = 0; p < pairs; ++p) phase.pair_at.push_back(tap + 2 * p);
     std::vector<int64_t> begin;
     for (int32_t g = 0; g < groups; ++g)
         for (int32_t first = 0; first < outputs;) {
@@ -67,17 +68,17 @@ void pack(ConvPhase& phase, const SiteKernels& kernels, const std::vector<int16_
             const int32_t size = left <= kernels.conv_half ? kernels.conv_half : kernels.conv_outputs;
             begin.push_back(int64_t(phase.weights.size()));
             phase.blocks.push_back({nullptr, nullptr, nullptr, g * inputs, g * outputs + first, size});
-            phase.weights.resize(phase.weights.size() + int64_t(taps) * phase.pairs * size * 2);
+            phase.weights.resize(phase.weights.size() + int64_t(taps) * pairs * size * 2);
             int16_t* packed = phase.weights.data() + begin.back();
             for (int32_t position = 0; position < size; ++position) {
                 const int32_t o = first + kernels.order(position, size), at = g * outputs + o;
-                phase.bias.push_back(o < outputs ? bias[at] : 0);
-                phase.shift.push_back(o < outputs ? shift[at] : 0);
+                phase.bias.push_back(o < outputs ? spec.bias[at] : 0);
+                phase.shift.push_back(o < outputs ? spec.shift[at] : 0);
                 if (o >= outputs) continue;
                 for (int32_t t = 0; t < taps; ++t)
                     for (int32_t c = 0; c < inputs; ++c)
-                        packed[((int64_t(t) * phase.pairs + c / 2) * size + position) * 2 + c % 2] =
-                            weights[(int64_t(at) * taps + t) * inputs + c];
+                        packed[((int64_t(t) * pairs + c / 2) * size + position) * 2 + c % 2] =
+                            spec.weights[(int64_t(at) * taps + t) * inputs + c];
             }
             first += size;
         }
@@ -114,9 +115,8 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
                 "weights do not fit their layer");
         phase.row_at = std::move(spec.row_at);
         phase.column_at = std::move(spec.column_at);
-        phase.tap = std::move(spec.tap);
         phase.macs = spec.macs;
-        pack(phase, kernels, spec.weights, spec.bias, spec.shift, groups, spec.inputs);
+        pack(phase, kernels, spec, groups);
         program.site_weights += int64_t(phase.weights.size());
         phases.push_back(std::move(phase));
     }

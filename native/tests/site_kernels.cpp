@@ -105,8 +105,10 @@ void conv_case(const ConvCase& c, int32_t sites, const SiteTables& tables, Rando
     const PackedConv natural(c, tables.scalar), packed(c, tables.tested);
     const int32_t stride = c.y_stride(int32_t(std::max(natural.blocks.size(), packed.blocks.size())));
     const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
+    Buffer<int32_t> pair_at(c.taps * c.pairs());
+    for (int32_t i = 0; i < c.taps * c.pairs(); ++i) pair_at[i] = windows.tap[i / c.pairs()] + 2 * (i % c.pairs());
     const auto run = [&](const SiteKernels& kernels, const PackedConv& conv, const Buffer<int16_t>& y) {
-        kernels.conv({windows.x.data(), windows.at.data(), sites, windows.tap.data(), c.taps, c.pairs(),
+        kernels.conv({windows.x.data(), windows.at.data(), sites, pair_at.data(), c.taps * c.pairs(),
                       conv.blocks.data(), int32_t(conv.blocks.size()), y.data(), stride});
     };
     run(tables.scalar, natural, expected);

@@ -56,7 +56,7 @@ struct ActivationArgs {
 
 // Sixteen or more outputs at once, one group of inputs: packed weights.
 struct ConvBlock {
-    const int16_t* weights;  // [taps][pairs][outputs in kernel order][2]
+    const int16_t* weights;  // [pairs][outputs in kernel order][2]
     const int32_t *bias, *shift;  // in kernel order; bias holds the rounding too
     int32_t x_first;  // first input channel
     int32_t y_first;  // first output channel
@@ -66,13 +66,13 @@ struct ConvBlock {
 // y[i] = saturate16((bias + sum over taps and channels of weight * x) >> shift) for listed sites.
 struct ConvArgs {
     const int16_t* x;
-    const int32_t* at;   // [sites] elements from x to the window's first value
+    const int32_t* at;       // [sites] elements from x to the window's first value
     int32_t sites;
-    const int32_t* tap;  // [taps] elements from there
-    int32_t taps, pairs;
+    const int32_t* pair_at;  // [pairs] elements from there to two channels of a tap
+    int32_t pairs;
     const ConvBlock* blocks;
     int32_t block_count;
-    int16_t* y;          // [sites][y_stride]; blocks write over what follows them, in order
+    int16_t* y;              // [sites][y_stride]; blocks write over what follows them, in order
     int32_t y_stride;
 };
 

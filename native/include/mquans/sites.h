@@ -50,8 +50,7 @@ struct AxisReach {
 struct ConvPhase {
     std::vector<int32_t> row_at;  // [rows] elements from the input's data to the row's windows; -1: not here
     std::vector<int32_t> column_at;  // [width] the same for columns; -1: not here
-    std::vector<int32_t> tap;
-    int32_t pairs = 0;
+    std::vector<int32_t> pair_at;    // see ConvArgs
     std::vector<int16_t> weights;
     std::vector<int32_t> bias, shift;
     std::vector<ConvBlock> blocks;

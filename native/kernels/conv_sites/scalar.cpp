@@ -12,10 +12,9 @@ void conv_sites(const ConvArgs& args) {
             for (int32_t o = 0; o < block.outputs; ++o) {
                 int32_t sum = block.bias[o];
                 const int16_t* weight = block.weights + 2 * o;
-                for (int32_t t = 0; t < args.taps; ++t) {
-                    const int16_t* x = args.x + args.at[i] + args.tap[t] + block.x_first;
-                    for (int32_t p = 0; p < args.pairs; ++p, weight += 2 * block.outputs)
-                        sum += weight[0] * x[2 * p] + weight[1] * x[2 * p + 1];
+                for (int32_t p = 0; p < args.pairs; ++p, weight += 2 * block.outputs) {
+                    const int16_t* x = args.x + args.at[i] + args.pair_at[p] + block.x_first;
+                    sum += weight[0] * x[0] + weight[1] * x[1];
                 }
                 const int32_t c = block.y_first + o;
                 args.y[int64_t(i) * args.y_stride + c] = saturate(sum >> block.shift[o]);

@@ -32,29 +32,41 @@ struct Epilogue<1> {
 };
 #endif
 
+#if defined(__AVX512F__)
+// By the intrinsic, GCC keeps sums in two places and copies them in every step.
+MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
+#else
+MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { sum = dot(sum, a, b); }
+#endif
+
+// Loops are unrolled early, lest sums go through memory.
 template <int P, int R>
 void tile(const ConvArgs& args, const ConvBlock& block, int32_t first) {
     I32 sum[P][R];
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
         const I32 bias = load32(block.bias + r * lanes);
+#pragma GCC unroll 16
         for (int p = 0; p < P; ++p) sum[p][r] = bias;
     }
+    const int16_t* site[P];
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) site[p] = args.x + block.x_first + args.at[first + p];
     const int16_t* weights = block.weights;
-    const int16_t* x = args.x + block.x_first;
-    const int32_t* at = args.at + first;
-    for (int32_t t = 0; t < args.taps; ++t) {
-        const int16_t* site[P];
-        for (int p = 0; p < P; ++p) site[p] = x + at[p] + args.tap[t];
-        for (int32_t k = 0; k < args.pairs; ++k, weights += 2 * lanes * R) {
-            I16 w[R];
-            for (int r = 0; r < R; ++r) w[r] = load16(weights + 2 * lanes * r);
-            for (int p = 0; p < P; ++p) {
-                const I16 both = pair(site[p] + 2 * k);
-                for (int r = 0; r < R; ++r) sum[p][r] = dot(sum[p][r], w[r], both);
-            }
+    for (const int32_t *at = args.pair_at, *end = at + args.pairs; at < end; ++at, weights += 2 * lanes * R) {
+        const int64_t from = *at;
+        I16 w[R];
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) w[r] = load16(weights + 2 * lanes * r);
+#pragma GCC unroll 16
+        for (int p = 0; p < P; ++p) {
+            const I16 both = pair(site[p] + from);
+#pragma GCC unroll 16
+            for (int r = 0; r < R; ++r) add_dot(sum[p][r], w[r], both);
         }
     }
     int16_t* y = args.y + int64_t(first) * args.y_stride + block.y_first;
+#pragma GCC unroll 16
     for (int p = 0; p < P; ++p, y += args.y_stride) Epilogue<R>::store(sum[p], block, y);
 }
 
