@@ -6,7 +6,7 @@ default: the folder `shared` beside the repository). Nothing of them belongs to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -27,7 +27,7 @@ from mquans.evaluate.metrics import (
     decode_yunet,
 )
 from mquans.importers import ModelFile, read_model
-from mquans.plan import InputFormat
+from mquans.plan import InputFormat, pixel_scale, pixel_values
 from mquans.sources import guess_format, open_source
 from mquans.sources.preparation import Preparation
 
@@ -70,11 +70,6 @@ class Network:
     def format(self) -> InputFormat:
         """How pictures become the input."""
         return guess_format(self.input, self.shapes[self.input], **self.preparation)
-
-    @property
-    def grey_level(self) -> float:
-        """One of 255 levels of a pixel, in the input's units."""
-        return float(self.preparation.get("scale", 1.0))
 
     def model(self, shared: Path) -> ModelFile:
         """The model file.
@@ -208,6 +203,34 @@ def load_frames(
     return fed[:calibration], fed[calibration:]
 
 
+def to_pixels(values: Any, format: InputFormat) -> Any:
+    """The pixels, uint8 [1, C, H, W], that a network's input was made of."""
+    factor, offset = (part.reshape(-1, 1, 1) for part in pixel_scale(format))
+    return np.clip(np.rint((values - offset) / factor), 0, 255).astype(np.uint8)
+
+
+class AsPixels:
+    """Hands engines the pixels that frames were made of, as decoders give them.
+
+    Args:
+        names: of the engines that take them: ours, under plans that say what pixels stand for.
+            Frames that no pixels of 8 bits give bit for bit, they are handed as they are.
+    """
+
+    def __init__(self, network: str, frames: Sequence[Feeds], names: Sequence[str]) -> None:
+        target = NETWORKS[network]
+        self._names = names
+        self._pixels: dict[int, Feeds] = {}
+        for frame in frames:
+            pixels = to_pixels(frame[target.input], target.format)
+            if np.array_equal(pixel_values(pixels, target.format), frame[target.input]):
+                self._pixels[id(frame)] = {target.input: pixels}
+
+    def __call__(self, frame: Feeds) -> dict[str, Feeds]:
+        pixels = self._pixels.get(id(frame))
+        return {} if pixels is None else dict.fromkeys(self._names, pixels)
+
+
 def cut_frames(clip: str, count: int) -> list[int]:
     """Numbers of the frames that begin a new scene; the first frame of a clip is no cut."""
     return list(range(SEGMENT, count, SEGMENT)) if clip == "cuts" else []
@@ -227,11 +250,11 @@ def _recorded(network: str, clip: str, count: int, shared: Path) -> list[Any]:
 
 
 def _still(network: str, count: int, shared: Path) -> list[Any]:
-    frame = _recorded(network, "vtest", 1, shared)[0]
+    format = NETWORKS[network].format
+    pixels = to_pixels(_recorded(network, "vtest", 1, shared)[0], format).astype(int)
     rng = np.random.default_rng(0)
-    level = NETWORKS[network].grey_level
-    noise = (rng.integers(-1, 2, frame.shape) for _ in range(count))
-    return [(frame + level * n).astype(np.float32) for n in noise]
+    noise = (rng.integers(-1, 2, pixels.shape) for _ in range(count))
+    return [pixel_values(np.clip(pixels + n, 0, 255).astype(np.uint8), format) for n in noise]
 
 
 def _runs(frames: list[Any], count: int) -> list[Any]:

@@ -9,8 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from cases import NETWORKS, cut_frames
+from cases import NETWORKS, AsPixels, cut_frames
 from fidelity import Detections, Rule, fidelity
+from msgspec.structs import replace
 from plans import run_dense
 
 import mquans
@@ -84,12 +85,14 @@ def measure(cell: Cell, engines: Sequence[str]) -> dict[str, Any]:
             reported with the reason.
     """
     target = NETWORKS[cell.network]
+    # Plans are made from ready frames: those do not tell what their pixels stood for.
+    plans = {kind: replace(plan, input=target.format) for kind, plan in cell.plans.items()}
     sessions = {
         OURS[kind]: mquans.Session(cell.model, plan, threads=cell.threads)
-        for kind, plan in cell.plans.items()
+        for kind, plan in plans.items()
     }
     if cell.threads > 1:
-        sessions[ALONE] = mquans.Session(cell.model, cell.plans["uniform"], threads=1)
+        sessions[ALONE] = mquans.Session(cell.model, plans["uniform"], threads=1)
     # All plans compute the same when they compute everything, but for the frames of their ranges.
     whole = sessions[OURS[list(cell.plans)[-1]]].stream()
     dense, unavailable = _dense_engines(cell, engines)
@@ -117,10 +120,14 @@ def measure(cell: Cell, engines: Sequence[str]) -> dict[str, Any]:
             works[name].add(stream.stats)
         begun = True
 
-    run = interleave(steps, cell.frames, reference=REFERENCE, on_frame=watch, threads=cell.threads)
+    handed = AsPixels(cell.network, cell.frames, (*streams, DENSE))
+    run = interleave(
+        steps, cell.frames, reference=REFERENCE, on_frame=watch, threads=cell.threads,
+        handed=handed,
+    )  # fmt: skip
     for begun_anew in (*streams.values(), whole, *dense.values()):
         begun_anew.reset()
-    turns = take_turns(steps, cell.frames, turn=TURN, threads=cell.threads)
+    turns = take_turns(steps, cell.frames, turn=TURN, threads=cell.threads, handed=handed)
     time_ms = {name: summary(times) for name, times in turns.items()}
     cuts = cut_frames(cell.clip, len(cell.frames))
     rows: dict[str, dict[str, Any]] = {}

@@ -46,15 +46,10 @@ class Rule:
 
     int8_rel_sq_p95: float | None
 
-    def excess(self, found: Fidelity) -> float:
-        """By which factor the rule is missed; kept up to 1."""
-        limit = REL_SQ_P95 if self.int8_rel_sq_p95 is None else self.int8_rel_sq_p95
-        excess = found.agreement.rel_sq_p95 / max(limit, 1e-30)
-        return excess if found.f1 is None else max(excess, (1 - found.f1) / (1 - F1))
-
     def kept(self, found: Fidelity) -> bool:
         """True for an engine that is faithful."""
-        return self.excess(found) <= 1 + 1e-9
+        limit = REL_SQ_P95 if self.int8_rel_sq_p95 is None else self.int8_rel_sq_p95
+        return found.agreement.rel_sq_p95 <= limit and (found.f1 is None or found.f1 >= F1)
 
 
 @dataclass(slots=True)

@@ -27,8 +27,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cases import NETWORKS, SHARED, VIDEOS
+from cases import NETWORKS, SHARED, VIDEOS, AsPixels
 from fidelity import Detections
+from msgspec.structs import replace
 from record import Record
 from segments import Segment
 
@@ -108,6 +109,7 @@ def open_streams(
             )
         name = file.name.removesuffix(".json").removesuffix(".plan")
         name = str(file) if name in streams else name
+        plan = replace(plan, input=TARGET.format)
         streams[name] = mquans.Session(model, plan, threads=threads).stream()
     return streams
 
@@ -135,10 +137,13 @@ def measure(
                 works[name].add(stream.stats)
         done += 1
 
-    run = interleave(steps, frames, reference=REFERENCE, on_frame=watch, threads=threads)
+    handed = AsPixels(NETWORK, frames, list(streams))
+    run = interleave(
+        steps, frames, reference=REFERENCE, on_frame=watch, threads=threads, handed=handed
+    )
     for stream in streams.values():
         stream.reset()
-    times = take_turns(steps, frames, turn=TURN, threads=threads)
+    times = take_turns(steps, frames, turn=TURN, threads=threads, handed=handed)
     time_ms = {name: summary(each) for name, each in times.items()}
     return {
         name: {

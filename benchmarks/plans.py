@@ -2,7 +2,8 @@
 
 `uniform`: one width for the whole network, the fewest bits that keep the rule of `fidelity`.
 `criticality`: scales and factors as `calibrate` makes them, once, of detectors with F1 for metric;
-under the largest tolerance that keeps the rule on the measured frames.
+under the largest tolerance that keeps the rule on the measured frames, as the fewest bits do: F1 of
+few objects neither grows nor falls steadily, so all are tried from the largest on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import mquans
 from mquans.baselines import open_engine
 from mquans.calibration import Selected
 from mquans.calibration.pipeline import sweep
-from mquans.calibration.sites.tolerance import LEAST, Found, search_tolerance
+from mquans.calibration.sites.tolerance import LEAST, MOST
 from mquans.calibration.workspace import open_clips
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Work
@@ -33,8 +34,8 @@ BUDGET = 0.01
 """Loss that `calibrate` is asked to keep for networks without a metric; of F1, what the rule
 leaves."""
 
-CLOSE = 1.05
-"""Factor within which the largest tolerance is found."""
+STEP = 1.12
+"""Factor between tolerances that are tried."""
 
 
 @dataclass(slots=True)
@@ -132,11 +133,13 @@ def criticality_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, 
         plan = error.result.plan
     seconds = perf_counter() - start
 
-    def excess(tolerance: float) -> float:
-        return judge.rule.excess(judge.judge(_under(plan, tolerance))[1])
-
-    tolerance = search_tolerance(excess, 1.0, Found(), plan.tolerance or LEAST, close=CLOSE)
-    plan = _under(plan, tolerance or LEAST)
+    tolerance = MOST
+    while tolerance > LEAST:
+        found = judge.judge(_under(plan, tolerance))[1]
+        if judge.rule.kept(found):
+            break
+        tolerance /= STEP
+    plan = _under(plan, max(tolerance, LEAST))
     judged, _ = judge.judge(plan)
     return plan, {"tolerance": plan.tolerance, "calibration_seconds": seconds, **judged}
 

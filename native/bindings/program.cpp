@@ -164,6 +164,13 @@ void bind_program(nb::module_& m) {
             },
             "tensor"_a, "row_offset"_a.noconvert(), "x_step"_a, "c_step"_a)
         .def("finish", &Program::finish)
+        .def_prop_ro("pixel_inputs",
+                     [](const Program& self) {
+                         std::vector<bool> taken;
+                         for (const Port& port : self.inputs) taken.push_back(port.takes_pixels);
+                         return taken;
+                     },
+                     "Of each input, whether it takes pixels of 8 bits as well.")
         .def_prop_ro("steps", [](const Program& self) { return self.step_names; })
         .def_prop_ro("weights_bytes", &Program::weights_bytes)
         .def_prop_ro("layer_macs",

@@ -182,10 +182,17 @@ void bind_sites(nb::module_& m) {
     m.def(
         "add_input_sites",
         [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t limit,
-           GateSpec gate, bool planes) {
-            add_input_sites(program, name, input, y, {copy(inverse), limit}, std::move(gate), planes);
+           GateSpec gate) { add_input_sites(program, name, input, y, {copy(inverse), limit}, std::move(gate)); },
+        "program"_a, "name"_a, "input"_a, "y"_a, "inverse"_a.noconvert(), "limit"_a, "gate"_a);
+    m.def(
+        "add_picture_sites",
+        [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t limit,
+           Array<float> factor, Array<float> offset, GateSpec gate) {
+            add_picture_sites(program, name, input, y, {copy(inverse), limit}, {copy(factor), copy(offset)},
+                              std::move(gate));
         },
-        "program"_a, "name"_a, "input"_a, "y"_a, "inverse"_a.noconvert(), "limit"_a, "gate"_a, "planes"_a);
+        "program"_a, "name"_a, "input"_a, "y"_a, "inverse"_a.noconvert(), "limit"_a, "factor"_a.noconvert(),
+        "offset"_a.noconvert(), "gate"_a);
     m.def(
         "add_encode_sites",
         [](Program& program, const std::string& name, TensorId x, CodesId y, Array<float> inverse, int16_t limit,

@@ -20,6 +20,7 @@ using namespace mquans;
 namespace {
 
 using Values = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Input = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;  // float32, or pixels of 8 bits
 using Writable = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 
 void expect(int64_t found, int64_t size, const char* what) {
@@ -43,15 +44,20 @@ void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held)
     program_of(stream).run(stream, first, last, snap, keep_held);
 }
 
-std::vector<const float*> pointers(const Stream& stream, const std::vector<Values>& inputs) {
+std::vector<Brought> brought_by(const Stream& stream, const std::vector<Input>& inputs) {
     const auto& ports = stream.program().inputs;
     expect(int64_t(inputs.size()), int64_t(ports.size()), "the list of inputs");
-    std::vector<const float*> values;
+    std::vector<Brought> brought(ports.size());
     for (size_t i = 0; i < ports.size(); ++i) {
         expect(int64_t(inputs[i].size()), ports[i].size, "an input");
-        values.push_back(inputs[i].data());
+        if (inputs[i].dtype() == nb::dtype<float>())
+            brought[i].values = static_cast<const float*>(inputs[i].data());
+        else if (inputs[i].dtype() == nb::dtype<uint8_t>() && ports[i].takes_pixels)
+            brought[i].pixels = static_cast<const uint8_t*>(inputs[i].data());
+        else
+            throw std::invalid_argument("an input has the wrong type");
     }
-    return values;
+    return brought;
 }
 
 void fetch(const Stream& stream, const std::vector<Writable>& outputs) {
@@ -82,26 +88,28 @@ void bind_stream(nb::module_& m) {
         .def("reset", &Stream::reset)
         .def(
             "bring",
-            [](Stream& self, const std::vector<Values>& inputs, bool snap) {
-                const std::vector<const float*> values = pointers(self, inputs);
+            [](Stream& self, const std::vector<Input>& inputs, bool snap) {
+                const std::vector<Brought> brought = brought_by(self, inputs);
                 nb::gil_scoped_release release;
-                return program_of(self).bring(self, values, snap);
+                return program_of(self).bring(self, brought, snap);
             },
-            "inputs"_a, "snap"_a,
+            "inputs"_a, "snap"_a, nb::sig("def bring(self, inputs: Sequence[NDArray[typing.Any]], snap: bool) -> bool"),
             "The inputs of the frame that is run next; the arrays must live until that is done. False, with nothing "
             "changed, when one is not finite.")
         .def(
             "step",
-            [](Stream& self, const std::vector<Values>& inputs, const std::vector<Writable>& outputs,
+            [](Stream& self, const std::vector<Input>& inputs, const std::vector<Writable>& outputs,
                bool snap) {
-                const std::vector<const float*> values = pointers(self, inputs);
+                const std::vector<Brought> brought = brought_by(self, inputs);
                 nb::gil_scoped_release release;
-                if (!program_of(self).bring(self, values, snap)) return false;
+                if (!program_of(self).bring(self, brought, snap)) return false;
                 run(self, 0, int32_t(self.program().step_names.size()), snap, false);
                 fetch(self, outputs);
                 return true;
             },
             "inputs"_a, "outputs"_a, "snap"_a,
+            nb::sig("def step(self, inputs: Sequence[NDArray[typing.Any]], outputs: Sequence[NDArray[numpy.float32]], "
+                    "snap: bool) -> bool"),
             "One frame in one call. False, with nothing changed, when an input is not finite.")
         .def(
             "run",

@@ -221,22 +221,22 @@ void Program::give_back(std::unique_ptr<FrameRoom> room) {
     free_rooms_.push_back(std::move(room));
 }
 
-bool Program::bring(Stream& stream, const std::vector<const float*>& values, bool snap) {
+bool Program::bring(Stream& stream, const std::vector<Brought>& brought, bool snap) {
     std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
     if (pool_.threads() > 1) pool_lock.lock();
     compares.resize(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i)
-        if (!compares[i] && !Stream::finite(values[i], inputs[i].size)) return false;
+        if (!compares[i] && !Stream::finite(brought[i].values, inputs[i].size)) return false;
     std::unique_ptr<FrameRoom>& room = stream.room.lent;
     if (!room) room = take_room();
     Context context{stream, pool_, kernels_, sites_, snap, false, *room};
     for (size_t i = 0; i < inputs.size(); ++i) {
         if (!compares[i]) continue;
-        stream.bring(int32_t(i), values[i]);
+        stream.bring(int32_t(i), brought[i]);
         if (!compares[i]->compare(context)) return false;
     }
     for (size_t i = 0; i < inputs.size(); ++i)
-        if (!compares[i]) stream.bring(int32_t(i), values[i]);
+        if (!compares[i]) stream.bring(int32_t(i), brought[i]);
     return true;
 }
 

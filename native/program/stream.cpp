@@ -164,10 +164,10 @@ void Stream::feed(const Port& port, const float* values) {
     }
 }
 
-void Stream::bring(int32_t input, const float* values) {
+void Stream::bring(int32_t input, const Brought& brought) {
     const Port& port = program_->inputs[input];
-    if (program_->tensors[port.tensor].offset >= 0) return feed(port, values);
-    brought_[input] = values;
+    if (program_->tensors[port.tensor].offset >= 0) return feed(port, brought.values);
+    brought_[input] = brought;
 }
 
 void Stream::fetch(const Port& port, float* values) const {

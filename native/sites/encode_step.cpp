@@ -54,7 +54,7 @@ public:
                            int32_t last = -1;
                            for (int32_t i = 0; i < list.count; ++i) {
                                if (list.row[i] != last)
-                                   lay_out(port, context.stream.brought(input_), last = list.row[i], y.width, y.channels,
+                                   lay_out(port, context.stream.brought(input_).values, last = list.row[i], y.width, y.channels,
                                            row.data());
                                context.sites.encode(row.data() + int64_t(list.x[i]) * y.channels,
                                                     encode_.inverse.data(), encode_.limit,
@@ -74,11 +74,12 @@ private:
 
 class PlanesStep final : public Step, public InputCompare {
 public:
-    PlanesStep(const Program& program, int32_t input, EncodeSpec encode, SiteTarget target, int64_t planes,
-               int32_t pitch)
+    PlanesStep(const Program& program, int32_t input, EncodeSpec encode, PixelSpec pixels, SiteTarget target,
+               int64_t planes, int32_t pitch)
         : program_(program),
           input_(input),
           encode_(std::move(encode)),
+          pixels_(std::move(pixels)),
           target_(std::move(target)),
           planes_(planes),
           pitch_(pitch) {}
@@ -119,12 +120,15 @@ public:
 private:
     InputRowArgs args_of(Context& context, const CodesView& y, int32_t row, int32_t rows) const {
         const Port& port = program_.inputs[input_];
-        const float* values = context.stream.brought(input_);
+        const Brought& brought = context.stream.brought(input_);
         const bool gated = !target_.gate.weight.empty() && !context.keyframe();
         InputRowArgs args{};
         args.width = y.width;
         args.channels = y.channels;
         args.rows = rows;
+        args.pixels = brought.pixels;
+        args.factor = pixels_.factor.data();
+        args.offset = pixels_.offset.data();
         args.inverse = encode_.inverse.data();
         args.code_limit = encode_.limit;
         args.site = y.site(row, 0);
@@ -135,7 +139,11 @@ private:
         args.taken = context.codes_mask(target_.y).row(row);
         for (int32_t p = 0; p < rows * y.channels; ++p) {
             const int32_t r = row + p / y.channels, c = p % y.channels;
-            args.x[p] = values + port.row_offset[r] + c * port.c_step;
+            const int64_t at = port.row_offset[r] + c * port.c_step;
+            if (brought.pixels)
+                args.pixel[p] = brought.pixels + at;
+            else
+                args.x[p] = brought.values + at;
             args.plane[p] = plane_of(context, y, r, c);
         }
         return args;
@@ -148,6 +156,7 @@ private:
     const Program& program_;
     int32_t input_;
     EncodeSpec encode_;
+    PixelSpec pixels_;
     SiteTarget target_;
     int64_t planes_;
     int32_t pitch_;
@@ -155,6 +164,16 @@ private:
 
 void check_scales(const Program& program, CodesId y, const EncodeSpec& encode) {
     require(int32_t(encode.inverse.size()) == program.code_tensors.at(y).channels, "one scale per channel is needed");
+}
+
+SiteTarget input_target(Program& program, int32_t input, CodesId y, const EncodeSpec& encode, GateSpec gate) {
+    check_scales(program, y, encode);
+    SiteTarget target(program, y, std::move(gate));
+    const CodesSpec& out = program.code_tensors.at(y);
+    const Port& port = program.inputs.at(input);
+    require(int32_t(port.row_offset.size()) == out.rows && port.size == int64_t(out.rows) * out.width * out.channels,
+            "input and codes differ in size");
+    return target;
 }
 
 class DecodeStep final : public Step {
@@ -181,24 +200,27 @@ private:
 }  // namespace
 
 void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
-                     GateSpec gate, bool planes) {
-    check_scales(program, y, encode);
-    SiteTarget target(program, y, std::move(gate));
-    const CodesSpec& out = program.code_tensors.at(y);
-    const Port& port = program.inputs.at(input);
-    require(int32_t(port.row_offset.size()) == out.rows && port.size == int64_t(out.rows) * out.width * out.channels,
-            "input and codes differ in size");
-    if (planes) {
-        require(port.x_step == 1 && out.channels <= 4 && out.stride <= 4, "no planes of a picture");
-        const int32_t pitch = padded(out.width, 32);
-        const int64_t first = program.codes_size;
-        program.codes_size += int64_t(out.rows) * out.channels * pitch;
-        auto step = std::make_unique<PlanesStep>(program, input, std::move(encode), std::move(target), first, pitch);
-        program.compares.resize(program.inputs.size());
-        program.compares[input] = step.get();
-        return program.add_step(name, std::move(step));
-    }
+                     GateSpec gate) {
+    SiteTarget target = input_target(program, input, y, encode, std::move(gate));
     program.add_step(name, std::make_unique<InputStep>(program, input, std::move(encode), std::move(target)));
+}
+
+void add_picture_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
+                       PixelSpec pixels, GateSpec gate) {
+    SiteTarget target = input_target(program, input, y, encode, std::move(gate));
+    const CodesSpec& out = program.code_tensors.at(y);
+    require(program.inputs[input].x_step == 1 && out.channels <= 4 && out.stride <= 4, "no planes of a picture");
+    for (const std::vector<float>* one : {&pixels.factor, &pixels.offset})
+        require(one->empty() || int32_t(one->size()) == out.channels, "one factor and offset per channel are needed");
+    program.inputs[input].takes_pixels = !pixels.factor.empty() && !pixels.offset.empty();
+    const int32_t pitch = padded(out.width, 32);
+    const int64_t first = program.codes_size;
+    program.codes_size += int64_t(out.rows) * out.channels * pitch;
+    auto step = std::make_unique<PlanesStep>(program, input, std::move(encode), std::move(pixels), std::move(target),
+                                             first, pitch);
+    program.compares.resize(program.inputs.size());
+    program.compares[input] = step.get();
+    program.add_step(name, std::move(step));
 }
 
 void add_encode_sites(Program& program, const std::string& name, TensorId x, CodesId y, EncodeSpec encode,

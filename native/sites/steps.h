@@ -77,10 +77,17 @@ struct EncodeSpec {
     int16_t limit;
 };
 
+// What pixels of 8 bits stand for, see InputRowArgs; empty where nothing is known of it.
+struct PixelSpec {
+    std::vector<float> factor, offset;  // [channels]
+};
+
 // A graph input, read where the caller has it. Of pictures that come as up to four planes, two by two pixels are
 // compared together.
 void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
-                     GateSpec gate, bool planes);
+                     GateSpec gate);
+void add_picture_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
+                       PixelSpec pixels, GateSpec gate);
 void add_encode_sites(Program& program, const std::string& name, TensorId x, CodesId y, EncodeSpec encode,
                       GateSpec gate);
 // unit: [channels] of a code.

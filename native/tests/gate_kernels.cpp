@@ -161,22 +161,32 @@ bool input_rows(const SiteTables& tables) {
     for (int32_t width = 1; width <= 100; ++width)
         for (int32_t channels = 1; channels <= 4; ++channels)
             for (const bool weighted : {true, false}) {
+                const bool pixels = random.chance(0.5);
                 const GateCase gate(channels, random);
                 const int32_t stride = channels > 2 ? 4 : 2, pitch = padded(width, vector_codes);
-                report.begin("%d pixels of %d channels, %s", width, channels, weighted ? "weighted" : "open");
+                report.begin("%d pixels of %d channels, %s, %s", width, channels, weighted ? "weighted" : "open",
+                             pixels ? "of 8 bits" : "floats");
                 const int16_t limit = random.chance(0.5) ? 32767 : 255;
-                Buffer<float> inverse(channels);
+                Buffer<float> inverse(channels), factor(channels), offset(channels);
+                factor.fill([&] { return random.real(-1, 1); });
+                offset.fill([&] { return random.real(-99, 99); });
                 std::vector<Buffer<float>> x;
+                std::vector<Buffer<uint8_t>> bytes;
                 std::vector<Buffer<int16_t>> plane, other_plane;
                 const int32_t rows = random.integer(1, 2), planes = rows * channels;
-                x.reserve(8), plane.reserve(8), other_plane.reserve(8);
+                x.reserve(8), bytes.reserve(8), plane.reserve(8), other_plane.reserve(8);
                 const Buffer<int16_t> site(int64_t(width) * stride), other_site(site);
                 for (int32_t c = 0; c < channels; ++c) inverse[c] = std::ldexp(1.0f, random.integer(-10, 10));
                 for (int32_t p = 0; p < planes; ++p) {
                     x.emplace_back(width);
+                    bytes.emplace_back(width);
+                    bytes[p].fill([&] { return random.integer(0, 255); });
                     plane.emplace_back(pitch);
                     for (int32_t i = 0; i < width; ++i) {
-                        plane[p][i] = int16_t(random.integer(-limit, limit));
+                        const int32_t c = p % channels;
+                        const float from = float(bytes[p][i]) * factor[c] + offset[c] + random.real(-9, 9);
+                        const float held = pixels ? std::rint(from * inverse[c]) : float(random.integer(-limit, limit));
+                        plane[p][i] = int16_t(std::clamp<float>(held, -limit, limit));
                         if (p < channels) site[i * stride + p] = plane[p][i];
                         const float near = float(near_code(plane[p][i], random)) + 0.5f * random.integer(-1, 1);
                         x[p][i] = random.chance(0.02) ? random.real(-1, 1) * 3e38f : near / inverse[p % channels];
@@ -191,6 +201,9 @@ bool input_rows(const SiteTables& tables) {
                     args.width = width;
                     args.channels = channels;
                     args.rows = rows;
+                    args.pixels = pixels;
+                    args.factor = factor.data();
+                    args.offset = offset.data();
                     args.inverse = inverse.data();
                     args.code_limit = limit;
                     args.site = sites.data();
@@ -200,7 +213,10 @@ bool input_rows(const SiteTables& tables) {
                     args.limit = gate.limit;
                     args.taken = marks.data();
                     for (int32_t p = 0; p < rows * channels; ++p) {
-                        args.x[p] = x[p].data();
+                        if (pixels)
+                            args.pixel[p] = bytes[p].data();
+                        else
+                            args.x[p] = x[p].data();
                         args.plane[p] = lines[p].data();
                     }
                     report.check(kernels.input_compare(args), "finite pixels are taken for others", 0);

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy
 from numpy.typing import NDArray
@@ -32,6 +32,10 @@ class Program:
     def add_output(self, tensor: int, row_offset: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], x_step: int, c_step: int) -> int: ...
 
     def finish(self) -> None: ...
+
+    @property
+    def pixel_inputs(self) -> list[bool]:
+        """Of each input, whether it takes pixels of 8 bits as well."""
 
     @property
     def steps(self) -> list[str]: ...
@@ -152,7 +156,9 @@ def add_conv_sites(program: Program, name: str, x: int, y: int, reach: Reach, ph
 
 def add_depthwise_sites(program: Program, name: str, x: int, y: int, reach: Reach, row_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], column_at: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], tap: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], weights: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], bias: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], shift: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], activation: Activation, gate: Gate, macs: int) -> None: ...
 
-def add_input_sites(program: Program, name: str, input: int, y: int, inverse: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], limit: int, gate: Gate, planes: bool) -> None: ...
+def add_input_sites(program: Program, name: str, input: int, y: int, inverse: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], limit: int, gate: Gate) -> None: ...
+
+def add_picture_sites(program: Program, name: str, input: int, y: int, inverse: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], limit: int, factor: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], offset: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], gate: Gate) -> None: ...
 
 def add_encode_sites(program: Program, name: str, x: int, y: int, inverse: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], limit: int, gate: Gate) -> None: ...
 
@@ -183,12 +189,12 @@ class Stream:
 
     def reset(self) -> None: ...
 
-    def bring(self, inputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]], snap: bool) -> bool:
+    def bring(self, inputs: Sequence[NDArray[Any]], snap: bool) -> bool:
         """
         The inputs of the frame that is run next; the arrays must live until that is done. False, with nothing changed, when one is not finite.
         """
 
-    def step(self, inputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]], outputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]], snap: bool) -> bool:
+    def step(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[numpy.float32]], snap: bool) -> bool:
         """
         One frame in one call. False, with nothing changed, when an input is not finite.
         """

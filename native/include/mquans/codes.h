@@ -113,7 +113,12 @@ struct FinishArgs {
 // compared with, and as sites, to be read. Blocks of two by two pixels are compared and taken together, as noise
 // differs from pixel to pixel and what matters does not; at an odd edge what there is of a block.
 struct InputRowArgs {
-    const float* x[8];        // planes of one row, then those of the next; there may be none
+    // Planes of one row, then those of the next; of floats, or of pixels that stand for
+    // pixel * factor + offset of their channel, rounded after each.
+    const float* x[8];
+    const uint8_t* pixel[8];
+    bool pixels;
+    const float *factor, *offset;
     int32_t width, channels;  // at most 4
     int32_t rows;             // that are compared: 1 or 2
     const float* inverse;     // [channels] codes per unit

@@ -185,6 +185,13 @@ struct Port {
     std::vector<int64_t> row_offset;
     int64_t x_step, c_step;
     int64_t size;
+    bool takes_pixels = false;  // of 8 bits as well
+};
+
+// What a frame brings to a graph input, one or the other: floats, or pixels of 8 bits.
+struct Brought {
+    const float* values = nullptr;
+    const uint8_t* pixels = nullptr;
 };
 
 // The first accumulator that is not the product of weights and held values.
@@ -225,7 +232,7 @@ public:
     void finish();
 
     // Takes the inputs of a frame; false, with nothing changed, where one is not finite.
-    bool bring(Stream& stream, const std::vector<const float*>& values, bool snap);
+    bool bring(Stream& stream, const std::vector<Brought>& inputs, bool snap);
     // Runs steps [first, last) of one frame; a frame with islands is run in several parts, in order.
     // The caller has set the masks of the inputs.
     void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held);

@@ -57,8 +57,8 @@ public:
     void feed(const Port& port, const float* values);
     // A graph input of the frame at hand. One that only steps over sites read is not copied: its values
     // must stay where they are until the frame is done.
-    void bring(int32_t input, const float* values);
-    const float* brought(int32_t input) const { return brought_[input]; }
+    void bring(int32_t input, const Brought& brought);
+    const Brought& brought(int32_t input) const { return brought_[input]; }
     void fetch(const Port& port, float* values) const;
 
     int64_t bytes() const;
@@ -84,7 +84,7 @@ public:
 
 private:
     const Program* program_;
-    std::vector<const float*> brought_;
+    std::vector<Brought> brought_;
     mutable Buffer<float> floats_;
     mutable Buffer<uint64_t> masks_;
     Buffer<int16_t> held_;

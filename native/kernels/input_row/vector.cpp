@@ -7,15 +7,21 @@ namespace mquans::MQ_ISA {
 namespace {
 
 #if defined(__AVX512F__)
+using Half = __m512;  // values of half a register of codes
+MQ_FORCE Half values(const float* x) { return _mm512_loadu_ps(x); }
+MQ_FORCE Half values(const uint8_t* pixel, float factor, float offset) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixel));
+    const Half x = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+    return _mm512_add_ps(_mm512_mul_ps(x, _mm512_set1_ps(factor)), _mm512_set1_ps(offset));
+}
 // Rounded, in natural order.
-MQ_FORCE __m256i half_codes(const float* x, float inverse, float limit) {
-    const __m512 code = _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(inverse));
+MQ_FORCE __m256i half_codes(Half x, float inverse, float limit) {
+    const __m512 code = _mm512_mul_ps(x, _mm512_set1_ps(inverse));
     const __m512 bounded = _mm512_max_ps(_mm512_min_ps(code, _mm512_set1_ps(limit)), _mm512_set1_ps(-limit));
     return _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(bounded));
 }
-MQ_FORCE I16 codes_of(const float* x, float inverse, float limit) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(half_codes(x, inverse, limit)),
-                              half_codes(x + 16, inverse, limit), 1);
+MQ_FORCE I16 codes_of(Half a, Half b, float inverse, float limit) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(half_codes(a, inverse, limit)), half_codes(b, inverse, limit), 1);
 }
 // One bit per pixel where the sums of low and high pixels are beyond the limit.
 MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
@@ -35,12 +41,19 @@ MQ_FORCE bool odd(const float* x) {
     return _mm512_cmpeq_epi32_mask(_mm512_max_epu32(a, b), exponent);
 }
 #else
-MQ_FORCE __m256i half_codes(const float* x, float inverse, float limit) {
-    const __m256 code = _mm256_mul_ps(_mm256_loadu_ps(x), _mm256_set1_ps(inverse));
+using Half = __m256;
+MQ_FORCE Half values(const float* x) { return _mm256_loadu_ps(x); }
+MQ_FORCE Half values(const uint8_t* pixel, float factor, float offset) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(pixel));
+    const Half x = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+    return _mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(factor)), _mm256_set1_ps(offset));
+}
+MQ_FORCE __m256i half_codes(Half x, float inverse, float limit) {
+    const __m256 code = _mm256_mul_ps(x, _mm256_set1_ps(inverse));
     return _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(code, _mm256_set1_ps(limit)), _mm256_set1_ps(-limit)));
 }
-MQ_FORCE I16 codes_of(const float* x, float inverse, float limit) {
-    const __m256i both = _mm256_packs_epi32(half_codes(x, inverse, limit), half_codes(x + 8, inverse, limit));
+MQ_FORCE I16 codes_of(Half a, Half b, float inverse, float limit) {
+    const __m256i both = _mm256_packs_epi32(half_codes(a, inverse, limit), half_codes(b, inverse, limit));
     return _mm256_permute4x64_epi64(both, 0xD8);
 }
 MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
@@ -83,9 +96,25 @@ MQ_FORCE void join(const int16_t* const* plane, int32_t channels, int32_t stride
     _mm_storeu_si128(to + 3, _mm_unpackhi_epi32(b, d));
 }
 
-// p: of all planes of all rows.
+// Codes of plane p, of all planes of all rows.
+template <bool PIXELS>
+MQ_FORCE I16 codes_of(const InputRowArgs& args, int32_t p, int32_t c, int32_t x) {
+    const float inverse = args.inverse[c], limit = args.code_limit;
+    if (PIXELS) {
+        const float factor = args.factor[c], offset = args.offset[c];
+        const uint8_t* pixel = args.pixel[p] + x;
+        return codes_of(values(pixel, factor, offset), values(pixel + lanes, factor, offset), inverse, limit);
+    }
+    return codes_of(values(args.x[p] + x), values(args.x[p] + x + lanes), inverse, limit);
+}
+
+float value_of(const InputRowArgs& args, int32_t p, int32_t x) {
+    const int32_t c = p % args.channels;
+    return args.pixels ? float(args.pixel[p][x]) * args.factor[c] + args.offset[c] : args.x[p][x];
+}
+
 int16_t code_of(const InputRowArgs& args, int32_t p, int32_t x) {
-    const float limit = args.code_limit, value = __builtin_rintf(args.x[p][x] * args.inverse[p % args.channels]);
+    const float limit = args.code_limit, value = __builtin_rintf(value_of(args, p, x) * args.inverse[p % args.channels]);
     const float low = value < limit ? value : limit;
     return int16_t(low > -limit ? low : -limit);
 }
@@ -98,7 +127,7 @@ bool compare_rest(const InputRowArgs& args, int32_t first) {
         int32_t sum = 0;
         for (int32_t x = first; x < last; ++x)
             for (int32_t p = 0; p < args.rows * args.channels; ++p) {
-                finite = finite && args.x[p][x] - args.x[p][x] == 0.0f;
+                finite = finite && value_of(args, p, x) - value_of(args, p, x) == 0.0f;
                 if (!args.weight) continue;
                 int32_t change = code_of(args, p, x) - args.plane[p][x];
                 change = change > 32767 ? 32767 : change < -32768 ? -32768 : change;
@@ -112,9 +141,8 @@ bool compare_rest(const InputRowArgs& args, int32_t first) {
     return finite;
 }
 
-}  // namespace
-
-bool input_compare(const InputRowArgs& args) {
+template <bool PIXELS>
+bool compare(const InputRowArgs& args) {
     for (int32_t i = 0; i < (args.width + 63) / 64; ++i) args.taken[i] = 0;
     const I16 most = all16(args.largest), least = all16(int16_t(-args.largest));
     const I32 limit = all32(args.limit);
@@ -127,9 +155,9 @@ bool input_compare(const InputRowArgs& args) {
             for (int32_t c = 0; c < 4; ++c) product[c] = all16(0);
             for (int32_t c = 0; c < args.channels; ++c) {
                 const int32_t p = row * args.channels + c;
-                any_odd |= odd(args.x[p] + x);
+                if (!PIXELS) any_odd |= odd(args.x[p] + x);
                 if (!args.weight) continue;
-                const I16 code = codes_of(args.x[p] + x, args.inverse[c], args.code_limit);
+                const I16 code = codes_of<PIXELS>(args, p, c, x);
                 const I16 change = subs16(code, load16(args.plane[p] + x));
                 product[c] = max16(min16(mulhrs16(change, all16(args.weight[c])), most), least);
             }
@@ -145,14 +173,15 @@ bool input_compare(const InputRowArgs& args) {
     return compare_rest(args, x) && !any_odd;
 }
 
-void input_take(const InputRowArgs& args) {
+template <bool PIXELS>
+void take(const InputRowArgs& args) {
     int32_t x = 0;
     for (; x + words <= args.width; x += words) {
         const uint32_t bits = uint32_t(args.taken[x >> 6] >> (x & 63)) & (words == 32 ? 0xffffffffu : 0xffffu);
         if (!bits) continue;
         const I16 mask = mask_of(bits);
         for (int32_t c = 0; c < args.channels; ++c) {
-            const I16 code = codes_of(args.x[c] + x, args.inverse[c], args.code_limit);
+            const I16 code = codes_of<PIXELS>(args, c, c, x);
             const I16 held = load16(args.plane[c] + x);
             store16(args.plane[c] + x, xor16(held, and16(xor16(held, code), mask)));
         }
@@ -164,5 +193,11 @@ void input_take(const InputRowArgs& args) {
             for (int32_t c = 0; c < args.channels; ++c)
                 args.site[x * args.stride + c] = args.plane[c][x] = code_of(args, c, x);
 }
+
+}  // namespace
+
+bool input_compare(const InputRowArgs& args) { return args.pixels ? compare<true>(args) : compare<false>(args); }
+
+void input_take(const InputRowArgs& args) { args.pixels ? take<true>(args) : take<false>(args); }
 
 }  // namespace mquans::MQ_ISA

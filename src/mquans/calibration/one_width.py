@@ -9,8 +9,9 @@ import msgspec
 from mquans.calibration.allocation import uniform_layers
 from mquans.calibration.observe import DenseRun, Observer
 from mquans.engine.session import Session
+from mquans.engine.stream import Frame
 from mquans.evaluate import Track, silent
-from mquans.evaluate.frames import Frame, feeds_of
+from mquans.evaluate.frames import feeds_of
 from mquans.plan import Plan
 
 

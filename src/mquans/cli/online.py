@@ -77,6 +77,8 @@ def run(
             frames=frames,
             skip=skip,
             stride=stride,
+            # A guard also runs the dense network, which takes floats.
+            pixels=watch is None,
         ) as clip,
     ):
         summary = run_clip(
@@ -136,7 +138,7 @@ def compare(
         stride=stride,
     )
     names = o.listed(engines)
-    with opened() as clip:
+    with opened(pixels=True) as clip:
         result = compare_engines(session, file, clip, engines=names, total=clip.length, track=track)
     values, spent = result.as_dict(), None
     if energy:

@@ -14,7 +14,7 @@ from mquans.cli.app import app
 from mquans.cli.terminal import show_json, track
 
 if TYPE_CHECKING:
-    from mquans.evaluate.frames import Frame
+    from mquans.engine.stream import Frame
     from mquans.evaluate.trace import Trace
     from mquans.sources import Source
 

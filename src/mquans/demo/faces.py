@@ -107,7 +107,7 @@ def run_demo(output: PathLike, *, threads: int = 1, track: Track = silent) -> De
         if len(found):
             shown[:] = [(pictures[-1], ours)]
 
-    with open_source(clip, plan.input, skip=CALIBRATION_FRAMES) as source:
+    with open_source(clip, plan.input, skip=CALIBRATION_FRAMES, pixels=True) as source:
         comparison = compare(
             session,
             model,
@@ -147,7 +147,7 @@ def packaged_file(package: str, path: str) -> Path:
     )
 
 
-def _tensors(source: Source, pictures: list[Picture]) -> Iterator[npt.NDArray[np.float32]]:
+def _tensors(source: Source, pictures: list[Picture]) -> Iterator[npt.NDArray[Any]]:
     """The source's network inputs; `pictures` always ends with the one that was handed out last."""
     for picture, tensor in source.pictures():
         pictures[:] = [picture]

@@ -16,11 +16,18 @@ import numpy.typing as npt
 
 from mquans import _native
 from mquans.engine.lowering import lower
-from mquans.engine.stream import Frame, Stream
+from mquans.engine.stream import Frame, Stream, Values
 from mquans.errors import FrameError, MquansError
 from mquans.graph import Island, Node
 from mquans.importers import ModelFile, import_model, read_model
-from mquans.plan import Plan, check_model, check_plan, plan_fingerprint, read_plan
+from mquans.plan import (
+    Plan,
+    check_model,
+    check_plan,
+    pixel_values,
+    plan_fingerprint,
+    read_plan,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -108,6 +115,12 @@ class Session:
         # What a frame brings: all inputs but the states.
         self._fed = tuple(name for name in self.graph.inputs if name not in plan.feedback)
         self._fed_names = frozenset(self._fed)
+        # Inputs that the engine takes as pixels of 8 bits.
+        self._pixel_inputs = frozenset(
+            name
+            for name, taken in zip(self.graph.inputs, program.pixel_inputs, strict=True)
+            if taken
+        )
         self._output_shapes = [(name, self.graph.shape(name)) for name in self.lowered.outputs]
         self._default: Stream | None = None
         self._lock = threading.Lock()
@@ -212,8 +225,9 @@ class Session:
         """Where the session runs, as onnxruntime lists it."""
         return ["CPUExecutionProvider"]
 
-    def frame_arrays(self, frame: Frame) -> dict[str, npt.NDArray[np.float32]]:
-        """A frame by input name, as the native code takes it: contiguous float32 arrays.
+    def frame_arrays(self, frame: Frame) -> dict[str, Values]:
+        """A frame by input name, as the native code takes it: contiguous arrays, float32 or, where
+        pixels may come as they are, uint8.
 
         States that the plan feeds back may be missing; constants of the plan may be there.
 
@@ -245,7 +259,7 @@ class Session:
             )
         return given
 
-    def _checked(self, name: str, value: Any) -> npt.NDArray[np.float32]:
+    def _checked(self, name: str, value: Any) -> Values:
         expected = self.graph.shape(name)
         try:
             array = np.asarray(value)
@@ -255,6 +269,8 @@ class Session:
             raise FrameError(
                 f"expected shape {list(expected)}, got {list(array.shape)}.", where=name
             )
+        if array.dtype == np.uint8:
+            return self._pixels(name, array)
         if array.dtype != np.float32:
             raise FrameError(
                 f"expected float32 values, got {array.dtype}.",
@@ -262,6 +278,18 @@ class Session:
                 hint="Convert with .astype(numpy.float32).",
             )
         return np.ascontiguousarray(array)
+
+    def _pixels(self, name: str, array: npt.NDArray[np.uint8]) -> Values:
+        format = self.plan.input
+        if format is None or format.name != name:
+            raise FrameError(
+                "got pixels (uint8), but the plan does not say what they stand for.",
+                where=name,
+                hint="Convert with .astype(numpy.float32), or calibrate on pictures.",
+            )
+        if name in self._pixel_inputs:
+            return np.ascontiguousarray(array)
+        return pixel_values(array, format)
 
     def empty_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """Uninitialised arrays for the outputs that the native program computes, by name."""

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 STATE_LIMIT_BYTES = 1 << 32
 """Saved streams beyond 4 GiB are taken for damaged."""
 
-Arrays = Mapping[str, npt.NDArray[np.float32]]
-Frame = npt.NDArray[np.float32] | Arrays
+Values = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+Arrays = Mapping[str, Values]
+Frame = Values | Arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,9 @@ class Stream:
         """Brings the stream up to date with a frame and returns the network's outputs.
 
         Args:
-            frame: float32 array of the input's shape, or arrays by input name. States that the plan
-                feeds back may be left out: they go on from the last frame, first from zeros.
+            frame: array of the input's shape, or arrays by input name: float32, or uint8 for pixels
+                from 0 to 255, to which the plan's scale, mean and std are applied. States that the
+                plan feeds back may be left out: they go on from the last frame, first from zeros.
             snap: end all staleness: held values take the grid values everywhere, as on the first
                 frame. Costs one dense frame.
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from mquans.baselines import CALIBRATED, ENGINES, open_engine
 from mquans.engine.session import Session
-from mquans.engine.stream import Stream
+from mquans.engine.stream import Frame, Stream
 from mquans.errors import MquansError
 from mquans.evaluate.agreement import Agreement
 from mquans.evaluate.counted import counted
-from mquans.evaluate.frames import Feeds, Frame, feeds_of, finite
+from mquans.evaluate.frames import Feeds, as_floats, feeds_of, finite
 from mquans.evaluate.interleave import Outputs, Step, interleave, speedups
 from mquans.evaluate.memory import activation_bytes
 from mquans.evaluate.progress import Track, silent
@@ -101,7 +101,8 @@ def compare(
     All use the session's number of threads. The order rotates from frame to frame, so that none
     always finds the caches as the same neighbour left them. The reference, `ort-fp32`, always runs.
     Frames with NaN are refused by the stream, shown to no engine, and counted. All begin anew with
-    every recording. Outputs that only carry states are left out of agreement.
+    every recording. Outputs that only carry states are left out of agreement. Of pixels, dense
+    engines are handed the values, which are made outside timing.
 
     Args:
         engines: of `mquans.baselines.ENGINES`; our own always runs.
@@ -113,7 +114,7 @@ def compare(
         MquansError: an unknown engine, or no frame that could be compared.
     """
     names = _engine_names(engines)
-    inputs = session.frame_inputs
+    inputs, picture = session.frame_inputs, session.plan.input
     iterator = (feeds_of(frame, inputs) for frame in frames)
     head: list[Feeds] = []
     if CALIBRATED.intersection(names):
@@ -124,7 +125,7 @@ def compare(
             model,
             session.plan.options,
             threads=session.threads,
-            calibration=[feeds for feeds in head if finite(feeds)],
+            calibration=[as_floats(feeds, picture) for feeds in head if finite(feeds)],
         )
         for name in names
     }
@@ -158,6 +159,7 @@ def compare(
         counted=counted(session.graph.outputs, session.plan.feedback),
         on_frame=watch,
         threads=session.threads,
+        handed=lambda feeds: dict.fromkeys(dense, as_floats(feeds, picture)),
     )
     return Comparison(
         work=work,

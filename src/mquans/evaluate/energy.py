@@ -15,8 +15,9 @@ from typing import Any
 
 from mquans.baselines import open_engine
 from mquans.engine.session import Session
+from mquans.engine.stream import Frame
 from mquans.errors import MquansError
-from mquans.evaluate.frames import Frame, feeds_of, finite
+from mquans.evaluate.frames import feeds_of, finite
 from mquans.importers import ModelFile
 
 RAPL = Path("/sys/class/powercap")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mquans.engine.stream import Frame
 from mquans.errors import FrameError
+from mquans.plan import InputFormat, pixel_values
 from mquans.sources import FirstFrame, begins
 
-Feeds = dict[str, npt.NDArray[np.float32]]
-Frame = npt.NDArray[np.float32] | Mapping[str, npt.NDArray[np.float32]]
+Feeds = dict[str, npt.NDArray[Any]]
+"""float32; of pictures also uint8, see `Stream.step`."""
 
 
 def feeds_of(frame: Frame, inputs: Sequence[str]) -> Feeds:
@@ -30,6 +33,14 @@ def feeds_of(frame: Frame, inputs: Sequence[str]) -> Feeds:
     return {inputs[0]: frame}
 
 
-def finite(feeds: Mapping[str, npt.NDArray[np.float32]]) -> bool:
+def as_floats(feeds: Mapping[str, npt.NDArray[Any]], format: InputFormat | None) -> Feeds:
+    """A frame as dense engines take it: pixels as the values that they stand for."""
+    return {
+        name: pixel_values(value, format) if format and value.dtype == np.uint8 else value
+        for name, value in feeds.items()
+    }
+
+
+def finite(feeds: Mapping[str, npt.NDArray[Any]]) -> bool:
     """False for a frame that a stream would refuse because it holds NaN or infinite values."""
     return all(bool(np.isfinite(value).all()) for value in feeds.values())

@@ -29,11 +29,11 @@ import numpy.typing as npt
 
 from mquans.engine.session import Session
 from mquans.engine.stats import StreamStats
-from mquans.engine.stream import Stream
+from mquans.engine.stream import Frame, Stream
 from mquans.errors import MquansError
 from mquans.evaluate.agreement import FLOOR, channels_first, relative
 from mquans.evaluate.counted import counted
-from mquans.evaluate.frames import Feeds, Frame, feeds_of
+from mquans.evaluate.frames import Feeds, feeds_of
 from mquans.evaluate.metrics.meter import AnyMetric, MetricMeter, new_meter
 from mquans.evaluate.variance import ChannelVariance
 from mquans.plan import Feedback, Plan, finest, plan_fingerprint, tightened

@@ -18,6 +18,9 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 Step = Callable[[Feeds], Outputs]
 """One frame through an engine."""
 
+Handed = Callable[[Feeds], Mapping[str, Feeds]]
+"""The same frame in another form, by the engine that takes it so; made outside timing."""
+
 GATED = "gated"
 REST_S = 0.003
 
@@ -48,6 +51,7 @@ def interleave(
     counted: Collection[str] | None = None,
     on_frame: Callable[[dict[str, Outputs]], None] | None = None,
     threads: int = 1,
+    handed: Handed = lambda _: {},
 ) -> Interleaved:
     """Runs every engine on every frame, one after the other within the frame.
 
@@ -70,11 +74,13 @@ def interleave(
     meters = {name: AgreementMeter(counted) for name in steps if name != reference}
     for feeds in frames:
         outputs: dict[str, Outputs] = {}
+        forms = handed(feeds)
         for name in order:
+            form = forms.get(name, feeds)
             if threads > 1:
                 sleep(REST_S)
             start = perf_counter_ns()
-            outputs[name] = steps[name](feeds)
+            outputs[name] = steps[name](form)
             times_ns[name].append(perf_counter_ns() - start)
         order.append(order.pop(0))
         for name, meter in meters.items():
@@ -90,14 +96,19 @@ def interleave(
 
 
 def take_turns(
-    steps: Mapping[str, Step], frames: Sequence[Feeds], *, turn: int, threads: int = 1
+    steps: Mapping[str, Step],
+    frames: Sequence[Feeds],
+    *,
+    turn: int,
+    threads: int = 1,
+    handed: Handed = lambda _: {},
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Milliseconds per frame of every engine, [frames], where each runs `turn` frames in a row
     before the next one does: caches are then those of a process that runs one network, and all
     engines still see the same minutes of the machine.
 
     Args:
-        steps, threads: as `interleave`; streams begin where they are.
+        steps, threads, handed: as `interleave`; streams begin where they are.
     """
     times_ns: dict[str, list[int]] = {name: [] for name in steps}
     order = list(steps)
@@ -105,7 +116,8 @@ def take_turns(
         for name in order:
             if threads > 1:
                 sleep(REST_S)
-            for feeds in frames[first : first + turn]:
+            forms = [handed(feeds).get(name, feeds) for feeds in frames[first : first + turn]]
+            for feeds in forms:
                 start = perf_counter_ns()
                 steps[name](feeds)
                 times_ns[name].append(perf_counter_ns() - start)

@@ -12,8 +12,9 @@ import numpy as np
 from mquans.baselines import open_engine
 from mquans.engine.session import Session
 from mquans.engine.stats import LayerMode
+from mquans.engine.stream import Frame
 from mquans.evaluate.compare import OURS, REFERENCE
-from mquans.evaluate.frames import Feeds, Frame, feeds_of
+from mquans.evaluate.frames import Feeds, feeds_of
 from mquans.evaluate.interleave import Outputs, Step, interleave
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work

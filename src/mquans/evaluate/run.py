@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from mquans.engine.session import Session
 from mquans.engine.stats import StreamStats
-from mquans.engine.stream import Stream
+from mquans.engine.stream import Frame, Stream
 from mquans.errors import FrameError
-from mquans.evaluate.frames import Frame, feeds_of
+from mquans.evaluate.frames import feeds_of
 from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work

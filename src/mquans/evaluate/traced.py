@@ -8,10 +8,11 @@ from typing import Any
 
 from mquans.baselines import open_engine
 from mquans.engine.session import Session
+from mquans.engine.stream import Frame
 from mquans.errors import MetricError, SourceError
 from mquans.evaluate.agreement import Agreement, AgreementMeter
 from mquans.evaluate.counted import counted
-from mquans.evaluate.frames import Frame, feeds_of, finite
+from mquans.evaluate.frames import feeds_of, finite
 from mquans.evaluate.metrics import AnyMetric, new_meter
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.trace import Trace, TraceRecorder

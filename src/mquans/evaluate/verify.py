@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.engine.session import Session
-from mquans.engine.stream import Stream
+from mquans.engine.stream import Frame, Stream
 from mquans.errors import FrameError, SourceError
-from mquans.evaluate.frames import Frame, feeds_of
+from mquans.evaluate.frames import feeds_of
 from mquans.evaluate.progress import Track, silent
 from mquans.sources import begins
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ class ModelFile:
     """
 
     name: str
-    data: bytes
+    data: bytes = field(repr=False)
     sha256: str
     directory: Path | None = None
 

@@ -5,6 +5,7 @@ from mquans.plan.checks import check_model, check_plan
 from mquans.plan.feedback import Feedback, problem_with_feedback
 from mquans.plan.file import plan_fingerprint, read_plan, write_plan
 from mquans.plan.options import NetworkOptions
+from mquans.plan.pixels import pixel_scale, pixel_values
 from mquans.plan.schema import (
     GatePlan,
     InputFormat,
@@ -30,6 +31,8 @@ __all__ = [
     "check_model",
     "check_plan",
     "finest",
+    "pixel_scale",
+    "pixel_values",
     "plan_fingerprint",
     "problem_with_feedback",
     "read_plan",

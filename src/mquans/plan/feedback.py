@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from mquans.files import printable
 from mquans.graph.graph import Graph
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 
 def problem_with_feedback(feedback: Mapping[str, str], graph: Graph) -> str | None:
@@ -52,7 +54,7 @@ class Feedback:
         self._start = {name: np.zeros(shapes[name], np.float32) for name in feedback}
         self._states = self._start
 
-    def fill(self, frame: Arrays) -> dict[str, npt.NDArray[np.float32]]:
+    def fill(self, frame: Mapping[str, Array]) -> dict[str, Array | npt.NDArray[np.float32]]:
         """A frame with the states that it does not bring itself; zeros before the first."""
         return {**self._states, **frame}
 

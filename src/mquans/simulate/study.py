@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from mquans.engine.session import Session
+from mquans.engine.stream import Frame
 from mquans.errors import MquansError
 from mquans.evaluate import AnyMetric, Track, silent
-from mquans.evaluate.frames import Frame
 from mquans.evaluate.layer_shape import LayerShape
 from mquans.evaluate.trace import MEMORY, Trace
 from mquans.evaluate.traced import TracedRun, run_traced

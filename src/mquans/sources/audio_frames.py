@@ -21,7 +21,7 @@ PIECE_SAMPLES = 1 << 14
 """Read and prepared at once, whatever the length of a recording."""
 
 
-class FirstFrame(dict[str, Tensor]):
+class FirstFrame(dict[str, npt.NDArray[Any]]):
     """Inputs with which a recording begins: what a network or a stream remembers of the frames
     before does not belong to it. Any iterable of frames may hold such."""
 

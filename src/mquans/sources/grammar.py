@@ -53,6 +53,7 @@ def open_source(
     frames: int | None = None,
     skip: int = 0,
     stride: int = 1,
+    pixels: bool = False,
 ) -> Source:
     """Open a source of frames.
 
@@ -71,6 +72,9 @@ def open_source(
             without it (and without a format), a leading axis of length 1 is taken for the batch.
         frames, skip, stride: leave out the first `skip` frames, then take every `stride`-th, at
             most `frames` of them.
+        pixels: give pictures as uint8, resized and in the network's layout, and leave scale, mean
+            and std to the stream that takes them (`Stream.step`), which is faster and gives the
+            same outputs. For our engine only.
 
     Raises:
         DependencyError: sound, or a microphone, without the extra that reads it.
@@ -83,7 +87,7 @@ def open_source(
     if not isinstance(reader, ClipsReader):
         reader = _windows(reader, format)
     try:
-        return Source(reader, selection, format, input_shapes)
+        return Source(reader, selection, format, input_shapes, pixels=pixels)
     except BaseException:
         reader.close()
         raise

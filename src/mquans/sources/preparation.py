@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import SourceError
+from mquans.plan import pixel_scale
 from mquans.plan.checks import problem_with
 from mquans.plan.schema import InputFormat
 
@@ -92,23 +93,25 @@ class Preparation:
 
     Holds resampler state: use one instance per thread.
 
+    Args:
+        pixels: leave scale, mean and std to the engine, which reads 8 bits faster than floats: what
+            is prepared is uint8. Without effect where a border is no whole number.
+
     Attributes:
         picture_size: width and height of the picture that was prepared last, held upright.
     """
 
-    def __init__(self, format: InputFormat) -> None:
+    def __init__(self, format: InputFormat, *, pixels: bool = False) -> None:
         from av.video.reformatter import VideoReformatter
 
         if problem := problem_with(format):
             raise SourceError(problem, where="input preparation")
         self.format = format
         self.picture_size: tuple[int, int] | None = None
+        self._pixels = pixels and float(format.fill).is_integer()
         self._reformatter = VideoReformatter()
         self._plane_reformatter = VideoReformatter()
-        mean = np.broadcast_to(np.asarray(format.mean, dtype=np.float64), format.channels)
-        std = np.broadcast_to(np.asarray(format.std, dtype=np.float64), format.channels)
-        self._factor = (format.scale / std).astype(np.float32)
-        self._offset = (-mean / std).astype(np.float32)
+        self._factor, self._offset = pixel_scale(format)
         # Of one picture; those of a window are put together along the axis t.
         self._axes = format.layout.replace("t", "")
         sizes = zip(format.layout, format.shape, strict=True)
@@ -118,8 +121,8 @@ class Preparation:
         """Prepare uint8 [H, W, 3] in RGB, or [H, W] in gray.
 
         Returns:
-            float32 [1, C, H', W'] or [1, H', W', C], newly allocated: one of a window's, if the
-            format is of windows.
+            float32, or uint8 of pixels, [1, C, H', W'] or [1, H', W', C], newly allocated: one of a
+            window's, if the format is of windows.
 
         Raises:
             SourceError: not a picture.
@@ -187,11 +190,17 @@ class Preparation:
                     np.clip(np.rint(_mix(rgb, row) + centre), 0, 255)
                     for row, centre in zip(_YUV, _YUV_CENTRE, strict=True)
                 ]
-        output = np.empty(self._shape, np.float32)
+        output = np.empty(self._shape, np.uint8 if self._pixels else np.float32)
         channels = output[0] if self._axes == "nchw" else output[0].transpose(2, 0, 1)
         covered = (place.width, place.height) == (format.width, format.height)
         rows = slice(place.top, place.top + place.height)
         columns = slice(place.left, place.left + place.width)
+        if self._pixels:
+            if not covered:
+                output[...] = int(format.fill)
+            for channel, plane in zip(channels, planes, strict=True):
+                np.copyto(channel[rows, columns], plane, casting="unsafe")
+            return output
         for channel, plane, factor, offset in zip(
             channels, planes, self._factor, self._offset, strict=True
         ):

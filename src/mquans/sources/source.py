@@ -45,7 +45,8 @@ class Reader(Protocol):
 
 
 class Source:
-    """An iterator of network inputs, float32 with a batch axis; also a context manager.
+    """An iterator of network inputs with a batch axis, float32 or, of pixels, uint8; also a context
+    manager.
 
     Pictures are prepared by the format; ready tensors pass through (see `open_source`). Iterating
     consumes the source; open it again for another pass.
@@ -61,12 +62,16 @@ class Source:
         selection: Selection,
         format: InputFormat | AudioFormat | None,
         input_shapes: Mapping[str, Sequence[int]] | None,
+        *,
+        pixels: bool = False,
     ) -> None:
         self.name = reader.name
         self.length = _selected(reader.total, selection)
         self._reader = reader
         self._items = reader.frames(selection)
-        self._preparation = Preparation(format) if isinstance(format, InputFormat) else None
+        self._preparation = (
+            Preparation(format, pixels=pixels) if isinstance(format, InputFormat) else None
+        )
         self._ranks = {name: len(shape) for name, shape in (input_shapes or {}).items()}
         if isinstance(format, AudioFormat):
             self._ranks[format.name] = len(format.shape)

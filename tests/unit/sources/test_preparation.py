@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mquans.errors import SourceError
-from mquans.plan import InputFormat
+from mquans.plan import InputFormat, pixel_values
 from mquans.sources import guess_format, place_boxes, placement, prepare
+from mquans.sources.preparation import Preparation
 
 Picture = npt.NDArray[np.uint8]
 
@@ -245,3 +246,22 @@ def test_input_that_cannot_take_pictures_is_named(
 ) -> None:
     with pytest.raises(SourceError, match=message):
         guess_format("x", shape, **overrides)
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr", "gray", "yuv"])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_pixels_are_the_same_picture_before_scale_mean_and_std(color: str, layout: str) -> None:
+    """With a border, too: streams that take pixels would else see another picture."""
+    scaled = {"scale": 1 / 255, "mean": (0.5,), "std": (0.25,)}
+    format = make(color=color, layout=layout, resize="letterbox", **scaled)
+    picture = noise(20, 20)
+    pixels = Preparation(format, pixels=True).picture(picture)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixel_values(pixels, format), prepare(picture, format))
+
+
+def test_a_border_between_two_pixels_needs_floats() -> None:
+    format = make(resize="letterbox", fill=113.5)
+    picture = noise(20, 20)
+    made = Preparation(format, pixels=True).picture(picture)
+    np.testing.assert_array_equal(made, prepare(picture, format))

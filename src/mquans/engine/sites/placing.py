@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mquans import _native
 from mquans.engine import layout
@@ -17,7 +18,7 @@ from mquans.engine.sites.geometry import CodeLayout, axes_of
 from mquans.engine.sites.homes import Home, homes_of, root_of
 from mquans.errors import PlanError
 from mquans.graph import Conv, ConvTranspose, Graph
-from mquans.plan import Plan, TensorPlan
+from mquans.plan import InputFormat, Plan, TensorPlan, pixel_scale
 from mquans.plan.checks import listed
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 
 MOST_PLANES = 4
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +208,17 @@ class Sites:
     def input(self, low: Lowering, value: str, index: int) -> None:
         """A graph input, encoded where the caller has it."""
         y = self.new(low, value)
-        planes = comes_as_planes(low.graph.shape(value), y.order)
-        self.together[y.tensor] = BLOCK if planes else 1
-        _native.add_input_sites(
-            low.program, f"{value} encoded", index, y.tensor, _inverse(y.codes), y.codes.limit,
-            self.gate_of(low, value, y.codes, self.together[y.tensor]), planes,
-        )  # fmt: skip
+        label, inverse, limit = f"{value} encoded", _inverse(y.codes), y.codes.limit
+        if not comes_as_planes(low.graph.shape(value), y.order):
+            gate = self.gate_of(low, value, y.codes)
+            _native.add_input_sites(low.program, label, index, y.tensor, inverse, limit, gate)
+            return
+        self.together[y.tensor] = BLOCK
+        gate = self.gate_of(low, value, y.codes, BLOCK)
+        factor, offset = _scale_of(low.plan.input, value)
+        _native.add_picture_sites(
+            low.program, label, index, y.tensor, inverse, limit, factor, offset, gate
+        )
 
     def decode(self, low: Lowering, value: str) -> Placed:
         """A value in codes as floats."""
@@ -232,6 +240,13 @@ def comes_as_planes(shape: Dims, order: Dims) -> bool:
         and shape[1] <= MOST_PLANES
         and (shape[0] == 1 or shape[2] % 2 == 0)
     )
+
+
+def _scale_of(format: InputFormat | None, value: str) -> tuple[Floats, Floats]:
+    """What pixels of a graph input stand for; empty where the plan does not say."""
+    if format is None or format.name != value:
+        return np.empty(0, np.float32), np.empty(0, np.float32)
+    return pixel_scale(format)
 
 
 def _inverse(codes: Codes) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

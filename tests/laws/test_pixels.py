@@ -1,0 +1,99 @@
+"""Pixels of 8 bits are the frames that they stand for: whoever hands them over as they come from
+the decoder gets the same bits as with floats, on every instruction set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from mquans.engine.session import Session, available_isas
+from mquans.errors import FrameError
+from mquans.graph import Conv, Graph, Node, Transpose
+from mquans.importers import read_model, to_onnx
+from mquans.plan import GatePlan, InputFormat, Plan, TensorPlan, pixel_values
+
+from .builders import PROVENANCE, same_outputs, typed
+from .strategies import SEEDS, examples
+
+SCALES = st.sampled_from(
+    [
+        {},
+        {"scale": 1 / 255},
+        {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+        {"mean": (127.5,), "std": (-127.5,)},
+    ]
+)
+
+
+CONV = Conv((3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, None)
+
+
+def session(format: InputFormat, **options: Any) -> Session:
+    """A network of one 3x3 convolution, with a gate in front of the picture."""
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    nodes = [Node("conv", CONV, ("x", "w"), ("y",))]
+    if format.layout == "nhwc":
+        nodes = [
+            Node("turned", Transpose((0, 3, 1, 2)), ("x",), ("t",)),
+            Node("conv", CONV, ("t", "w"), ("y",)),
+        ]
+    graph = typed(Graph("net", ("x",), ("y",), nodes, {"w": weight}), {"x": format.shape})
+    file = read_model(to_onnx(graph).SerializeToString())
+    picture = nodes[-1].inputs[0]
+    largest = float(np.abs(pixel_values(np.full(format.shape, 255, np.uint8), format)).max())
+    exponent = int(np.ceil(np.log2(largest))) - 13
+    gate = GatePlan(scale=largest)
+    plan = Plan(
+        model="model.onnx",
+        model_sha256=file.sha256,
+        input_shapes={"x": format.shape},
+        tensors=(
+            TensorPlan(name=picture, exponents=exponent, gate=gate),
+            TensorPlan(name="y", exponents=exponent + 6),
+        ),
+        tolerance=0.02,
+        layers=(),
+        input=format,
+        provenance=PROVENANCE,
+    )
+    return Session(file, plan, **options)
+
+
+@examples(40)
+@given(
+    scale=SCALES, width=st.integers(1, 70), height=st.integers(1, 9),
+    layout=st.sampled_from(("nchw", "nhwc")), seed=SEEDS,
+)  # fmt: skip
+def test_pixels_give_the_bits_of_their_values(
+    scale: dict[str, Any], width: int, height: int, layout: str, seed: int
+) -> None:
+    format = InputFormat(name="x", width=width, height=height, layout=layout, **scale)  # type: ignore[arg-type]
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, format.shape, np.uint8)
+    floats = session(format, isa="scalar").stream()
+    streams = [session(format, isa=isa, threads=2).stream() for isa in available_isas()]
+    for _ in range(4):
+        expected = floats.step(pixel_values(pixels, format))
+        for stream in streams:
+            same_outputs(stream.step(pixels), expected)
+            assert stream.check() is None
+        moved = rng.random(format.shape) < 0.1
+        noise = rng.integers(-9, 10, format.shape)
+        pixels = np.clip(np.where(moved, 255 - pixels, pixels) + noise, 0, 255).astype(np.uint8)
+
+
+def test_pixels_need_a_plan_that_says_what_they_stand_for() -> None:
+    """Guessing a scale would give confident nonsense."""
+    format = InputFormat(name="x", width=8, height=8)
+    made = session(format)
+    bare = made.with_plan(replace(made.plan, input=None)).stream()
+    pixels = np.zeros(format.shape, np.uint8)
+    with pytest.raises(FrameError, match="does not say what they stand for"):
+        bare.step(pixels)
+    with pytest.raises(FrameError, match=r"expected shape \[1, 3, 8, 8\]"):
+        made.stream().step(pixels[0])
