@@ -11,6 +11,13 @@
 #include "program/time_step.h"
 
 namespace mquans {
+namespace {
+
+// All but one part of so many, taken anew, make a keyframe.
+constexpr int64_t keyframe_parts = 5;
+
+}  // namespace
+
 Axis::Axis(const std::vector<int32_t>& grid, int32_t tap_count, int32_t inputs) {
     const int32_t outputs = int32_t(grid.size()) / tap_count;
     std::vector<std::vector<int32_t>> reached(inputs);
@@ -230,13 +237,22 @@ bool Program::bring(Stream& stream, const std::vector<Brought>& brought, bool sn
     std::unique_ptr<FrameRoom>& room = stream.room.lent;
     if (!room) room = take_room();
     Context context{stream, pool_, kernels_, sites_, snap, false, *room};
+    int64_t taken = 0, pixels = 0;
     for (size_t i = 0; i < inputs.size(); ++i) {
         if (!compares[i]) continue;
         stream.bring(int32_t(i), brought[i]);
         if (!compares[i]->compare(context)) return false;
+        const MaskView marks = compares[i]->marks(context);
+        taken += marks.count();
+        pixels += int64_t(marks.rows) * marks.width;
     }
-    for (size_t i = 0; i < inputs.size(); ++i)
-        if (!compares[i]) stream.bring(int32_t(i), brought[i]);
+    stream.keyframe = snap || (pixels && keyframe_parts * taken >= (keyframe_parts - 1) * pixels);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+        if (!compares[i])
+            stream.bring(int32_t(i), brought[i]);
+        else if (stream.keyframe)
+            compares[i]->marks(context).fill();
+    }
     return true;
 }
 
@@ -246,8 +262,8 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool k
     // Lists made before an island are read after it, so the stream keeps them until its frame ends.
     std::unique_ptr<FrameRoom>& room = stream.room.lent;
     if (!room) room = take_room();
-    Context context{stream, pool_, kernels_, sites_, snap, keep_held, *room};
-    if (snap && first == 0)
+    Context context{stream, pool_, kernels_, sites_, snap || (stream.keyframe && !keep_held), keep_held, *room};
+    if (context.snap && first == 0)
         for (const Port& port : inputs) stream.mask(port.tensor).fill();
     for (int32_t i = first; i < last; ++i) {
         if (!stream.profile) {

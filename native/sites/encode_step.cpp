@@ -115,6 +115,7 @@ public:
         });
         return finite;
     }
+    MaskView marks(Context& context) const override { return context.codes_mask(target_.y); }
     SiteTarget* target() override { return &target_; }
 
 private:

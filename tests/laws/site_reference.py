@@ -306,14 +306,10 @@ class SiteReference:
         return codes_of(plan, self.graph.shape(value)[axis])
 
     def step(self, frame: Mapping[str, Floats], *, keyframe: bool = False) -> None:
-        """Takes a frame; keyframe also when it is the first one."""
-        keyframe = keyframe or not self.held
-        for name, array in frame.items():
-            codes = self.codes(name)
-            x = np.moveaxis(array, self.analysis.codings[name].axis, 1)
-            units = codes.unit.astype(np.float32).reshape(-1, *[1] * (x.ndim - 2))
-            with np.errstate(over="ignore"):
-                fresh = np.clip(np.rint(x / units), -codes.limit, codes.limit).astype(np.int64)
+        """Takes a frame; keyframe also when it is the first one, or most of its pictures is new."""
+        brought = {name: self._encoded(name, array) for name, array in frame.items()}
+        keyframe = keyframe or not self.held or self._mostly_new(brought)
+        for name, fresh in brought.items():
             self._gate(name, fresh, np.ones((len(fresh), *fresh.shape[2:]), bool), keyframe)
         for layer in self.layers.values():
             source, value = layer.node.inputs[0], layer.node.outputs[0]
@@ -332,17 +328,37 @@ class SiteReference:
             )
         return found
 
+    def _encoded(self, name: str, array: Floats) -> Integers:
+        codes = self.codes(name)
+        x = np.moveaxis(array, self.analysis.codings[name].axis, 1)
+        units = codes.unit.astype(np.float32).reshape(-1, *[1] * (x.ndim - 2))
+        with np.errstate(over="ignore"):
+            return np.clip(np.rint(x / units), -codes.limit, codes.limit).astype(np.int64)
+
+    def _mostly_new(self, brought: Mapping[str, Integers]) -> bool:
+        """Four fifths of all pixels of pictures are taken."""
+        taken = [
+            self._taken(name, fresh) for name, fresh in brought.items() if self._is_picture(name)
+        ]
+        pixels = sum(marks.size for marks in taken)
+        return bool(taken) and 5 * sum(int(marks.sum()) for marks in taken) >= 4 * pixels
+
+    def _is_picture(self, value: str) -> bool:
+        return value in self.graph.inputs and comes_as_planes(
+            self.graph.shape(value), self.analysis.codings[value].order
+        )
+
+    def _taken(self, value: str, fresh: Integers) -> Marks:
+        plan = next(tensor for tensor in self.plan.tensors if tensor.name == value)
+        change = fresh - self.held[value]
+        return self._decide(plan.gate, self.codes(value), change, self._is_picture(value))
+
     def _gate(self, value: str, fresh: Integers, active: Marks, keyframe: bool) -> None:
         if keyframe:
             taken = np.ones(active.shape, bool)
             self.held[value] = fresh
         else:
-            held = self.held[value]
-            plan = next(tensor for tensor in self.plan.tensors if tensor.name == value)
-            picture = value in self.graph.inputs and comes_as_planes(
-                self.graph.shape(value), self.analysis.codings[value].order
-            )
-            taken = self._decide(plan.gate, self.codes(value), fresh - held, picture)
+            held, taken = self.held[value], self._taken(value, fresh)
             assert not (taken & ~active).any(), "a site that nothing reached has other codes"
             self.held[value] = np.where(taken[:, None], fresh, held)
         self.active[value], self.taken[value] = active, taken

@@ -103,6 +103,7 @@ public:
     virtual ~InputCompare() = default;
     // Marks what differs and changes nothing else; false where the input is not finite.
     virtual bool compare(Context& context) const = 0;
+    virtual MaskView marks(Context& context) const = 0;
 };
 
 // What a row of a quantized tensor is compared with: itself in the last frame; or rows are time steps, and
@@ -231,7 +232,8 @@ public:
     // Lays the change lists out so that those alive at the same time do not overlap.
     void finish();
 
-    // Takes the inputs of a frame; false, with nothing changed, where one is not finite.
+    // Takes the inputs of a frame; false, with nothing changed, where one is not finite. A frame that takes most
+    // of its pictures anew is a keyframe: with everything active, gates cost time and keep nothing back.
     bool bring(Stream& stream, const std::vector<Brought>& inputs, bool snap);
     // Runs steps [first, last) of one frame; a frame with islands is run in several parts, in order.
     // The caller has set the masks of the inputs.

@@ -69,6 +69,7 @@ public:
 
     std::vector<LayerReport> reports;  // one per layer
     std::vector<SiteReport> site_reports;
+    bool keyframe = false;             // the frame at hand
     std::vector<int64_t> step_ns;      // filled when `profile`
     bool profile = false;
 
