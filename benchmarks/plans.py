@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import msgspec
 from cases import NETWORKS
 from fidelity import F1, Fidelity, Rule, fidelity
+from msgspec.structs import replace
 
 import mquans
 from mquans.baselines import open_engine
@@ -133,16 +133,17 @@ def criticality_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, 
         plan = error.result.plan
     seconds = perf_counter() - start
 
-    tolerance = MOST
-    while tolerance > LEAST:
-        found = judge.judge(_under(plan, tolerance))[1]
-        if judge.rule.kept(found):
-            break
-        tolerance /= STEP
-    plan = _under(plan, max(tolerance, LEAST))
-    judged, _ = judge.judge(plan)
+    plan, judged = under_largest_tolerance(judge, plan)
     return plan, {"tolerance": plan.tolerance, "calibration_seconds": seconds, **judged}
 
 
-def _under(plan: Plan, tolerance: float) -> Plan:
-    return msgspec.structs.replace(plan, tolerance=tolerance)
+def under_largest_tolerance(judge: Judge, plan: Plan) -> tuple[Plan, dict[str, Any]]:
+    """A plan under the largest tolerance that keeps the rule, or else the least, and how it was
+    judged."""
+    tolerance = MOST
+    while True:
+        plan = replace(plan, tolerance=max(tolerance, LEAST))
+        judged, _ = judge.judge(plan)
+        if judged["keeps_rule"] or tolerance <= LEAST:
+            return plan, judged
+        tolerance /= STEP
