@@ -85,9 +85,7 @@ def floors_table(data: Data) -> str:
     """The cases that the engine is held against."""
     rows = []
     for case in floors(data):
-        row = [case["case"], "", ""]
-        if case["floor"] is not None:
-            row[1:] = [f"{case['better']} {case['floor']:g}", f"{case['aim']:g}"]
+        row = [case["case"], f"{case['better']} {case['floor']:g}", f"{case['aim']:g}"]
         for kind in OURS:
             found = case[kind]
             part = "" if found["measured"] == found["needed"] else (
