@@ -244,33 +244,38 @@ int windows(const SiteTables& tables) {
     Random random(15);
     for (const int32_t channels : odd_channels)
         for (const int32_t taps : {1, 2, 9, 49}) {
-            const int32_t row = padded(channels, vector_codes);
-            largest.begin("%d channels, %d taps", channels, taps);
-            sum.begin("%d channels, %d taps", channels, taps);
-            Buffer<int16_t> x(500 + row), expected(row), actual(row);
+            const int32_t row = padded(channels, vector_codes), sites = random.integer(1, 5);
+            largest.begin("%d channels, %d taps, %d sites", channels, taps, sites);
+            sum.begin("%d channels, %d taps, %d sites", channels, taps, sites);
+            Buffer<int16_t> x(500 + row), expected(int64_t(sites) * row), actual(expected);
             x.fill([&] { return any_code(random); });
-            Buffer<int64_t> at(taps);
+            Buffer<int64_t> at(int64_t(sites) * taps);
             at.fill([&] { return random.integer(0, 500); });
-            at[taps - 1] = 500;
-            Buffer<int32_t> weight(taps);
+            at[at.size() - 1] = 500;
+            Buffer<int32_t> weight(at.size()), count(sites);
             weight.fill([&] { return random.integer(-(1 << 14) / taps, (1 << 14) / taps); });
-            Buffer<float> factor(row);
+            count.fill([&] { return random.integer(1, taps); });
+            count[sites - 1] = taps;
+            Buffer<float> factor(row), scale(sites);
             for (int32_t c = 0; c < channels; ++c) factor[c] = std::ldexp(1.0f, random.integer(-16, 4));
-            SiteWindowArgs args{x.data(), at.data(), nullptr, taps, channels, factor.data(), random.real(-1, 1),
-                                int16_t(random.chance(0.5) ? 32767 : 255), expected.data()};
+            scale.fill([&] { return random.real(-1, 1); });
+            SiteWindowArgs args{x.data(), sites, taps, channels, at.data(), count.data(), nullptr, factor.data(),
+                                scale.data(), int16_t(random.chance(0.5) ? 32767 : 255), expected.data(), row};
             const auto compare = [&](void (*SiteKernels::*kernel)(const SiteWindowArgs&), Report& report) {
                 args.y = expected.data();
                 (tables.scalar.*kernel)(args);
                 args.y = actual.data();
                 (tables.tested.*kernel)(args);
-                report.same(expected.data(), actual.data(), channels, "codes");
+                for (int32_t i = 0; i < sites; ++i)
+                    report.same(expected.data() + int64_t(i) * row, actual.data() + int64_t(i) * row, channels, "codes");
             };
             compare(&SiteKernels::window_largest, largest);
-            for (int32_t c = 0; c < channels; ++c) {
-                int16_t most = SHRT_MIN;
-                for (int32_t t = 0; t < taps; ++t) most = std::max(most, x[at[t] + c]);
-                largest.check(expected[c] == most, "not the largest", c);
-            }
+            for (int32_t i = 0; i < sites; ++i)
+                for (int32_t c = 0; c < channels; ++c) {
+                    int16_t most = SHRT_MIN;
+                    for (int32_t t = 0; t < count[i]; ++t) most = std::max(most, x[at[i * taps + t] + c]);
+                    largest.check(expected[i * row + c] == most, "not the largest", c);
+                }
             compare(&SiteKernels::window_sum, sum);
             args.weight = weight.data();
             compare(&SiteKernels::window_sum, sum);

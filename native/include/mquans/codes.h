@@ -156,16 +156,18 @@ struct CombineArgs {
     int32_t y_stride;
 };
 
-// What one output site is made of: the largest codes of a window, or round(scale * factor[c] * sum(weight * x)).
+// What output sites are made of: the largest codes of a window, or round(scale * factor[c] * sum(weight * x)).
 struct SiteWindowArgs {
     const int16_t* x;
-    const int64_t* at;      // [taps] elements from x
-    const int32_t* weight;  // [taps]; null: all 1
-    int32_t taps, channels;
-    const float* factor;    // padded with zeros
-    float scale;
-    int16_t limit;          // results are clamped to +-limit
-    int16_t* y;             // writable to whole blocks of 32
+    int32_t sites, taps, channels;
+    const int64_t* at;       // [sites][taps] elements from x
+    const int32_t* count;    // [sites] of these taps there are, at least one
+    const int32_t* weight;   // [sites][taps]; null: all 1
+    const float* factor;     // padded with zeros
+    const float* scale;      // [sites]
+    int16_t limit;           // results are clamped to +-limit
+    int16_t* y;              // [sites][y_stride]; whole blocks of 32 are written, in order
+    int32_t y_stride;
 };
 
 // What one instruction set provides for codes.

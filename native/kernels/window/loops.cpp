@@ -1,4 +1,4 @@
-// Windows of one output site, thirty-two channels in registers over all taps. Written in the compiler's own
+// Windows of output sites, thirty-two channels in registers over all taps. Written in the compiler's own
 // vectors, which it cuts to what the instruction set has.
 #include <cstring>
 
@@ -18,16 +18,15 @@ MQ_INLINE void load(const int16_t* p, V& v) {
 }
 
 template <bool WEIGHTED>
-MQ_INLINE void sum_block(const SiteWindowArgs& args, int32_t c, int32_t* sums) {
+MQ_INLINE void sum_block(const int16_t* x, const int64_t* at, const int32_t* weight, int32_t taps, int32_t* sums) {
     Sums low = {}, high = {};
-    for (int32_t t = 0; t < args.taps; ++t) {
-        const int16_t* x = args.x + args.at[t] + c;
+    for (int32_t t = 0; t < taps; ++t) {
         Half first, second;
-        load(x, first);
-        load(x + block / 2, second);
+        load(x + at[t], first);
+        load(x + at[t] + block / 2, second);
         const Sums a = __builtin_convertvector(first, Sums), b = __builtin_convertvector(second, Sums);
-        low += WEIGHTED ? a * args.weight[t] : a;
-        high += WEIGHTED ? b * args.weight[t] : b;
+        low += WEIGHTED ? a * weight[t] : a;
+        high += WEIGHTED ? b * weight[t] : b;
     }
     std::memcpy(sums, &low, sizeof low);
     std::memcpy(sums + block / 2, &high, sizeof high);
@@ -36,31 +35,37 @@ MQ_INLINE void sum_block(const SiteWindowArgs& args, int32_t c, int32_t* sums) {
 }  // namespace
 
 void window_largest(const SiteWindowArgs& args) {
-    for (int32_t c = 0; c < args.channels; c += block) {
-        Block most, x;
-        load(args.x + args.at[0] + c, most);
-        for (int32_t t = 1; t < args.taps; ++t) {
-            load(args.x + args.at[t] + c, x);
-            most = x > most ? x : most;
+    const int64_t* at = args.at;
+    int16_t* y = args.y;
+    for (int32_t i = 0; i < args.sites; ++i, at += args.taps, y += args.y_stride)
+        for (int32_t c = 0; c < args.channels; c += block) {
+            Block most, x;
+            load(args.x + at[0] + c, most);
+            for (int32_t t = 1, taps = args.count[i]; t < taps; ++t) {
+                load(args.x + at[t] + c, x);
+                most = x > most ? x : most;
+            }
+            std::memcpy(y + c, &most, sizeof most);
         }
-        std::memcpy(args.y + c, &most, sizeof most);
-    }
 }
 
 void window_sum(const SiteWindowArgs& args) {
     const float high = args.limit, low = -high;
-    for (int32_t c = 0; c < args.channels; c += block) {
-        int32_t sums[block];
-        if (args.weight)
-            sum_block<true>(args, c, sums);
-        else
-            sum_block<false>(args, c, sums);
-        for (int32_t i = 0; i < block; ++i) {
-            float code = __builtin_rintf(float(sums[i]) * (args.scale * args.factor[c + i]));
-            code = code < high ? code : high;
-            args.y[c + i] = int16_t(int32_t(code > low ? code : low));
+    const int64_t* at = args.at;
+    int16_t* y = args.y;
+    for (int32_t i = 0; i < args.sites; ++i, at += args.taps, y += args.y_stride)
+        for (int32_t c = 0; c < args.channels; c += block) {
+            int32_t sums[block];
+            if (args.weight)
+                sum_block<true>(args.x + c, at, args.weight + int64_t(i) * args.taps, args.count[i], sums);
+            else
+                sum_block<false>(args.x + c, at, nullptr, args.count[i], sums);
+            for (int32_t k = 0; k < block; ++k) {
+                float code = __builtin_rintf(float(sums[k]) * (args.scale[i] * args.factor[c + k]));
+                code = code < high ? code : high;
+                y[c + k] = int16_t(int32_t(code > low ? code : low));
+            }
         }
-    }
 }
 
 void take_strided(const int16_t* x, int32_t step, int16_t* y, int32_t channels) {
