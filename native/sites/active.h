@@ -51,35 +51,50 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
     context.pool.for_rows(marks.rows * words, grain, [&](int32_t begin, int32_t end, int worker) {
         int16_t* fresh = context.room.bands[worker].codes.data();
         SiteList list;
-        int64_t active = 0, taken = 0;
+        int64_t held_at[listed_sites], active = 0, taken = 0;
+        uint8_t took[listed_sites];
+        // The marks that the listed sites come from, word by word.
+        struct Part {
+            uint64_t *word, bits;
+        } part[listed_sites];
+        int32_t parts = 0;
         auto flush = [&] {
             if (!list.count) return;
-            int64_t held_at[listed_sites];
-            uint8_t took[listed_sites];
-            for (int32_t i = 0; i < list.count; ++i) {
-                held_at[i] = y.row_at[list.row[i]] + int64_t(list.x[i]) * y.stride;
-                if (gated) prefetch(y.data + held_at[i], y.channels);
-            }
+            if (gated)
+                for (int32_t i = 0; i < list.count; ++i) prefetch(y.data + held_at[i], y.channels);
             compute(list, fresh);
             context.sites.finish({fresh, target.fresh_stride, activation, y.data, held_at, list.count, y.channels,
                                   gated ? target.gate.weight.data() : nullptr, target.gate.largest,
                                   target.gate.limit, took});
-            for (int32_t i = 0; i < list.count; ++i) {
-                taken += took[i];
-                if (!took[i]) marks.row(list.row[i])[list.x[i] >> 6] &= ~(uint64_t(1) << (list.x[i] & 63));
-            }
             active += list.count;
-            list.count = 0;
+            const uint8_t* next = took;
+            for (int32_t k = 0; gated && k < parts; ++k) {
+                uint64_t refused = 0;
+                for (uint64_t bits = part[k].bits; bits; bits &= bits - 1) refused |= *next++ ? 0 : bits & -bits;
+                *part[k].word &= ~refused;
+                taken -= __builtin_popcountll(refused);
+            }
+            taken += list.count;
+            list.count = parts = 0;
         };
         for (int32_t task = begin; task < end; ++task) {
             const int32_t row = task / words, word = task % words;
             if (rows && rows[row] < 0) continue;
-            uint64_t bits = marks.row(row)[word];
+            uint64_t* const marked = marks.row(row) + word;
+            uint64_t bits = *marked;
             if (columns) bits &= columns[word];
-            for (; bits; bits &= bits - 1) {
-                list.row[list.count] = row;
-                list.x[list.count] = word * 64 + __builtin_ctzll(bits);
-                if (++list.count == listed_sites) flush();
+            while (bits) {
+                // As many as the list has room for.
+                const uint64_t from = bits;
+                const int64_t site = y.row_at[row];
+                for (; bits && list.count < listed_sites; bits &= bits - 1, ++list.count) {
+                    const int32_t x = word * 64 + __builtin_ctzll(bits);
+                    list.row[list.count] = row;
+                    list.x[list.count] = x;
+                    held_at[list.count] = site + int64_t(x) * y.stride;
+                }
+                part[parts++] = {marked, from ^ bits};
+                if (list.count == listed_sites) flush();
             }
         }
         flush();
