@@ -189,7 +189,7 @@ struct SiteKernels {
     void (*combine)(const CombineArgs&);
     void (*window_largest)(const SiteWindowArgs&);
     void (*window_sum)(const SiteWindowArgs&);
-    // y[c] = x[c * step]
+    // y[c] = x[c * step]; x is readable one step further.
     void (*take_strided)(const int16_t* x, int32_t step, int16_t* y, int32_t channels);
 };
 

@@ -8,15 +8,20 @@ namespace mquans::MQ_ISA {
 namespace {
 
 // What follows the last channel must not be written over.
-MQ_FORCE void copy(const int16_t* from, int16_t* to, int32_t channels) {
+#if defined(__AVX512F__)
+// Under a mask: whether a site is taken is foretold badly.
+MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t channels) {
+    const __mmask32 all = taken ? ~0u : 0;
+    int32_t c = 0;
+    for (; c + words <= channels; c += words) _mm512_mask_storeu_epi16(to + c, all, load16(from + c));
+    if (c < channels)
+        _mm512_mask_storeu_epi16(to + c, all & ((uint32_t(1) << (channels - c)) - 1), load16(from + c));
+}
+#else
+MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t channels) {
+    if (!taken) return;
     int32_t c = 0;
     for (; c + words <= channels; c += words) store16(to + c, load16(from + c));
-#if defined(__AVX512F__)
-    if (c < channels) {
-        const __mmask32 mask = (uint32_t(1) << (channels - c)) - 1;
-        _mm512_mask_storeu_epi16(to + c, mask, load16(from + c));
-    }
-#else
     if (channels & 8) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to + c), _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + c)));
         c += 8;
@@ -26,8 +31,8 @@ MQ_FORCE void copy(const int16_t* from, int16_t* to, int32_t channels) {
         c += 4;
     }
     for (; c < channels; ++c) to[c] = from[c];
-#endif
 }
+#endif
 
 // Held codes of the sites that share a register.
 template <int SITES>
@@ -109,8 +114,8 @@ void finish(const FinishArgs& args, Function function) {
         for (int32_t i = 0; i < count; ++i) {
             const bool taken = !GATED || sum[i] > args.limit;
             args.taken[first + i] = taken;
-            if (taken)
-                copy(args.fresh + int64_t(first + i) * args.stride, args.held + args.held_at[first + i], args.channels);
+            copy_if(taken, args.fresh + int64_t(first + i) * args.stride, args.held + args.held_at[first + i],
+                    args.channels);
         }
     }
 }
