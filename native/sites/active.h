@@ -36,6 +36,13 @@ MQ_INLINE void prefetch(const int16_t* codes, int32_t count) {
     for (int32_t c = 0; c < count; c += 32) __builtin_prefetch(codes + c);
 }
 
+// Words of marks worth handing to another thread, by how many sites are marked; cost: of a site, some 0.3 ns.
+inline int32_t grain_of(const Context& context, MaskView marks, int32_t tasks, int64_t cost) {
+    if (context.pool.threads() == 1) return tasks;
+    constexpr int64_t worth = 16384;
+    return int32_t(1 + tasks * worth / (1 + marks.count() * cost));
+}
+
 // Calls compute(list, fresh) for lists of the marked sites, in parallel; unmarks those that the gate refuses.
 // columns: which of them belong to this pass, as the words of one row of marks; null for all.
 // rows: of every row, whether it does (>= 0); null for all.
@@ -47,8 +54,8 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
     const ActivationArgs activation = target.activation.args();
     const bool gated = !target.gate.weight.empty() && !context.keyframe();
     SiteReport* report = target.layer < 0 ? nullptr : &context.stream.site_reports[target.layer];
-    const int32_t grain = int32_t(std::max<int64_t>(1, 32768 / std::max<int64_t>(1, cost * 8)));
-    context.pool.for_rows(marks.rows * words, grain, [&](int32_t begin, int32_t end, int worker) {
+    const int32_t tasks = marks.rows * words;
+    context.pool.for_rows(tasks, grain_of(context, marks, tasks, cost), [&](int32_t begin, int32_t end, int worker) {
         int16_t* fresh = context.room.bands[worker].codes.data();
         SiteList list;
         int64_t held_at[listed_sites], active = 0, taken = 0;

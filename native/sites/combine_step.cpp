@@ -17,7 +17,7 @@ public:
         const MaskView marks = context.codes_mask(target_.y);
         if (!mark(context, marks)) return;
         const int32_t size = listed_sites * target_.fresh_stride;
-        compute_marked(context, target_, marks, nullptr, nullptr, target_.fresh_stride / 16 + 8,
+        compute_marked(context, target_, marks, nullptr, nullptr, target_.fresh_stride / 4 + 16,
                        [&](const SiteList& list, int16_t* fresh) {
                            int64_t at[2][listed_sites];
                            CombineArgs args{spec_.kind,         list.count,  {}, {}, spec_.start.data(),
