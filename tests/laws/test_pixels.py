@@ -97,3 +97,33 @@ def test_pixels_need_a_plan_that_says_what_they_stand_for() -> None:
         bare.step(pixels)
     with pytest.raises(FrameError, match=r"expected shape \[1, 3, 8, 8\]"):
         made.stream().step(pixels[0])
+
+
+def test_what_changed_reaches_the_outputs_that_read_it() -> None:
+    """A page that shows where a network works would else show it somewhere else."""
+    format = InputFormat(name="x", width=12, height=10)
+    stream = session(format).stream()
+    pixels = np.zeros(format.shape, np.uint8)
+    stream.step(pixels)
+    pixels[0, :, 4, 6] = 255
+    stream.step(pixels)
+    # Pixels are taken two by two; of the windows that read them, those that see the change differ.
+    expected = np.zeros((10, 12), bool)
+    expected[3:6, 5:8] = True
+    [layer] = stream.stats.layers
+    np.testing.assert_array_equal(stream.active_map(layer.name), expected)
+    assert stream.change_map(layer.name).astype(bool).sum() == 4
+
+
+@pytest.mark.parametrize(("rows", "keyframe"), [(6, False), (8, True)])
+def test_a_picture_that_is_mostly_new_ends_all_staleness(rows: int, keyframe: bool) -> None:
+    """Behind a cut, changes too small for a gate would else stay for as long as the scene does."""
+    format = InputFormat(name="x", width=12, height=10)
+    stream = session(format).stream()
+    pixels = np.zeros(format.shape, np.uint8)
+    stream.step(pixels)
+    pixels[:, :, :rows] = 255
+    pixels[:, :, 9] = 1  # alone, the gate keeps this back
+    stream.step(pixels)
+    [layer] = stream.stats.layers
+    assert bool(stream.held(layer.name).reshape(10, 12, 3)[9].any()) is keyframe

@@ -50,11 +50,6 @@ MQ_FORCE I16 half_pairs(const W* a, const W* b) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_unpacklo_epi16(x, y)),
                               _mm256_unpackhi_epi16(x, y), 1);
 }
-// The same of natural rows, in natural order.
-MQ_FORCE I16 natural_pairs(const int16_t* a, const int16_t* b) {
-    const I16 pairs = half_pairs(a, b);
-    return _mm512_shuffle_i64x2(pairs, pairs, 0xD8);
-}
 // (low, high) pairs of two natural rows, put back into natural order of 32-bit lanes.
 MQ_FORCE void natural(I32& lo, I32& hi) {
     const __m512i first = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
@@ -101,8 +96,6 @@ MQ_FORCE I16 half_pairs(const W* a, const W* b) {
     const __m128i x = load_part(a), y = load_part(b);
     return _mm256_set_m128i(_mm_unpackhi_epi16(x, y), _mm_unpacklo_epi16(x, y));
 }
-// The same of natural rows, in natural order.
-MQ_FORCE I16 natural_pairs(const int16_t* a, const int16_t* b) { return half_pairs(a, b); }
 // (low, high) pairs of two natural rows, put back into natural order of 32-bit lanes.
 MQ_FORCE void natural(I32& lo, I32& hi) {
     const I32 a = _mm256_permute2x128_si256(lo, hi, 0x20);
