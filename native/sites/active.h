@@ -77,7 +77,9 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
             const uint8_t* next = took;
             for (int32_t k = 0; gated && k < parts; ++k) {
                 uint64_t refused = 0;
-                for (uint64_t bits = part[k].bits; bits; bits &= bits - 1) refused |= *next++ ? 0 : bits & -bits;
+                // Without a branch: what the gate does is foretold badly.
+                for (uint64_t bits = part[k].bits; bits; bits &= bits - 1)
+                    refused |= bits & -bits & (uint64_t(*next++) - 1);
                 *part[k].word &= ~refused;
                 taken -= __builtin_popcountll(refused);
             }

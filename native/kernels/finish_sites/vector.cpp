@@ -11,7 +11,7 @@ namespace {
 #if defined(__AVX512F__)
 // Under a mask: whether a site is taken is foretold badly.
 MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t channels) {
-    const __mmask32 all = taken ? ~0u : 0;
+    const __mmask32 all = -uint32_t(taken);
     int32_t c = 0;
     for (; c + words <= channels; c += words) _mm512_mask_storeu_epi16(to + c, all, load16(from + c));
     if (c < channels)
