@@ -37,12 +37,18 @@ struct AxisReach {
     std::vector<int32_t> row_begin, row_input;
     // Of every input column: the output columns that read it, ascending.
     std::vector<int32_t> column_begin, column_output;
-    bool same = false;        // every output reads the input at its own place
-    bool contiguous = false;  // what a run of columns reaches is a run
+    bool same = false;  // every output reads the input at its own place
+    // 1 or 2 where output column o reads input columns o * stride + first to o * stride + last, those that
+    // exist; else 0.
+    int32_t stride = 0, first = 0, last = 0;
 
     void settle(int32_t in_rows, int32_t in_width, int32_t out_rows, int32_t out_width);
     // Marks outputs that read a moved input; false when there are none.
     bool mark(MaskView moved, MaskView marks) const;
+
+private:
+    void find_stride(int32_t in_width, int32_t out_width);
+    uint64_t reached(const uint64_t* moved, int32_t words, int32_t o, int32_t width) const;
 };
 
 // Output sites that read their window through the same taps: all of a convolution; of a transposed one
