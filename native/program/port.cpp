@@ -44,4 +44,29 @@ void lay_out(const Port& port, const float* values, int32_t row, int32_t width, 
     }
 }
 
+void lay_back(const Port& port, const float* pixels, int32_t stride, int32_t row, int32_t width, int32_t channels,
+              float* values) {
+    float* to = values + port.row_offset[row];
+    if (port.c_step == 1 && port.x_step == channels && stride == channels) {
+        std::memcpy(to, pixels, sizeof(float) * width * channels);
+        return;
+    }
+    int32_t x = 0;
+    // To planes, four pixels and channels at once.
+    for (; port.x_step == 1 && x + 4 <= width; x += 4) {
+        const float* from = pixels + int64_t(x) * stride;
+        int32_t c = 0;
+        for (; c + 4 <= channels; c += 4) {
+            __m128 p[4];
+            for (int i = 0; i < 4; ++i) p[i] = _mm_loadu_ps(from + int64_t(i) * stride + c);
+            _MM_TRANSPOSE4_PS(p[0], p[1], p[2], p[3]);
+            for (int i = 0; i < 4; ++i) _mm_storeu_ps(to + (c + i) * port.c_step + x, p[i]);
+        }
+        for (; c < channels; ++c)
+            for (int i = 0; i < 4; ++i) to[c * port.c_step + x + i] = from[int64_t(i) * stride + c];
+    }
+    for (; x < width; ++x)
+        for (int32_t c = 0; c < channels; ++c) to[x * port.x_step + c * port.c_step] = pixels[int64_t(x) * stride + c];
+}
+
 }  // namespace mquans

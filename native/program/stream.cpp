@@ -172,18 +172,7 @@ void Stream::bring(int32_t input, const Brought& brought) {
 
 void Stream::fetch(const Port& port, float* values) const {
     const TensorView t = tensor(port.tensor);
-    for (int32_t r = 0; r < t.rows; ++r) {
-        float* row = values + port.row_offset[r];
-        if (port.c_step == 1 && port.x_step == t.channels && t.stride == t.channels) {
-            std::memcpy(row, t.pixel(r, 0), sizeof(float) * t.width * t.channels);
-            continue;
-        }
-        for (int32_t x = 0; x < t.width; ++x) {
-            const float* pixel = t.pixel(r, x);
-            float* out = row + x * port.x_step;
-            for (int32_t c = 0; c < t.channels; ++c) out[c * port.c_step] = pixel[c];
-        }
-    }
+    for (int32_t r = 0; r < t.rows; ++r) lay_back(port, t.pixel(r, 0), t.stride, r, t.width, t.channels, values);
 }
 
 int64_t Stream::bytes() const {
