@@ -7,7 +7,7 @@ reaches its floor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,21 +89,22 @@ def _worst(values: Iterable[float | None]) -> Value:
 
 def _fixed(networks: tuple[str, ...], *others: str) -> Callable[[Data, str], Value]:
     """Networks on the fixed cameras against the fastest of other engines."""
-    return lambda data, ours: mean(
-        speedup(_cell(data, network, clip), ours, others)
-        for network in networks
-        for clip in FIXED_CAMERAS
-    )
+    return lambda data, ours: mean(_pairs(data, ours, networks, others))
 
 
 def _slowest(data: Data, ours: str) -> Value:
-    speedups = [
-        speedup(_cell(data, network, clip), ours, [REFERENCE])
-        for network in DETECTORS
-        for clip in FIXED_CAMERAS
-    ]
+    speedups = list(_pairs(data, ours, DETECTORS, [REFERENCE]))
     known = [value for value in speedups if value is not None]
     return min(known, default=None), len(known), len(speedups)
+
+
+def _pairs(
+    data: Data, ours: str, networks: Iterable[str], others: Sequence[str]
+) -> Iterator[float | None]:
+    """Speed-ups of networks on the fixed cameras."""
+    for network in networks:
+        for clip in FIXED_CAMERAS:
+            yield speedup(_cell(data, network, clip), ours, others)
 
 
 def _moving(data: Data, ours: str) -> Value:

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from cases import NETWORKS
-from fidelity import F1, Fidelity, Rule, fidelity
+from fidelity import F1, Rule, fidelity
 from msgspec.structs import replace
 
 import mquans
@@ -68,8 +68,8 @@ class Judge:
             rule = Rule(None)
         return cls(network, model, frames, dense, rule)
 
-    def judge(self, plan: Plan) -> tuple[dict[str, Any], Fidelity]:
-        """What a plan costs and loses on the frames, as plain data, and the latter.
+    def judge(self, plan: Plan) -> dict[str, Any]:
+        """What a plan costs and loses on the frames, as plain data.
 
         The first frame, which is computed whole, is compared but not counted as work.
         """
@@ -88,7 +88,7 @@ class Judge:
             "int8_rel_sq_p95": self.rule.int8_rel_sq_p95,
             "macs_fraction": work.macs_fraction,
             "frames": len(self.frames),
-        }, found
+        }
 
 
 def run_dense(
@@ -107,7 +107,7 @@ def uniform_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, dict
     found, _ = sweep(open_clips(judge.model, list(calibration), selected), widths, "hold")
     seconds = perf_counter() - start
     for bits in widths:
-        judged, _ = judge.judge(found.plans[bits])
+        judged = judge.judge(found.plans[bits])
         if judged["keeps_rule"]:
             break
     return found.plans[bits], {"bits": bits, "calibration_seconds": seconds, **judged}
@@ -143,7 +143,7 @@ def under_largest_tolerance(judge: Judge, plan: Plan) -> tuple[Plan, dict[str, A
     tolerance = MOST
     while True:
         plan = replace(plan, tolerance=max(tolerance, LEAST))
-        judged, _ = judge.judge(plan)
+        judged = judge.judge(plan)
         if judged["keeps_rule"] or tolerance <= LEAST:
             return plan, judged
         tolerance /= STEP
