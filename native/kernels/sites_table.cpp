@@ -9,6 +9,8 @@ namespace mquans {
 const SiteKernels& MQ_JOIN(site_kernels_, MQ_ISA)() {
 #if defined(__AVX512F__)
     constexpr int32_t outputs = 32, half = 16;
+#elif defined(__AVX2__)
+    constexpr int32_t outputs = 16, half = 8;
 #else
     constexpr int32_t outputs = 16, half = 16;
 #endif

@@ -9,7 +9,13 @@
 
 namespace mquans {
 
-constexpr int32_t listed_sites = 96;  // at once; whole tiles of every kernel
+constexpr int32_t listed_sites = 96;  // at once, at most; whole tiles of every kernel
+
+// Computed codes stay in the first-level cache until they are gated.
+inline int32_t listed_at_once(int32_t stride) {
+    constexpr int32_t codes = 10240, least = 24, tile = 12;
+    return std::clamp(codes / stride / tile * tile, least, listed_sites);
+}
 
 // Sites that are computed together.
 struct SiteList {
@@ -53,6 +59,7 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
     const int32_t words = marks.words();
     const ActivationArgs activation = target.activation.args();
     const bool gated = !target.gate.weight.empty() && !context.keyframe();
+    const int32_t most = listed_at_once(target.fresh_stride);
     SiteReport* report = target.layer < 0 ? nullptr : &context.stream.site_reports[target.layer];
     const int32_t tasks = marks.rows * words;
     context.pool.for_rows(tasks, grain_of(context, marks, tasks, cost), [&](int32_t begin, int32_t end, int worker) {
@@ -67,8 +74,7 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
         int32_t parts = 0;
         auto flush = [&] {
             if (!list.count) return;
-            if (gated)
-                for (int32_t i = 0; i < list.count; ++i) prefetch(y.data + held_at[i], y.channels);
+            for (int32_t i = 0; i < list.count; ++i) prefetch(y.data + held_at[i], y.channels);
             compute(list, fresh);
             context.sites.finish({fresh, target.fresh_stride, activation, y.data, held_at, list.count, y.channels,
                                   gated ? target.gate.weight.data() : nullptr, target.gate.largest,
@@ -96,14 +102,14 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
                 // As many as the list has room for.
                 const uint64_t from = bits;
                 const int64_t site = y.row_at[row];
-                for (; bits && list.count < listed_sites; bits &= bits - 1, ++list.count) {
+                for (; bits && list.count < most; bits &= bits - 1, ++list.count) {
                     const int32_t x = word * 64 + __builtin_ctzll(bits);
                     list.row[list.count] = row;
                     list.x[list.count] = x;
                     held_at[list.count] = site + int64_t(x) * y.stride;
                 }
                 part[parts++] = {marked, from ^ bits};
-                if (list.count == listed_sites) flush();
+                if (list.count == most) flush();
             }
         }
         flush();

@@ -7,85 +7,67 @@ namespace mquans {
 namespace {
 
 constexpr int32_t unit = 32;
-constexpr int32_t most_taps = 4096;  // of the windows that are made out together
+
+// Of the inputs along one axis, where they lie.
+struct Taps {
+    std::vector<int32_t> at, weight;
+    std::vector<float> scale;
+    int32_t taps;
+
+    template <class Place>
+    Taps(WindowAxis axis, Place&& place) : scale(std::move(axis.scale)), taps(axis.taps) {
+        at.resize(axis.grid.size());
+        weight = std::move(axis.weight);
+        if (weight.empty()) weight.assign(at.size(), 1);
+        for (size_t first = 0; first < at.size(); first += taps) {
+            const auto begin = axis.grid.begin() + int64_t(first);
+            const int32_t any = *std::find_if(begin, begin + taps, [](int32_t input) { return input >= 0; });
+            for (int32_t t = 0; t < taps; ++t) {
+                at[first + t] = place(begin[t] >= 0 ? begin[t] : any);
+                if (begin[t] < 0) weight[first + t] = 0;
+            }
+        }
+    }
+
+    WindowTaps args() const { return {taps, at.data(), weight.data(), scale.data()}; }
+};
 
 class WindowStep final : public Step {
 public:
-    WindowStep(CodesId x, AxisReach reach, WindowSpec spec, SiteTarget target)
+    WindowStep(CodesId x, AxisReach reach, bool largest, bool weighted, Taps rows, Taps columns,
+               std::vector<float> factor, int16_t limit, SiteTarget target)
         : x_(x),
           reach_(std::move(reach)),
-          spec_(std::move(spec)),
-          target_(std::move(target)),
-          weighted_(!spec_.rows.weight.empty()),
-          taps_(spec_.rows.taps * spec_.columns.taps),
-          batch_(std::clamp(most_taps / taps_, 1, listed_sites)) {}
+          largest_(largest),
+          weighted_(weighted),
+          rows_(std::move(rows)),
+          columns_(std::move(columns)),
+          factor_(std::move(factor)),
+          limit_(limit),
+          target_(std::move(target)) {}
 
     void run(Context& context) const override {
         const MaskView marks = context.codes_mask(target_.y);
         if (!mark_reached(context, reach_, x_, marks)) return;
         const CodesView x = context.codes(x_);
-        compute_marked(context, target_, marks, nullptr, nullptr, int64_t(taps_) * x.channels / unit + 16,
-                       [&](const SiteList& list, int16_t* fresh) {
-                           thread_local Windows room;
-                           Windows& windows = room;
-                           windows.resize(batch_, taps_);
-                           for (int32_t first = 0; first < list.count; first += batch_) {
-                               const int32_t sites = std::min(batch_, list.count - first);
-                               for (int32_t i = 0; i < sites; ++i)
-                                   find(x, list.row[first + i], list.x[first + i], windows, i);
-                               const SiteWindowArgs args{x.data, sites, taps_, x.channels, windows.at.data(),
-                                                         windows.count.data(),
-                                                         weighted_ ? windows.weight.data() : nullptr,
-                                                         spec_.factor.data(), windows.scale.data(), spec_.limit,
-                                                         fresh + int64_t(first) * target_.fresh_stride,
-                                                         target_.fresh_stride};
-                               spec_.largest ? context.sites.window_largest(args) : context.sites.window_sum(args);
-                           }
-                       });
+        const int64_t cost = int64_t(rows_.taps) * columns_.taps * x.channels / unit + 16;
+        compute_marked(context, target_, marks, nullptr, nullptr, cost, [&](const SiteList& list, int16_t* fresh) {
+            const SiteWindowArgs args{x.data,          list.count, x.channels,     list.row, list.x, rows_.args(),
+                                      columns_.args(), weighted_,  factor_.data(), limit_,   fresh,  target_.fresh_stride};
+            largest_ ? context.sites.window_largest(args) : context.sites.window_sum(args);
+        });
     }
 
     SiteTarget* target() override { return &target_; }
 
 private:
-    // Of the sites at hand, as SiteWindowArgs has them.
-    struct Windows {
-        std::vector<int64_t> at;
-        std::vector<int32_t> count, weight;
-        std::vector<float> scale;
-        void resize(int32_t sites, int32_t taps) {
-            at.resize(std::max(at.size(), size_t(sites) * taps));
-            weight.resize(at.size());
-            count.resize(std::max(count.size(), size_t(sites)));
-            scale.resize(count.size());
-        }
-    };
-
-    // The taps of one site; factors of rows and columns are multiplied and rounded to 1/2**15.
-    void find(const CodesView& x, int32_t row, int32_t column, Windows& windows, int32_t site) const {
-        const WindowAxis &rows = spec_.rows, &columns = spec_.columns;
-        int64_t* const first = windows.at.data() + int64_t(site) * taps_;
-        int64_t* at = first;
-        int32_t* weight = windows.weight.data() + int64_t(site) * taps_;
-        for (int32_t k = row * rows.taps; k < (row + 1) * rows.taps; ++k) {
-            if (rows.grid[k] < 0) continue;
-            const int64_t line = x.row_at[rows.grid[k]];
-            for (int32_t l = column * columns.taps; l < (column + 1) * columns.taps; ++l) {
-                if (columns.grid[l] < 0) continue;
-                *at++ = line + int64_t(columns.grid[l]) * x.stride;
-                if (weighted_) *weight++ = (rows.weight[k] * columns.weight[l] + 0x4000) >> 15;
-            }
-        }
-        windows.count[site] = int32_t(at - first);
-        windows.scale[site] = rows.scale[row] * columns.scale[column];
-    }
-
     CodesId x_;
     AxisReach reach_;
-    WindowSpec spec_;
+    bool largest_, weighted_;
+    Taps rows_, columns_;
+    std::vector<float> factor_;
+    int16_t limit_;
     SiteTarget target_;
-    bool weighted_;
-    int32_t taps_;   // of a window
-    int32_t batch_;  // windows at once
 };
 
 void require_axis(const WindowAxis& axis, int32_t outputs, int32_t inputs, bool weighted) {
@@ -117,8 +99,13 @@ void add_window_sites(Program& program, const std::string& name, CodesId x, Code
     // Sums of sixteen-bit codes stay within 32 bits.
     require(weighted || spec.largest || int64_t(spec.rows.taps) * spec.columns.taps < 65536, "a window is too large");
     SiteTarget target(program, y, std::move(gate));
-    spec.factor.resize(target.fresh_stride + 32);
-    program.add_step(name, std::make_unique<WindowStep>(x, std::move(reach), std::move(spec), std::move(target)));
+    spec.factor.resize(target.fresh_stride + unit);
+    // Where the tensor lies is known from here on.
+    Taps rows(std::move(spec.rows), [&](int32_t row) { return int32_t(in.row_at[row]); });
+    Taps columns(std::move(spec.columns), [&](int32_t site) { return site * in.stride; });
+    program.add_step(name, std::make_unique<WindowStep>(x, std::move(reach), spec.largest, weighted, std::move(rows),
+                                                        std::move(columns), std::move(spec.factor), spec.limit,
+                                                        std::move(target)));
 }
 
 }  // namespace mquans

@@ -239,47 +239,72 @@ bool combinations(const SiteTables& tables) {
     return report.close();
 }
 
+// What windows read along one axis; some taps are not there, the last one reaches as far as may be.
+struct Axis {
+    int32_t taps;
+    Buffer<int32_t> at, there, weight;
+    Buffer<float> scale;
+
+    Axis(int32_t outputs, int32_t taps, int32_t reach, Random& random)
+        : taps(taps), at(outputs * taps), there(outputs * taps), weight(outputs * taps), scale(outputs) {
+        at.fill([&] { return random.integer(0, reach); });
+        at[at.size() - 1] = reach;
+        there.fill([&] { return random.integer(0, 3) > 0; });
+        weight.fill([&] { return random.chance(0.2) ? 0 : random.integer(-(1 << 15) / taps, (1 << 15) / taps); });
+        scale.fill([&] { return random.real(-1, 1); });
+    }
+
+    WindowTaps args(bool weighted) const {
+        return {taps, at.data(), weighted ? weight.data() : there.data(), scale.data()};
+    }
+};
+
 int windows(const SiteTables& tables) {
     Report largest("window_largest"), sum("window_sum"), strided("take_strided");
     Random random(15);
     for (const int32_t channels : odd_channels)
-        for (const int32_t taps : {1, 2, 9, 49}) {
-            const int32_t row = padded(channels, vector_codes), sites = random.integer(1, 5);
-            largest.begin("%d channels, %d taps, %d sites", channels, taps, sites);
-            sum.begin("%d channels, %d taps, %d sites", channels, taps, sites);
-            Buffer<int16_t> x(500 + row), expected(int64_t(sites) * row), actual(expected);
-            x.fill([&] { return any_code(random); });
-            Buffer<int64_t> at(int64_t(sites) * taps);
-            at.fill([&] { return random.integer(0, 500); });
-            at[at.size() - 1] = 500;
-            Buffer<int32_t> weight(at.size()), count(sites);
-            weight.fill([&] { return random.integer(-(1 << 14) / taps, (1 << 14) / taps); });
-            count.fill([&] { return random.integer(1, taps); });
-            count[sites - 1] = taps;
-            Buffer<float> factor(row), scale(sites);
-            for (int32_t c = 0; c < channels; ++c) factor[c] = std::ldexp(1.0f, random.integer(-16, 4));
-            scale.fill([&] { return random.real(-1, 1); });
-            SiteWindowArgs args{x.data(), sites, taps, channels, at.data(), count.data(), nullptr, factor.data(),
-                                scale.data(), int16_t(random.chance(0.5) ? 32767 : 255), expected.data(), row};
-            const auto compare = [&](void (*SiteKernels::*kernel)(const SiteWindowArgs&), Report& report) {
-                args.y = expected.data();
-                (tables.scalar.*kernel)(args);
-                args.y = actual.data();
-                (tables.tested.*kernel)(args);
+        for (const int32_t rows : {1, 2, 7})
+            for (const int32_t columns : {1, 2, 3, 7}) {
+                constexpr int32_t outputs = 3;
+                const int32_t row = padded(channels, vector_codes), sites = random.integer(1, 5);
+                largest.begin("%d channels, %d x %d taps, %d sites", channels, rows, columns, sites);
+                sum.begin("%d channels, %d x %d taps, %d sites", channels, rows, columns, sites);
+                Buffer<int16_t> x(500 + row), expected(int64_t(sites) * row), actual(expected);
+                x.fill([&] { return any_code(random); });
+                const Axis lines(outputs, rows, 400, random), places(outputs, columns, 100, random);
+                Buffer<int32_t> line(sites), place(sites);
+                line.fill([&] { return random.integer(0, outputs - 1); });
+                place.fill([&] { return random.integer(0, outputs - 1); });
+                line[0] = place[0] = outputs - 1;
+                Buffer<float> factor(row);
+                for (int32_t c = 0; c < channels; ++c) factor[c] = std::ldexp(1.0f, random.integer(-16, 4));
+                SiteWindowArgs args{x.data(), sites, channels, line.data(), place.data(), lines.args(false),
+                                    places.args(false), false, factor.data(),
+                                    int16_t(random.chance(0.5) ? 32767 : 255), expected.data(), row};
+                const auto compare = [&](void (*SiteKernels::*kernel)(const SiteWindowArgs&), Report& report) {
+                    args.y = expected.data();
+                    (tables.scalar.*kernel)(args);
+                    args.y = actual.data();
+                    (tables.tested.*kernel)(args);
+                    for (int32_t i = 0; i < sites; ++i)
+                        report.same(expected.data() + int64_t(i) * row, actual.data() + int64_t(i) * row, channels,
+                                    "codes");
+                };
+                compare(&SiteKernels::window_largest, largest);
                 for (int32_t i = 0; i < sites; ++i)
-                    report.same(expected.data() + int64_t(i) * row, actual.data() + int64_t(i) * row, channels, "codes");
-            };
-            compare(&SiteKernels::window_largest, largest);
-            for (int32_t i = 0; i < sites; ++i)
-                for (int32_t c = 0; c < channels; ++c) {
-                    int16_t most = SHRT_MIN;
-                    for (int32_t t = 0; t < count[i]; ++t) most = std::max(most, x[at[i * taps + t] + c]);
-                    largest.check(expected[i * row + c] == most, "not the largest", c);
-                }
-            compare(&SiteKernels::window_sum, sum);
-            args.weight = weight.data();
-            compare(&SiteKernels::window_sum, sum);
-        }
+                    for (int32_t c = 0; c < channels; ++c) {
+                        int16_t most = SHRT_MIN;
+                        for (int32_t k = 0; k < rows; ++k)
+                            for (int32_t l = 0; l < columns; ++l)
+                                most = std::max(most, x[lines.at[line[i] * rows + k] + places.at[place[i] * columns + l] + c]);
+                        largest.check(expected[i * row + c] == most, "not the largest", c);
+                    }
+                compare(&SiteKernels::window_sum, sum);
+                args.rows = lines.args(true);
+                args.columns = places.args(true);
+                args.weighted = true;
+                compare(&SiteKernels::window_sum, sum);
+            }
     for (int32_t channels = 1; channels <= 70; ++channels)
         for (const int32_t step : {1, 2, 3, 5}) {
             strided.begin("%d channels, step %d", channels, step);

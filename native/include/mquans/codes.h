@@ -97,7 +97,7 @@ struct DepthwiseArgs {
 // What follows a sum: the activation, and the gate, which says which sites' new codes replace the held ones:
 // those where the sum over channels of clamp(weight * (new - held) / 2**15)**2 is beyond the limit.
 struct FinishArgs {
-    int16_t* fresh;           // [sites][stride] sums in, codes out; usable to whole vectors
+    int16_t* fresh;           // [sites][stride] sums in, anything out; usable to whole vectors
     int32_t stride;           // 8, 16 or a multiple of 32
     ActivationArgs activation;
     int16_t* held;            // readable to whole vectors
@@ -156,15 +156,23 @@ struct CombineArgs {
     int32_t y_stride;
 };
 
-// What output sites are made of: the largest codes of a window, or round(scale * factor[c] * sum(weight * x)).
+// What windows read along one axis, for every output of it.
+struct WindowTaps {
+    int32_t taps;
+    const int32_t* at;      // [outputs][taps] elements from the first row or site; where there is none, of another
+    const int32_t* weight;  // [outputs][taps], 0 where there is none
+    const float* scale;     // [outputs]
+};
+
+// What output sites are made of: the largest codes of a window, or round(scale * factor[c] * sum(weight * x)), with
+// scales and weights those of the row times those of the column.
 struct SiteWindowArgs {
     const int16_t* x;
-    int32_t sites, taps, channels;
-    const int64_t* at;       // [sites][taps] elements from x
-    const int32_t* count;    // [sites] of these taps there are, at least one
-    const int32_t* weight;   // [sites][taps]; null: all 1
+    int32_t sites, channels;
+    const int32_t *row, *column;  // [sites] of the output
+    WindowTaps rows, columns;
+    bool weighted;           // weights are in 1/2**15, their product is rounded to that; else they are 0 or 1
     const float* factor;     // padded with zeros
-    const float* scale;      // [sites]
     int16_t limit;           // results are clamped to +-limit
     int16_t* y;              // [sites][y_stride]; whole blocks of 32 are written, in order
     int32_t y_stride;

@@ -2,8 +2,8 @@
 // once. The codes of a site are broadcast pair by pair, so sites may lie anywhere.
 //
 // avx2: 6 x 16 outputs fill 14 of 16 registers; a multiply-add and an addition per register.
-// avx512: 12 x 32 outputs fill 27 of 32; vpdpwssd does both. A last block of at most 16 outputs is half
-// as wide and in natural order.
+// avx512: 12 x 32 outputs fill 27 of 32; vpdpwssd does both.
+// A last block of at most half as many outputs is half as wide and in natural order.
 #include "kernels/simd/words.h"
 #include "kernels/sites_isa.h"
 
@@ -16,21 +16,17 @@ struct Epilogue;
 
 template <>
 struct Epilogue<2> {
-    __attribute__((always_inline)) static void store(const I32 (&sum)[2], const ConvBlock& block, int16_t* y) {
-        const I32 a = shift_right(sum[0], load32(block.shift)), b = shift_right(sum[1], load32(block.shift + lanes));
-        store16(y, pack(a, b));
+    __attribute__((always_inline)) static void store(const I32 (&sum)[2], const I32 (&shift)[2], int16_t* y) {
+        store16(y, pack(shift_right(sum[0], shift[0]), shift_right(sum[1], shift[1])));
     }
 };
 
-#if defined(__AVX512F__)
 template <>
 struct Epilogue<1> {
-    __attribute__((always_inline)) static void store(const I32 (&sum)[1], const ConvBlock& block, int16_t* y) {
-        const __m256i u = _mm512_cvtsepi32_epi16(shift_right(sum[0], load32(block.shift)));
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), u);
+    __attribute__((always_inline)) static void store(const I32 (&sum)[1], const I32 (&shift)[1], int16_t* y) {
+        store_half(y, shift_right(sum[0], shift[0]));
     }
 };
-#endif
 
 #if defined(__AVX512F__)
 // By the intrinsic, GCC keeps sums in two places and copies them in every step.
@@ -39,21 +35,34 @@ MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("vpdpwssd %2, %1, %0" : "+v"
 MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { sum = dot(sum, a, b); }
 #endif
 
+// What a tile reads of its arguments, which stores might otherwise change.
+struct Tiles {
+    const int16_t *x, *weights;
+    const int32_t *at, *pair_at, *pair_end, *bias, *shift;
+    int16_t* y;
+    int64_t y_stride;
+
+    Tiles(const ConvArgs& args, const ConvBlock& block)
+        : x(args.x + block.x_first), weights(block.weights), at(args.at), pair_at(args.pair_at),
+          pair_end(args.pair_at + args.pairs), bias(block.bias), shift(block.shift), y(args.y + block.y_first),
+          y_stride(args.y_stride) {}
+};
+
 // Loops are unrolled early, lest sums go through memory.
 template <int P, int R>
-void tile(const ConvArgs& args, const ConvBlock& block, int32_t first) {
+MQ_FORCE void tile(const Tiles& args, int32_t first) {
     I32 sum[P][R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-        const I32 bias = load32(block.bias + r * lanes);
+        const I32 bias = load32(args.bias + r * lanes);
 #pragma GCC unroll 16
         for (int p = 0; p < P; ++p) sum[p][r] = bias;
     }
     const int16_t* site[P];
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) site[p] = args.x + block.x_first + args.at[first + p];
-    const int16_t* weights = block.weights;
-    for (const int32_t *at = args.pair_at, *end = at + args.pairs; at < end; ++at, weights += 2 * lanes * R) {
+    for (int p = 0; p < P; ++p) site[p] = args.x + args.at[first + p];
+    const int16_t* weights = args.weights;
+    for (const int32_t* at = args.pair_at; at < args.pair_end; ++at, weights += 2 * lanes * R) {
         const int64_t from = *at;
         I16 w[R];
 #pragma GCC unroll 16
@@ -65,25 +74,29 @@ void tile(const ConvArgs& args, const ConvBlock& block, int32_t first) {
             for (int r = 0; r < R; ++r) add_dot(sum[p][r], w[r], both);
         }
     }
-    int16_t* y = args.y + int64_t(first) * args.y_stride + block.y_first;
+    I32 shift[R];
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p, y += args.y_stride) Epilogue<R>::store(sum[p], block, y);
+    for (int r = 0; r < R; ++r) shift[r] = load32(args.shift + r * lanes);
+    int16_t* y = args.y + first * args.y_stride;
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p, y += args.y_stride) Epilogue<R>::store(sum[p], shift, y);
 }
 
 template <int P, int R>
-void rest(const ConvArgs& args, const ConvBlock& block, int32_t first, int32_t left) {
+void rest(const Tiles& args, int32_t first, int32_t left) {
     if constexpr (P > 0) {
-        if (left == P) return tile<P, R>(args, block, first);
-        rest<P - 1, R>(args, block, first, left);
+        if (left == P) return tile<P, R>(args, first);
+        rest<P - 1, R>(args, first, left);
     }
 }
 
 template <int R>
 void all_sites(const ConvArgs& args, const ConvBlock& block) {
     constexpr int P = dense_tile;
+    const Tiles tiles(args, block);
     int32_t i = 0;
-    for (; i + P <= args.sites; i += P) tile<P, R>(args, block, i);
-    rest<P - 1, R>(args, block, i, args.sites - i);
+    for (; i + P <= args.sites; i += P) tile<P, R>(tiles, i);
+    rest<P - 1, R>(tiles, i, args.sites - i);
 }
 
 }  // namespace
@@ -97,13 +110,7 @@ int32_t order(int32_t position, int32_t outputs) {
 void conv_sites(const ConvArgs& args) {
     for (int32_t k = 0; k < args.block_count; ++k) {
         const ConvBlock& block = args.blocks[k];
-#if defined(__AVX512F__)
-        if (block.outputs == lanes) {
-            all_sites<1>(args, block);
-            continue;
-        }
-#endif
-        all_sites<2>(args, block);
+        block.outputs == lanes ? all_sites<1>(args, block) : all_sites<2>(args, block);
     }
 }
 

@@ -1,13 +1,41 @@
 // Activations, and squares of weighted changes, a register of codes at a time; sites of few channels share a
 // register. Constants of the channels stay in registers over all sites. Weights behind the last channel are
 // zero, so what lies there does not count. Four registers of squares are added up together.
+#include <cstring>
+
 #include "kernels/simd/activate.h"
 #include "kernels/sites_isa.h"
 
 namespace mquans::MQ_ISA {
 namespace {
 
-// What follows the last channel must not be written over.
+// What follows the last channel must not be written over: the first `count` codes, fewer than a register's.
+#if defined(__AVX512F__)
+MQ_FORCE void store_first(int16_t* to, I16 codes, int32_t count) {
+    _mm512_mask_storeu_epi16(to, (uint32_t(1) << count) - 1, codes);
+}
+#else
+MQ_FORCE void store_first(int16_t* to, I16 codes, int32_t count) {
+    __m128i part = _mm256_castsi256_si128(codes);
+    if (count & 8) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), part);
+        part = _mm256_extracti128_si256(codes, 1);
+        to += 8;
+    }
+    if (count & 4) {
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(to), part);
+        part = _mm_srli_si128(part, 8);
+        to += 4;
+    }
+    if (count & 2) {
+        _mm_storeu_si32(to, part);
+        part = _mm_srli_si128(part, 4);
+        to += 2;
+    }
+    if (count & 1) *to = int16_t(_mm_extract_epi16(part, 0));
+}
+#endif
+
 #if defined(__AVX512F__)
 // Under a mask: whether a site is taken is foretold badly.
 MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t channels) {
@@ -22,15 +50,7 @@ MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t chan
     if (!taken) return;
     int32_t c = 0;
     for (; c + words <= channels; c += words) store16(to + c, load16(from + c));
-    if (channels & 8) {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + c), _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + c)));
-        c += 8;
-    }
-    if (channels & 4) {
-        std::memcpy(to + c, from + c, 8);
-        c += 4;
-    }
-    for (; c < channels; ++c) to[c] = from[c];
+    if (c < channels) store_first(to + c, load16(from + c), channels - c);
 }
 #endif
 
@@ -61,38 +81,41 @@ MQ_FORCE I16 load_held(const int16_t* held, const int64_t* at) {
 // Sums of the parts of four registers that belong to each site, in the order of the sites.
 template <int SITES>
 MQ_FORCE void sums(const I32* v, int32_t* out) {
-    alignas(64) int32_t part[lanes];
     const I32 a = add32(unpack_low32(v[0], v[1]), unpack_high32(v[0], v[1]));
     const I32 b = add32(unpack_low32(v[2], v[3]), unpack_high32(v[2], v[3]));
     // Every quad holds its part of all four.
-    store32(part, add32(unpack_low64(a, b), unpack_high64(a, b)));
-    constexpr int quads_per_site = lanes / 4 / SITES;
-    for (int k = 0; k < 4; ++k)
-        for (int s = 0; s < SITES; ++s) {
-            int32_t sum = 0;
-            for (int q = 0; q < quads_per_site; ++q) sum += part[4 * (s * quads_per_site + q) + k];
-            out[k * SITES + s] = sum;
-        }
+    const I32 quads = add32(unpack_low64(a, b), unpack_high64(a, b));
+    if constexpr (SITES == 1) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), add_quads(quads));
+    } else {
+        alignas(64) int32_t part[lanes];
+        store32(part, quads);
+        constexpr int quads_per_site = lanes / 4 / SITES;
+        for (int k = 0; k < 4; ++k)
+            for (int s = 0; s < SITES; ++s) {
+                int32_t sum = 0;
+                for (int q = 0; q < quads_per_site; ++q) sum += part[4 * (s * quads_per_site + q) + k];
+                out[k * SITES + s] = sum;
+            }
+    }
 }
 
 constexpr int32_t most_sites = 128;
 
-template <int SITES, bool GATED, class Function>
-void finish(const FinishArgs& args, Function function) {
+template <int SITES, class Function>
+void finish_gated(const FinishArgs& args, Function function) {
     const int32_t registers = SITES > 1 ? 1 : (args.channels + words - 1) / words;
     const int32_t vectors = (args.sites + SITES - 1) / SITES;
     const I16 most = all16(args.largest), least = all16(int16_t(-args.largest));
-    I32 squared[GATED ? most_sites + 4 : 1];
+    I32 squared[most_sites + 4];
     for (int32_t r = 0; r < registers; ++r) {
         const int32_t c = r * words;
         function.at(args.activation, c);
-        I16 weight = all16(0);
-        if (GATED) weight = load16(args.weight + c);
+        const I16 weight = load16(args.weight + c);
         int16_t* codes = args.fresh + c;
         for (int32_t v = 0; v < vectors; ++v, codes += SITES * args.stride) {
             I16 code = load16(codes);
             if (Function::active) store16(codes, code = function(code));
-            if (!GATED) continue;
             int64_t at[SITES];
             // The last register may have room for more sites than there are.
             for (int s = 0; s < SITES; ++s) {
@@ -106,13 +129,11 @@ void finish(const FinishArgs& args, Function function) {
     }
     for (int32_t v = 0; v < vectors; v += 4) {
         int32_t sum[4 * SITES];
-        if (GATED) {
-            for (int32_t k = vectors; k < v + 4; ++k) squared[k] = zero32();
-            sums<SITES>(squared + v, sum);
-        }
+        for (int32_t k = vectors; k < v + 4; ++k) squared[k] = zero32();
+        sums<SITES>(squared + v, sum);
         const int32_t first = v * SITES, count = args.sites - first < 4 * SITES ? args.sites - first : 4 * SITES;
         for (int32_t i = 0; i < count; ++i) {
-            const bool taken = !GATED || sum[i] > args.limit;
+            const bool taken = sum[i] > args.limit;
             args.taken[first + i] = taken;
             copy_if(taken, args.fresh + int64_t(first + i) * args.stride, args.held + args.held_at[first + i],
                     args.channels);
@@ -120,13 +141,37 @@ void finish(const FinishArgs& args, Function function) {
     }
 }
 
+// Every site is taken; what has registers of its own goes straight to where it is held, in the order of memory.
+template <int SITES, class Function>
+void finish_all(const FinishArgs& args, Function function) {
+    int16_t* codes = args.fresh;
+    if (SITES > 1) {
+        function.at(args.activation, 0);
+        for (int32_t i = 0; i < args.sites; i += SITES, codes += SITES * args.stride)
+            store16(codes, function(load16(codes)));
+        codes = args.fresh;
+        for (int32_t i = 0; i < args.sites; ++i, codes += args.stride)
+            copy_if(true, codes, args.held + args.held_at[i], args.channels);
+    } else {
+        const int32_t whole = args.channels / words * words;
+        for (int32_t i = 0; i < args.sites; ++i, codes += args.stride) {
+            int16_t* held = args.held + args.held_at[i];
+            for (int32_t c = 0; c < whole; c += words) {
+                function.at(args.activation, c);
+                store16(held + c, function(load16(codes + c)));
+            }
+            if (whole == args.channels) continue;
+            function.at(args.activation, whole);
+            store_first(held + whole, function(load16(codes + whole)), args.channels - whole);
+        }
+    }
+    std::memset(args.taken, 1, args.sites);
+}
+
 template <int SITES>
 void finish(const FinishArgs& args) {
     with_activation(args.activation, [&](auto function) {
-        if (args.weight)
-            finish<SITES, true>(args, function);
-        else
-            finish<SITES, false>(args, function);
+        args.weight ? finish_gated<SITES>(args, function) : finish_all<SITES>(args, function);
     });
 }
 

@@ -37,10 +37,19 @@ MQ_FORCE I16 xor16(I16 a, I16 b) { return _mm512_xor_si512(a, b); }
 MQ_FORCE I32 shift_right(I32 a, I32 n) { return _mm512_srav_epi32(a, n); }
 // The two halves of a block in kernel order, saturated, in natural order.
 MQ_FORCE I16 pack(I32 a, I32 b) { return _mm512_packs_epi32(a, b); }
+// Saturated, in natural order.
+MQ_FORCE void store_half(int16_t* p, I32 a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(a));
+}
 MQ_FORCE I32 unpack_low32(I32 a, I32 b) { return _mm512_unpacklo_epi32(a, b); }
 MQ_FORCE I32 unpack_high32(I32 a, I32 b) { return _mm512_unpackhi_epi32(a, b); }
 MQ_FORCE I32 unpack_low64(I32 a, I32 b) { return _mm512_unpacklo_epi64(a, b); }
 MQ_FORCE I32 unpack_high64(I32 a, I32 b) { return _mm512_unpackhi_epi64(a, b); }
+// The sum of the four quads.
+MQ_FORCE __m128i add_quads(I32 a) {
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
 
 struct Segments {
     I16 a, b, c;
@@ -81,10 +90,18 @@ MQ_FORCE I16 negative(I16 a) { return _mm256_srai_epi16(a, 15); }
 MQ_FORCE I16 xor16(I16 a, I16 b) { return _mm256_xor_si256(a, b); }
 MQ_FORCE I32 shift_right(I32 a, I32 n) { return _mm256_srav_epi32(a, n); }
 MQ_FORCE I16 pack(I32 a, I32 b) { return _mm256_packs_epi32(a, b); }
+MQ_FORCE void store_half(int16_t* p, I32 a) {
+    const __m128i codes = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), codes);
+}
 MQ_FORCE I32 unpack_low32(I32 a, I32 b) { return _mm256_unpacklo_epi32(a, b); }
 MQ_FORCE I32 unpack_high32(I32 a, I32 b) { return _mm256_unpackhi_epi32(a, b); }
 MQ_FORCE I32 unpack_low64(I32 a, I32 b) { return _mm256_unpacklo_epi64(a, b); }
 MQ_FORCE I32 unpack_high64(I32 a, I32 b) { return _mm256_unpackhi_epi64(a, b); }
+// The sum of both quads.
+MQ_FORCE __m128i add_quads(I32 a) {
+    return _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+}
 
 // Sixteen segments by byte look-ups, which give zero where bit 7 of the index is set; c goes on behind.
 struct Segments {
