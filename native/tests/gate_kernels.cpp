@@ -145,6 +145,9 @@ bool finishes(const SiteTables& tables) {
                 report.same(takes, took, "taken");
                 report.same(expected, actual, "held codes");
                 if (!weighted) continue;
+                for (int32_t i = 0; i < sites; ++i)
+                    report.same(expected_codes.data() + int64_t(i) * stride, actual_codes.data() + int64_t(i) * stride,
+                                channels, "codes");
                 for (int32_t i = 0; i < sites; ++i) ++(takes[i] ? taken : refused);
             }
     report.begin("decisions");

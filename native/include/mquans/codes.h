@@ -97,7 +97,7 @@ struct DepthwiseArgs {
 // What follows a sum: the activation, and the gate, which says which sites' new codes replace the held ones:
 // those where the sum over channels of clamp(weight * (new - held) / 2**15)**2 is beyond the limit.
 struct FinishArgs {
-    int16_t* fresh;           // [sites][stride] sums in, anything out; usable to whole vectors
+    int16_t* fresh;           // [sites][stride] sums in; codes out where there is a gate; usable to whole vectors
     int32_t stride;           // 8, 16 or a multiple of 32
     ActivationArgs activation;
     int16_t* held;            // readable to whole vectors

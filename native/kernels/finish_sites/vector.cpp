@@ -1,6 +1,6 @@
 // Activations, and squares of weighted changes, a register of codes at a time; sites of few channels share a
-// register. Constants of the channels stay in registers over all sites. Weights behind the last channel are
-// zero, so what lies there does not count. Four registers of squares are added up together.
+// register. For the gate, constants of the channels stay in registers over all sites. Weights behind the last
+// channel are zero, so what lies there does not count. Four registers of squares are added up together.
 #include <cstring>
 
 #include "kernels/simd/activate.h"
@@ -9,10 +9,21 @@
 namespace mquans::MQ_ISA {
 namespace {
 
-// What follows the last channel must not be written over: the first `count` codes, fewer than a register's.
+// What follows the last channel must not be written over.
 #if defined(__AVX512F__)
+MQ_FORCE __mmask32 first_of(int32_t count) { return (uint32_t(1) << count) - 1; }
+
+// The first `count` codes, fewer than a register's.
 MQ_FORCE void store_first(int16_t* to, I16 codes, int32_t count) {
-    _mm512_mask_storeu_epi16(to, (uint32_t(1) << count) - 1, codes);
+    _mm512_mask_storeu_epi16(to, first_of(count), codes);
+}
+
+// Under a mask: whether a site is taken is foretold badly.
+MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t channels) {
+    const __mmask32 all = -uint32_t(taken);
+    int32_t c = 0;
+    for (; c + words <= channels; c += words) _mm512_mask_storeu_epi16(to + c, all, load16(from + c));
+    if (c < channels) _mm512_mask_storeu_epi16(to + c, all & first_of(channels - c), load16(from + c));
 }
 #else
 MQ_FORCE void store_first(int16_t* to, I16 codes, int32_t count) {
@@ -34,18 +45,7 @@ MQ_FORCE void store_first(int16_t* to, I16 codes, int32_t count) {
     }
     if (count & 1) *to = int16_t(_mm_extract_epi16(part, 0));
 }
-#endif
 
-#if defined(__AVX512F__)
-// Under a mask: whether a site is taken is foretold badly.
-MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t channels) {
-    const __mmask32 all = -uint32_t(taken);
-    int32_t c = 0;
-    for (; c + words <= channels; c += words) _mm512_mask_storeu_epi16(to + c, all, load16(from + c));
-    if (c < channels)
-        _mm512_mask_storeu_epi16(to + c, all & ((uint32_t(1) << (channels - c)) - 1), load16(from + c));
-}
-#else
 MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t channels) {
     if (!taken) return;
     int32_t c = 0;
