@@ -203,6 +203,7 @@ struct SiteKernels {
 
 const SiteKernels& site_kernels_scalar();
 const SiteKernels& site_kernels_avx2();
+const SiteKernels& site_kernels_avx2_vnni();
 const SiteKernels& site_kernels_avx512();
 
 }  // namespace mquans

@@ -9,7 +9,7 @@
 
 namespace mquans {
 
-// Names of the instruction sets that this CPU has, slowest first: "scalar", "avx2", "avx512".
+// Names of the instruction sets that this CPU has, slowest first: "scalar", "avx2", "avx2_vnni", "avx512".
 std::vector<std::string> available_isas();
 
 // The table of the named set; throws std::invalid_argument when the CPU lacks it.

@@ -148,6 +148,7 @@ struct KernelTable {
 
 const KernelTable& kernels_scalar();
 const KernelTable& kernels_avx2();
+const KernelTable& kernels_avx2_vnni();
 const KernelTable& kernels_avx512();
 
 }  // namespace mquans

@@ -98,6 +98,7 @@ struct OpLoops {
 
 const OpLoops& op_loops_scalar();
 const OpLoops& op_loops_avx2();
+const OpLoops& op_loops_avx2_vnni();
 const OpLoops& op_loops_avx512();
 
 }  // namespace mquans

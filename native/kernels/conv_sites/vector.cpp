@@ -2,7 +2,7 @@
 // once. The codes of a site are broadcast pair by pair, so sites may lie anywhere.
 //
 // avx2: 6 x 16 outputs fill 14 of 16 registers; a multiply-add and an addition per register.
-// avx512: 12 x 32 outputs fill 27 of 32; vpdpwssd does both.
+// avx2_vnni: the same tile; vpdpwssd does both. avx512: 12 x 32 outputs fill 27 of 32.
 // A last block of at most half as many outputs is half as wide and in natural order.
 #include "kernels/simd/words.h"
 #include "kernels/sites_isa.h"
@@ -28,9 +28,11 @@ struct Epilogue<1> {
     }
 };
 
-#if defined(__AVX512F__)
 // By the intrinsic, GCC keeps sums in two places and copies them in every step.
+#if defined(__AVX512F__)
 MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
+#elif defined(__AVXVNNI__)
+MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b)); }
 #else
 MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { sum = dot(sum, a, b); }
 #endif

@@ -2,7 +2,8 @@
 // file is compiled for. `lanes` = int32 values per register.
 //
 // avx2: 16 registers, two 16-bit multiply-adds per cycle on Zen 3, one on Skylake; unpack stays inside
-// 128-bit halves. avx512: 32 registers; vpdpwssd multiplies and accumulates at once.
+// 128-bit halves. avx2_vnni: the same with vpdpwssd, which multiplies and accumulates at once. avx512: 32
+// registers, and vpdpwssd.
 #pragma once
 
 #include <immintrin.h>
@@ -75,7 +76,11 @@ MQ_FORCE I16 pair(const int16_t* p) {
     std::memcpy(&both, p, 4);
     return _mm256_set1_epi32(both);
 }
+#if defined(__AVXVNNI__)
+MQ_FORCE I32 dot(I32 acc, I16 a, I16 b) { return _mm256_dpwssd_avx_epi32(acc, a, b); }
+#else
 MQ_FORCE I32 dot(I32 acc, I16 a, I16 b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
+#endif
 MQ_FORCE I16 low(I16 a, I16 b) { return _mm256_unpacklo_epi16(a, b); }
 MQ_FORCE I16 high(I16 a, I16 b) { return _mm256_unpackhi_epi16(a, b); }
 MQ_FORCE I16 load_full(const int16_t* p) {
