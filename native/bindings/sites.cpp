@@ -37,7 +37,8 @@ void bind_sites(nb::module_& m) {
                Array<int16_t> bound, Array<int16_t> rounding, Array<int16_t> table_a,
                Array<int16_t> table_b, Array<int16_t> table_c, int16_t line_slope, int16_t line_start, int16_t scale,
                int16_t start, bool coarser, bool finer) {
-                require(kind >= 0 && kind <= 3, "no such activation");
+                require(kind >= 0 && kind <= int32_t(ActivationKind::elu), "no such activation");
+                require(ActivationKind(kind) != ActivationKind::elu || table_a.size(), "an elu needs its table");
                 new (self) ActivationSpec{ActivationKind(kind), copy(low), copy(high), copy(slope), copy(limit),
                                           copy(left), copy(right), copy(gain), copy(bound), copy(rounding),
                                           table_of(table_a, table_b, table_c),

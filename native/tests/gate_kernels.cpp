@@ -94,7 +94,8 @@ struct Function {
 constexpr Function functions[] = {
     {ActivationKind::none, false, "none"},        {ActivationKind::slope, false, "slope"},
     {ActivationKind::gate, false, "gate line"},   {ActivationKind::gate, true, "gate table"},
-    {ActivationKind::curve, false, "curve line"}, {ActivationKind::curve, true, "curve table"}};
+    {ActivationKind::curve, false, "curve line"}, {ActivationKind::curve, true, "curve table"},
+    {ActivationKind::elu, true, "elu"}};
 
 bool finishes(const SiteTables& tables) {
     Report report("finish");

@@ -43,6 +43,10 @@ class FrameError(MquansError, ValueError):
     """A frame was refused (shape, dtype, NaN); the stream it was meant for is unchanged."""
 
 
+class RefusedFrameError(FrameError):
+    """A frame of the right shape that holds NaN or infinite values."""
+
+
 class MetricError(MquansError):
     """A metric cannot be loaded, fails, or gives something that is no loss."""
 

@@ -15,7 +15,7 @@ from mquans import _native
 from mquans.engine.lowering import Lowered, lower
 from mquans.engine.session import available_isas
 from mquans.engine.sites import analyse
-from mquans.engine.sites.arithmetic import codes_of, fixed_exponent
+from mquans.engine.sites.arithmetic import codes_of, exponents_of
 from mquans.errors import PlanError
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import GatePlan, Plan, TensorPlan
@@ -26,6 +26,7 @@ from .site_reference import SiteReference, float_layer, float_values
 
 ACTIVATIONS = (
     None, Unary("relu"), Unary("clip", (-0.5, 1.5)), Unary("leaky_relu", (0.1,)), Unary("silu"),
+    Unary("elu", (1.0,)), Unary("elu", (0.3,)),
     Unary("gelu"), Unary("gelu_tanh"), Unary("sigmoid"), Unary("tanh"), Unary("hard_swish"),
     Unary("hard_sigmoid", (0.2, 0.5)),
 )  # fmt: skip
@@ -177,8 +178,7 @@ def plan_of_sites(graph: Graph, rng: np.random.Generator, **options: Any) -> Pla
         if node:
             x = next(tensor for tensor in tensors if tensor.name == node.inputs[0])
             exponents = np.maximum(exponents, finest_exponents(graph, node, x))
-        if (fixed := fixed_exponent(activation, limit)) is not None:
-            exponents = np.full_like(exponents, fixed)
+        exponents = exponents_of(activation, exponents, limit)
         scale = np.maximum(values.std(axis=1), 1e-6) * np.exp2(rng.integers(-3, 4, len(peak)))
         gate = GatePlan(scale=tuple(scale.tolist()), factor=float(rng.uniform(0.5, 2)))
         tensors.append(

@@ -19,6 +19,7 @@ from mquans.engine.sites import Analysis, analyse
 from mquans.engine.sites.arithmetic import (
     BLOCK,
     CURVE,
+    ELU,
     GATE,
     SLOPE,
     Codes,
@@ -55,7 +56,7 @@ def activated(numbers: Mapping[str, Any], u: Integers) -> Integers:
     y = u
     if numbers["kind"] == SLOPE:
         y = np.where(u < 0, rounding_product(u, channels("slope")), u)
-    elif numbers["kind"] in (GATE, CURVE):
+    elif numbers["kind"] in (GATE, CURVE, ELU):
         limit, t = channels("limit"), u
         if numbers["coarser"]:
             t = np.clip(u, -limit, limit) * channels("left")
@@ -65,6 +66,9 @@ def activated(numbers: Mapping[str, Any], u: Integers) -> Integers:
             segment, f = np.abs(t) >> 10, (np.abs(t) & 1023) << 5
             slope = b[segment] + rounding_product(f, a[segment])
             s = c[segment] + rounding_product(f, slope)
+            if numbers["kind"] == ELU:
+                y = np.where(u < 0, rounding_product(32767 - s, channels("slope")), u)
+                return np.minimum(np.maximum(y, channels("low")), channels("high"))
             s = np.where(t < 0, 32767 - s, s)
         else:
             line = rounding_product(t, numbers["line_slope"]) + numbers["line_start"]

@@ -14,7 +14,7 @@ from mquans.engine.oracle import FloatOracle
 from mquans.engine.oracle_functions import unary
 from mquans.engine.sites.arithmetic import (
     Codes,
-    fixed_exponent,
+    exponents_of,
     integer_activation,
     integer_gate,
     integer_layer,
@@ -155,16 +155,15 @@ def test_a_value_may_be_read_along_two_axes() -> None:
         np.testing.assert_array_equal(stream.codes, before)
 
 
-@pytest.mark.parametrize("kind", ["silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "hard_swish"])
+@pytest.mark.parametrize(
+    "kind", ["silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "hard_swish", "elu"]
+)
 @pytest.mark.parametrize("bits", [12, 15, 16])
 def test_activations_are_right_for_every_code(kind: Any, bits: int) -> None:
     """A table that reaches beyond one turns the sign of a result; one code that is too wide halves
     it."""
-    op, limit = Unary(kind), 2 ** (bits - 1) - 1
-    exponent = fixed_exponent(op, limit)
-    if exponent is None:
-        exponent = 3 - bits
-    codes = Codes(np.array([exponent]), limit)
+    op, limit = Unary(kind, (1.0,) if kind == "elu" else ()), 2 ** (bits - 1) - 1
+    codes = Codes(exponents_of(op, np.array([3 - bits]), limit), limit)
     function = integer_activation(op, codes)
     u = np.arange(-32768, 32768)[None, None]
     x = u * 2.0 ** float(function.sum_exponents[0])
@@ -214,3 +213,9 @@ def test_depthwise_sums_that_would_saturate_are_wide() -> None:
     codes = Codes(np.full(3, -12), 16383)
     assert narrow_weights(weight, np.zeros(3), codes, codes.exponents) is None
     assert narrow_weights(weight / 4, np.zeros(3), codes, codes.exponents) is not None
+
+
+def test_elus_whose_codes_cannot_hold_their_bound_are_refused() -> None:
+    """Results below zero would stop short of it."""
+    with pytest.raises(PlanError, match="ELU need exponents of -12 or more"):
+        integer_activation(Unary("elu", (1.0,)), Codes(np.array([-11, -13]), 32767))

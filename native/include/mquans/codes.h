@@ -28,9 +28,10 @@ struct CodesView {
 //   gate   y = u * S(t) * 2**k    SiLU, GELU, hard swish; k a channel's own, as small results need finer codes
 //          than sums that may be far below zero
 //   curve  y = S(t) * m + k  sigmoid, tanh, hard sigmoid
+//   elu    y = u < 0 ? (1 - S(|t|)) * a : u, by the table of S(|t|) = exp(-|t|)
 // t is u brought to the exponent that S is tabulated for: clamped to +-limit, times left, times right / 2**15.
 // S(t), in 1/2**15, is a table of quadratics over |t|, of which S(-t) = 1 - S(t); or a line, clamped to 0..1.
-enum class ActivationKind : int32_t { none, slope, gate, curve };
+enum class ActivationKind : int32_t { none, slope, gate, curve, elu };
 
 // S(|t|) = c + f * (b + f * a) with segment i = |t| >> 10 and f = the rest in 1/2**15; the products round.
 struct SigmoidTable {
@@ -42,7 +43,7 @@ struct SigmoidTable {
 struct ActivationArgs {
     ActivationKind kind = ActivationKind::none;
     const int16_t *low = nullptr, *high = nullptr;  // the result is clamped to these; null: it is not
-    const int16_t* slope = nullptr;                 // a in 1/2**15
+    const int16_t* slope = nullptr;                 // a in 1/2**15; of elu in 1
     const int16_t *limit = nullptr, *left = nullptr, *right = nullptr;
     // The product u * S as halves of sixteen bits: min(max(high half, -bound), bound) * gain
     // + min(low half + rounding, 65535) * gain / 2**16, with gain 2**(k + 1) and rounding 2**(14 - k).

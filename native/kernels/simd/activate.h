@@ -27,10 +27,13 @@ struct Share {
         if (COARSER) limit = load16(args.limit + c), left = load16(args.left + c);
         right = load16(args.right + c);
     }
-    MQ_MEMBER I16 operator()(I16 u) const {
+    MQ_MEMBER I16 argument(I16 u) const {
         I16 t = u;
         if (COARSER) t = mullo16(max16(min16(u, limit), sub16(all16(0), limit)), left);
-        t = mulhrs16(t, right);
+        return mulhrs16(t, right);
+    }
+    MQ_MEMBER I16 operator()(I16 u) const {
+        const I16 t = argument(u);
         if (!TABLE) return max16(adds16(mulhrs16(t, line_slope), line_start), all16(0));
         const I16 s = segments.at(abs16(t)), sign = negative(t);
         return sub16(xor16(s, sign), and16(sign, all16(-32768)));  // 1 - s for negative t
@@ -80,6 +83,22 @@ struct Curve {
     MQ_MEMBER I16 operator()(I16 u) const { return adds16(mulhrs16(share(u), scale), start); }
 };
 
+// By the sign of u: t may have been rounded to zero.
+template <bool COARSER>
+struct Elu {
+    Share<COARSER, true> share;
+    I16 slope;
+    MQ_MEMBER explicit Elu(const ActivationArgs& args) : share(args) {}
+    MQ_MEMBER void at(const ActivationArgs& args, int32_t c) {
+        share.at(args, c);
+        slope = load16(args.slope + c);
+    }
+    MQ_MEMBER I16 operator()(I16 u) const {
+        const I16 rest = sub16(all16(32767), share.segments.at(abs16(share.argument(u))));
+        return xor16(u, and16(xor16(u, mulhrs16(rest, slope)), negative(u)));
+    }
+};
+
 // The function, and the clamp of its results.
 template <class Function>
 struct Clamped {
@@ -119,6 +138,7 @@ MQ_FORCE void with_activation(const ActivationArgs& args, F&& f) {
         case ActivationKind::curve:
             if (!table) return coarser ? f(Clamped<Curve<true, false>>(args)) : f(Clamped<Curve<false, false>>(args));
             return coarser ? f(Clamped<Curve<true, true>>(args)) : f(Clamped<Curve<false, true>>(args));
+        case ActivationKind::elu: return coarser ? f(Clamped<Elu<true>>(args)) : f(Clamped<Elu<false>>(args));
     }
 }
 

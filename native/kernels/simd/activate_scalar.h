@@ -11,18 +11,27 @@ namespace mquans::MQ_ISA {
 static inline int16_t saturate(int32_t x) { return int16_t(std::clamp(x, -32768, 32767)); }
 static inline int16_t rounding_product(int16_t a, int16_t b) { return int16_t((int32_t(a) * b + 0x4000) >> 15); }
 
-static inline int16_t share(const ActivationArgs& args, int16_t u, int32_t c) {
+static inline int16_t argument(const ActivationArgs& args, int16_t u, int32_t c) {
     int16_t t = u;
     if (args.coarser) t = int16_t(std::clamp<int32_t>(u, -args.limit[c], args.limit[c]) * args.left[c]);
-    t = rounding_product(t, args.right[c]);
+    return rounding_product(t, args.right[c]);
+}
+
+// S(|t|) by the table.
+static inline int16_t tabulated(const SigmoidTable& table, int32_t size) {
+    const int32_t i = size >> 10;
+    const int16_t f = int16_t((size & 1023) << 5);
+    const int16_t slope = int16_t(table.b[i] + rounding_product(f, table.a[i]));
+    return int16_t(table.c[i] + rounding_product(f, slope));
+}
+
+static inline int16_t share(const ActivationArgs& args, int16_t u, int32_t c) {
+    const int16_t t = argument(args, u, c);
     if (!args.table) {
         const int16_t line = saturate(rounding_product(t, args.line_slope) + args.line_start);
         return std::max<int16_t>(line, 0);
     }
-    const int32_t size = std::abs(int32_t(t)), i = size >> 10;
-    const int16_t f = int16_t((size & 1023) << 5);
-    const int16_t slope = int16_t(args.table->b[i] + rounding_product(f, args.table->a[i]));
-    const int16_t s = int16_t(args.table->c[i] + rounding_product(f, slope));
+    const int16_t s = tabulated(*args.table, std::abs(int32_t(t)));
     return t < 0 ? int16_t(32767 - s) : s;
 }
 
@@ -44,6 +53,12 @@ static inline int16_t activated(const ActivationArgs& args, int16_t u, int32_t c
             y = int16_t(high * args.gain[c] + (low * args.gain[c] >> 16));
             break;
         }
+        case ActivationKind::elu:
+            if (u < 0) {
+                const int16_t rest = int16_t(32767 - tabulated(*args.table, std::abs(int32_t(argument(args, u, c)))));
+                y = rounding_product(rest, args.slope[c]);
+            }
+            break;
         case ActivationKind::curve: y = saturate(rounding_product(share(args, u, c), args.scale) + args.start); break;
     }
     return args.low ? std::min(std::max(y, args.low[c]), args.high[c]) : y;

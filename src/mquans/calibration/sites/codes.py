@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mquans.calibration.sites.ranges import ChannelRange, Reals
 from mquans.engine.geometry import natural_weight
 from mquans.engine.sites import Analysis
-from mquans.engine.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT, fixed_exponent
+from mquans.engine.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT, exponents_of
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import InputFormat
 
@@ -108,14 +108,13 @@ def _of_pictures(format: InputFormat, channels: int) -> Exponents:
 
 def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:
     limit = 2 ** (BITS - 1) - 1
-    if (fixed := fixed_exponent(activation, limit)) is not None:
-        return np.full(len(seen.low), fixed, np.int64)
     magnitude = seen.magnitude
     if activation is not None and activation.kind == "leaky_relu" and activation.params[0] > 0:
         # The sum before it has the same exponents, and reaches further below zero.
         magnitude = np.maximum(magnitude, -seen.low / activation.params[0])
     exponents = _exponent(HEAD_ROOM * np.maximum(magnitude, 0))
-    return np.asarray(np.maximum(exponents, exponents.max() - FINEST))
+    exponents = np.maximum(exponents, exponents.max() - FINEST)
+    return exponents_of(activation, np.asarray(exponents, np.int64), limit)
 
 
 def _exponent(reach: Reals) -> Exponents:

@@ -24,7 +24,7 @@ HEAD_ROOM = 4
 ONE = 2**15
 """Of products that round: a factor w stands for w / ONE."""
 
-NONE, SLOPE, GATE, CURVE = range(4)
+NONE, SLOPE, GATE, CURVE, ELU = range(5)
 """The native enumeration of activations."""
 
 CURVES = frozenset({"sigmoid", "tanh", "hard_sigmoid"})
@@ -32,6 +32,9 @@ CURVES = frozenset({"sigmoid", "tanh", "hard_sigmoid"})
 
 SIGMOID_EXPONENT = -11
 """Of the codes that sigmoids are tabulated for: |x| < 16."""
+
+ELU_REACH = 8.0
+"""Below its negative an exponential is taken for zero."""
 
 PRECISE_GAIN = 8.0
 """Weighted change that opens a gate, from which on rounding it to integers does not matter."""
@@ -265,6 +268,9 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
         case "leaky_relu":
             assert op is not None
             function = _Function(SLOPE, slope=op.params[0])
+        case "elu":
+            assert op is not None
+            function = _Function(ELU, table="exponential", slope=-op.params[0])
         case "silu":
             function = _Function(GATE, table="sigmoid", reach=12.0)
         case "gelu" | "gelu_tanh":
@@ -295,6 +301,12 @@ def _activation(
     function: _Function, codes: Codes, low: Ints, high: Ints, where: str = ""
 ) -> IntegerActivation:
     channels, exponents = len(codes.exponents), codes.exponents
+    if function.kind == ELU and exponents.min() < _least_of_elu(-function.slope):
+        raise PlanError(
+            f"the codes of an ELU need exponents of {_least_of_elu(-function.slope)} or more.",
+            where=where,
+            hint="Calibrate again.",
+        )
     if function.kind == CURVE:
         if np.ptp(exponents) or function.scale / codes.unit[0] > ONE:
             raise PlanError(
@@ -317,7 +329,7 @@ def _activation(
         kind=function.kind,
         low=low.astype(np.int16),
         high=high.astype(np.int16),
-        slope=_slopes(function.slope, channels),
+        slope=_slopes(function, codes),
         limit=(LARGEST_WEIGHT / left).astype(np.int16),
         left=left.astype(np.int16),
         right=np.rint(right).astype(np.int16),
@@ -337,12 +349,23 @@ def _activation(
     return IntegerActivation(exponents, numbers)
 
 
-def fixed_exponent(op: Unary | None, limit: int) -> int | None:
-    """The exponent of results that are bounded, whatever the calibration saw."""
-    if op is None or op.kind not in CURVES:
-        return None
-    finest = -14 if op.kind == "tanh" else -15
-    return max(finest, math.ceil(math.log2(1.0 / (limit + 1))))
+def exponents_of(op: Unary | None, wanted: Ints, limit: int) -> Ints:
+    """Exponents that the results of an activation can have, the nearest to those wanted: one for
+    all channels of a curve, whatever the calibration saw; coarse enough for an ELU's bound."""
+    match op:
+        case Unary(kind="elu", params=(alpha, *_)):
+            return np.maximum(wanted, _least_of_elu(alpha))
+        case Unary(kind=kind) if kind in CURVES:
+            finest = -14 if kind == "tanh" else -15
+            return np.full_like(wanted, max(finest, math.ceil(math.log2(1.0 / (limit + 1)))))
+        case _:
+            return wanted
+
+
+def _least_of_elu(alpha: float | Reals) -> int:
+    """Its sums have the same codes, which reach where the exponential has vanished, and the bound
+    is one of them."""
+    return math.ceil(math.log2(max(ELU_REACH, float(alpha)) / ONE))
 
 
 def _line(kind: int, slope: float, start: float) -> _Function:
@@ -351,9 +374,11 @@ def _line(kind: int, slope: float, start: float) -> _Function:
     return _Function(kind, exponent=exponent, line=(slope * 2.0 ** (exponent + 15), start))
 
 
-def _slopes(slope: float | Reals, channels: int) -> npt.NDArray[np.int16]:
-    factors = np.minimum(np.rint(np.multiply(slope, ONE)), LARGEST_WEIGHT)
-    return np.full(channels, factors).astype(np.int16)
+def _slopes(function: _Function, codes: Codes) -> npt.NDArray[np.int16]:
+    unit = codes.unit if function.kind == ELU else 1 / ONE
+    factors = np.rint(np.divide(function.slope, unit))
+    factors = np.clip(factors, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    return np.broadcast_to(factors, codes.exponents.shape).astype(np.int16)
 
 
 def _share(value: float) -> int:
@@ -365,7 +390,12 @@ def _table(
     name: str,
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16], npt.NDArray[np.int16]]:
     """(a, b, c) of the quadratics `c + f * (b + f * a)` for the function of |x|, see codes.h."""
-    functions = {"sigmoid": _sigmoid, "gelu": _normal, "gelu_tanh": _tanh_normal}
+    functions = {
+        "sigmoid": _sigmoid,
+        "exponential": _exponential,
+        "gelu": _normal,
+        "gelu_tanh": _tanh_normal,
+    }
     # Points that spread the error of a parabola evenly over [0, 1).
     f = 0.5 - 0.5 * np.cos((2 * np.arange(16) + 1) * np.pi / 32)
     parabola = np.stack([f * f, f, np.ones_like(f)], axis=1)
@@ -392,6 +422,10 @@ def _rounded(product: Ints) -> Ints:
 
 def _sigmoid(x: Reals) -> Reals:
     return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def _exponential(x: Reals) -> Reals:
+    return np.asarray(np.exp(-x))
 
 
 def _normal(x: Reals) -> Reals:

@@ -16,7 +16,7 @@ from mquans.engine.sites.arithmetic import (
     IntegerActivation,
     Ints,
     Reals,
-    fixed_exponent,
+    exponents_of,
     gate_of,
     integer_activation,
     integer_prelu,
@@ -35,9 +35,7 @@ LARGEST_PRODUCT_SHIFT = 15
 def add_unary(low: Lowering, node: Node, op: Unary) -> None:
     """A function of the codes of one tensor."""
     x = low.sites.coded(low, node.inputs[0])
-    codes, fixed = x.codes, fixed_exponent(op, x.codes.limit)
-    if fixed is not None:
-        codes = Codes(np.full_like(codes.exponents, fixed), codes.limit)
+    codes = _coded_for(op, x.codes)
     y = low.sites.new(low, node.outputs[0], codes)
     activation = integer_activation(op, y.codes)
     _add_align(low, node.name, x, y, activation, low.sites.gate_of(low, node.outputs[0], y.codes))
@@ -85,6 +83,7 @@ def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
         other = low.sites.coded(low, b)
         codes = Codes(_without_overflow(exponents, other.codes), codes.limit)
     tail = _tail(low, node)
+    codes = _coded_for(_function(tail), codes)
     activation = integer_activation(_function(tail), codes)
     sums = activation.sum_exponents
     if low.is_constant(b):
@@ -97,6 +96,11 @@ def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
     _native.add_sum_sites(
         low.program, node.name, y.tensor, first, second, activation.native, gate
     )  # fmt: skip
+
+
+def _coded_for(op: Unary | None, codes: Codes) -> Codes:
+    """The codes, or the nearest that the results of an activation can have."""
+    return Codes(exponents_of(op, codes.exponents, codes.limit), codes.limit)
 
 
 def _without_overflow(exponents: Ints, operand: Codes) -> Ints:
@@ -131,6 +135,7 @@ def _add_product(low: Lowering, node: Node, op: Binary) -> None:
     codes = low.sites.codes(last.outputs[0], len(added))
     codes = Codes(np.maximum(codes.exponents, _least_exponents(added)), codes.limit)
     tail = _tail(low, last)
+    codes = _coded_for(_function(tail), codes)
     sums = integer_activation(_function(tail), codes).sum_exponents
     x_exponents = np.broadcast_to(x.codes.exponents, added.shape)
     if factor.size:

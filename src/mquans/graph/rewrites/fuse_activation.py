@@ -9,9 +9,13 @@ from mquans.graph.operators import Conv, ConvTranspose, Linear, Unary
 
 FUSED = frozenset({
     "relu", "leaky_relu", "clip", "sigmoid", "silu", "hard_sigmoid", "hard_swish", "tanh", "gelu",
-    "gelu_tanh",
+    "gelu_tanh", "elu",
 })  # fmt: skip
 """Functions that have an integer form, so that a layer over sites can end with them."""
+
+
+MOST_ALPHA = 8.0
+"""Of ELUs: the bound of their results below zero, which codes must reach."""
 
 
 def fuse_activations(editor: Editor) -> bool:
@@ -42,6 +46,8 @@ def has_integer_form(op: Unary) -> bool:
             return 0 <= op.params[0] <= 1
         case "hard_sigmoid":
             return 0 < op.params[0] < 1 and op.params[1] == 0.5
+        case "elu":
+            return 0 < op.params[0] <= MOST_ALPHA
         case "clip":
             return op.params[0] <= 0 <= op.params[1]
         case kind:

@@ -363,6 +363,9 @@ CASES: dict[str, Callable[[int], Case]] = {
         Unary("sigmoid"), lambda x: 1 / (1 + np.exp(-x)), 6.0, exponent=-6
     ),
     "hard swish": unary(Unary("hard_swish"), lambda x: x * np.clip(x / 6 + 0.5, 0, 1), 6.0),
+    "elu": unary(
+        Unary("elu", (0.7,)), lambda x: np.where(x < 0, 0.7 * np.expm1(x), x), 2.0, exponent=-11
+    ),
     "prelu": prelu,
     "sum": total("add", same),
     "difference": total("sub", same),

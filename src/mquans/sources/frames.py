@@ -1,0 +1,91 @@
+"""Frames by input name, as both our engine and the dense ones take them, and where recordings
+begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.errors import FrameError
+from mquans.plan import Feedback, InputFormat, pixel_values
+
+Feeds = dict[str, npt.NDArray[Any]]
+"""float32; of pictures also uint8, see `Stream.step`."""
+
+
+class FirstFrame(Feeds):
+    """Inputs with which a recording begins: what a network or a stream remembers of the frames
+    before does not belong to it. Any iterable of frames may hold such."""
+
+
+def begins(frame: object) -> bool:
+    """Does a new recording begin with this frame?"""
+    return isinstance(frame, FirstFrame)
+
+
+def in_place_of(frame: object, values: Mapping[str, npt.NDArray[Any]]) -> Feeds:
+    """The values as a frame that begins a recording where `frame` does."""
+    return FirstFrame(values) if begins(frame) else dict(values)
+
+
+def feeds_of(
+    frame: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]], inputs: Sequence[str]
+) -> Feeds:
+    """One frame of a source as arrays by input name; a `FirstFrame` stays one.
+
+    Raises:
+        FrameError: one array for a network of several inputs.
+    """
+    if isinstance(frame, Mapping):
+        return in_place_of(frame, frame)
+    if len(inputs) != 1:
+        raise FrameError(
+            f"the source gives one array per frame, but the network has {len(inputs)} inputs.",
+            hint=f"Give an .npz file with the arrays {', '.join(inputs)}.",
+        )
+    return {inputs[0]: frame}
+
+
+def filled(states: Feedback, feeds: Feeds) -> Feeds:
+    """A frame with the states that it does not bring itself, zeros where a recording begins."""
+    if begins(feeds):
+        states.reset()
+    return in_place_of(feeds, states.fill(feeds))
+
+
+def as_floats(feeds: Mapping[str, npt.NDArray[Any]], format: InputFormat | None) -> Feeds:
+    """A frame as dense engines take it: pixels as the values that they stand for."""
+    return {
+        name: pixel_values(value, format) if format and value.dtype == np.uint8 else value
+        for name, value in feeds.items()
+    }
+
+
+def finite(feeds: Mapping[str, npt.NDArray[Any]]) -> bool:
+    """False for a frame that a stream would refuse because it holds NaN or infinite values."""
+    return all(bool(np.isfinite(value).all()) for value in feeds.values())
+
+
+class Numbered(NamedTuple):
+    """A frame of a source: its number from 0, and whether a recording begins with it. The first of
+    all begins one."""
+
+    number: int
+    feeds: Feeds
+    first: bool
+
+
+def numbered(
+    frames: Iterable[npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]], inputs: Sequence[str]
+) -> Iterator[Numbered]:
+    """Frames by input name, in order.
+
+    Raises:
+        FrameError: as `feeds_of`.
+    """
+    for number, frame in enumerate(frames):
+        feeds = feeds_of(frame, inputs)
+        yield Numbered(number, feeds, number == 0 or begins(feeds))
