@@ -12,6 +12,7 @@ from fidelity import fidelity
 from plans import run_dense
 
 import mquans
+from mquans.engine.replay import replay
 from mquans.evaluate import Feeds, Work
 from mquans.evaluate.interleave import Outputs
 from mquans.importers import ModelFile
@@ -43,10 +44,10 @@ class Judge:
         session = mquans.Session(self.model, plan)
         work, outputs = Work(), []
         with session.stream() as stream:
-            for index, frame in enumerate(self.frames):
-                outputs.append(stream.step(frame))
-                if index:
-                    work.add(stream.stats)
+            for frame in replay(session, self.frames, stream=stream):
+                outputs.append(frame.outputs)
+                if frame.index:
+                    work.add(frame.stats)
         return {
             "changed_fraction": work.changed_fraction,
             "similarity": work.similarity,

@@ -23,6 +23,7 @@ from mquans.calibration import Selected
 from mquans.calibration.pipeline import sweep
 from mquans.calibration.sites.tolerance import LEAST, MOST
 from mquans.calibration.workspace import open_clips
+from mquans.engine.replay import replay
 from mquans.errors import MquansError
 from mquans.evaluate import Feeds, Work
 from mquans.evaluate.interleave import Outputs
@@ -77,10 +78,10 @@ class Judge:
         work = Work()
         outputs = []
         with session.stream() as stream:
-            for index, frame in enumerate(self.frames):
-                outputs.append(stream.step(frame))
-                if index:
-                    work.add(stream.stats)
+            for frame in replay(session, self.frames, stream=stream):
+                outputs.append(frame.outputs)
+                if frame.index:
+                    work.add(frame.stats)
         found = fidelity(self.dense, outputs, NETWORKS[self.network].decode)
         return {
             **found.as_dict(),

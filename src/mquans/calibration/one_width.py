@@ -11,8 +11,8 @@ from mquans.calibration.observe import DenseRun, Observer
 from mquans.engine.session import Session
 from mquans.engine.stream import Frame
 from mquans.evaluate import Track, silent
-from mquans.evaluate.frames import feeds_of
 from mquans.plan import Plan
+from mquans.sources.frames import feeds_of
 
 
 def one_width(

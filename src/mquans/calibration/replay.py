@@ -18,7 +18,7 @@ from mquans.engine.session import Session
 from mquans.evaluate import Feeds
 from mquans.graph import Graph, Node, Recurrence
 from mquans.plan import Feedback
-from mquans.sources import begins
+from mquans.sources.frames import in_place_of, states_at
 
 
 def observe_under(session: Session, clips: Iterable[Sequence[Feeds]]) -> Observation:
@@ -49,9 +49,8 @@ class _Replay:
         self._states.reset()
 
     def __call__(self, feeds: Feeds) -> Mapping[str, Values]:
-        if begins(feeds):
-            self.reset()
-        filled = self._states.fill(feeds)
+        self._states = states_at(feeds, self._states)
+        filled = in_place_of(feeds, self._states.fill(feeds))
         found = self._stream.step(filled)
         self._states.keep(found)
         values: dict[str, npt.NDArray[Any]] = {**self._graph.constants, **filled, **found}

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from mquans.calibration.inputs import Labelled
 from mquans.evaluate import Feeds
 from mquans.plan import AudioFormat, InputFormat
-from mquans.sources import FirstFrame, begins
+from mquans.sources import in_place_of
 
 Values = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
@@ -160,8 +160,7 @@ def _moving(frames: Sequence[Labelled], moves: dict[str, Move]) -> list[Labelled
     for index, (feeds, label) in enumerate(frames):
         share = index / max(len(frames) - 1, 1)
         moved = {name: move(feeds[name], share).astype(np.float32) for name, move in moves.items()}
-        changed = {**feeds, **moved}
-        made.append((FirstFrame(changed) if begins(feeds) else changed, label))
+        made.append((in_place_of(feeds, {**feeds, **moved}), label))
     return made
 
 

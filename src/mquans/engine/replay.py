@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mquans.engine.stats import StreamStats
 from mquans.engine.stream import Frame
 from mquans.errors import MetricError, RefusedFrameError
-from mquans.sources.frames import Feeds, FirstFrame, Numbered, finite, numbered
+from mquans.sources.frames import Feeds, FirstFrame, Numbered, begins, finite, numbered
 
 if TYPE_CHECKING:
     from mquans.engine.session import Session
@@ -80,9 +80,9 @@ def replay(
     """
     stream = session.stream() if stream is None else stream
     waiting = False
-    for index, feeds, first in numbered(frames, session.frame_inputs):
+    for index, feeds, _ in numbered(frames, session.frame_inputs):
         label = label_of(index, labels)
-        waiting = waiting or (first and index > 0) or isinstance(feeds, FirstFrame)
+        waiting = waiting or begins(feeds)
         if waiting:
             feeds = FirstFrame(feeds)
         first = waiting or stream.frames == 0

@@ -17,9 +17,10 @@ from mquans.engine.lowering import IslandCall
 from mquans.engine.quantization import grid_limit
 from mquans.engine.state import SavedState, decode
 from mquans.engine.stats import LayerStats, StreamStats
-from mquans.errors import FrameError, MquansError, StateError
+from mquans.errors import FrameError, MquansError, RefusedFrameError, StateError
 from mquans.files import atomic_write, read_limited
 from mquans.plan import Feedback
+from mquans.sources.frames import begins, finite
 
 if TYPE_CHECKING:
     from mquans.engine.session import Session
@@ -89,7 +90,8 @@ class Stream:
         return int(self._open().bytes)
 
     def step(self, frame: Frame, *, snap: bool = False) -> dict[str, npt.NDArray[np.float32]]:
-        """Brings the stream up to date with a frame and returns the network's outputs.
+        """Brings the stream up to date with a frame and returns the network's outputs. With a
+        `FirstFrame`, where a recording begins, the stream begins anew.
 
         Args:
             frame: array of the input's shape, or arrays by input name: float32, or uint8 for pixels
@@ -102,14 +104,19 @@ class Stream:
             Arrays by output name, newly allocated, in the shapes of the model.
 
         Raises:
-            FrameError: wrong shape or dtype, NaN or infinity; the stream is as it was.
+            FrameError: wrong shape or dtype; a `RefusedFrameError` for NaN or infinity. The stream
+                is as it was.
         """
         brought = self._session.frame_arrays(frame)
-        fed = self._feedback.fill(brought)
-        arrays = [fed[name] for name in self._session.graph.inputs]
-        snap = snap or self._frames == 0
         with self._lock:
             native = self._open()
+            if begins(frame) and self._frames:
+                if not finite(brought):
+                    raise _refusal(brought, brought)
+                self._begin_anew()
+            fed = self._feedback.fill(brought)
+            arrays = [fed[name] for name in self._session.graph.inputs]
+            snap = snap or self._frames == 0
             before = native.step_ns if native.profile else None
             if not self._session.lowered.islands:
                 outputs = self._session.empty_outputs()
@@ -147,9 +154,12 @@ class Stream:
     def reset(self) -> None:
         """Forgets everything; the next frame is a first frame."""
         with self._lock:
-            self._open().reset()
-            self._feedback.reset()
-            self._frames = 0
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._open().reset()
+        self._feedback.reset()
+        self._frames = 0
 
     def clone(self) -> Stream:
         """An independent stream in the same state."""
@@ -422,7 +432,7 @@ def _refusal(fed: Arrays, brought: Arrays) -> FrameError:
                 f"the network's state {name!r} has become NaN or infinite.",
                 hint="Reset the stream.",
             )
-    return FrameError(
+    return RefusedFrameError(
         "the frame holds NaN or infinite values and was refused.",
         hint="The stream is unchanged; pass the next frame.",
     )

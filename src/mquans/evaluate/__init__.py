@@ -7,7 +7,6 @@ from mquans.evaluate.compare import Comparison, compare
 from mquans.evaluate.coverage import Coverage, IslandInfo, NodeCoverage, coverage
 from mquans.evaluate.detections import DetectionScore
 from mquans.evaluate.energy import frame_energy
-from mquans.evaluate.frames import Feeds, feeds_of, finite
 from mquans.evaluate.gating import TunedGate, tune_gate
 from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
 from mquans.evaluate.interleave import Interleaved, interleave, speedups
@@ -32,6 +31,7 @@ from mquans.evaluate.trace_file import TraceError, load_trace, save_trace
 from mquans.evaluate.traced import TracedRun, run_traced
 from mquans.evaluate.verify import BrokenLaw, Verification, verify
 from mquans.evaluate.work import Work
+from mquans.sources.frames import Feeds, feeds_of, finite
 
 __all__ = [
     "Activity",

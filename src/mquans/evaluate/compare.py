@@ -8,18 +8,18 @@ from itertools import chain, islice
 from typing import Any
 
 from mquans.baselines import CALIBRATED, ENGINES, open_engine
+from mquans.engine.replay import usable
 from mquans.engine.session import Session
 from mquans.engine.stream import Frame, Stream
 from mquans.errors import MquansError
 from mquans.evaluate.agreement import Agreement
 from mquans.evaluate.counted import counted
-from mquans.evaluate.frames import Feeds, as_floats, feeds_of, finite
 from mquans.evaluate.interleave import Outputs, Step, interleave, speedups
 from mquans.evaluate.memory import activation_bytes
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 from mquans.importers import ModelFile
-from mquans.sources import begins
+from mquans.sources.frames import Feeds, Numbered, as_floats
 
 OURS = "mquans"
 REFERENCE = "ort-fp32"
@@ -114,9 +114,10 @@ def compare(
         MquansError: an unknown engine, or no frame that could be compared.
     """
     names = _engine_names(engines)
-    inputs, picture = session.frame_inputs, session.plan.input
-    iterator = (feeds_of(frame, inputs) for frame in frames)
-    head: list[Feeds] = []
+    picture = session.plan.input
+    refused: list[int] = []
+    iterator = usable(session, track(frames, "comparing", total), refused)
+    head: list[Numbered] = []
     if CALIBRATED.intersection(names):
         head = list(islice(iterator, HEAD_FRAMES))
     dense = {
@@ -125,27 +126,21 @@ def compare(
             model,
             session.plan.options,
             threads=session.threads,
-            calibration=[as_floats(feeds, picture) for feeds in head if finite(feeds)],
+            calibration=[as_floats(frame.feeds, picture) for frame in head],
         )
         for name in names
     }
     stream = session.stream()
     steps: dict[str, Step] = {OURS: stream.step}
     steps |= {name: engine.step for name, engine in dense.items()}
-    work, refused = Work(), 0
+    work = Work()
 
-    def usable() -> Iterator[Feeds]:
-        nonlocal refused
-        for feeds in track(chain(head, iterator), "comparing", total):
-            session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
-            if begins(feeds):
-                stream.reset()
+    def begun() -> Iterator[Feeds]:
+        for frame in chain(head, iterator):
+            if frame.first:
                 for engine in dense.values():
                     engine.reset()
-            if finite(feeds):
-                yield feeds
-            else:
-                refused += 1
+            yield frame.feeds
 
     def watch(outputs: dict[str, Outputs]) -> None:
         work.add(stream.stats)
@@ -154,7 +149,7 @@ def compare(
 
     measured = interleave(
         steps,
-        usable(),
+        begun(),
         reference=REFERENCE,
         counted=counted(session.graph.outputs, session.plan.feedback),
         on_frame=watch,
@@ -163,7 +158,7 @@ def compare(
     )
     return Comparison(
         work=work,
-        refused=refused,
+        refused=len(refused),
         agreement=measured.agreement,
         time_ms=measured.time_ms,
         engines={name: engine.description for name, engine in dense.items()},

@@ -17,8 +17,8 @@ from mquans.baselines import open_engine
 from mquans.engine.session import Session
 from mquans.engine.stream import Frame
 from mquans.errors import MquansError
-from mquans.evaluate.frames import feeds_of, finite
 from mquans.importers import ModelFile
+from mquans.sources.frames import feeds_of, finite
 
 RAPL = Path("/sys/class/powercap")
 LEAST_S = 1.0
@@ -137,7 +137,7 @@ def frame_energy(
     if not counters:
         return UNAVAILABLE
     read = (feeds_of(frame, session.frame_inputs) for frame in frames)
-    clip = [feeds for feeds in islice(read, FRAMES) if finite(feeds)]
+    clip = [dict(feeds) for feeds in islice(read, FRAMES) if finite(feeds)]  # none begins anew
     there_and_back = [*clip, *clip[-2:0:-1]]
     steps: dict[str, Callable[[Mapping[str, Any]], object]] = {"mquans": session.stream().step}
     for name in engines:

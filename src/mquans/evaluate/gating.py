@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mquans.baselines.gated import Gate, value_range
 from mquans.evaluate.agreement import Agreement, AgreementMeter
-from mquans.evaluate.frames import Feeds
 from mquans.evaluate.interleave import Outputs
+from mquans.sources.frames import Feeds
 
 LEVELS = (25 / 255, 8 / 255, 2 / 255)
 """Shares of the range of values by which a moved pixel differs."""

@@ -33,11 +33,10 @@ from mquans.engine.stream import Frame, Stream
 from mquans.errors import MquansError
 from mquans.evaluate.agreement import FLOOR, channels_first, relative
 from mquans.evaluate.counted import counted
-from mquans.evaluate.frames import Feeds, feeds_of
 from mquans.evaluate.metrics.meter import AnyMetric, MetricMeter, new_meter
 from mquans.evaluate.variance import ChannelVariance
 from mquans.plan import Feedback, Plan, finest, plan_fingerprint, tightened
-from mquans.sources import begins
+from mquans.sources.frames import Feeds, feeds_of, in_place_of, states_at
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 Dense = Callable[[Feeds], Outputs]
@@ -242,10 +241,11 @@ class Guard:
             FrameError: as `Stream.step`; nothing has changed and the frame does not count.
             MetricError: the metric fails.
         """
-        if begins(frame):
-            self.reset()
-        feeds = self._states.fill(feeds_of(frame, self.session.frame_inputs))
+        given = feeds_of(frame, self.session.frame_inputs)
+        states = states_at(given, self._states)  # kept only if the stream takes the frame
+        feeds = in_place_of(given, states.fill(given))
         outputs = self.stream.step(feeds, snap=snap)
+        self._states = states
         self._frames += 1
         self.last_check = None
         if self._frames % self.report.every == 0:

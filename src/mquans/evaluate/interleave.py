@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mquans.errors import SourceError
 from mquans.evaluate.agreement import Agreement, AgreementMeter
-from mquans.evaluate.frames import Feeds
+from mquans.sources.frames import Feeds
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 Step = Callable[[Feeds], Outputs]

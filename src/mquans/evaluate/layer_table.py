@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from mquans.baselines import open_engine
+from mquans.engine.replay import usable
 from mquans.engine.session import Session
 from mquans.engine.stats import LayerMode
 from mquans.engine.stream import Frame
 from mquans.evaluate.compare import OURS, REFERENCE
-from mquans.evaluate.frames import Feeds, feeds_of
 from mquans.evaluate.interleave import Outputs, Step, interleave
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 from mquans.importers import ModelFile
-from mquans.sources import begins
+from mquans.sources.frames import Feeds
 
 CLEARLY = 1.2
 """Speed-up from which reuse is called worth it; between this and its inverse it makes no odds on a
@@ -120,16 +120,14 @@ def layer_table(
         FrameError: a frame does not fit the network.
         SourceError: there are fewer than two frames.
     """
-    inputs = session.frame_inputs
     dense = open_engine(REFERENCE, model, session.plan.options, threads=session.threads)
     stream = session.stream()
 
     def begun() -> Iterator[Feeds]:
-        for frame in track(frames, "timing layers", total):
-            if begins(frame):
-                stream.reset()
+        for frame in usable(session, track(frames, "timing layers", total), []):
+            if frame.first:
                 dense.reset()
-            yield feeds_of(frame, inputs)
+            yield frame.feeds
 
     every = begun()
     for first in every:

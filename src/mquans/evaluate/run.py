@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mquans.engine.replay import replay
 from mquans.engine.session import Session
 from mquans.engine.stats import StreamStats
 from mquans.engine.stream import Frame, Stream
-from mquans.errors import FrameError
-from mquans.evaluate.frames import feeds_of
 from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
-from mquans.sources import begins
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 
@@ -96,30 +93,20 @@ def run_clip(
     """
     summary = RunSummary()
     with session.stream() if guard is None else guard as stream:
-        for index, frame in enumerate(track(frames, "running", total)):
-            if begins(frame):
-                stream.reset()
-            feeds = feeds_of(frame, session.frame_inputs)
-            session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
-            start = perf_counter_ns()
-            try:
-                outputs = stream.step(feeds)
-            except FrameError:
-                summary.refused.append(index)
-                report = FrameReport(index, None, 0.0)
+        for done in replay(session, track(frames, "running", total), stream=stream):
+            check = None
+            if done.outputs is None or done.stats is None:
+                summary.refused.append(done.index)
             else:
-                time_ms = (perf_counter_ns() - start) / 1e6
-                stats = stream.stats
-                summary.times_ms.append(time_ms)
-                summary.work.add(stats)
+                summary.times_ms.append(done.time_ms)
+                summary.work.add(done.stats)
                 check = None if guard is None else guard.last_check
-                report = FrameReport(index, stats, time_ms, check)
                 if on_outputs is not None:
-                    on_outputs(outputs)
+                    on_outputs(done.outputs)
                 if on_stream is not None and isinstance(stream, Stream):
                     on_stream(stream)
             if on_frame is not None:
-                on_frame(report)
+                on_frame(FrameReport(done.index, done.stats, done.time_ms, check))
         summary.state_bytes = stream.state_bytes
         summary.guard = None if guard is None else guard.report
     return summary

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 
-from mquans.evaluate.frames import Feeds
+from mquans.sources.frames import Feeds
 
 
 @dataclass(frozen=True, slots=True)

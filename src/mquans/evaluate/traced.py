@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from mquans.baselines import open_engine
+from mquans.engine.replay import label_of, replay
 from mquans.engine.session import Session
 from mquans.engine.stream import Frame
-from mquans.errors import MetricError, SourceError
+from mquans.errors import SourceError
 from mquans.evaluate.agreement import Agreement, AgreementMeter
 from mquans.evaluate.counted import counted
-from mquans.evaluate.frames import feeds_of, finite
 from mquans.evaluate.metrics import AnyMetric, new_meter
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.trace import Trace, TraceRecorder
 from mquans.importers import ModelFile
-from mquans.sources import begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,6 @@ def run_traced(
         MetricError: fewer labels than frames.
         SourceError: there are no usable frames.
     """
-    inputs = session.frame_inputs
     names = counted(session.graph.outputs, session.plan.feedback)
     dense = open_engine("ort-fp32", model, session.plan.options, threads=session.threads)
     recorder = TraceRecorder(session, memory=memory)
@@ -69,20 +67,17 @@ def run_traced(
     if metric is not None:
         ours, theirs = new_meter(metric), new_meter(metric)
     with session.stream() as stream:
-        for index, frame in enumerate(track(frames, "tracing", total)):
-            feeds = feeds_of(frame, inputs)
-            session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
-            if not finite(feeds):
+        for done in replay(session, track(frames, "tracing", total), stream=stream):
+            if done.outputs is None:
                 continue
-            if begins(frame):
-                stream.reset()
+            if done.first:
                 dense.reset()
-            found, reference = stream.step(feeds), dense.step(feeds)
+            reference = dense.step(done.feeds)
             recorder.add(stream)
-            agreement.add({name: reference[name] for name in names}, found)
+            agreement.add({name: reference[name] for name in names}, done.outputs)
             if ours is not None and theirs is not None:
-                label = _label(labels, index)
-                ours.add(found, reference, label)
+                label = label_of(done.index, labels)
+                ours.add(done.outputs, reference, label)
                 theirs.add(reference, reference, label)
     if not agreement.frames:
         raise SourceError("there was no frame, or all held NaN or infinite values.")
@@ -92,11 +87,3 @@ def run_traced(
         task_loss=None if ours is None else ours.result(),
         dense_task_loss=None if theirs is None else theirs.result(),
     )
-
-
-def _label(labels: Sequence[Any] | None, index: int) -> Any:
-    if labels is None:
-        return None
-    if index >= len(labels):
-        raise MetricError(f"there are only {len(labels)} labels.", hint="Give one per frame.")
-    return labels[index]

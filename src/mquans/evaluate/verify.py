@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mquans.engine.replay import replay
 from mquans.engine.session import Session
 from mquans.engine.stream import Frame, Stream
-from mquans.errors import FrameError, SourceError
-from mquans.evaluate.frames import feeds_of
+from mquans.errors import SourceError
 from mquans.evaluate.progress import Track, silent
-from mquans.sources import begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +99,12 @@ def verify(
     layers = sum(1 for _ in session.graph.reuse_layers())
     done = refused = 0
     violation = None
-    for frame in track(frames, "verifying", total):
-        if begins(frame):
-            stream.reset()
-        feeds = feeds_of(frame, session.frame_inputs)
-        session.frame_arrays(feeds)  # a wrong shape means the wrong source, not a bad frame
-        try:
-            outputs = stream.step(feeds)
-        except FrameError:
+    for frame in replay(session, track(frames, "verifying", total), stream=stream):
+        if frame.outputs is None:
             refused += 1
             continue
         done += 1
-        violation = _violation(stream, outputs, done + refused - 1)
+        violation = _violation(stream, frame.outputs, frame.index)
         if violation is not None:
             break
     if not done:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, TypeVar
 
 import numpy as np
@@ -74,6 +75,12 @@ class Feedback:
                 )
             states[name] = state.reshape(shape)
         self._states = states
+
+    def anew(self) -> Feedback:
+        """Those of another stream of the network, which begins."""
+        other = copy(self)
+        other.reset()
+        return other
 
     def reset(self) -> None:
         """Begin with zeros again."""

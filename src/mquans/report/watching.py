@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mquans.engine.replay import replay
 from mquans.engine.session import Session
 from mquans.evaluate import Feeds
 from mquans.evaluate.work_map import WorkMap
@@ -42,9 +43,8 @@ def watch(
     shape = session.graph.shape(name)
     work = WorkMap(session.graph, shape[rows], shape[columns])
     with session.stream() as stream:
-        for index, feeds in enumerate(frames):
-            stream.step(feeds)
-            if index:
+        for done in replay(session, frames, stream=stream):
+            if done.index:
                 work.add(stream)
     channels = next(axis for axis in (1, 3) if axis not in (rows, columns))
     picture = frames[-1][name].mean(axis=channels)[0]

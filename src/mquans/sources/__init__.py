@@ -1,7 +1,8 @@
 """Frames in: video, cameras, images, sound, arrays; and their preparation for a network."""
 
 from mquans.sources.audio_format import FRONT_ENDS, guess_audio_format
-from mquans.sources.audio_frames import AudioFrames, FirstFrame, begins, prepare_recordings
+from mquans.sources.audio_frames import AudioFrames, prepare_recordings
+from mquans.sources.frames import FirstFrame, begins, in_place_of
 from mquans.sources.grammar import is_sound, open_source
 from mquans.sources.preparation import Placement, guess_format, place_boxes, placement, prepare
 from mquans.sources.resynthesis import OverlapAdd, SpectralGains, masked, resynthesise, spectra
@@ -21,6 +22,7 @@ __all__ = [
     "begins",
     "guess_audio_format",
     "guess_format",
+    "in_place_of",
     "is_sound",
     "masked",
     "open_source",

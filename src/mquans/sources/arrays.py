@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mquans.errors import SourceError
 from mquans.files import printable, reason
-from mquans.sources.audio_frames import FirstFrame, begins
+from mquans.sources.frames import in_place_of
 from mquans.sources.selection import Selection
 
 Item = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
@@ -81,7 +81,7 @@ class IterableReader:
         for item in selection.apply(self._items):
             if isinstance(item, Mapping):
                 arrays = {str(name): np.asarray(value) for name, value in item.items()}
-                yield FirstFrame(arrays) if begins(item) else arrays
+                yield in_place_of(item, arrays)
             else:
                 yield np.asarray(item)
 

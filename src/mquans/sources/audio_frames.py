@@ -14,21 +14,12 @@ from mquans.errors import FrameError, SourceError
 from mquans.plan.audio import KALDI_FEATURES, AudioFormat
 from mquans.plan.checks import problem_with
 from mquans.sources.features import Values, new_extractor
+from mquans.sources.frames import FirstFrame
 
 Tensor = npt.NDArray[np.float32]
 
 PIECE_SAMPLES = 1 << 14
 """Read and prepared at once, whatever the length of a recording."""
-
-
-class FirstFrame(dict[str, npt.NDArray[Any]]):
-    """Inputs with which a recording begins: what a network or a stream remembers of the frames
-    before does not belong to it. Any iterable of frames may hold such."""
-
-
-def begins(frame: object) -> bool:
-    """Does a new recording begin with this frame?"""
-    return isinstance(frame, FirstFrame)
 
 
 class AudioFrames:

@@ -49,11 +49,9 @@ def feeds_of(
     return {inputs[0]: frame}
 
 
-def filled(states: Feedback, feeds: Feeds) -> Feeds:
-    """A frame with the states that it does not bring itself, zeros where a recording begins."""
-    if begins(feeds):
-        states.reset()
-    return in_place_of(feeds, states.fill(feeds))
+def states_at(frame: object, states: Feedback) -> Feedback:
+    """The states with which a frame is run: new ones, of zeros, where a recording begins."""
+    return states.anew() if begins(frame) else states
 
 
 def as_floats(feeds: Mapping[str, npt.NDArray[Any]], format: InputFormat | None) -> Feeds:
@@ -79,9 +77,12 @@ class Numbered(NamedTuple):
 
 
 def numbered(
-    frames: Iterable[npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]], inputs: Sequence[str]
+    frames: Iterable[npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]], inputs: Sequence[str] = ()
 ) -> Iterator[Numbered]:
     """Frames by input name, in order.
+
+    Args:
+        inputs: of the network; needed for frames that are single arrays.
 
     Raises:
         FrameError: as `feeds_of`.

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from mquans.errors import DependencyError, SourceError
 from mquans.plan.audio import AudioFormat
-from mquans.sources.audio_frames import AudioFrames, FirstFrame, Tensor
+from mquans.sources.audio_frames import AudioFrames, Tensor
+from mquans.sources.frames import FirstFrame
 from mquans.sources.selection import Selection
 from mquans.sources.warning import SourceWarning
 

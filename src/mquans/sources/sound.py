@@ -16,11 +16,11 @@ from mquans.plan.audio import AudioFormat
 from mquans.sources.audio_frames import (
     PIECE_SAMPLES,
     AudioFrames,
-    FirstFrame,
     Tensor,
     count_frames,
     whole_recording,
 )
+from mquans.sources.frames import FirstFrame
 from mquans.sources.selection import Selection
 from mquans.sources.warning import SourceWarning
 

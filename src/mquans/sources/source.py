@@ -12,8 +12,8 @@ import numpy.typing as npt
 from mquans.errors import SourceError
 from mquans.plan import AudioFormat, InputFormat
 from mquans.sources.arrays import is_ready
-from mquans.sources.audio_frames import FirstFrame, begins
 from mquans.sources.clips import Recorded
+from mquans.sources.frames import FirstFrame, in_place_of
 from mquans.sources.preparation import (
     Picture,
     Preparation,
@@ -88,7 +88,7 @@ class Source:
             tensors = {
                 name: self._tensor(value, self._ranks.get(name)) for name, value in item.items()
             }
-            return FirstFrame(tensors) if begins(item) else tensors
+            return in_place_of(item, tensors)
         if isinstance(item, Recorded):
             prepared = {self._format().format.name: self._prepared(item.item)}
             return FirstFrame(prepared) if item.first else prepared

@@ -9,8 +9,8 @@ import pytest
 
 from mquans.baselines import GatedEngine
 from mquans.evaluate import Agreement, tune_gate
-from mquans.evaluate.frames import Feeds
 from mquans.evaluate.interleave import Outputs
+from mquans.sources.frames import Feeds
 
 
 class Copy:

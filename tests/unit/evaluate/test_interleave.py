@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mquans.errors import SourceError
-from mquans.evaluate.frames import Feeds
 from mquans.evaluate.interleave import Outputs, Step, interleave, speedups, take_turns
+from mquans.sources.frames import Feeds
 
 
 def test_order_rotates() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import mquans
 from mquans.evaluate import Throughput, throughput
-from mquans.evaluate.frames import Feeds
+from mquans.sources.frames import Feeds
 
 Frames = npt.NDArray[np.float32]
 

@@ -27,6 +27,7 @@ from mquans.calibration.criticality.loss import checked_weights
 from mquans.calibration.measure import Outputs, Segment
 from mquans.calibration.sites.gates import Gates
 from mquans.calibration.sites.ranges import Reals
+from mquans.engine.replay import replay
 from mquans.engine.session import Session
 from mquans.engine.sites.arithmetic import gate_of
 from mquans.evaluate import Track, silent
@@ -34,7 +35,6 @@ from mquans.evaluate.agreement import FLOOR, channel_axis, channels_first
 from mquans.evaluate.metrics import OutputWeights
 from mquans.evaluate.variance import ChannelVariance
 from mquans.graph import Conv
-from mquans.sources import begins
 
 OCTAVES = 1.0
 """By which tolerances are raised and lowered."""
@@ -235,15 +235,11 @@ class GateBench:
         loss, done, total, frames = 0.0, 0, 0, 0
         for start, segment, losses in zip(self._started, self._segments, self._losses, strict=True):
             with start.clone() as stream:
-                for index, frame in enumerate(segment.frames[1:], start=1):
-                    if begins(frame):
-                        stream.reset()
-                    outputs = stream.step(frame)
-                    if begins(frame):
+                for frame in replay(self._session, segment.frames[1:], stream=stream):
+                    if frame.first or frame.outputs is None or frame.stats is None:
                         continue
-                    stats = stream.stats
-                    loss += losses.of(index, outputs)
-                    done, total = done + stats.macs_done, total + stats.macs_total
+                    loss += losses.of(frame.index + 1, frame.outputs)
+                    done, total = done + frame.stats.macs_done, total + frame.stats.macs_total
                     frames += 1
         return loss / max(frames, 1), done / max(total, 1)
 
