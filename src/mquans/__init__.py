@@ -17,7 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mquans.calibration import BudgetError, CalibrationResult, calibrate
+    from mquans.calibration import BudgetError, CalibrationResult, calibrate, inspect
+    from mquans.engine.replay import Replayed, replay
     from mquans.engine.session import Session
     from mquans.engine.stats import LayerStats, StreamStats
     from mquans.engine.stream import Stream, Violation
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
         ModelError,
         MquansError,
         PlanError,
+        RefusedFrameError,
         SourceError,
         StateError,
         UnsupportedOperatorError,
     )
     from mquans.evaluate.guard import Guard, GuardReport
+    from mquans.functions import compare, verify
     from mquans.plan import AudioFormat, InputFormat, LayerPlan, Plan, Provenance, read_plan
     from mquans.sources import (
         AudioFrames,
@@ -65,6 +68,8 @@ __all__ = [
     "Plan",
     "PlanError",
     "Provenance",
+    "RefusedFrameError",
+    "Replayed",
     "Session",
     "Source",
     "SourceError",
@@ -75,14 +80,19 @@ __all__ = [
     "UnsupportedOperatorError",
     "Violation",
     "calibrate",
+    "compare",
     "guess_audio_format",
     "guess_format",
+    "inspect",
     "open_source",
     "read_plan",
+    "replay",
+    "verify",
 ]
 
 _HOMES = {
-    "mquans.calibration": ("BudgetError", "CalibrationResult", "calibrate"),
+    "mquans.calibration": ("BudgetError", "CalibrationResult", "calibrate", "inspect"),
+    "mquans.engine.replay": ("Replayed", "replay"),
     "mquans.engine.session": ("Session",),
     "mquans.engine.stats": ("LayerStats", "StreamStats"),
     "mquans.engine.stream": ("Stream", "Violation"),
@@ -93,11 +103,13 @@ _HOMES = {
         "ModelError",
         "MquansError",
         "PlanError",
+        "RefusedFrameError",
         "SourceError",
         "StateError",
         "UnsupportedOperatorError",
     ),
     "mquans.evaluate.guard": ("Guard", "GuardReport"),
+    "mquans.functions": ("compare", "verify"),
     "mquans.plan": ("AudioFormat", "InputFormat", "LayerPlan", "Plan", "Provenance", "read_plan"),
     "mquans.sources": (
         "AudioFrames",

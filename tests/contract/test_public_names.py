@@ -10,9 +10,10 @@ NAMES = {
     "AudioFormat", "AudioFrames", "FirstFrame", "OverlapAdd", "guess_audio_format",
     "BudgetError", "CalibrationResult", "DependencyError", "FrameError", "Guard", "GuardReport",
     "InputFormat", "LayerPlan", "LayerStats", "MetricError", "ModelError", "MquansError", "Plan",
-    "PlanError", "Provenance", "Session", "Source", "SourceError", "SourceWarning", "StateError",
-    "Stream", "StreamStats", "UnsupportedOperatorError", "Violation", "calibrate", "guess_format",
-    "open_source", "read_plan",
+    "PlanError", "Provenance", "RefusedFrameError", "Replayed", "Session", "Source", "SourceError",
+    "SourceWarning", "StateError",
+    "Stream", "StreamStats", "UnsupportedOperatorError", "Violation", "calibrate", "compare",
+    "guess_format", "inspect", "open_source", "read_plan", "replay", "verify",
 }  # fmt: skip
 
 

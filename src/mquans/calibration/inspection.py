@@ -55,7 +55,7 @@ class Inspection:
         return found
 
 
-def inspect_model(
+def inspect(
     model: Any,
     source: Spec | None = None,
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from mquans.calibration.allocation import GRID_BITS, WeightBits, uniform_layers
 from mquans.calibration.budget import Goal, RuleChoice, plans_of
@@ -24,13 +24,69 @@ HELD_OUT = 0.25
 """Share of every clip, its last part, that ranges are not taken from when bits are given."""
 
 
+class CalibrationOptions(TypedDict, total=False):
+    """What `calibrate` can be told beyond bits and budget.
+
+    Attributes:
+        method: how precision is chosen under a budget, one of `allocation.METHODS`; of networks
+            with convolutions or other layers over sites, `criticality` or `uniform`.
+        criticality: how neurons are weighed, one of `criticality.METHODS`; by default `fisher`,
+            and in networks over sites by 1 / standard deviation.
+        objective: what is saved: `macs`, `time` as predicted from MACs and changes, or `energy`
+            of changes as simulated on an accelerator; of networks over sites, `macs`.
+        accelerator: for `energy`, a name or a YAML file (`mquans.simulate`).
+        rule: when a held value is updated; `either`, under a budget: the rule that leaves less to
+            do, not of networks over sites. `linear` and `dorefa` always take `nearest`.
+        weight_bits: width of the integer weights; by default 16, and with objective `time` what
+            each layer can afford.
+        metric: the user's loss, or the name of a ready one (`evaluate.metrics`).
+        task_loss: its gradient at the outputs, for criticality (see `criticality.TaskLoss`).
+        labels: one per frame of the clip, before selection; of several clips a list for each.
+        stress: also keep the budget on segments in which more happens (see `stress`).
+        compare: further methods whose trade-offs are measured, for reports.
+        frames, skip, stride: which frames of every clip; by default 240 shared among all, of sound
+            and other small frames 4800.
+        input_shapes: fixed shapes of inputs, for dynamic dimensions or to override.
+        constants: value of inputs that are the same in all frames, such as a sample rate.
+        feedback: state inputs by the output that feeds them in the next frame; {} for none. By
+            default guessed from names and shapes.
+        carry_state: recurrent layers without state inputs go on where the last frame ended.
+        input: how pictures or sound are prepared, or fields of `InputFormat` or `AudioFormat` over
+            what is guessed, or their `preset`.
+        threads: cores that the networks may use.
+        track: shows progress, see `evaluate.Track`.
+    """
+
+    method: str
+    criticality: str | None
+    objective: str
+    accelerator: str
+    rule: RuleChoice
+    weight_bits: WeightBits | None
+    metric: AnyMetric | str | None
+    task_loss: Any
+    labels: Sequence[Any] | None
+    stress: bool
+    compare: Sequence[str]
+    frames: int | None
+    skip: int
+    stride: int
+    input_shapes: Mapping[str, Sequence[int]] | None
+    constants: Mapping[str, float] | None
+    feedback: Mapping[str, str] | None
+    carry_state: bool
+    input: Format | Mapping[str, Any] | None
+    threads: int
+    track: Track
+
+
 def calibrate(
     model: Any,
     source: Spec | Sequence[str | Path],
     *,
     bits: int | None = None,
     max_loss: float | None = None,
-    **options: Any,
+    **options: Unpack[CalibrationOptions],
 ) -> Plan:
     """Makes a plan for a network from a sample of its stream.
 
@@ -40,7 +96,7 @@ def calibrate(
         bits: for every neuron; 8 if neither this nor max_loss is given.
         max_loss: the largest loss (95th percentile, see `evaluate.agreement`, or of `metric`) on
             frames that chose nothing and on stress segments; the cheapest plan that keeps it.
-        options: see `calibrate_fully`.
+        options: see `CalibrationOptions`.
 
     Returns:
         The plan. `calibrate_fully` returns what was measured beside it.
@@ -85,32 +141,7 @@ def calibrate_fully(
 ) -> CalibrationResult:
     """As `calibrate`, with everything that was measured; a budget out of reach does not raise.
 
-    Args:
-        method: how precision is chosen under a budget, one of `allocation.METHODS`; of networks
-            with convolutions or other layers over sites, `criticality` or `uniform`.
-        criticality: how neurons are weighed, one of `criticality.METHODS`; by default `fisher`,
-            and in networks over sites by 1 / standard deviation.
-        objective: what is saved: `macs`, `time` as predicted from MACs and changes, or `energy`
-            of changes as simulated on an accelerator; of networks over sites, `macs`.
-        accelerator: for `energy`, a name or a YAML file (`mquans.simulate`).
-        rule: when a held value is updated; `either`, under a budget: the rule that leaves less to
-            do, not of networks over sites. `linear` and `dorefa` always take `nearest`.
-        weight_bits: width of the integer weights; by default 16, and with objective `time` what
-            each layer can afford.
-        metric: the user's loss, or the name of a ready one (`evaluate.metrics`).
-        task_loss: its gradient at the outputs, for criticality (see `criticality.TaskLoss`).
-        labels: one per frame of the clip, before selection; of several clips a list for each.
-        stress: also keep the budget on segments in which more happens (see `stress`).
-        compare: further methods whose trade-offs are measured, for reports.
-        frames, skip, stride: which frames of every clip; by default 240 shared among all, of sound
-            and other small frames 4800.
-        input_shapes: fixed shapes of inputs, for dynamic dimensions or to override.
-        constants: value of inputs that are the same in all frames, such as a sample rate.
-        feedback: state inputs by the output that feeds them in the next frame; {} for none. By
-            default guessed from names and shapes.
-        carry_state: recurrent layers without state inputs go on where the last frame ended.
-        input: how pictures or sound are prepared, or fields of `InputFormat` or `AudioFormat` over
-            what is guessed.
+    Arguments as `calibrate`.
     """
     if bits is not None and max_loss is not None:
         raise MquansError("bits and max_loss exclude each other.", hint="Give one of the two.")

@@ -12,9 +12,10 @@ import numpy as np
 from mquans.calibration.inputs import Shape, Spec
 from mquans.errors import SourceError
 from mquans.evaluate import feeds_of
-from mquans.importers import ModelFile, declared_inputs
+from mquans.importers import ModelFile, declared_inputs, metadata_of
 from mquans.plan import AudioFormat, InputFormat, NetworkOptions
 from mquans.sources import guess_audio_format, guess_format, is_sound, open_source
+from mquans.sources.presets import VALUES, preset_of
 
 Format = InputFormat | AudioFormat
 
@@ -37,11 +38,13 @@ class InputSetup:
             one beyond what the model declares.
         fed: inputs that come with every frame.
         format: of pictures or sound; None when the source holds ready tensors.
+        unsaid: nobody said how large the values of pictures are, so they stay 0 to 255.
     """
 
     options: NetworkOptions
     fed: tuple[str, ...]
     format: Format | None
+    unsaid: bool = False
 
 
 def resolve_inputs(
@@ -75,6 +78,7 @@ def resolve_inputs(
     fed = tuple(name for name in shapes if name not in (feedback or {}))
     tensor = None if spec is None else _first_tensor(spec, shapes, fed)
     format: Format | None = None
+    unsaid = False
     if isinstance(tensor, Mapping):
         fed = tuple(name for name in fed if name in tensor) or fed
     elif feedback is None:
@@ -84,6 +88,10 @@ def resolve_inputs(
     unseen = spec is None or tensor is not None
     sound = is_sound(spec) or (unseen and _is_sound(input, shape))
     if (tensor is None and (spec is not None or input)) or sound:
+        if not sound and not isinstance(input, Format) and VALUES.isdisjoint(input or {}):
+            guessed = preset_of(metadata_of(model))
+            unsaid = guessed is None
+            input = {"preset": guessed, **(input or {})}
         format = _format(shapes, fed, given, input, sound=sound)
         shapes = {**shapes, format.name: format.shape}
     if tensor is not None:
@@ -92,7 +100,7 @@ def resolve_inputs(
                 dims = zip(shapes[name], array.shape, strict=True)
                 shapes[name] = tuple(found if dim is None else dim for dim, found in dims)
     options = NetworkOptions(_fixed(shapes), constants or {}, feedback or {}, carry_state)
-    return InputSetup(options, fed, format)
+    return InputSetup(options, fed, format, unsaid)
 
 
 def _first_tensor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ from mquans.importers import (
     whole_feedback,
 )
 from mquans.plan import AudioFormat, InputFormat, LayerPlan, Plan, Provenance, Rule
-from mquans.sources import open_source
+from mquans.sources import SourceWarning, open_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,13 @@ def segment(items: Sequence[Labelled]) -> Segment:
     return Segment([feeds for feeds, _ in items], [label for _, label in items])
 
 
+UNSAID = (
+    "pictures were fed as values from 0 to 255, since nothing says what the network was trained "
+    "on. Give --preset (yolo, imagenet, unit, ...), or --scale, --mean and --std; --preset pixels "
+    "if that is right."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A network and the clips that it is to be fed from, before they are read."""
@@ -217,6 +225,8 @@ def read_clips(
             )
             meter.add(frames, run)
         clips.append(clip)
+    if setup.unsaid:
+        warnings.warn(UNSAID, SourceWarning, stacklevel=2)
     return clips
 
 

@@ -22,6 +22,7 @@ def inspect(
     skip: o.Skip = 0,
     stride: o.Stride = 1,
     rule: Annotated[o.RuleName, typer.Option(help="Reuse rule.")] = o.RuleName.hold,
+    preset: o.Preset = None,
     size: o.Size = None,
     resize: o.Resize = None,
     anchor: o.Anchor = None,
@@ -46,15 +47,15 @@ def inspect(
     json: o.Json = False,
 ) -> None:
     """How the network's nodes run; with a clip, whether reuse is worth it on it."""
-    from mquans.calibration import inspect_model
+    import mquans
     from mquans.cli import tables
 
-    inspection = inspect_model(
+    inspection = mquans.inspect(
         model,
         source,
         input_shapes=o.parse_shapes(input_shape),
         input={
-            **o.preparation(size, resize, anchor, color, layout, scale, mean, std),
+            **o.preparation(size, resize, anchor, color, layout, scale, mean, std, preset),
             **s.sound_fields(
                 front_end, features, rate, window, hop, bins, context, subsample, sound
             ),
@@ -149,6 +150,7 @@ def calibrate(
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
+    preset: o.Preset = None,
     size: o.Size = None,
     resize: o.Resize = None,
     anchor: o.Anchor = None,
@@ -195,7 +197,7 @@ def calibrate(
         compare=o.methods(compare),
         input_shapes=o.parse_shapes(input_shape),
         input={
-            **o.preparation(size, resize, anchor, color, layout, scale, mean, std),
+            **o.preparation(size, resize, anchor, color, layout, scale, mean, std, preset),
             **s.sound_fields(
                 front_end, features, rate, window, hop, bins, context, subsample, sound
             ),

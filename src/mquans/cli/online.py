@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -122,27 +121,32 @@ def compare(
     """Work, agreement and speed beside dense engines, frame by frame in one process."""
     import mquans
     from mquans.cli import tables
-    from mquans.evaluate import compare as compare_engines
     from mquans.evaluate import frame_energy
     from mquans.importers import read_model
 
-    file = read_model(model)
-    session = mquans.Session(file, plan, threads=threads)
-    opened = partial(
-        mquans.open_source,
+    file, names = read_model(model), o.listed(engines)
+    result = mquans.compare(
+        file,
+        plan,
         source,
-        session.plan.preparation,
-        input_shapes=session.plan.input_shapes,
+        engines=names,
         frames=frames,
         skip=skip,
         stride=stride,
+        threads=threads,
+        track=track,
     )
-    names = o.listed(engines)
-    with opened(pixels=True) as clip:
-        result = compare_engines(session, file, clip, engines=names, total=clip.length, track=track)
     values, spent = result.as_dict(), None
     if energy:
-        with opened() as clip:
+        session = mquans.Session(file, plan, threads=threads)
+        with mquans.open_source(
+            source,
+            session.plan.preparation,
+            input_shapes=session.plan.input_shapes,
+            frames=frames,
+            skip=skip,
+            stride=stride,
+        ) as clip:
             spent = frame_energy(session, file, clip, names)
         values["energy_j"] = spent
     if json:
@@ -168,18 +172,10 @@ def verify(
     effect."""
     import mquans
     from mquans.cli import tables
-    from mquans.evaluate import verify as verify_clip
 
-    session = mquans.Session(model, plan, threads=threads)
-    with mquans.open_source(
-        source,
-        session.plan.preparation,
-        input_shapes=session.plan.input_shapes,
-        frames=frames,
-        skip=skip,
-        stride=stride,
-    ) as clip:
-        result = verify_clip(session, clip, total=clip.length, track=track)
+    result = mquans.verify(
+        model, plan, source, frames=frames, skip=skip, stride=stride, threads=threads, track=track
+    )
     if json:
         show_json(result.as_dict())
     else:

@@ -80,6 +80,18 @@ class AnchorName(StrEnum):
     top_left = "top_left"
 
 
+class PresetName(StrEnum):
+    """Preparations of pictures that many networks share (`sources.presets`)."""
+
+    pixels = "pixels"
+    unit = "unit"
+    signed = "signed"
+    imagenet = "imagenet"
+    caffe = "caffe"
+    yolo = "yolo"
+    yolox = "yolox"
+
+
 class ColorName(StrEnum):
     """Order of colour channels."""
 
@@ -164,6 +176,13 @@ Anchor = Annotated[
     AnchorName | None,
     typer.Option(
         help="Where a letterboxed picture lies (default centre).", rich_help_panel=PREPARATION
+    ),
+]
+Preset = Annotated[
+    PresetName | None,
+    typer.Option(
+        help="Preparation that many networks share; the options below win over it.",
+        rich_help_panel=PREPARATION,
     ),
 ]
 Color = Annotated[
@@ -260,8 +279,9 @@ def preparation(
     scale: str | None,
     mean: str | None,
     std: str | None,
+    preset: PresetName | None = None,
 ) -> dict[str, Any]:
-    """Fields of `InputFormat` that the user gave.
+    """Fields of `InputFormat` that the user gave, and the preset.
 
     Raises:
         MquansError: a value that cannot be read.
@@ -272,7 +292,9 @@ def preparation(
         if match is None:
             raise MquansError(f"--size {size!r} is not a size.", hint="Write it like 320x240.")
         fields["width"], fields["height"] = int(match[1]), int(match[2])
-    choices = {"resize": resize, "anchor": anchor, "color": color, "layout": layout}
+    choices = {
+        "resize": resize, "anchor": anchor, "color": color, "layout": layout, "preset": preset,
+    }  # fmt: skip
     for name, choice in choices.items():
         if choice is not None:
             fields[name] = choice.value

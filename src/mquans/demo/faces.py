@@ -88,7 +88,7 @@ def run_demo(output: PathLike, *, threads: int = 1, track: Track = silent) -> De
         clip,
         bits=BITS,
         frames=CALIBRATION_FRAMES,
-        input={"width": WIDTH, "height": HEIGHT},
+        input={"width": WIDTH, "height": HEIGHT, "preset": "pixels"},
         threads=threads,
         track=track,
     ).plan

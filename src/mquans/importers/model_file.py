@@ -168,6 +168,11 @@ def declared_inputs(model: ModelFile) -> dict[str, tuple[int | None, ...]]:
     return {value.name: _dims(value) for value in proto.graph.input if value.name not in weights}
 
 
+def metadata_of(model: ModelFile) -> dict[str, str]:
+    """What the exporter says about the model, by key."""
+    return {entry.key: entry.value for entry in model.proto().metadata_props}
+
+
 def declared_outputs(model: ModelFile) -> dict[str, tuple[int | None, ...]]:
     """Shapes of the outputs as the file declares them: often dynamic, sometimes out of date."""
     return {value.name: _dims(value) for value in model.proto().graph.output}

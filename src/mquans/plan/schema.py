@@ -195,6 +195,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 return layer
         raise KeyError(name)
 
+    @classmethod
+    def load(cls, path: PathLike) -> Plan:
+        """Read and check a plan.
+
+        Raises:
+            PlanError: unreadable, not a plan, from a newer version, or with a wrong value.
+        """
+        from mquans.plan.file import read_plan
+
+        return read_plan(path)
+
     def save(self, path: PathLike) -> None:
         """Write the plan to a file, whole or not at all.
 

@@ -14,6 +14,7 @@ from mquans.errors import SourceError
 from mquans.plan import pixel_scale
 from mquans.plan.checks import problem_with
 from mquans.plan.schema import InputFormat
+from mquans.sources.presets import preset
 
 if TYPE_CHECKING:
     import av
@@ -276,7 +277,8 @@ def guess_format(input_name: str, shape: Sequence[int | None], **overrides: Any)
     Layout, size and window come from the shape; gray for one channel, else RGB; values stay 0 to
     255.
     What the shape cannot tell (colour order, scale, mean, std) comes from whoever exported the
-    network and is given by `overrides`, fields of `InputFormat`; None values are ignored.
+    network and is given by `overrides`, fields of `InputFormat`, or `preset`, the name of one of
+    `sources.presets`, which these win over; None values are ignored.
 
     Raises:
         SourceError: the input does not look like a picture, or an override does not fit it.
@@ -287,6 +289,8 @@ def guess_format(input_name: str, shape: Sequence[int | None], **overrides: Any)
     16
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    if "preset" in given:
+        given = preset(given.pop("preset")) | given
     if foreign := [name for name in given if name not in InputFormat.__struct_fields__]:
         raise SourceError(
             f"{foreign[0]} is no part of the preparation of pictures.",

@@ -59,7 +59,9 @@ def test_plan_stands_beside_the_engines(
 
     model = labelled.TARGET.model(shared)
     frames = Segment("vtest", 0, 4).load("yolox", shared)
-    plan = mquans.calibrate(model, frames, bits=10, input_shapes=labelled.TARGET.shapes)
+    plan = mquans.calibrate(
+        model, frames, bits=10, input_shapes=labelled.TARGET.shapes, input={"preset": "pixels"}
+    )
     files = [tmp_path / folder / "yolox.plan.json" for folder in ("a", "b")]
     for file in files:
         file.parent.mkdir()
@@ -79,7 +81,7 @@ def test_plan_with_another_preparation_is_refused(
 
     model = labelled.TARGET.model(shared)
     clip = np.zeros((4, 20, 30, 3), np.uint8)
-    plan = mquans.calibrate(model, clip, bits=8, input={"color": "bgr"})
+    plan = mquans.calibrate(model, clip, bits=8, input={"preset": "pixels", "color": "bgr"})
     plan.save(tmp_path / "p.json")
     with pytest.raises(MquansError, match="--anchor top_left"):
         run(monkeypatch, shared, tmp_path / "found.json", "--plan", str(tmp_path / "p.json"))

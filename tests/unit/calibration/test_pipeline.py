@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import mquans
-from mquans.calibration import METHODS, Goal, Selected, calibrate_fully, inspect_model, plans_within
+from mquans.calibration import METHODS, Goal, Selected, calibrate_fully, inspect, plans_within
 from mquans.errors import MquansError
 
 Frames = npt.NDArray[np.float32]
@@ -147,14 +147,14 @@ def test_inspection_with_a_clip_measures_every_layer(
     small_model: Path, small_frames: Frames
 ) -> None:
     """And ends in one sentence: is it worth it?"""
-    found = inspect_model(small_model, small_frames)
+    found = inspect(small_model, small_frames)
     values = found.as_dict()
     assert set(values["bits"]) == {"4", "5", "6", "7", "8"}
     assert set(values["bits"]["8"]["layers"]) == {"first", "second", "third"}
     assert "worth it" in values["advice"]
     assert values["layer_table"]["bits"] == 8
     assert [row["name"] for row in values["layer_table"]["rows"]] == ["first", "second", "third"]
-    assert "advice" not in inspect_model(small_model).as_dict()
+    assert "advice" not in inspect(small_model).as_dict()
 
 
 def test_either_rule_is_the_one_that_leaves_less_to_do(

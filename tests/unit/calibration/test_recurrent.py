@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import mquans
-from mquans.calibration import Bench, Observer, Segment, calibrate_fully, inspect_model
+from mquans.calibration import Bench, Observer, Segment, calibrate_fully, inspect
 from mquans.calibration.observe import MOST_STEPS, DenseRun, steps_of, tensor_of
 from mquans.calibration.replay import observe_under
 from mquans.engine.oracle import FloatOracle
@@ -169,6 +169,6 @@ def test_carried_states_are_in_the_plan(tmp_path: Path) -> None:
 def test_inspection_of_a_network_with_states() -> None:
     """Every layer timed, with states passed on."""
     graph = recurrent("lstm")
-    found = inspect_model(model_of(graph), sound(graph, 60), feedback=feedback(graph))
+    found = inspect(model_of(graph), sound(graph, 60), feedback=feedback(graph))
     assert found.layers is not None
     assert len(found.layers.rows) == 3
