@@ -23,7 +23,7 @@ def main() -> None:
     assert spec.origin is not None
     clip = Path(spec.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
 
-    size = {"width": 352, "height": 288}
+    size = {"width": 352, "height": 288, "preset": "pixels"}
     plan = mquans.calibrate(default_onnx_path, clip, bits=8, frames=40, input=size)
     original = CenterFace(in_shape=(352, 288))
     reusing = CenterFace(in_shape=(352, 288))

@@ -55,7 +55,7 @@ public:
         return z ^ (z >> 31);
     }
     int32_t integer(int32_t low, int32_t high) {
-        return low + int32_t(bits() % uint64_t(int64_t(high) - low + 1));
+        return int32_t(low + int64_t(bits() % uint64_t(int64_t(high) - low + 1)));
     }
     float real(float low, float high) { return low + (high - low) * (float(bits() >> 40) * 0x1p-24f); }
     bool chance(double share) { return double(bits() >> 11) * 0x1p-53 < share; }

@@ -14,7 +14,7 @@ static inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b,
 static inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 static inline int32_t bits_of(float x) { return __builtin_bit_cast(int32_t, x); }
 static inline float float_of(int32_t bits) { return __builtin_bit_cast(float, bits); }
-static inline float power_of_two(int32_t n) { return float_of((n + 127) << 23); }  // -127 < n < 128
+static inline float power_of_two(int32_t n) { return float_of(int32_t((uint32_t(n) + 127) << 23)); }  // -127 < n < 128
 static inline float magnitude(float x) { return __builtin_fabsf(x); }
 static inline float larger(float a, float b) { return a > b ? a : b; }
 static inline float smaller(float a, float b) { return a < b ? a : b; }
@@ -70,13 +70,13 @@ static inline float tanh(float x) {
     return __builtin_copysignf(t / (t + 2.0f), x);
 }
 
-// x = 2**e * m with m in [sqrt(1/2), sqrt(2)), for finite x > 0.
+// x = 2**e * m with m in [sqrt(1/2), sqrt(2)), for finite x > 0; anything for others.
 static inline float split_exponent(float x, float& e) {
     const bool tiny = x < 1.17549435e-38f;
-    const int32_t bits = bits_of(tiny ? x * 8388608.0f : x);
-    const int32_t whole = (bits - 0x3f3504f3) >> 23;
+    const uint32_t bits = uint32_t(bits_of(tiny ? x * 8388608.0f : x));
+    const int32_t whole = int32_t(bits - 0x3f3504f3u) >> 23;
     e = float(whole) - (tiny ? 23.0f : 0.0f);
-    return float_of(bits - int32_t(uint32_t(whole) << 23));
+    return float_of(int32_t(bits - (uint32_t(whole) << 23)));
 }
 
 static inline float log(float x) {

@@ -1,0 +1,75 @@
+"""Documents say what is so: commands that are quoted parse, and links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from mquans.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def commands(text: str) -> Iterator[str]:
+    """Command lines of mquans, those that go on in the next line joined."""
+    for block in FENCED.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("mquans "):
+                yield line
+
+
+def quoted() -> list[tuple[str, str]]:
+    return [
+        (str(path.relative_to(ROOT)), line)
+        for path in DOCUMENTS
+        for line in commands(path.read_text())
+    ]
+
+
+@pytest.fixture(scope="module")
+def group() -> Any:
+    import mquans.cli.commands  # noqa: F401
+
+    return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize(("document", "line"), quoted())
+def test_quoted_commands_parse(group: Any, document: str, line: str) -> None:
+    """A reader copies them; an option that went must go here too."""
+    words = shlex.split(line, comments=True)[1:]
+    command = group.commands[words[0]]
+    if "[" in line:  # a synopsis
+        known = {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
+        assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line)) <= known
+        return
+    rest = [word for word in words[1:] if word != "..."]
+    command.make_context(words[0], rest, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    """Files that were moved, sections that were renamed."""
+    for target in LINK.findall(path.read_text()):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        file, _, anchor = target.partition("#")
+        aimed = (path.parent / file).resolve() if file else path
+        assert aimed.exists(), f"{path.name}: {target}"
+        if anchor:
+            assert anchor in anchors(aimed.read_text()), f"{path.name}: {target}"
+
+
+def anchors(text: str) -> set[str]:
+    """Of headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+    return set(plain)
