@@ -107,7 +107,7 @@ class Bench:
         self.metric = metric
         self._session: Session | None = None
         self._dense = open_engine("ort-fp32", model, options, threads=threads)
-        self.counted = counted(graph.outputs, options.feedback)
+        self.counted = counted(graph, options.feedback)
         self._steps = time_steps(graph)
         fed = {name: shape for name, shape in shapes.items() if name not in options.feedback}
         self.part = LONG_PART if factor_of(fed) > 1 else PART

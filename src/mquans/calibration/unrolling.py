@@ -153,7 +153,7 @@ class _Unroller:
             for node in self.graph.nodes:
                 self._write(node, values, frame)
             inputs.append(made)
-            names = counted(self.graph.outputs, self.feedback)
+            names = counted(self.graph, self.feedback)
             outputs.append({name: values[name] for name in names})
         tape = self.tape.graph
         tape.outputs = tuple(dict.fromkeys(new for names in outputs for new in names.values()))

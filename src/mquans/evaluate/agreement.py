@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from mquans.errors import MquansError
 from mquans.evaluate.variance import ChannelVariance
 
 Array = npt.NDArray[np.floating]
@@ -99,9 +100,12 @@ class AgreementMeter:
 
         Raises:
             ValueError: there were none.
+            MquansError: no output can be compared value by value.
         """
         if not self.frames:
             raise ValueError("no frame was compared")
+        if not self._outputs:
+            raise nothing_comparable()
         outputs = list(self._outputs.values())
         losses = np.concatenate([self._losses(out) for out in outputs], axis=1).mean(axis=1)
         rel_sq = np.mean([_relative(out) for out in outputs], axis=0)
@@ -135,6 +139,15 @@ class AgreementMeter:
     def _losses(self, out: _Output) -> Sums:
         """Loss per frame and channel."""
         return relative(np.stack(out.errors), out.channels.floored(FLOOR))
+
+
+def nothing_comparable() -> MquansError:
+    """Of a network whose outputs all differ in shape from frame to frame."""
+    return MquansError(
+        "no output has one shape in all frames, so there is nothing to compare value by value.",
+        hint="Export the network without what picks a number of results, such as non-maximum "
+        "suppression, and do that on its outputs.",
+    )
 
 
 def channels_first(array: Array) -> Sums:

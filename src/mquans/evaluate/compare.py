@@ -151,7 +151,7 @@ def compare(
         steps,
         begun(),
         reference=REFERENCE,
-        counted=counted(session.graph.outputs, session.plan.feedback),
+        counted=counted(session.graph, session.plan.feedback),
         on_frame=watch,
         threads=session.threads,
         handed=lambda feeds: dict.fromkeys(dense, as_floats(feeds, picture)),

@@ -31,7 +31,7 @@ from mquans.engine.session import Session
 from mquans.engine.stats import StreamStats
 from mquans.engine.stream import Frame, Stream
 from mquans.errors import MquansError
-from mquans.evaluate.agreement import FLOOR, channels_first, relative
+from mquans.evaluate.agreement import FLOOR, channels_first, nothing_comparable, relative
 from mquans.evaluate.counted import counted
 from mquans.evaluate.metrics.meter import AnyMetric, MetricMeter, new_meter
 from mquans.evaluate.variance import ChannelVariance
@@ -196,7 +196,9 @@ class Guard:
         self._running = RunningLoss()
         self._frames = 0
         self._states = Feedback(session.plan.feedback, session.plan.input_shapes)
-        self._counted = counted(session.graph.outputs, session.plan.feedback)
+        self._counted = counted(session.graph, session.plan.feedback)
+        if metric is None and not self._counted:
+            raise nothing_comparable()
         self._patience = QUIET
         self._since_violation: int | None = None
         self._last_tightening = 0

@@ -7,10 +7,12 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +20,54 @@ import numpy.typing as npt
 from mquans.errors import MquansError
 from mquans.files import PathLike, printable, reason
 
-Outputs = Mapping[str, npt.NDArray[np.float32]]
+Outputs = Mapping[str, npt.NDArray[Any]]
+Shape = tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Output:
+    """One output of the network while frames come: its values in a file, and what they are."""
+
+    file: BinaryIO
+    dtype: np.dtype[Any]
+    shapes: list[Shape]
+
+    def add(self, name: str, array: npt.NDArray[Any]) -> None:
+        if array.dtype != self.dtype or (self.shapes and array.ndim != len(self.shapes[0])):
+            raise MquansError(
+                f"changes from {self.dtype} of {len(self.shapes[0])} axes to {array.dtype} of "
+                f"{array.ndim}, which no array file can hold.",
+                where=f"output {printable(name)!r}, frame {len(self.shapes)}",
+            )
+        self.file.write(np.ascontiguousarray(array).tobytes())
+        self.shapes.append(array.shape)
+
+    def forms(self) -> tuple[Shape, dict[str, npt.NDArray[np.int64]]]:
+        """(shape of all values together, arrays that say where those of a frame are)."""
+        shapes = self.shapes
+        if all(shape[:1] == (1,) for shape in shapes):
+            shapes = [shape[1:] for shape in shapes]
+        if len(set(shapes)) == 1:
+            return (len(shapes), *shapes[0]), {}
+        if len({shape[1:] for shape in shapes}) == 1:
+            counts, rest = [shape[0] for shape in shapes], shapes[0][1:]
+            return (sum(counts), *rest), {"offsets": _offsets(counts)}
+        counts = [prod(shape) for shape in shapes]
+        return (sum(counts),), {"offsets": _offsets(counts), "shapes": np.array(shapes, np.int64)}
+
+
+def _offsets(counts: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 class NpzWriter:
-    """Writes one array per output, frames first: a network output [1, C, H, W] becomes
-    [frames, C, H, W].
+    """Writes one array per output, of the type that the network gives, frames first: an output
+    [1, C, H, W] becomes [frames, C, H, W].
+
+    An output `y` whose shape differs from frame to frame becomes the rows of all frames one behind
+    the other, and `y.offsets` [frames + 1]: those of frame i are `y[offsets[i]:offsets[i + 1]]`. If
+    more than the number of rows differs, they are single values, and `y.shapes` [frames, axes] is
+    the shape of each. In both the axis of a batch of one is left out.
 
     While frames come, each output grows in a hidden file of its own beside the target. Leaving the
     context without an error packs them and puts the archive in place at once; leaving it with one
@@ -45,9 +89,7 @@ class NpzWriter:
                 hint="Give a file name that ends in .npz.",
             )
         self._stem = f".mquans-{secrets.token_hex(8)}"
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._files: dict[str, BinaryIO] = {}
-        self._frames = 0
+        self._outputs: dict[str, _Output] = {}
 
     def __enter__(self) -> Self:
         with self._explained():  # an unwritable folder is better found now than after the run
@@ -71,43 +113,48 @@ class NpzWriter:
         """Appends the outputs of one frame."""
         with self._explained():
             for index, (name, array) in enumerate(outputs.items()):
-                if name not in self._files:
-                    self._files[name] = self._temporary(str(index)).open("xb")
-                    self._shapes[name] = array.shape
-                self._files[name].write(np.ascontiguousarray(array).data)
-        self._frames += 1
+                if array.dtype.hasobject:
+                    raise MquansError(
+                        "holds strings or other objects, which are not written to files.",
+                        where=f"output {printable(name)!r}",
+                    )
+                if name not in self._outputs:
+                    file = self._temporary(str(index)).open("xb")
+                    self._outputs[name] = _Output(file, array.dtype, [])
+                self._outputs[name].add(name, array)
 
     def _pack(self) -> None:
         target = self._temporary("zip")
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-            for index, (name, file) in enumerate(self._files.items()):
-                file.close()
+            for index, (name, output) in enumerate(self._outputs.items()):
+                output.file.close()
                 raw = self._temporary(str(index))
+                shape, places = output.forms()
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     header = {
-                        "descr": "<f4",
+                        "descr": np.lib.format.dtype_to_descr(output.dtype),
                         "fortran_order": False,
-                        "shape": self._stacked(self._shapes[name]),
+                        "shape": shape,
                     }
                     np.lib.format.write_array_header_1_0(member, header)
                     with raw.open("rb") as source:
                         shutil.copyfileobj(source, member, 1 << 20)
                 raw.unlink()
+                for place, array in places.items():
+                    with archive.open(f"{name}.{place}.npy", "w") as member:
+                        np.lib.format.write_array(member, array)
         with target.open("rb") as packed:
             os.fsync(packed.fileno())
         target.replace(self._path)
-
-    def _stacked(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (self._frames, *(shape[1:] if shape[:1] == (1,) else shape))
 
     def _temporary(self, part: str) -> Path:
         return self._path.parent / f"{self._stem}-{part}.tmp"
 
     def _clean(self) -> None:
-        for file in self._files.values():
+        for output in self._outputs.values():
             with contextlib.suppress(OSError):  # a full disk also fails the last flush
-                file.close()
-        for index in range(len(self._files)):
+                output.file.close()
+        for index in range(len(self._outputs)):
             self._temporary(str(index)).unlink(missing_ok=True)
         self._temporary("zip").unlink(missing_ok=True)
 

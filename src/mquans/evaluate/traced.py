@@ -59,7 +59,7 @@ def run_traced(
         MetricError: fewer labels than frames.
         SourceError: there are no usable frames.
     """
-    names = counted(session.graph.outputs, session.plan.feedback)
+    names = counted(session.graph, session.plan.feedback)
     dense = open_engine("ort-fp32", model, session.plan.options, threads=session.threads)
     recorder = TraceRecorder(session, memory=memory)
     agreement = AgreementMeter()

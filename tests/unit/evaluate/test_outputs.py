@@ -67,3 +67,59 @@ def test_run_without_frames_writes_an_empty_archive(tmp_path: Path) -> None:
         pass
     with np.load(tmp_path / "out.npz") as found:
         assert list(found) == []
+
+
+def test_types_are_those_of_the_network(tmp_path: Path) -> None:
+    """Classes as int64 and masks as bool; labelled float32 they would be garbage."""
+    path = tmp_path / "out.npz"
+    classes = [np.arange(6).reshape(1, 2, 3) + index for index in range(4)]
+    with NpzWriter(path) as file:
+        for each in classes:
+            file.add({"class": each, "mask": each > 4, "half": each.astype(np.float16)})
+    with np.load(path) as found:
+        assert {name: found[name].dtype.name for name in found} == {
+            "class": "int64", "mask": "bool", "half": "float16",
+        }  # fmt: skip
+        np.testing.assert_array_equal(found["class"], np.concatenate(classes))
+        np.testing.assert_array_equal(found["mask"], np.concatenate(classes) > 4)
+
+
+def test_frames_of_different_shapes_keep_their_own_rows(tmp_path: Path) -> None:
+    """A detector with its own suppression finds another number of boxes in every frame."""
+    path = tmp_path / "out.npz"
+    boxes = [np.full((1, count, 4), count, np.float32) for count in (2, 0, 3, 1)]
+    found = [np.arange(2 * count).reshape(count, 2) for count in (1, 4, 0, 2)]
+    maps = [np.full((1, rows, 5 - rows), rows, np.float32) for rows in (1, 2, 3, 2)]
+    with NpzWriter(path) as file:
+        for each in zip(boxes, found, maps, strict=True):
+            file.add(dict(zip(("boxes", "index", "map"), each, strict=True)))
+    with np.load(path) as stored:
+        assert stored["boxes"].shape == (6, 4)
+        for index in range(4):
+            for name, wanted in (("boxes", boxes[index][0]), ("index", found[index])):
+                start, stop = stored[f"{name}.offsets"][index : index + 2]
+                np.testing.assert_array_equal(stored[name][start:stop], wanted)
+            start, stop = stored["map.offsets"][index : index + 2]
+            shape = stored["map.shapes"][index]
+            np.testing.assert_array_equal(stored["map"][start:stop].reshape(shape), maps[index][0])
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        (np.zeros((1, 2), np.float64), "float32 of 2 axes to float64"),
+        (np.zeros((1, 2, 1), np.float32), "to float32 of 3"),
+        (np.array([["a", "b"]], object), "strings"),
+    ],
+)
+def test_what_no_array_can_hold_is_said(tmp_path: Path, later: np.ndarray, said: str) -> None:
+    """And nothing half is left behind."""
+
+    def written() -> None:
+        with NpzWriter(tmp_path / "out.npz") as file:
+            file.add({"y": np.zeros((1, 2), np.float32)})
+            file.add({"y": later})
+
+    with pytest.raises(MquansError, match=said):
+        written()
+    assert list(tmp_path.iterdir()) == []
