@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mquans.errors import ModelError
-from mquans.graph import Graph, rewrite
+from mquans.files import printable
+from mquans.graph import Graph, Island, rewrite
 from mquans.importers.applied_options import apply_options
 from mquans.importers.input_shapes import fix_shapes
 from mquans.importers.island_merging import merge_islands
@@ -38,4 +39,21 @@ def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Gra
         raise ModelError(
             problem, where=where, hint="Feedback (--state) is STATE_INPUT=OUTPUT that feeds it."
         )
-    return merge_islands(rewrite(graph))
+    done = merge_islands(rewrite(graph))
+    _check(done, where)
+    return done
+
+
+def _check(graph: Graph, where: str) -> None:
+    """Refuses tensors without values, which valid files may hold and the engine has no use for."""
+    for node in graph.nodes:
+        if isinstance(node.op, Island):
+            continue
+        for name in (*node.inputs, *node.outputs):
+            if name and min(graph.types[name].shape, default=1) < 1:
+                raise ModelError(
+                    f"the value {printable(name)!r} has shape {list(graph.types[name].shape)}, "
+                    "which holds nothing.",
+                    where=f"{where}, node {printable(node.name)!r}",
+                    hint="Leave out of the model what is made of it.",
+                )

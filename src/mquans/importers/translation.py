@@ -82,7 +82,7 @@ class Translation:
         return Graph(
             name=name,
             inputs=tuple(inputs),
-            outputs=tuple(output.name for output in graph.output),
+            outputs=tuple(dict.fromkeys(output.name for output in graph.output)),
             nodes=self.nodes,
             constants=constants,
             types=kinds | self.types,
