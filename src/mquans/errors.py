@@ -44,7 +44,8 @@ class FrameError(MquansError, ValueError):
 
 
 class RefusedFrameError(FrameError):
-    """A frame of the right shape that holds NaN or infinite values."""
+    """A frame of the right shape that cannot be run: it, or a state of the network, holds NaN or
+    infinite values."""
 
 
 class MetricError(MquansError):

@@ -10,15 +10,14 @@ from mquans.engine.session import Session
 from mquans.evaluate import Comparison, Track, Verification, silent
 from mquans.evaluate import compare as compare_engines
 from mquans.evaluate import verify as verify_law
-from mquans.importers import ModelFile, read_model
+from mquans.importers import read_model
 from mquans.plan import Plan
-from mquans.sources import open_source
+from mquans.sources import open_planned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mquans.calibration import Spec
-    from mquans.sources import Source
 
 
 def compare(
@@ -49,9 +48,11 @@ def compare(
         SourceError, FrameError: the clip cannot be read, or does not suit the network.
         MquansError: there is no such engine.
     """
-    file = model if isinstance(model, ModelFile) else read_model(model)
+    file = read_model(model)
     session = Session(file, plan, threads=threads)
-    with _opened(session, source, frames, skip, stride, pixels=True) as clip:
+    with open_planned(
+        session.plan, source, frames=frames, skip=skip, stride=stride, pixels=True
+    ) as clip:
         return compare_engines(session, file, clip, engines=engines, total=clip.length, track=track)
 
 
@@ -69,25 +70,5 @@ def verify(
     """Proves on a clip that reuse changes nothing: recomputing everything after every frame changes
     no code, no accumulator and no output. Arguments and errors as `compare`."""
     session = Session(model, plan, threads=threads)
-    with _opened(session, source, frames, skip, stride, pixels=False) as clip:
+    with open_planned(session.plan, source, frames=frames, skip=skip, stride=stride) as clip:
         return verify_law(session, clip, total=clip.length, track=track)
-
-
-def _opened(
-    session: Session,
-    source: Spec,
-    frames: int | None,
-    skip: int,
-    stride: int,
-    *,
-    pixels: bool,
-) -> Source:
-    return open_source(
-        source,
-        session.plan.preparation,
-        input_shapes=session.plan.input_shapes,
-        frames=frames,
-        skip=skip,
-        stride=stride,
-        pixels=pixels,
-    )

@@ -21,7 +21,7 @@ from mquans.evaluate.metrics import AnyMetric, MetricMeter, OutputWeights, new_m
 from mquans.graph import Graph
 from mquans.importers import ModelFile
 from mquans.plan import NetworkOptions, Plan
-from mquans.sources.frames import numbered
+from mquans.sources.frames import numbered, resetting
 
 Outputs = Mapping[str, npt.NDArray[np.float32]]
 
@@ -134,12 +134,11 @@ class Bench:
             dense = self._dense_outputs(segment)
             with session.stream() as stream:
                 for frame in replay(session, segment.frames, stream=stream):
-                    assert frame.outputs is not None
-                    assert frame.stats is not None
-                    losses.add(segment, frame.index, dense[frame.index], frame.outputs)
-                    work.add(frame.stats)
+                    outputs, stats = frame.made
+                    losses.add(segment, frame.index, dense[frame.index], outputs)
+                    work.add(stats)
                     if not frame.first or self._steps > 1:
-                        moving.add(frame.stats)
+                        moving.add(stats)
         return Measured(work, losses.whole.result(), losses.task, moving, losses.parts)
 
     def mean_loss(
@@ -184,9 +183,7 @@ class Bench:
     def _dense_outputs(self, segment: Segment) -> Sequence[Outputs]:
         if len(segment.dense) < len(segment.frames):
             segment.dense.clear()
-            for _, feeds, first in numbered(segment.frames):
-                if first:
-                    self._dense.reset()
+            for feeds in resetting([self._dense], numbered(segment.frames)):
                 segment.dense.append(self._dense.step(feeds))
         return segment.dense
 

@@ -50,11 +50,12 @@ def run(
     """Run the network on a stream, recomputing only what changed."""
     from contextlib import nullcontext
 
-    from mquans import Session, open_source
+    from mquans import Session
     from mquans.cli import tables
     from mquans.cli.guarding import open_guard
     from mquans.evaluate import NpzWriter, TraceRecorder, run_clip, save_trace, silent
     from mquans.importers import read_model
+    from mquans.sources import open_planned
 
     network = read_model(model)
     session = Session(network, plan, threads=threads)
@@ -69,10 +70,9 @@ def run(
     # The file first: if it cannot be written, that is better known before a long run.
     with (
         nullcontext() if output is None else NpzWriter(output) as file,
-        open_source(
+        open_planned(
+            session.plan,
             source,
-            session.plan.preparation,
-            input_shapes=session.plan.input_shapes,
             frames=frames,
             skip=skip,
             stride=stride,
@@ -123,6 +123,7 @@ def compare(
     from mquans.cli import tables
     from mquans.evaluate import frame_energy
     from mquans.importers import read_model
+    from mquans.sources import open_planned
 
     file, names = read_model(model), o.listed(engines)
     result = mquans.compare(
@@ -139,14 +140,7 @@ def compare(
     values, spent = result.as_dict(), None
     if energy:
         session = mquans.Session(file, plan, threads=threads)
-        with mquans.open_source(
-            source,
-            session.plan.preparation,
-            input_shapes=session.plan.input_shapes,
-            frames=frames,
-            skip=skip,
-            stride=stride,
-        ) as clip:
+        with open_planned(session.plan, source, frames=frames, skip=skip, stride=stride) as clip:
             spent = frame_energy(session, file, clip, names)
         values["energy_j"] = spent
     if json:

@@ -66,7 +66,7 @@ def simulate(
     json: o.Json = False,
 ) -> None:
     """Cycles and energy of a clip on an accelerator, from what really changes in it."""
-    from mquans import Session, open_source
+    from mquans import Session
     from mquans.cli.tables import show_simulation
     from mquans.evaluate.metrics import load_metric, place_labels
     from mquans.evaluate.trace_file import save_trace as write_trace
@@ -74,6 +74,7 @@ def simulate(
     from mquans.importers import read_model
     from mquans.simulate import STUDIED, accelerator_names, load_accelerator, study
     from mquans.simulate import markdown as as_markdown
+    from mquans.sources import open_planned
 
     names = accelerator_names() if accelerator == "all" else o.listed(accelerator)
     designs = {Path(name).stem: load_accelerator(name) for name in names}
@@ -82,14 +83,7 @@ def simulate(
     session = Session(network, plan, threads=threads)
 
     def open_clip() -> Source:
-        return open_source(
-            source,
-            session.plan.preparation,
-            input_shapes=session.plan.input_shapes,
-            frames=frames,
-            skip=skip,
-            stride=stride,
-        )
+        return open_planned(session.plan, source, frames=frames, skip=skip, stride=stride)
 
     def opened() -> Iterator[Frame]:
         with open_clip() as clip:

@@ -42,6 +42,7 @@ class Replayed:
         first: a recording begins with it, or the stream did: it was computed whole.
         outputs, stats: None when it was refused.
         time_ms: of the step.
+        error: why it was refused.
     """
 
     index: int
@@ -51,11 +52,25 @@ class Replayed:
     outputs: Outputs | None = None
     stats: StreamStats | None = None
     time_ms: float = 0.0
+    error: RefusedFrameError | None = None
 
     @property
     def refused(self) -> bool:
-        """It held NaN or infinite values."""
-        return self.outputs is None
+        """It, or a state of the network, held NaN or infinite values."""
+        return self.error is not None
+
+    @property
+    def made(self) -> tuple[Outputs, StreamStats]:
+        """Outputs and statistics, where no frame may be left out.
+
+        Raises:
+            RefusedFrameError: it was refused.
+        """
+        if self.error is not None:
+            raise self.error
+        assert self.outputs is not None
+        assert self.stats is not None
+        return self.outputs, self.stats
 
 
 def replay(
@@ -81,7 +96,7 @@ def replay(
     stream = session.stream() if stream is None else stream
     waiting = False
     for index, feeds, _ in numbered(frames, session.frame_inputs):
-        label = label_of(index, labels)
+        label = _label_of(index, labels)
         waiting = waiting or begins(feeds)
         if waiting:
             feeds = FirstFrame(feeds)
@@ -89,8 +104,8 @@ def replay(
         start = perf_counter_ns()
         try:
             outputs = stream.step(feeds)
-        except RefusedFrameError:
-            yield Replayed(index, feeds, first, label)
+        except RefusedFrameError as error:
+            yield Replayed(index, feeds, first, label, error=error)
             continue
         time_ms = (perf_counter_ns() - start) / 1e6
         waiting = False
@@ -118,7 +133,7 @@ def usable(session: Session, frames: Iterable[Frame], refused: list[int]) -> Ite
         waiting = False
 
 
-def label_of(index: int, labels: Sequence[Any] | None) -> Any:
+def _label_of(index: int, labels: Sequence[Any] | None) -> Any:
     """The label of a frame, None without labels.
 
     Raises:

@@ -87,7 +87,7 @@ class Session:
     ) -> None:
         if threads < 1:
             raise MquansError(f"a session needs at least one thread, not {threads}.")
-        file = model if isinstance(model, ModelFile) else read_model(model)
+        file = read_model(model)
         plan = plan if isinstance(plan, Plan) else read_plan(plan)
         check_model(plan, file.sha256)
         self.isa = choose_isa(isa)

@@ -17,7 +17,7 @@ from mquans.engine.lowering import IslandCall
 from mquans.engine.quantization import grid_limit
 from mquans.engine.state import SavedState, decode
 from mquans.engine.stats import LayerStats, StreamStats
-from mquans.errors import FrameError, MquansError, RefusedFrameError, StateError
+from mquans.errors import MquansError, RefusedFrameError, StateError
 from mquans.files import atomic_write, read_limited
 from mquans.plan import Feedback
 from mquans.sources.frames import begins, finite
@@ -104,8 +104,8 @@ class Stream:
             Arrays by output name, newly allocated, in the shapes of the model.
 
         Raises:
-            FrameError: wrong shape or dtype; a `RefusedFrameError` for NaN or infinity. The stream
-                is as it was.
+            FrameError: wrong shape or dtype; a `RefusedFrameError` for NaN or infinity, in it or in
+                a state. The stream is as it was.
         """
         brought = self._session.frame_arrays(frame)
         with self._lock:
@@ -424,11 +424,11 @@ class Stream:
         return True
 
 
-def _refusal(fed: Arrays, brought: Arrays) -> FrameError:
+def _refusal(fed: Arrays, brought: Arrays) -> RefusedFrameError:
     """Why the inputs of a step, those that the frame brought and states, cannot be taken."""
     for name in fed.keys() - brought.keys():
         if not np.isfinite(fed[name]).all():
-            return FrameError(
+            return RefusedFrameError(
                 f"the network's state {name!r} has become NaN or infinite.",
                 hint="Reset the stream.",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -19,7 +19,7 @@ from mquans.evaluate.memory import activation_bytes
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 from mquans.importers import ModelFile
-from mquans.sources.frames import Feeds, Numbered, as_floats
+from mquans.sources.frames import Numbered, as_floats, resetting
 
 OURS = "mquans"
 REFERENCE = "ort-fp32"
@@ -135,13 +135,6 @@ def compare(
     steps |= {name: engine.step for name, engine in dense.items()}
     work = Work()
 
-    def begun() -> Iterator[Feeds]:
-        for frame in chain(head, iterator):
-            if frame.first:
-                for engine in dense.values():
-                    engine.reset()
-            yield frame.feeds
-
     def watch(outputs: dict[str, Outputs]) -> None:
         work.add(stream.stats)
         if on_frame is not None:
@@ -149,7 +142,7 @@ def compare(
 
     measured = interleave(
         steps,
-        begun(),
+        resetting(dense.values(), chain(head, iterator)),
         reference=REFERENCE,
         counted=counted(session.graph, session.plan.feedback),
         on_frame=watch,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from mquans.baselines import open_engine
-from mquans.engine.replay import usable
 from mquans.engine.session import Session
 from mquans.engine.stats import LayerMode
 from mquans.engine.stream import Frame
@@ -19,7 +18,7 @@ from mquans.evaluate.interleave import Outputs, Step, interleave
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 from mquans.importers import ModelFile
-from mquans.sources.frames import Feeds
+from mquans.sources.frames import numbered, resetting
 
 CLEARLY = 1.2
 """Speed-up from which reuse is called worth it; between this and its inverse it makes no odds on a
@@ -122,14 +121,8 @@ def layer_table(
     """
     dense = open_engine(REFERENCE, model, session.plan.options, threads=session.threads)
     stream = session.stream()
-
-    def begun() -> Iterator[Feeds]:
-        for frame in usable(session, track(frames, "timing layers", total), []):
-            if frame.first:
-                dense.reset()
-            yield frame.feeds
-
-    every = begun()
+    shown = numbered(track(frames, "timing layers", total), session.frame_inputs)
+    every = resetting([dense], shown)
     for first in every:
         stream.step(first)
         dense.step(first)

@@ -39,7 +39,7 @@ class _Output:
                 f"{array.ndim}, which no array file can hold.",
                 where=f"output {printable(name)!r}, frame {len(self.shapes)}",
             )
-        self.file.write(np.ascontiguousarray(array).tobytes())
+        self.file.write(np.ascontiguousarray(array).data)
         self.shapes.append(array.shape)
 
     def forms(self) -> tuple[Shape, dict[str, npt.NDArray[np.int64]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mquans.baselines import open_engine
-from mquans.engine.replay import label_of, replay
+from mquans.engine.replay import replay
 from mquans.engine.session import Session
 from mquans.engine.stream import Frame
 from mquans.errors import SourceError
@@ -17,6 +17,7 @@ from mquans.evaluate.metrics import AnyMetric, new_meter
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.trace import Trace, TraceRecorder
 from mquans.importers import ModelFile
+from mquans.sources.frames import finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,19 @@ def run_traced(
     if metric is not None:
         ours, theirs = new_meter(metric), new_meter(metric)
     with session.stream() as stream:
-        for done in replay(session, track(frames, "tracing", total), stream=stream):
-            if done.outputs is None:
+        every = track(frames, "tracing", total)
+        for done in replay(session, every, stream=stream, labels=labels if metric else None):
+            if not finite(done.feeds):
                 continue
+            outputs, _ = done.made
             if done.first:
                 dense.reset()
             reference = dense.step(done.feeds)
             recorder.add(stream)
-            agreement.add({name: reference[name] for name in names}, done.outputs)
+            agreement.add({name: reference[name] for name in names}, outputs)
             if ours is not None and theirs is not None:
-                label = label_of(done.index, labels)
-                ours.add(done.outputs, reference, label)
-                theirs.add(reference, reference, label)
+                ours.add(outputs, reference, done.label)
+                theirs.add(reference, reference, done.label)
     if not agreement.frames:
         raise SourceError("there was no frame, or all held NaN or infinite values.")
     return TracedRun(

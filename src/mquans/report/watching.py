@@ -44,6 +44,7 @@ def watch(
     work = WorkMap(session.graph, shape[rows], shape[columns])
     with session.stream() as stream:
         for done in replay(session, frames, stream=stream):
+            _ = done.made  # none may be left out
             if done.index:
                 work.add(stream)
     channels = next(axis for axis in (1, 3) if axis not in (rows, columns))

@@ -4,7 +4,7 @@ begin."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -90,3 +90,19 @@ def numbered(
     for number, frame in enumerate(frames):
         feeds = feeds_of(frame, inputs)
         yield Numbered(number, feeds, number == 0 or begins(feeds))
+
+
+class Resettable(Protocol):
+    """What remembers frames: a dense engine, or a stream."""
+
+    def reset(self) -> None: ...
+
+
+def resetting(engines: Iterable[Resettable], frames: Iterable[Numbered]) -> Iterator[Feeds]:
+    """The frames, for engines that forget what was before where a recording begins."""
+    engines = tuple(engines)
+    for frame in frames:
+        if frame.first:
+            for engine in engines:
+                engine.reset()
+        yield frame.feeds

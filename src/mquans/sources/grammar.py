@@ -12,7 +12,7 @@ import numpy as np
 
 from mquans.errors import SourceError
 from mquans.files import printable
-from mquans.plan import AudioFormat, InputFormat
+from mquans.plan import AudioFormat, InputFormat, Plan
 from mquans.sources.arrays import ArrayReader, IterableReader, read_array_file
 from mquans.sources.clips import VIDEO_SUFFIXES, ClipsReader
 from mquans.sources.images import (
@@ -91,6 +91,27 @@ def open_source(
     except BaseException:
         reader.close()
         raise
+
+
+def open_planned(
+    plan: Plan,
+    spec: str | Path | int | Iterable[Any],
+    *,
+    frames: int | None = None,
+    skip: int = 0,
+    stride: int = 1,
+    pixels: bool = False,
+) -> Source:
+    """A source prepared as a plan says; arguments and errors as `open_source`."""
+    return open_source(
+        spec,
+        plan.preparation,
+        input_shapes=plan.input_shapes,
+        frames=frames,
+        skip=skip,
+        stride=stride,
+        pixels=pixels,
+    )
 
 
 def _open(spec: object, format: Format) -> Reader:

@@ -127,3 +127,36 @@ def test_what_is_wrong_with_a_source_stops_a_replay(session: mquans.Session) -> 
         list(replay(session, [{"x": np.zeros((1, 2, FEATURES), np.float32)}]))
     with pytest.raises(MetricError, match="only 2 labels"):
         list(replay(session, frames(3, 0), labels=[1, 2]))
+
+
+def summing() -> mquans.Session:
+    """x, h -> h + x, which a large x takes beyond what float32 holds."""
+    nodes = [
+        helper.make_node("Add", ["x", "h"], ["hn"]),
+        helper.make_node("MatMul", ["hn", "w"], ["y"]),
+    ]
+    values = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, FEATURES])
+              for name in ("x", "h", "hn", "y")}  # fmt: skip
+    weight = numpy_helper.from_array(np.eye(FEATURES, dtype=np.float32), "w")
+    graph = helper.make_graph(
+        nodes, "sum", [values["x"], values["h"]], [values["y"], values["hn"]], [weight]
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    model = read_model(
+        onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    )
+    clip = [{"x": frame["x"][0]} for frame in frames(24, 1)]
+    return mquans.Session(model, mquans.calibrate(model, clip, bits=10, feedback={"h": "hn"}))
+
+
+def test_a_state_that_overflows_refuses_frames_until_the_next_recording() -> None:
+    """A run goes on and counts them; where none may be left out, the error says what happened."""
+    huge = {"x": np.full((1, FEATURES), 3e38, np.float32)}
+    small = {"x": np.ones((1, FEATURES), np.float32)}
+    done = list(replay(summing(), [huge, huge, small, small, FirstFrame(small), small]))
+    assert [frame.refused for frame in done] == [False, False, True, True, False, False]
+    with pytest.raises(RefusedFrameError, match="state 'h' has become NaN or infinite"):
+        _ = done[2].made
+    outputs, stats = done[4].made
+    assert set(outputs) == {"y", "hn"}
+    assert stats.macs_total > 0

@@ -236,10 +236,11 @@ class GateBench:
         for start, segment, losses in zip(self._started, self._segments, self._losses, strict=True):
             with start.clone() as stream:
                 for frame in replay(self._session, segment.frames[1:], stream=stream):
-                    if frame.first or frame.outputs is None or frame.stats is None:
+                    outputs, stats = frame.made
+                    if frame.first:
                         continue
-                    loss += losses.of(frame.index + 1, frame.outputs)
-                    done, total = done + frame.stats.macs_done, total + frame.stats.macs_total
+                    loss += losses.of(frame.index + 1, outputs)
+                    done, total = done + stats.macs_done, total + stats.macs_total
                     frames += 1
         return loss / max(frames, 1), done / max(total, 1)
 
