@@ -9,28 +9,21 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from cases import NETWORKS, AsPixels, cut_frames
-from fidelity import Detections, Rule, fidelity
 from msgspec.structs import replace
-from plans import run_dense
 
 import mquans
 from mquans.baselines import ENGINES, Engine, GatedEngine, open_engine
 from mquans.baselines.gated import moved_share, value_range
 from mquans.errors import MquansError
-from mquans.evaluate import (
-    Agreement,
-    Feeds,
-    TunedGate,
-    Work,
-    activation_bytes,
-    interleave,
-    speedups,
-    tune_gate,
-)
+from mquans.evaluate import TunedGate, Work, activation_bytes, interleave, speedups, tune_gate
 from mquans.evaluate.interleave import Outputs, Step, summary, take_turns
-from mquans.importers import ModelFile
+from mquans.metrics.agreement import Agreement
+from mquans.onnx import ModelFile
 from mquans.plan import NetworkOptions, Plan
+from mquans.sources.frames import Feeds
+from mquans_studies.cases.fidelity import Detections, Rule, fidelity
+from mquans_studies.cases.networks import NETWORKS, AsPixels, cut_frames
+from mquans_studies.cases.plans import run_dense
 
 REFERENCE = "ort-fp32"
 GATED = "gated"

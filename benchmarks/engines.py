@@ -42,17 +42,17 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-from cases import CLIPS, NETWORKS, SHARED, belongs, load_frames
 from cells import OURS, REFERENCE, Cell, measure
-from plans import Judge, criticality_plan, uniform_plan
-from record import Record
 from tables import report, short
 
 from mquans.baselines import ENGINES, prepare_model
 from mquans.errors import DependencyError, MquansError
-from mquans.evaluate import Feeds
-from mquans.importers import ModelFile
+from mquans.onnx import ModelFile
 from mquans.plan import NetworkOptions, Plan, read_plan
+from mquans.sources.frames import Feeds
+from mquans_studies.cases.networks import CLIPS, NETWORKS, SHARED, belongs, load_frames
+from mquans_studies.cases.plans import Judge, criticality_plan, uniform_plan
+from mquans_studies.cases.record import Record
 
 PHASES = ("plans", "times", "startup", "report")
 STARTUP_CLIPS = ("vtest", "driving")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from cases import DETECTORS, FIXED_CAMERAS
 from cells import ALONE, DENSE, GATED, OURS, REFERENCE
+
+from mquans_studies.cases.networks import DETECTORS, FIXED_CAMERAS
 
 INT8 = ("ort-int8", "ort-int8-qoperator", "openvino-int8")
 MOST_FRAMES = 0.5

@@ -27,25 +27,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cases import NETWORKS, SHARED, VIDEOS, AsPixels
-from fidelity import Detections
 from msgspec.structs import replace
-from record import Record
-from segments import Segment
 
 import mquans
 from mquans.baselines import ENGINES, open_engine
 from mquans.errors import MquansError, SourceError
-from mquans.evaluate import Feeds, Work, interleave, speedups
-from mquans.evaluate.detections import Boxes
+from mquans.evaluate import Work, interleave, speedups
 from mquans.evaluate.interleave import Outputs, Step, summary, take_turns
-from mquans.evaluate.metrics import average_precision, load_labels, place_label
-from mquans.evaluate.metrics.detection import labelled_boxes
-from mquans.evaluate.metrics.precision import require_pycocotools
-from mquans.evaluate.metrics.ready import COCO_PERSON, decode_yolox_doubtful
-from mquans.importers import ModelFile
+from mquans.metrics import average_precision, load_labels, place_label
+from mquans.metrics.detection import labelled_boxes
+from mquans.metrics.detections import Boxes
+from mquans.metrics.precision import require_pycocotools
+from mquans.metrics.ready import COCO_PERSON, decode_yolox_doubtful
+from mquans.onnx import ModelFile
 from mquans.plan import NetworkOptions, read_plan
 from mquans.sources import open_source
+from mquans.sources.frames import Feeds
+from mquans_studies.cases.fidelity import Detections
+from mquans_studies.cases.networks import NETWORKS, SHARED, VIDEOS, AsPixels
+from mquans_studies.cases.record import Record
+from mquans_studies.cases.segments import Segment
 
 NETWORK, CLIP = "yolox", "vtest"
 LABELS = "data/labels/vtest_persons.csv"

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import SHARED
-from record import Record
 from speech_cases import CASES, whole_options
 from speech_tables import markdown
 
 import mquans
 from mquans.baselines import open_engine
 from mquans.files import atomic_write
-from mquans.importers import read_model
+from mquans.onnx import read_model
+from mquans_studies.cases.networks import SHARED
+from mquans_studies.cases.record import Record
 
 NETWORK = "nsnet2"
 PERIOD_S = 0.010

@@ -1,6 +1,6 @@
 """Networks of speech against onnxruntime: exactness, fidelity, task, time per step.
 
-    python -m mquans.zoo train gru --data ../shared/data/speech -o zoo/gru   (eesen likewise)
+    python -m mquans_studies.zoo train gru --data ../shared/data/speech -o zoo/gru
     python benchmarks/speech.py --json speech.json --markdown speech.md --zoo zoo
 
 For every network two plans are made from 40 s of labelled sound: by criticality for the limit of
@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import SHARED
-from record import Record
 from speech_cases import CASES, FILES, Heard, SpeechCase, whole_options
 from speech_tables import markdown
 
@@ -32,11 +30,13 @@ from mquans.calibration.sites import over_sites
 from mquans.errors import MquansError
 from mquans.evaluate import interleave, speedups, verify
 from mquans.evaluate.interleave import Outputs
-from mquans.evaluate.metrics import MetricMeter, load_metric, new_meter
 from mquans.files import atomic_write
-from mquans.importers import ModelFile, import_model, read_model
+from mquans.metrics import MetricMeter, load_metric, new_meter
+from mquans.onnx import ModelFile, import_model, read_model
 from mquans.plan import NetworkOptions, Plan
 from mquans.sources.frames import numbered, resetting
+from mquans_studies.cases.networks import SHARED
+from mquans_studies.cases.record import Record
 
 REFERENCE = "ort-fp32"
 KINDS = ("criticality", "uniform")

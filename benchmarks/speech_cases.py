@@ -14,8 +14,8 @@ from speech_streams import SpeechStream, short_files, speech_under_noise, vad_st
 
 from mquans.baselines import open_engine
 from mquans.errors import DependencyError, SourceError
-from mquans.evaluate.metrics import load_labels, si_sdr
-from mquans.importers import import_model, read_model, whole_feedback
+from mquans.metrics import load_labels, si_sdr
+from mquans.onnx import import_model, read_model, whole_feedback
 from mquans.plan import AudioFormat, NetworkOptions
 from mquans.sources import AudioFrames, FirstFrame, OverlapAdd, guess_audio_format
 
@@ -74,13 +74,14 @@ def packaged(package: str, file: str) -> Callable[[Path], Path]:
 
 
 def trained(name: str) -> Callable[[Path], Path]:
-    """Finds a network that `python -m mquans.zoo train` made."""
+    """Finds a network that `python -m mquans_studies.zoo train` made."""
 
     def find(zoo: Path) -> Path:
         path = zoo / name / "model.onnx"
         if not path.exists():
             raise DependencyError(
-                f"{path} is not there.", hint=f"Train it: python -m mquans.zoo train {name}."
+                f"{path} is not there.",
+                hint=f"Train: python -m mquans_studies.zoo train {name}.",
             )
         return path
 

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from cases import SHARED
 
 from mquans.errors import SourceError
 from mquans.plan import AudioFormat
 from mquans.sources import AudioFrames, guess_audio_format, read_sound
+from mquans_studies.cases.networks import SHARED
 
 RATE = 16000
 LEVEL = 0.05
@@ -34,7 +34,7 @@ HISS = 1e-4
 """Root mean square of what every microphone adds; digital silence is heard nowhere."""
 
 UNSEEN = ("jackson",)
-"""Speakers that the networks of `mquans.zoo` never heard."""
+"""Speakers that the networks of `mquans_studies.zoo` never heard."""
 
 Samples = npt.NDArray[np.float32]
 

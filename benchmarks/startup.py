@@ -22,7 +22,7 @@ import numpy as np
 import mquans
 from mquans.baselines import load_engine
 from mquans.evaluate.interleave import Step
-from mquans.importers import read_model
+from mquans.onnx import read_model
 from mquans.plan import read_plan
 
 REPEATS = 3

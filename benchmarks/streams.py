@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import DETECTORS, FIXED_CAMERAS, NETWORKS, SHARED, load_frames
 from cells import OURS
-from record import Record
 from tables import report
 
 import mquans
 from mquans.baselines import open_engine
 from mquans.errors import DependencyError, MquansError
-from mquans.evaluate import Feeds, throughput
-from mquans.importers import ModelFile
+from mquans.evaluate import throughput
+from mquans.onnx import ModelFile
 from mquans.plan import NetworkOptions, read_plan
+from mquans.sources.frames import Feeds
+from mquans_studies.cases.networks import DETECTORS, FIXED_CAMERAS, NETWORKS, SHARED, load_frames
+from mquans_studies.cases.record import Record
 
 DENSE = ("ort-fp32", "ort-int8", "ort-int8-qoperator")
 MIXED = "cuts"

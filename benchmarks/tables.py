@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from cases import DETECTORS, FIXED_CAMERAS
 from cells import DENSE, GATED, OURS, REFERENCE
 from floors import INT8, cut_frame, floors, mean, new_frame, speedup
-from record import Record
 
 from mquans.files import atomic_write
+from mquans_studies.cases.networks import DETECTORS, FIXED_CAMERAS
+from mquans_studies.cases.record import Record
 
 Data = Mapping[str, Any]
 

@@ -18,10 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mquans.calibration import BudgetError, CalibrationResult, calibrate, inspect
-    from mquans.engine.replay import Replayed, replay
-    from mquans.engine.session import Session
-    from mquans.engine.stats import LayerStats, StreamStats
-    from mquans.engine.stream import Stream, Violation
     from mquans.errors import (
         DependencyError,
         FrameError,
@@ -34,9 +30,13 @@ if TYPE_CHECKING:
         StateError,
         UnsupportedOperatorError,
     )
-    from mquans.evaluate.guard import Guard, GuardReport
     from mquans.functions import compare, verify
     from mquans.plan import AudioFormat, InputFormat, LayerPlan, Plan, Provenance, read_plan
+    from mquans.runtime.guard import Guard, GuardReport
+    from mquans.runtime.replay import Replayed, replay
+    from mquans.runtime.session import Session
+    from mquans.runtime.stats import LayerStats, StreamStats
+    from mquans.runtime.stream import Stream, Violation
     from mquans.sources import (
         AudioFrames,
         FirstFrame,
@@ -92,10 +92,10 @@ __all__ = [
 
 _HOMES = {
     "mquans.calibration": ("BudgetError", "CalibrationResult", "calibrate", "inspect"),
-    "mquans.engine.replay": ("Replayed", "replay"),
-    "mquans.engine.session": ("Session",),
-    "mquans.engine.stats": ("LayerStats", "StreamStats"),
-    "mquans.engine.stream": ("Stream", "Violation"),
+    "mquans.runtime.replay": ("Replayed", "replay"),
+    "mquans.runtime.session": ("Session",),
+    "mquans.runtime.stats": ("LayerStats", "StreamStats"),
+    "mquans.runtime.stream": ("Stream", "Violation"),
     "mquans.errors": (
         "DependencyError",
         "FrameError",
@@ -108,7 +108,7 @@ _HOMES = {
         "StateError",
         "UnsupportedOperatorError",
     ),
-    "mquans.evaluate.guard": ("Guard", "GuardReport"),
+    "mquans.runtime.guard": ("Guard", "GuardReport"),
     "mquans.functions": ("compare", "verify"),
     "mquans.plan": ("AudioFormat", "InputFormat", "LayerPlan", "Plan", "Provenance", "read_plan"),
     "mquans.sources": (

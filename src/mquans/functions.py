@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mquans.engine.session import Session
 from mquans.evaluate import Comparison, Track, Verification, silent
 from mquans.evaluate import compare as compare_engines
 from mquans.evaluate import verify as verify_law
-from mquans.importers import read_model
+from mquans.onnx import read_model
 from mquans.plan import Plan
+from mquans.runtime.session import Session
 from mquans.sources import open_planned
 
 if TYPE_CHECKING:

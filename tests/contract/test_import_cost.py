@@ -24,7 +24,7 @@ def test_import_pulls_in_nothing_heavy() -> None:
 
 def test_engine_does_not_load_the_offline_half() -> None:
     """A camera box runs plans; it does not make them."""
-    code = "import mquans.engine.session, sys; assert 'mquans.calibration' not in sys.modules"
+    code = "import mquans.runtime.session, sys; assert 'mquans.calibration' not in sys.modules"
     assert loaded(code).isdisjoint({"torch", "openvino", "rich", "typer"})
 
 

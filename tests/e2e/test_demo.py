@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 import mquans as library
-from mquans.evaluate.detections import iou
+from mquans.metrics.detections import iou
 
 from .conftest import Run, only_json
 

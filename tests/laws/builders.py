@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mquans.engine.session import Session
-from mquans.engine.stream import Stream
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, ValueType, infer
-from mquans.importers import import_model, read_model, to_onnx
+from mquans.onnx import import_model, read_model, to_onnx
 from mquans.plan import LayerPlan, Plan
 from mquans.plan.schema import Provenance
+from mquans.runtime.session import Session
+from mquans.runtime.stream import Stream
 
 from .reference import Floats, Integers, Op, held_after, integer_weights, per_neuron, product
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import onnx
 
-from mquans.engine.oracle import FloatOracle
-from mquans.engine.session import Session
 from mquans.graph import (
     Binary,
     Concat,
@@ -33,8 +31,10 @@ from mquans.graph import (
     Transpose,
     Unary,
 )
-from mquans.importers import import_model, read_model, to_onnx
+from mquans.onnx import import_model, read_model, to_onnx
 from mquans.plan import LayerPlan, Plan
+from mquans.runtime.reference.interpreter import ReferenceNetwork
+from mquans.runtime.session import Session
 
 from .builders import plan_of, typed
 from .reference import Floats
@@ -240,7 +240,7 @@ def network(name: str, rule: str = "hold", weight_bits: int = 8, bits: int = 6) 
     blank = Network(model, plan_of(model, []), slides)
     nodes = list(graph.reuse_layers())
     inputs = list(dict.fromkeys(node.inputs[0] for node in nodes))
-    seen = [FloatOracle(graph).run(feeds, inputs) for feeds in blank.frames(0, 3)]
+    seen = [ReferenceNetwork(graph).run(feeds, inputs) for feeds in blank.frames(0, 3)]
     layers = []
     for i, node in enumerate(nodes):
         values = np.stack([frame[node.inputs[0]] for frame in seen])

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from mquans.engine.session import Session
-from mquans.importers import import_model, read_model
+from mquans.onnx import import_model, read_model
 from mquans.plan import LayerPlan
+from mquans.runtime.session import Session
 
 from .builders import plan_of
 from .reference import Floats

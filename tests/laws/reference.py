@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mquans.engine.quantization import IntegerWeights, quantize_weights
 from mquans.graph import Conv, ConvTranspose, Linear
 from mquans.plan import LayerPlan
+from mquans.runtime.lowering.quantization import IntegerWeights, quantize_weights
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

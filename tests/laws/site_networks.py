@@ -12,13 +12,13 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from mquans import _native
-from mquans.engine.lowering import Lowered, lower
-from mquans.engine.session import available_isas
-from mquans.engine.sites import analyse
-from mquans.engine.sites.arithmetic import codes_of, exponents_of
 from mquans.errors import PlanError
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import GatePlan, Plan, TensorPlan
+from mquans.runtime.lowering.program import Lowered, lower
+from mquans.runtime.lowering.sites import analyse
+from mquans.runtime.lowering.sites.arithmetic import codes_of, exponents_of
+from mquans.runtime.session import available_isas
 
 from .builders import PROVENANCE, typed
 from .reference import Floats, Integers

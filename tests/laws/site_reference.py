@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mquans.engine.oracle_functions import unary
-from mquans.engine.sites import Analysis, analyse
-from mquans.engine.sites.arithmetic import (
+from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node
+from mquans.plan import GatePlan, Plan
+from mquans.runtime.lowering.sites import Analysis, analyse
+from mquans.runtime.lowering.sites.arithmetic import (
     BLOCK,
     CURVE,
     ELU,
@@ -29,9 +30,8 @@ from mquans.engine.sites.arithmetic import (
     integer_layer,
     narrow_weights,
 )
-from mquans.engine.sites.placing import comes_as_planes
-from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node
-from mquans.plan import GatePlan, Plan
+from mquans.runtime.lowering.sites.placing import comes_as_planes
+from mquans.runtime.reference.functions import unary
 
 from .reference import Floats, Integers
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mquans.engine.session import available_isas
 from mquans.errors import UnsupportedOperatorError
 from mquans.graph import Linear
 from mquans.plan import LayerPlan
+from mquans.runtime.session import available_isas
 
 from .builders import (
     MOVES,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mquans.engine.session import available_isas
+from mquans.runtime.session import available_isas
 
 from .networks import MODELS, network
 from .strategies import examples

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mquans.engine.session import Session
-from mquans.engine.state import MAGIC, VERSION
 from mquans.errors import StateError
+from mquans.runtime.session import Session
+from mquans.runtime.state import MAGIC, VERSION
 
 from .builders import same_outputs, same_states
 from .networks import Network, network

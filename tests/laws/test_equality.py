@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from mquans.engine.oracle import FloatOracle
-from mquans.engine.session import available_isas
+from mquans.runtime.reference.interpreter import ReferenceNetwork
+from mquans.runtime.session import available_isas
 
 from .builders import layer_states
 from .networks import MODELS, network
@@ -41,7 +41,7 @@ def test_a_fine_plan_is_the_network_itself(name: str) -> None:
     """12 bits everywhere and 16-bit weights: only rounding is left."""
     net = network(name, "hold", 16, 11)
     session = net.session()
-    oracle = FloatOracle(session.graph)
+    oracle = ReferenceNetwork(session.graph)
     with session.stream() as stream:
         for frame in net.frames(0, 4):
             expected = oracle.run(frame)

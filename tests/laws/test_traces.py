@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 
-from mquans.evaluate import TraceRecorder
+from mquans_studies.traces.trace import TraceRecorder
 
 from .recurrent_networks import Recurrent, recurrent_layers
 

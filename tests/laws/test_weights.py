@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mquans.engine.quantization import grid_limit, quantize_weights
 from mquans.graph import Linear
 from mquans.plan import LayerPlan
+from mquans.runtime.lowering.quantization import grid_limit, quantize_weights
 
 from .builders import Precision, layer_session, make_layer
 from .strategies import SEEDS, examples

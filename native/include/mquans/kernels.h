@@ -132,7 +132,7 @@ struct UnaryArgs {
 
 struct OpLoops;
 
-// All functions of one instruction set. The scalar table is the oracle: plain loops, compiled without
+// All functions of one instruction set. The scalar table is the reference: plain loops, compiled without
 // vectorisation; every other table must give the same bits.
 struct KernelTable {
     const char* name;

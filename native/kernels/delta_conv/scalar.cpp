@@ -1,4 +1,4 @@
-// The oracle of delta convolution: every change is scattered to its outputs one product at a time.
+// The reference of delta convolution: every change is scattered to its outputs one product at a time.
 #include "kernels/kernels_isa.h"
 
 namespace mquans::scalar {

@@ -57,7 +57,7 @@ MQ_FORCE Values affine(const int32_t* acc, const Values& scale, const Values& bi
     return y;
 }
 
-// The operand order makes a NaN become `low`, as in the oracle.
+// The operand order makes a NaN become `low`, as in the reference.
 MQ_FORCE Values clamp(Values y, float low, float high) {
     for (int h = 0; h < 2; ++h)
         y.part[h] = _mm512_min_ps(_mm512_max_ps(y.part[h], _mm512_set1_ps(low)), _mm512_set1_ps(high));
@@ -173,7 +173,7 @@ MQ_FORCE Values affine(const int32_t* acc, const Values& scale, const Values& bi
     return y;
 }
 
-// The operand order makes a NaN become `low`, as in the oracle.
+// The operand order makes a NaN become `low`, as in the reference.
 MQ_FORCE Values clamp(Values y, float low, float high) {
     for (int h = 0; h < 2; ++h)
         y.part[h] = _mm256_min_ps(_mm256_max_ps(y.part[h], _mm256_set1_ps(low)), _mm256_set1_ps(high));

@@ -1,4 +1,4 @@
-// The oracle of quantize and compare: the reuse rule on one grid value, and the list it goes to.
+// The reference of quantize and compare: the reuse rule on one grid value, and the list it goes to.
 #include "kernels/kernels_isa.h"
 
 namespace mquans::scalar {

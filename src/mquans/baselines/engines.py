@@ -10,7 +10,7 @@ from mquans.errors import MquansError
 
 if TYPE_CHECKING:
     from mquans.baselines.int8 import Form
-    from mquans.importers.model_file import ModelFile
+    from mquans.onnx.model_file import ModelFile
     from mquans.plan import NetworkOptions
 
 ENGINES: tuple[str, ...] = (
@@ -125,7 +125,7 @@ def load_engine(
     """An engine over what `prepare_model` made for it; `gated` has no model of its own.
 
     Args:
-        feedback: of the whole network, from `mquans.importers.whole_feedback`.
+        feedback: of the whole network, from `mquans.onnx.whole_feedback`.
 
     Raises:
         ModelError: the engine cannot run the model.

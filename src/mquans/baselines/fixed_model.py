@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mquans.errors import ModelError
 
 if TYPE_CHECKING:
-    from mquans.importers.model_file import ModelFile
+    from mquans.onnx.model_file import ModelFile
     from mquans.plan import NetworkOptions
 
 
@@ -26,9 +26,9 @@ def fixed_model(model: ModelFile, options: NetworkOptions) -> tuple[bytes, dict[
         ModelError: an input has no shape, or a shape is for no input; or the options do not fit.
     """
     # Loaded by need: they import onnx.
-    from mquans.importers.applied_options import apply_options
-    from mquans.importers.flattening import flatten, has_branches
-    from mquans.importers.input_shapes import fed_inputs
+    from mquans.onnx.applied_options import apply_options
+    from mquans.onnx.flattening import flatten, has_branches
+    from mquans.onnx.input_shapes import fed_inputs
 
     proto, feedback = apply_options(model, options)
     fed = fed_inputs(proto)

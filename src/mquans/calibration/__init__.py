@@ -21,15 +21,15 @@ from mquans.calibration.allocation import (
     trace,
     uniform_layers,
 )
-from mquans.calibration.budget import LATE, OBJECTIVES, Goal, plans_within
+from mquans.calibration.budget import LATE, Goal, plans_within
 from mquans.calibration.criticality import METHODS as CRITICALITIES
 from mquans.calibration.criticality import criticality
 from mquans.calibration.curves import Curves
 from mquans.calibration.inputs import Clip, Spec
 from mquans.calibration.inspection import Inspection, inspect
 from mquans.calibration.measure import Bench, Measured, Segment
+from mquans.calibration.objectives import OBJECTIVES
 from mquans.calibration.observe import LayerRange, Observation, Observer
-from mquans.calibration.one_width import one_width
 from mquans.calibration.pipeline import CalibrationOptions, calibrate, calibrate_fully
 from mquans.calibration.resolution import InputSetup, resolve_inputs
 from mquans.calibration.result import BudgetError, CalibrationResult, Stages, Sweep
@@ -70,7 +70,6 @@ __all__ = [
     "criticality",
     "inspect",
     "layer_plans",
-    "one_width",
     "plans_within",
     "problem_of",
     "resolve_inputs",

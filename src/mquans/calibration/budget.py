@@ -31,6 +31,7 @@ from mquans.calibration.criticality import WEIGHING, criticality, output_critica
 from mquans.calibration.curves import RULES, Curves
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench, Measured, Segment
+from mquans.calibration.objectives import OBJECTIVES, cost_per_change
 from mquans.calibration.replay import observe_under
 from mquans.calibration.result import CalibrationResult, Point, Stages
 from mquans.calibration.stress import stress_segments
@@ -43,9 +44,8 @@ from mquans.calibration.workspace import (
     segment,
 )
 from mquans.errors import MquansError
-from mquans.evaluate.metrics import AnyMetric, OutputWeights
+from mquans.metrics import AnyMetric, OutputWeights
 from mquans.plan import LayerPlan, Rule
-from mquans.simulate import change_energy, load_accelerator
 
 LATE = 0.4
 """Share of every clip, its last part, that ranges are not taken from; the first half of it is
@@ -75,8 +75,6 @@ PROBED = 16
 
 UNIFORM_BITS = range(4, GRID_BITS + 1)
 """Measured beside the plan: what one width for the whole network would do."""
-
-OBJECTIVES = ("macs", "time", "energy")
 
 RuleChoice = Rule | Literal["either"]
 """A rule, or the one under which less is left to do."""
@@ -220,9 +218,7 @@ def _plan_under(rule: Rule, max_loss: float, prepared: _Prepared) -> Calibration
     goal, selected, space = prepared.goal, prepared.selected, prepared.space
     weights, searched, judged = prepared.weights, prepared.searched, prepared.judged
     bench, clock = searched.bench, prepared.clock
-    per_change = None
-    if goal.objective == "energy":
-        per_change = change_energy(space.graph, rule, load_accelerator(goal.accelerator))
+    per_change = cost_per_change(goal.objective, space.graph, rule, goal.accelerator)
     problem = problem_of(space.graph, space.seen, weights, rule, goal.objective, per_change)
     family = Family(
         method=goal.method,

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from mquans.errors import SourceError
-from mquans.evaluate import Feeds, Track, feeds_of, finite, silent
-from mquans.evaluate.metrics import place_label
+from mquans.evaluate import Track, silent
+from mquans.metrics import place_label
 from mquans.sources import Source, SourceWarning, begins
+from mquans.sources.frames import Feeds, feeds_of, finite
 
 Spec = str | Path | int | Iterable[Any]
 """One clip: anything `open_source` takes."""

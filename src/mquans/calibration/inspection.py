@@ -12,10 +12,10 @@ from mquans.calibration.pipeline import sweep
 from mquans.calibration.resolution import Format
 from mquans.calibration.result import Sweep
 from mquans.calibration.workspace import Selected, open_clips, open_network
-from mquans.engine.session import Session
 from mquans.evaluate import Coverage, LayerTable, Track, coverage, layer_table, silent
-from mquans.importers import read_model
+from mquans.onnx import read_model
 from mquans.plan import Rule
+from mquans.runtime.session import Session
 
 SWEPT_BITS = (4, 5, 6, 7, 8)
 TIMED_BITS = 8

@@ -13,15 +13,16 @@ from mquans.baselines import open_engine
 from mquans.calibration.criticality import REST, WeightedError
 from mquans.calibration.inputs import factor_of
 from mquans.calibration.unrolling import time_steps
-from mquans.engine.replay import replay
-from mquans.engine.session import Session
-from mquans.evaluate import Agreement, AgreementMeter, Feeds, Work
-from mquans.evaluate.counted import counted
-from mquans.evaluate.metrics import AnyMetric, MetricMeter, OutputWeights, new_meter
+from mquans.evaluate import Work
 from mquans.graph import Graph
-from mquans.importers import ModelFile
+from mquans.metrics import AnyMetric, MetricMeter, OutputWeights, new_meter
+from mquans.metrics.agreement import Agreement, AgreementMeter
+from mquans.metrics.scored import counted
+from mquans.onnx import ModelFile
 from mquans.plan import NetworkOptions, Plan
-from mquans.sources.frames import numbered, resetting
+from mquans.runtime.replay import replay
+from mquans.runtime.session import Session
+from mquans.sources.frames import Feeds, numbered, resetting
 
 Outputs = Mapping[str, npt.NDArray[np.float32]]
 

@@ -13,11 +13,10 @@ import numpy.typing as npt
 
 from mquans.baselines.ort_engine import open_session
 from mquans.calibration.curves import RULES, CurveMeter, Curves
-from mquans.evaluate import Feeds
 from mquans.graph import Graph, Linear, Node, Recurrence
-from mquans.importers import state_value, to_onnx
+from mquans.onnx import state_value, to_onnx
 from mquans.plan import Feedback, Rule
-from mquans.sources.frames import in_place_of, numbered, states_at
+from mquans.sources.frames import Feeds, in_place_of, numbered, states_at
 
 Values = npt.NDArray[np.float32]
 Run = Callable[[Feeds], Mapping[str, Values]]

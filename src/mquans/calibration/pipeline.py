@@ -15,7 +15,7 @@ from mquans.calibration.sites import observe_sites, over_sites, site_plan_within
 from mquans.calibration.workspace import Opened, Selected, Workspace, observe, open_clips
 from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
-from mquans.evaluate.metrics import AnyMetric, load_metric
+from mquans.metrics import AnyMetric, load_metric
 from mquans.plan import Plan, Rule
 
 DEFAULT_BITS = 8
@@ -34,7 +34,7 @@ class CalibrationOptions(TypedDict, total=False):
             and in networks over sites by 1 / standard deviation.
         objective: what is saved: `macs`, `time` as predicted from MACs and changes, or `energy`
             of changes as simulated on an accelerator; of networks over sites, `macs`.
-        accelerator: for `energy`, a name or a YAML file (`mquans.simulate`).
+        accelerator: for `energy`, a name or a YAML file (`mquans_studies.accelerators`).
         rule: when a held value is updated; `either`, under a budget: the rule that leaves less to
             do, not of networks over sites. `linear` and `dorefa` always take `nearest`.
         weight_bits: width of the integer weights; by default 16, and with objective `time` what

@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.observe import Observation, Observer, Values, tensor_of
-from mquans.engine.oracle_functions import unary
-from mquans.engine.session import Session
-from mquans.evaluate import Feeds
 from mquans.graph import Graph, Node, Recurrence
 from mquans.plan import Feedback
-from mquans.sources.frames import in_place_of, states_at
+from mquans.runtime.reference.functions import unary
+from mquans.runtime.session import Session
+from mquans.sources.frames import Feeds, in_place_of, states_at
 
 
 def observe_under(session: Session, clips: Iterable[Sequence[Feeds]]) -> Observation:

@@ -11,10 +11,10 @@ import numpy as np
 
 from mquans.calibration.inputs import Shape, Spec
 from mquans.errors import SourceError
-from mquans.evaluate import feeds_of
-from mquans.importers import ModelFile, declared_inputs, metadata_of
+from mquans.onnx import ModelFile, declared_inputs, metadata_of
 from mquans.plan import AudioFormat, InputFormat, NetworkOptions
 from mquans.sources import guess_audio_format, guess_format, is_sound, open_source
+from mquans.sources.frames import feeds_of
 from mquans.sources.presets import VALUES, preset_of
 
 Format = InputFormat | AudioFormat

@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.inputs import Labelled
-from mquans.evaluate import Feeds
 from mquans.plan import AudioFormat, InputFormat
 from mquans.sources import in_place_of
+from mquans.sources.frames import Feeds
 
 Values = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.gradients import Tape
-from mquans.evaluate.counted import counted
 from mquans.graph import Graph, Linear, Node, Recurrence, Slice
+from mquans.metrics.scored import counted
 
 Sums = npt.NDArray[np.float64]
 

@@ -27,10 +27,10 @@ from mquans.calibration.observe import DenseRun, Observation, Observer, Run
 from mquans.calibration.resolution import Format, InputSetup, check_one_fed, resolve_inputs
 from mquans.calibration.unrolling import time_steps, window
 from mquans.errors import MquansError
-from mquans.evaluate import Feeds, Track, silent
-from mquans.evaluate.metrics import AnyMetric
+from mquans.evaluate import Track, silent
 from mquans.graph import Graph
-from mquans.importers import (
+from mquans.metrics import AnyMetric
+from mquans.onnx import (
     ModelFile,
     guess_feedback,
     import_model,
@@ -39,6 +39,7 @@ from mquans.importers import (
 )
 from mquans.plan import AudioFormat, InputFormat, LayerPlan, Plan, Provenance, Rule
 from mquans.sources import SourceWarning, open_source
+from mquans.sources.frames import Feeds
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from mquans.errors import MquansError
 
 if TYPE_CHECKING:
-    from mquans.engine.session import Session
-    from mquans.evaluate import Guard
-    from mquans.importers import ModelFile
+    from mquans.onnx import ModelFile
+    from mquans.runtime.guard import Guard
+    from mquans.runtime.session import Session
 
 
 def open_guard(
@@ -38,7 +38,8 @@ def open_guard(
             "a guard needs a budget.", hint="Give the plan's own, such as --max-loss 0.01."
         )
     from mquans.baselines import open_engine
-    from mquans.evaluate import Guard, load_metric
+    from mquans.metrics import load_metric
+    from mquans.runtime.guard import Guard
 
     dense = open_engine("ort-fp32", model, session.plan.options, threads=session.threads)
     chosen = None if metric is None else load_metric(metric)

@@ -39,10 +39,6 @@ def run(
             metavar="NAME|MODULE:FUNCTION", help="Loss of --guard, if not that of calibrate."
         ),
     ] = None,
-    trace: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.npz", help="Also write what changed, for mquans simulate."),
-    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line per frame.")] = False,
     threads: o.Threads = 1,
     json: o.Json = False,
@@ -53,19 +49,13 @@ def run(
     from mquans import Session
     from mquans.cli import tables
     from mquans.cli.guarding import open_guard
-    from mquans.evaluate import NpzWriter, TraceRecorder, run_clip, save_trace, silent
-    from mquans.importers import read_model
+    from mquans.evaluate import NpzWriter, run_clip, silent
+    from mquans.onnx import read_model
     from mquans.sources import open_planned
 
     network = read_model(model)
     session = Session(network, plan, threads=threads)
     watch = open_guard(session, network, every=guard, max_loss=max_loss, metric=metric)
-    if trace is not None and watch is not None:
-        raise MquansError(
-            "--trace and --guard exclude each other: a guard changes what is traced.",
-            hint="Leave one of them out.",
-        )
-    recorder = None if trace is None else TraceRecorder(session)
     talk = not (quiet or json)
     # The file first: if it cannot be written, that is better known before a long run.
     with (
@@ -86,14 +76,11 @@ def run(
             guard=watch,
             on_outputs=None if file is None else file.add,
             on_frame=tables.show_frame if talk else None,
-            on_stream=None if recorder is None else recorder.add,
             total=clip.length,
             track=silent if talk else track,
         )
         if not summary.work.frames:
             raise MquansError("every frame was refused.", where=clip.name)
-    if trace is not None and recorder is not None:
-        save_trace(recorder.result(), trace)
     if json:
         show_json(summary.as_dict())
     else:
@@ -122,7 +109,7 @@ def compare(
     import mquans
     from mquans.cli import tables
     from mquans.evaluate import frame_energy
-    from mquans.importers import read_model
+    from mquans.onnx import read_model
     from mquans.sources import open_planned
 
     file, names = read_model(model), o.listed(engines)

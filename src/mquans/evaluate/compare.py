@@ -8,17 +8,17 @@ from itertools import chain, islice
 from typing import Any
 
 from mquans.baselines import CALIBRATED, ENGINES, open_engine
-from mquans.engine.replay import usable
-from mquans.engine.session import Session
-from mquans.engine.stream import Frame, Stream
 from mquans.errors import MquansError
-from mquans.evaluate.agreement import Agreement
-from mquans.evaluate.counted import counted
 from mquans.evaluate.interleave import Outputs, Step, interleave, speedups
 from mquans.evaluate.memory import activation_bytes
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
-from mquans.importers import ModelFile
+from mquans.metrics.agreement import Agreement
+from mquans.metrics.scored import counted
+from mquans.onnx import ModelFile
+from mquans.runtime.replay import usable
+from mquans.runtime.session import Session
+from mquans.runtime.stream import Frame, Stream
 from mquans.sources.frames import Numbered, as_floats, resetting
 
 OURS = "mquans"

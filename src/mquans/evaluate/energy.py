@@ -14,10 +14,10 @@ from time import perf_counter, sleep
 from typing import Any
 
 from mquans.baselines import open_engine
-from mquans.engine.session import Session
-from mquans.engine.stream import Frame
 from mquans.errors import MquansError
-from mquans.importers import ModelFile
+from mquans.onnx import ModelFile
+from mquans.runtime.session import Session
+from mquans.runtime.stream import Frame
 from mquans.sources.frames import feeds_of, finite
 
 RAPL = Path("/sys/class/powercap")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mquans.baselines.gated import Gate, value_range
-from mquans.evaluate.agreement import Agreement, AgreementMeter
 from mquans.evaluate.interleave import Outputs
+from mquans.metrics.agreement import Agreement, AgreementMeter
 from mquans.sources.frames import Feeds
 
 LEVELS = (25 / 255, 8 / 255, 2 / 255)

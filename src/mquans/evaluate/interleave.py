@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import SourceError
-from mquans.evaluate.agreement import Agreement, AgreementMeter
+from mquans.metrics.agreement import Agreement, AgreementMeter
 from mquans.sources.frames import Feeds
 
 Outputs = dict[str, npt.NDArray[np.float32]]

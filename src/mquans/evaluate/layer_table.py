@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from mquans.baselines import open_engine
-from mquans.engine.session import Session
-from mquans.engine.stats import LayerMode
-from mquans.engine.stream import Frame
 from mquans.evaluate.compare import OURS, REFERENCE
 from mquans.evaluate.interleave import Outputs, Step, interleave
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
-from mquans.importers import ModelFile
+from mquans.onnx import ModelFile
+from mquans.runtime.session import Session
+from mquans.runtime.stats import LayerMode
+from mquans.runtime.stream import Frame
 from mquans.sources.frames import numbered, resetting
 
 CLEARLY = 1.2

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mquans.engine.session import available_isas, choose_isa
+from mquans.runtime.session import available_isas, choose_isa
 
 CORE = ("mquans", "numpy", "onnx", "onnxruntime", "av")
 EXTRAS = {

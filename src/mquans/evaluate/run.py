@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.engine.replay import replay
-from mquans.engine.session import Session
-from mquans.engine.stats import StreamStats
-from mquans.engine.stream import Frame, Stream
-from mquans.evaluate.guard import Guard, GuardCheck, GuardReport
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
+from mquans.runtime.guard import Guard, GuardCheck, GuardReport
+from mquans.runtime.replay import replay
+from mquans.runtime.session import Session
+from mquans.runtime.stats import StreamStats
+from mquans.runtime.stream import Frame
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 
@@ -73,7 +73,6 @@ def run_clip(
     guard: Guard | None = None,
     on_outputs: Callable[[Outputs], None] | None = None,
     on_frame: Callable[[FrameReport], None] | None = None,
-    on_stream: Callable[[Stream], None] | None = None,
     total: int | None = None,
     track: Track = silent,
 ) -> RunSummary:
@@ -85,8 +84,6 @@ def run_clip(
         guard: of the session, to run through instead.
         on_outputs: called with the outputs of every frame that was not refused.
         on_frame: called for every frame.
-        on_stream: called with the stream after every frame that was not refused, such as
-            `TraceRecorder.add`; not behind a guard, which may change its stream.
 
     Raises:
         FrameError: frames of a shape or dtype that the network does not take.
@@ -103,8 +100,6 @@ def run_clip(
                 check = None if guard is None else guard.last_check
                 if on_outputs is not None:
                     on_outputs(done.outputs)
-                if on_stream is not None and isinstance(stream, Stream):
-                    on_stream(stream)
             if on_frame is not None:
                 on_frame(FrameReport(done.index, done.stats, done.time_ms, check))
         summary.state_bytes = stream.state_bytes

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.engine.replay import replay
-from mquans.engine.session import Session
-from mquans.engine.stream import Frame, Stream
 from mquans.errors import SourceError
 from mquans.evaluate.progress import Track, silent
+from mquans.runtime.replay import replay
+from mquans.runtime.session import Session
+from mquans.runtime.stream import Frame, Stream
 
 
 @dataclass(frozen=True, slots=True)

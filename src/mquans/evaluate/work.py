@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mquans.engine.stats import StreamStats
+from mquans.runtime.stats import StreamStats
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mquans.engine.stream import Stream
 from mquans.graph import Graph
+from mquans.runtime.stream import Stream
 
 
 class WorkMap:

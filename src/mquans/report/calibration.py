@@ -9,15 +9,15 @@ import numpy as np
 
 from mquans.calibration import CalibrationResult
 from mquans.calibration.observe import tensor_of
-from mquans.engine.session import Session
-from mquans.evaluate import Feeds, feeds_of, finite
 from mquans.evaluate.work import LayerWork
 from mquans.files import PathLike
 from mquans.graph import Node
 from mquans.report.content import Content, Curve, LayerRow
 from mquans.report.page import write_report
 from mquans.report.watching import watch
+from mquans.runtime.session import Session
 from mquans.sources import open_source
+from mquans.sources.frames import Feeds, feeds_of, finite
 
 WATCHED_FRAMES = 48
 """How many frames the map of work is drawn from."""

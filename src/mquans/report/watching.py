@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mquans.engine.replay import replay
-from mquans.engine.session import Session
-from mquans.evaluate import Feeds
 from mquans.evaluate.work_map import WorkMap
 from mquans.report.content import Floats
+from mquans.runtime.replay import replay
+from mquans.runtime.session import Session
+from mquans.sources.frames import Feeds
 
 
 def picture_axes(session: Session) -> tuple[str, int, int] | None:

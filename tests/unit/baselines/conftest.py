@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mquans.importers.model_file import ModelFile, read_model
+from mquans.onnx.model_file import ModelFile, read_model
 
 Array = npt.NDArray[np.float32]
 SHAPES = {"x": (1, 3, 8, 8), "gain": (1, 4, 1, 1)}

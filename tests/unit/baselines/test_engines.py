@@ -13,7 +13,7 @@ import pytest
 from mquans.baselines import ENGINES, Engine, open_engine
 from mquans.baselines.fixed_model import fixed_model
 from mquans.errors import DependencyError, ModelError, MquansError
-from mquans.importers.model_file import ModelFile
+from mquans.onnx.model_file import ModelFile
 from mquans.plan import NetworkOptions
 
 SHAPES = {"x": (1, 3, 8, 8), "gain": (1, 4, 1, 1)}

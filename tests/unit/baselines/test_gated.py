@@ -11,7 +11,7 @@ import pytest
 from mquans.baselines import Gate, GatedEngine, open_engine
 from mquans.baselines.gated import default_gate, moved_share, value_range
 from mquans.errors import MquansError
-from mquans.importers.model_file import ModelFile
+from mquans.onnx.model_file import ModelFile
 from mquans.plan import NetworkOptions
 
 Array = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ from mquans.baselines import int8, open_engine
 from mquans.baselines.fixed_model import fixed_model
 from mquans.baselines.int8 import quantize
 from mquans.errors import MquansError
-from mquans.importers.model_file import ModelFile
+from mquans.onnx.model_file import ModelFile
 from mquans.plan import NetworkOptions
 
 SHAPES = {"x": (1, 3, 8, 8), "gain": (1, 4, 1, 1)}

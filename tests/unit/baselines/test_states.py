@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mquans.baselines import Engine, load_engine, open_engine, prepare_model
 from mquans.errors import ModelError, MquansError
-from mquans.importers import read_model, whole_feedback
-from mquans.importers.model_file import ModelFile
+from mquans.onnx import read_model, whole_feedback
+from mquans.onnx.model_file import ModelFile
 from mquans.plan import NetworkOptions
 
 Array = npt.NDArray[np.float32]

@@ -13,7 +13,7 @@ from mquans.errors import MquansError
 
 def test_still_camera_differs_by_one_grey_level(shared: Path) -> None:
     """Else it would be too easy, or no still camera."""
-    from cases import load_frames
+    from mquans_studies.cases.networks import load_frames
 
     frames = [frame["input.1"] for frame in load_frames("fastestdet", "still", 0, 3, shared)[1]]
     steps = np.round((frames[1] - frames[0]) * 255).astype(int)
@@ -22,7 +22,7 @@ def test_still_camera_differs_by_one_grey_level(shared: Path) -> None:
 
 
 def test_cuts_are_where_they_are_said_to_be(shared: Path) -> None:
-    from cases import cut_frames, load_frames
+    from mquans_studies.cases.networks import cut_frames, load_frames
 
     frames = [frame["input"] for frame in load_frames("yunet", "cuts", 0, 20, shared)[1]]
     changes = [np.abs(now - then).mean() for then, now in pairwise(frames)]
@@ -32,7 +32,7 @@ def test_cuts_are_where_they_are_said_to_be(shared: Path) -> None:
 
 
 def test_every_shuffled_frame_is_new(shared: Path) -> None:
-    from cases import load_frames
+    from mquans_studies.cases.networks import load_frames
 
     frames = [frame["x"] for frame in load_frames("pilotnet", "shuffled", 0, 12, shared)[1]]
     assert len(frames) == 12
@@ -40,7 +40,7 @@ def test_every_shuffled_frame_is_new(shared: Path) -> None:
 
 
 def test_every_network_has_a_clip_and_none_that_it_cannot_see() -> None:
-    from cases import CLIPS, NETWORKS, belongs
+    from mquans_studies.cases.networks import CLIPS, NETWORKS, belongs
 
     for network in NETWORKS:
         assert any(belongs(network, clip) for clip in CLIPS)

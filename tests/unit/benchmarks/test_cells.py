@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mquans.evaluate import Agreement
-from mquans.importers import read_model
+from mquans.metrics.agreement import Agreement
+from mquans.onnx import read_model
 
 Frames = npt.NDArray[np.float32]
 
@@ -21,9 +21,10 @@ def test_cell_has_all_engines_beside_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every engine with time, fidelity and description; ours with its work and memory."""
-    from cases import NETWORKS, Network
     from cells import Cell, measure
-    from plans import Judge, criticality_plan, uniform_plan
+
+    from mquans_studies.cases.networks import NETWORKS, Network
+    from mquans_studies.cases.plans import Judge, criticality_plan, uniform_plan
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(NETWORKS, "small", Network(None, "", "x", 16, 16))
@@ -62,7 +63,7 @@ def test_cell_has_all_engines_beside_ours(
 
 def test_plan_is_chosen_by_fidelity() -> None:
     """Worse than int8, or too many lost objects: not measured."""
-    from fidelity import Fidelity, Rule
+    from mquans_studies.cases.fidelity import Fidelity, Rule
 
     def keeps(rel_sq: float, f1: float | None, int8: float | None) -> bool:
         agreement = Agreement(0, 0, 0, rel_sq, 0, 0, 1)
@@ -79,9 +80,9 @@ def test_largest_tolerance_keeps_the_rule(
     small_model: Path, small_frames: Frames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a stricter rule it is smaller; one that nothing keeps is told."""
-    from cases import NETWORKS, Network
-    from fidelity import Rule
-    from plans import Judge, criticality_plan
+    from mquans_studies.cases.fidelity import Rule
+    from mquans_studies.cases.networks import NETWORKS, Network
+    from mquans_studies.cases.plans import Judge, criticality_plan
 
     monkeypatch.setitem(NETWORKS, "small", Network(None, "", "x", 16, 16))
     frames = [{"x": frame} for frame in small_frames[:, None]]

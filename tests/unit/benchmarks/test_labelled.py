@@ -55,7 +55,8 @@ def test_plan_stands_beside_the_engines(
 ) -> None:
     """With the work that is left; a second plan of the same name does not hide the first."""
     import labelled
-    from segments import Segment
+
+    from mquans_studies.cases.segments import Segment
 
     model = labelled.TARGET.model(shared)
     frames = Segment("vtest", 0, 4).load("yolox", shared)

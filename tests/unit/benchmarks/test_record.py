@@ -13,7 +13,7 @@ from .conftest import cell, data
 
 
 def test_pieces_are_merged_and_replaced(tmp_path: Path) -> None:
-    from record import Record
+    from mquans_studies.cases.record import Record
 
     file = tmp_path / "bench.json"
     Record(file).put("cells", "a/b/1", {"frames": 1})
@@ -25,7 +25,7 @@ def test_pieces_are_merged_and_replaced(tmp_path: Path) -> None:
 
 
 def test_other_files_are_not_overwritten(tmp_path: Path) -> None:
-    from record import Record
+    from mquans_studies.cases.record import Record
 
     file = tmp_path / "model.onnx"
     file.write_text("no JSON")

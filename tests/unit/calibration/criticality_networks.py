@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.gradients import Tape
-from mquans.engine.oracle import FloatOracle
-from mquans.evaluate import AgreementMeter, Feeds
 from mquans.graph import (
     Conv,
     ConvTranspose,
@@ -23,6 +21,9 @@ from mquans.graph import (
     ValueType,
     infer,
 )
+from mquans.metrics.agreement import AgreementMeter
+from mquans.runtime.reference.interpreter import ReferenceNetwork
+from mquans.sources.frames import Feeds
 
 Floats = npt.NDArray[np.float64]
 Step = tuple[str, Operator, Mapping[str, Any]]
@@ -85,7 +86,7 @@ def measured_loss(
     axis = len(shape) - 1 if isinstance(node.op, Linear) else 1
     scale = np.sqrt(3) * sigma.reshape([-1 if i == axis else 1 for i in range(len(shape))])
     rng = np.random.default_rng(seed)
-    dense, oracle, meter = FloatOracle(graph), FloatOracle(noisy), AgreementMeter()
+    dense, oracle, meter = ReferenceNetwork(graph), ReferenceNetwork(noisy), AgreementMeter()
     for feeds in frames:
         # Uniform, as rounding errors are.
         error = rng.uniform(-1, 1, shape) * scale

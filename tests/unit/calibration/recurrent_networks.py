@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mquans.evaluate import Feeds
 from mquans.graph import (
     GATES,
     Graph,
@@ -18,6 +17,7 @@ from mquans.graph import (
     ValueType,
     infer,
 )
+from mquans.sources.frames import Feeds
 
 FEATURES, HIDDEN, CLASSES = 6, 5, 3
 

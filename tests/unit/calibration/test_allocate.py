@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mquans.calibration import GRID_BITS, LayerRange, uniform_layers
-from mquans.engine.quantization import grid_limit
 from mquans.graph import Graph
-from mquans.importers import import_model, read_model
+from mquans.onnx import import_model, read_model
 from mquans.plan import LayerPlan
+from mquans.runtime.lowering.quantization import grid_limit
 
 
 @pytest.fixture

@@ -21,12 +21,13 @@ from mquans.calibration.criticality import (
 )
 from mquans.calibration.criticality.probe import Probe
 from mquans.calibration.unrolling import unroll
-from mquans.engine.oracle import FloatOracle
 from mquans.errors import MquansError
-from mquans.evaluate import AgreementMeter, feeds_of
 from mquans.graph import Graph, Linear, Unary
-from mquans.importers import import_model, read_model
+from mquans.metrics.agreement import AgreementMeter
+from mquans.onnx import import_model, read_model
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 from mquans.sources import guess_format, open_source
+from mquans.sources.frames import feeds_of
 
 from .criticality_networks import (
     Floats,
@@ -132,7 +133,7 @@ def test_units(k: float, method: str) -> None:
 def test_loss_is_that_of_the_agreement_report(graph: Graph) -> None:
     """One definition of loss for what is predicted and what is measured."""
     rng = np.random.default_rng(0)
-    dense = [FloatOracle(graph).run(feeds) for feeds in scenes(5)]
+    dense = [ReferenceNetwork(graph).run(feeds) for feeds in scenes(5)]
     other = [{n: a + rng.normal(size=a.shape) for n, a in arrays.items()} for arrays in dense]
     loss, meter = OutputLoss.measured(unroll(graph, {}), graph.outputs, dense), AgreementMeter()
     for reference, arrays in zip(dense, other, strict=True):
@@ -171,7 +172,7 @@ def test_weights_of_outputs_take_the_place_of_variances(graph: Graph, layer: str
     """Criticality predicts the loss that a task is about, and `REST` of the default one."""
     found = criticality(graph, scenes(8), weigh=first_outputs, samples=8)[layer]
     noisy, at = with_noise(graph, layer, output=False)
-    dense, oracle = FloatOracle(graph), FloatOracle(noisy)
+    dense, oracle = ReferenceNetwork(graph), ReferenceNetwork(noisy)
     meter, plain = WeightedError(first_outputs), AgreementMeter()
     rng = np.random.default_rng(0)
     for feeds in scenes(8):

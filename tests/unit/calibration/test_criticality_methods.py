@@ -8,7 +8,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mquans.calibration.criticality import METHODS, closed_form, criticality
-from mquans.engine.oracle import FloatOracle
 from mquans.errors import MquansError
 from mquans.graph import (
     Binary,
@@ -34,7 +33,8 @@ from mquans.graph import (
     Unary,
     infer,
 )
-from mquans.importers import import_model, read_model
+from mquans.onnx import import_model, read_model
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 from .criticality_networks import Floats, Step, chain
 
@@ -51,7 +51,7 @@ def probe() -> Step:
 
 def jacobian(graph: Graph) -> Floats:
     """Of a network without biases that is linear: [outputs, inputs]."""
-    oracle, size = FloatOracle(graph), int(np.prod(graph.shape("x")))
+    oracle, size = ReferenceNetwork(graph), int(np.prod(graph.shape("x")))
     basis = np.eye(size).reshape(size, *graph.shape("x"))
     [output] = graph.outputs
     return np.stack([oracle.run({"x": x})[output].reshape(-1) for x in basis], axis=1)

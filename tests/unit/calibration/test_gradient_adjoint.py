@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from mquans.baselines.ort_engine import open_session
 from mquans.calibration.gradients import gradient_graph
-from mquans.engine.oracle import FloatOracle
 from mquans.errors import ModelError, MquansError
 from mquans.graph import (
     Conv,
@@ -31,7 +30,8 @@ from mquans.graph import (
     ValueType,
     infer,
 )
-from mquans.importers import to_onnx
+from mquans.onnx import to_onnx
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 Shape = tuple[int, ...]
 
@@ -59,8 +59,8 @@ def check(graph: Graph) -> None:
     made = gradient_graph(graph, layers=(), values=("x",))
     e, v = rng.normal(size=graph.shape("x")), rng.normal(size=graph.shape("y"))
     name, cotangent = made.values["x"], made.cotangents["y"]
-    forward = FloatOracle(graph).run({"x": e})["y"]
-    backward = FloatOracle(made.tape.graph).run({"x": e, cotangent: v}, [name])[name]
+    forward = ReferenceNetwork(graph).run({"x": e})["y"]
+    backward = ReferenceNetwork(made.tape.graph).run({"x": e, cotangent: v}, [name])[name]
     assert float((backward * e).sum()) == pytest.approx(float((v * forward).sum()), abs=1e-4)
     feeds = {"x": e.astype(np.float32), cotangent: v.astype(np.float32)}
     data = to_onnx(made.tape.graph, outputs=[name]).SerializeToString()

@@ -8,10 +8,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mquans.calibration.gradients import gradient_graph
-from mquans.engine.oracle import FloatOracle
 from mquans.errors import MquansError
 from mquans.graph import Graph
-from mquans.importers import import_model, read_model, to_onnx
+from mquans.onnx import import_model, read_model, to_onnx
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 RNG = np.random.default_rng(0)
 SHAPES = {"wa": (4, 3, 3, 3), "wb": (4, 4, 1, 1), "wc": (4, 4, 3, 3), "wd": (100, 2)}
@@ -64,10 +64,10 @@ def test_gradient_at_a_layer_is_that_of_its_own_reading(branches: Graph) -> None
     feeds = {"x": rng.normal(size=(1, 3, 5, 5))}
     v = {name: rng.normal(size=branches.shape(name)) for name in branches.outputs}
     cotangents = {made.cotangents[name]: array for name, array in v.items()}
-    oracle = FloatOracle(branches)
+    oracle = ReferenceNetwork(branches)
     values = oracle.run(feeds, [n.inputs[0] for n in branches.reuse_layers()])
     wanted = list(made.layer_inputs.values())
-    found = FloatOracle(made.tape.graph).run({**feeds, **cotangents}, wanted)
+    found = ReferenceNetwork(made.tape.graph).run({**feeds, **cotangents}, wanted)
     for layer in branches.reuse_layers():
         error = rng.normal(size=branches.shape(layer.inputs[0])) * 1e-5
         sides = []
@@ -92,12 +92,12 @@ def test_gradient_at_a_value_is_from_all_its_readers(branches: Graph) -> None:
     rng = np.random.default_rng(1)
     x, error = rng.normal(size=(1, 3, 5, 5)), rng.normal(size=(1, 3, 5, 5)) * 1e-5
     v = {name: rng.normal(size=branches.shape(name)) for name in branches.outputs}
-    oracle = FloatOracle(branches)
+    oracle = ReferenceNetwork(branches)
     high, low = (oracle.run({"x": x + sign * error}) for sign in (1, -1))
     expected = sum(float((v[name] * (high[name] - low[name])).sum()) for name in v) / 2
     cotangents = {made.cotangents[name]: array for name, array in v.items()}
     name = made.values["x"]
-    found = FloatOracle(made.tape.graph).run({"x": x, **cotangents}, [name])[name]
+    found = ReferenceNetwork(made.tape.graph).run({"x": x, **cotangents}, [name])[name]
     assert float((found * error).sum()) == pytest.approx(expected, rel=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_gradient_at_an_output_is_before_the_activation(branches: Graph) -> None
     name = made.layer_outputs["a"]
     [activated] = [n.outputs[0] for n in branches.reuse_layers() if n.name == "a"]
     cotangents = {made.cotangents[n]: array for n, array in v.items()}
-    found = FloatOracle(made.tape.graph).run({**feeds, **cotangents}, [name, activated])
+    found = ReferenceNetwork(made.tape.graph).run({**feeds, **cotangents}, [name, activated])
     assert ((found[activated] == 0) == (found[name] == 0)).all()
     assert 0 < (found[name] == 0).mean() < 1
 
@@ -122,8 +122,8 @@ def test_the_network_itself_stays_as_it_was(branches: Graph) -> None:
     assert to_onnx(branches).SerializeToString() == before
     x = np.random.default_rng(1).normal(size=(1, 3, 5, 5))
     zeros = {name: np.zeros(made.tape.shape(name)) for name in made.cotangents.values()}
-    expected = FloatOracle(branches).run({"x": x})
-    found = FloatOracle(made.tape.graph).run({"x": x, **zeros}, list(expected))
+    expected = ReferenceNetwork(branches).run({"x": x})
+    found = ReferenceNetwork(made.tape.graph).run({"x": x, **zeros}, list(expected))
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
 
@@ -146,7 +146,7 @@ def test_gradients_stop_at_islands_and_start_anew() -> None:
     stopped = made.cotangents[made.stopped[0]]
     feeds[stopped] = np.ones(made.tape.shape(stopped))
     names = [made.layer_inputs["a"], made.layer_inputs["b"]]
-    before, behind = FloatOracle(made.tape.graph).run(feeds, names).values()
+    before, behind = ReferenceNetwork(made.tape.graph).run(feeds, names).values()
     assert np.abs(before).max() > 0
     assert np.abs(behind).max() == 0
 

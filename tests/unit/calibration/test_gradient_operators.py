@@ -14,7 +14,6 @@ import pytest
 
 from mquans.baselines.ort_engine import open_session
 from mquans.calibration.gradients import gradient_graph
-from mquans.engine.oracle import FloatOracle
 from mquans.graph import (
     Binary,
     BinaryKind,
@@ -43,7 +42,8 @@ from mquans.graph import (
     ValueType,
     infer,
 )
-from mquans.importers import to_onnx
+from mquans.onnx import to_onnx
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 Floats = npt.NDArray[np.float64]
 Shape = tuple[int, ...]
@@ -85,7 +85,7 @@ def spread(shape: Shape, seed: int, *, positive: bool = False) -> Floats:
 
 def differences(graph: Graph, feeds: Mapping[str, Floats], name: str, v: Floats) -> Floats:
     """Gradient of `v . y` by central differences in float64, value by value."""
-    oracle = FloatOracle(graph)
+    oracle = ReferenceNetwork(graph)
     result = np.zeros_like(feeds[name])
     for position in np.ndindex(result.shape):
         found = []
@@ -105,7 +105,7 @@ def check(graph: Graph, feeds: Mapping[str, Floats]) -> None:
     everything = {**feeds, made.cotangents["y"]: v}
     names = list(made.values.values())
     assert list(made.values) == list(graph.inputs)
-    found = FloatOracle(made.tape.graph).run(everything, names)
+    found = ReferenceNetwork(made.tape.graph).run(everything, names)
     for name, gradient in made.values.items():
         expected = differences(graph, feeds, name, v)
         scale = np.abs(expected).max() + 1e-3
@@ -138,7 +138,7 @@ def test_rounding_has_the_slope_of_its_trend(kind: UnaryKind) -> None:
     made = gradient_graph(graph, values=("x",))
     v = np.arange(5.0)
     feeds = {"x": spread((5,), 1), made.cotangents["y"]: v}
-    [found] = FloatOracle(made.tape.graph).run(feeds, [made.values["x"]]).values()
+    [found] = ReferenceNetwork(made.tape.graph).run(feeds, [made.values["x"]]).values()
     np.testing.assert_array_equal(found, v)
 
 
@@ -148,7 +148,7 @@ def test_slopes_at_zero_are_finite(kind: UnaryKind) -> None:
     graph = one_node(Unary(kind, PARAMETERS.get(kind, ())), {"x": (3,)})
     made = gradient_graph(graph, values=("x",))
     feeds = {"x": np.zeros(3), made.cotangents["y"]: np.ones(3)}
-    [found] = FloatOracle(made.tape.graph).run(feeds, [made.values["x"]]).values()
+    [found] = ReferenceNetwork(made.tape.graph).run(feeds, [made.values["x"]]).values()
     assert np.isfinite(found).all()
 
 
@@ -238,7 +238,7 @@ def test_equal_values_share_the_gradient_of_a_maximum() -> None:
     made = gradient_graph(one_node(op, {"x": (1, 1, 2, 2)}), values=("x",))
     x = np.array([[[[0.0, 1.0], [1.0, 0.0]]]])
     feeds = {"x": x, made.cotangents["y"]: np.full((1, 1, 1, 1), 3.0)}
-    [found] = FloatOracle(made.tape.graph).run(feeds, [made.values["x"]]).values()
+    [found] = ReferenceNetwork(made.tape.graph).run(feeds, [made.values["x"]]).values()
     np.testing.assert_array_equal(found[0, 0], [[0, 1.5], [1.5, 0]])
 
 

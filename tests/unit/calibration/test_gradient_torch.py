@@ -9,7 +9,7 @@ from mquans.baselines.ort_engine import open_session
 from mquans.calibration.gradients import gradient_graph
 from mquans.calibration.unrolling import unroll
 from mquans.graph import RecurrenceKind
-from mquans.importers import import_model, read_model, to_onnx
+from mquans.onnx import import_model, read_model, to_onnx
 
 from .recurrent_networks import CLASSES, FEATURES, HIDDEN, recurrent
 

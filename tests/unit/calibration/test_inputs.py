@@ -21,8 +21,8 @@ from mquans.calibration.inputs import (
 )
 from mquans.calibration.workspace import Selected, open_network
 from mquans.errors import SourceError
-from mquans.evaluate.metrics import load_labels
-from mquans.importers import ModelFile, read_model
+from mquans.metrics import load_labels
+from mquans.onnx import ModelFile, read_model
 from mquans.plan import AudioFormat, InputFormat
 from mquans.sources import SourceWarning, open_source
 

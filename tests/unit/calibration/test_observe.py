@@ -11,7 +11,7 @@ import pytest
 from mquans.calibration import Observer
 from mquans.calibration.curves import CurveMeter
 from mquans.calibration.observe import DenseRun
-from mquans.importers import import_model, read_model
+from mquans.onnx import import_model, read_model
 from mquans.plan import Rule
 
 Frames = npt.NDArray[np.float32]

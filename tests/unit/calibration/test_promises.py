@@ -20,7 +20,7 @@ from mquans.calibration.allocation.quantizers import quantized
 from mquans.calibration.budget import MARGIN, QUIET_MARGIN
 from mquans.calibration.sites import pipeline
 from mquans.calibration.sites.ranges import RangeMeter
-from mquans.importers import import_model, read_model
+from mquans.onnx import import_model, read_model
 from mquans.plan import Plan
 
 COUNT = 80

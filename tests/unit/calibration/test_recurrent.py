@@ -13,11 +13,12 @@ import mquans
 from mquans.calibration import Bench, Observer, Segment, calibrate_fully, inspect
 from mquans.calibration.observe import MOST_STEPS, DenseRun, steps_of, tensor_of
 from mquans.calibration.replay import observe_under
-from mquans.engine.oracle import FloatOracle
-from mquans.evaluate import Feeds, verify
+from mquans.evaluate import verify
 from mquans.graph import Graph, Recurrence, RecurrenceKind
-from mquans.importers import import_model, read_model, to_onnx
+from mquans.onnx import import_model, read_model, to_onnx
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 from mquans.sources import FirstFrame
+from mquans.sources.frames import Feeds
 
 from .recurrent_networks import HIDDEN, feedback, recurrent, sound
 
@@ -38,7 +39,7 @@ def model_of(graph: Graph) -> bytes:
 def states_by_hand(graph: Graph, frames: list[Feeds]) -> list[npt.NDArray[np.float64]]:
     """What the recurrent product reads, [T, B, states * H] per frame, by the definition."""
     [node] = [node for node in graph.nodes if isinstance(node.op, Recurrence)]
-    single, found = FloatOracle(graph), []
+    single, found = ReferenceNetwork(graph), []
     _, batch, _ = graph.shape("x")
     states = {name: np.zeros((batch, HIDDEN)) for name in feedback(graph)}
     for frame in frames:
@@ -124,7 +125,7 @@ def test_measured_loss_is_that_of_outputs_only() -> None:
     file = read_model(model_of(graph))
     bench = Bench(file, import_model(file), options=plan.options)
     measured = bench.measure(plan, [Segment(frames, [None] * 40)])
-    outputs, dense, oracle = [], [], FloatOracle(graph)
+    outputs, dense, oracle = [], [], ReferenceNetwork(graph)
     states: dict[str, Any] = {name: np.zeros((1, HIDDEN)) for name in ("h", "c")}
     with mquans.Session(file, plan).stream() as stream:
         for frame in frames:

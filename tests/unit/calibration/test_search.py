@@ -21,9 +21,10 @@ from mquans.calibration import (
     trace,
 )
 from mquans.calibration.observe import DenseRun, Observation
-from mquans.evaluate import Agreement, Work
+from mquans.evaluate import Work
 from mquans.evaluate.work import LayerWork
-from mquans.importers import import_model, read_model
+from mquans.metrics.agreement import Agreement
+from mquans.onnx import import_model, read_model
 from mquans.plan import LayerPlan, Rule
 
 Frames = npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ from mquans.calibration.allocation.widths import affordable_widths
 from mquans.calibration.observe import DenseRun, Observation
 from mquans.evaluate.work import LayerWork, Work
 from mquans.graph import Graph
-from mquans.importers import import_model, read_model
+from mquans.onnx import import_model, read_model
 
 Frames = npt.NDArray[np.float32]
 

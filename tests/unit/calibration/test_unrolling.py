@@ -10,11 +10,12 @@ import pytest
 from mquans.calibration.criticality import METHODS, criticality, output_criticality
 from mquans.calibration.gradients import gradient_graph
 from mquans.calibration.unrolling import unroll, window
-from mquans.engine.oracle import FloatOracle
 from mquans.errors import MquansError
-from mquans.evaluate import AgreementMeter, Feeds
 from mquans.graph import Graph, Recurrence, RecurrenceKind
+from mquans.metrics.agreement import AgreementMeter
 from mquans.plan import Feedback
+from mquans.runtime.reference.interpreter import ReferenceNetwork
+from mquans.sources.frames import Feeds
 
 from .recurrent_networks import feedback, recurrent, sound
 
@@ -32,7 +33,7 @@ VARIANTS: list[tuple[RecurrenceKind, dict[str, Any]]] = [
 def run(graph: Graph, frames: list[Feeds]) -> tuple[list[Feeds], list[Feeds]]:
     """Frames with their states, and outputs."""
     states = Feedback(feedback(graph), {name: graph.shape(name) for name in graph.inputs})
-    oracle, filled, outputs = FloatOracle(graph), [], []
+    oracle, filled, outputs = ReferenceNetwork(graph), [], []
     for frame in frames:
         filled.append(states.fill(frame))
         found = oracle.run(filled[-1])
@@ -56,8 +57,8 @@ def test_a_sequence_written_out_computes_the_same(
         "layer": 8 if kind == "gru" and not options.get("reset_after") else 4,
         "out": 1,
     }
-    found = FloatOracle(network.graph).run(feeds)
-    for name, expected in FloatOracle(graph).run(feeds).items():
+    found = ReferenceNetwork(network.graph).run(feeds)
+    for name, expected in ReferenceNetwork(graph).run(feeds).items():
         np.testing.assert_allclose(found[network.outputs[0][name]], expected, atol=1e-6)
 
 
@@ -73,7 +74,7 @@ def test_frames_in_a_row_are_one_network(kind: RecurrenceKind) -> None:
     windows = network.windows(filled)
     assert len(windows) == 2
     for start, feeds in zip((0, 8), windows, strict=True):
-        found = FloatOracle(network.graph).run(feeds)
+        found = ReferenceNetwork(network.graph).run(feeds)
         for names, expected in zip(network.outputs, outputs[start:], strict=False):
             np.testing.assert_allclose(found[names["y"]], expected["y"], atol=1e-6)
 
@@ -89,12 +90,12 @@ def test_gradients_through_time_are_differences(
     feeds = {name: rng.normal(size=graph.shape(name)) for name in graph.inputs}
     v = {name: rng.normal(size=made.tape.shape(name)) for name in made.cotangents}
     error = rng.normal(size=graph.shape("x")) * 1e-5
-    oracle = FloatOracle(unroll(graph, {}).graph)
+    oracle = ReferenceNetwork(unroll(graph, {}).graph)
     high, low = (oracle.run({**feeds, "x": feeds["x"] + sign * error}) for sign in (1, -1))
     expected = sum(float((v[name] * (high[name] - low[name])).sum()) for name in v) / 2
     cotangents = {made.cotangents[name]: array for name, array in v.items()}
     name = made.values["x"]
-    found = FloatOracle(made.tape.graph).run({**feeds, **cotangents}, [name])[name]
+    found = ReferenceNetwork(made.tape.graph).run({**feeds, **cotangents}, [name])[name]
     assert float((found * error).sum()) == pytest.approx(expected, rel=1e-5)
 
 
@@ -133,7 +134,7 @@ def test_predicted_loss_includes_the_frames_that_follow(
     network = unroll(graph, feedback(graph))
     sigma, rng, meter = 1e-3, np.random.default_rng(3), AgreementMeter()
     reads = {part.node.name for part in network.parts["layer"]}
-    oracle = FloatOracle(network.graph)
+    oracle = ReferenceNetwork(network.graph)
     for start, feeds in [*zip(range(0, 32, 8), network.windows(filled), strict=True)] * 20:
         values: dict[str, Any] = {**network.graph.constants, **feeds}
         for node in network.graph.nodes:

@@ -12,7 +12,7 @@ import pytest
 import mquans
 from mquans.evaluate import compare, coverage, machine_report, run_clip
 from mquans.evaluate.machine import cpu_name, energy_counters
-from mquans.importers import import_model, read_model
+from mquans.onnx import import_model, read_model
 
 Frames = npt.NDArray[np.float32]
 

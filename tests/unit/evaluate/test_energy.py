@@ -17,7 +17,7 @@ from mquans.evaluate.energy import (
     joules_per_call,
     packages,
 )
-from mquans.importers import read_model
+from mquans.onnx import read_model
 
 
 def counter(folder: Path, name: str, microjoules: int, reach: int = 10**9) -> Path:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mquans.baselines import GatedEngine
-from mquans.evaluate import Agreement, tune_gate
+from mquans.evaluate import tune_gate
 from mquans.evaluate.interleave import Outputs
+from mquans.metrics.agreement import Agreement
 from mquans.sources.frames import Feeds
 
 

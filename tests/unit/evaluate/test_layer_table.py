@@ -11,7 +11,7 @@ import pytest
 
 import mquans
 from mquans.evaluate import LayerRow, LayerTable, layer_table
-from mquans.importers import read_model
+from mquans.onnx import read_model
 
 Frames = npt.NDArray[np.float32]
 

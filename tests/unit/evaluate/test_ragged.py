@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import mquans
 from mquans.errors import MquansError
-from mquans.evaluate import AgreementMeter
-from mquans.importers import read_model
+from mquans.metrics.agreement import AgreementMeter
+from mquans.onnx import read_model
 from mquans.plan import Plan
 
 

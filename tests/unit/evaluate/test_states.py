@@ -9,9 +9,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import mquans
-from mquans.evaluate import AgreementMeter, Guard, compare, layer_table, run_clip, verify
-from mquans.evaluate.counted import without_states
-from mquans.importers import ModelFile, read_model
+from mquans.evaluate import compare, layer_table, run_clip, verify
+from mquans.metrics.agreement import AgreementMeter
+from mquans.metrics.scored import without_states
+from mquans.onnx import ModelFile, read_model
+from mquans.runtime.guard import Guard
 from mquans.sources import FirstFrame
 
 HIDDEN, FEATURES = 8, 6

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mquans.engine.oracle import FloatOracle
 from mquans.graph import Editor, Graph, Node, ValueType, infer
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 Rule = Callable[[Editor], bool]
 
@@ -47,9 +47,9 @@ def keeps_values() -> Callable[..., bool]:
 
     def apply(rule: Rule, graph: Graph) -> bool:
         feeds = {name: random(*graph.shape(name), seed=3) for name in graph.inputs}
-        before = FloatOracle(graph).run(feeds)
+        before = ReferenceNetwork(graph).run(feeds)
         changed = rule(Editor(graph))
-        after = FloatOracle(graph).run(feeds)
+        after = ReferenceNetwork(graph).run(feeds)
         for name, expected in before.items():
             np.testing.assert_allclose(after[name], expected, rtol=1e-5, atol=1e-6)
         for name, kind in infer(graph).items():

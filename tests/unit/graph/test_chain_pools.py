@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mquans.engine.oracle import FloatOracle
 from mquans.graph import Graph, Node, Pool, ValueType
 from mquans.graph.rewrites import rewrite
 from mquans.graph.shapes import infer
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 
 def pyramid(kernels: tuple[int, ...], *, stride: int = 1) -> Graph:
@@ -31,9 +31,9 @@ def pyramid(kernels: tuple[int, ...], *, stride: int = 1) -> Graph:
 def test_values_stay_the_same(kernels: tuple[int, ...]) -> None:
     """A chain with the wrong kernel takes maxima over too few or too many sites."""
     x = np.random.default_rng(1).normal(size=(1, 3, 11, 9)).astype(np.float32)
-    expected = FloatOracle(pyramid(kernels)).run({"x": x})
+    expected = ReferenceNetwork(pyramid(kernels)).run({"x": x})
     chained = rewrite(pyramid(kernels))
-    for name, array in FloatOracle(chained).run({"x": x}).items():
+    for name, array in ReferenceNetwork(chained).run({"x": x}).items():
         np.testing.assert_array_equal(array, expected[name])
 
 

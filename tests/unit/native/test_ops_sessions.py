@@ -13,10 +13,10 @@ native = pytest.importorskip("mquans._native")
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from mquans.engine.session import Session  # noqa: E402
-from mquans.importers import read_model  # noqa: E402
+from mquans.onnx import read_model  # noqa: E402
 from mquans.plan import Plan  # noqa: E402
 from mquans.plan.schema import Provenance  # noqa: E402
+from mquans.runtime.session import Session  # noqa: E402
 
 Node = tuple[str, str, str, dict[str, Any]]
 Shapes = Mapping[str, Sequence[int]]

@@ -9,8 +9,8 @@ import numpy as np
 from mquans.calibration.allocation.grids import GRID_BITS, WeightBits, grid_unit
 from mquans.calibration.curves import Sums
 from mquans.calibration.observe import Observation, tensor_of
-from mquans.engine.quantization import quantize_weights
 from mquans.graph import ConvTranspose, Graph, Linear, Node, Recurrence
+from mquans.runtime.lowering.quantization import quantize_weights
 
 SHARE = 0.1
 """Of the budget, for the rounding of weights to int8."""

@@ -28,9 +28,10 @@ from mquans.calibration.criticality.sensitivity import (
     taylor,
 )
 from mquans.errors import MquansError
-from mquans.evaluate import Feeds, Track, silent
-from mquans.evaluate.metrics import OutputWeights
+from mquans.evaluate import Track, silent
 from mquans.graph import Graph
+from mquans.metrics import OutputWeights
+from mquans.sources.frames import Feeds
 
 __all__ = [
     "METHODS",

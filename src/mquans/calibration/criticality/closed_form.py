@@ -12,9 +12,9 @@ from mquans.calibration.criticality.surrogate import surrogate
 from mquans.calibration.gradients import gradient_graph
 from mquans.calibration.unrolling import Unrolled, unroll
 from mquans.errors import MquansError
-from mquans.evaluate import Feeds
 from mquans.graph import Editor, Graph, Node
 from mquans.graph.rewrites.dead_nodes import remove_dead_nodes
+from mquans.sources.frames import Feeds
 
 FRAMES = 8
 """Frames that the outputs are weighed on."""

@@ -22,8 +22,8 @@ import numpy.typing as npt
 from mquans.calibration.criticality.probe import Arrays
 from mquans.calibration.unrolling import Unrolled
 from mquans.errors import MetricError, MquansError
-from mquans.evaluate.agreement import FLOOR, channels_first
-from mquans.evaluate.metrics import OutputWeights, metric_name
+from mquans.metrics import OutputWeights, metric_name
+from mquans.metrics.agreement import FLOOR, channels_first
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,8 +14,9 @@ from mquans.calibration.criticality.probe import Array, Probe, neuron_axis, spre
 from mquans.calibration.gradients import Tape
 from mquans.calibration.unrolling import Part, Unrolled, unroll
 from mquans.errors import MquansError
-from mquans.evaluate import Feeds, Track, silent
+from mquans.evaluate import Track, silent
 from mquans.graph import Graph, Island
+from mquans.sources.frames import Feeds
 
 FRAMES = 4
 GROUPS = 4

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mquans.baselines.ort_engine import open_session
 from mquans.calibration.gradients import Tape
 from mquans.graph import Graph, Linear, Node
-from mquans.importers import to_onnx
+from mquans.onnx import to_onnx
 
 Array = npt.NDArray[np.floating]
 Arrays = Mapping[str, Array]

@@ -13,9 +13,10 @@ from mquans.calibration.criticality.probe import Array, Arrays, Probe, neuron_su
 from mquans.calibration.gradients import gradient_graph
 from mquans.calibration.unrolling import unroll
 from mquans.errors import MquansError
-from mquans.evaluate import Feeds, Track, silent
-from mquans.evaluate.metrics import OutputWeights
+from mquans.evaluate import Track, silent
 from mquans.graph import ConvTranspose, Graph, Linear, Node, Recurrence
+from mquans.metrics import OutputWeights
+from mquans.sources.frames import Feeds
 
 FRAMES = 24
 """Frames that gradients are taken on, spread over all that are given: neighbours on a stream tell

@@ -22,7 +22,6 @@ import numpy.typing as npt
 from mquans.calibration.gradients import Tape
 from mquans.calibration.gradients.rules import stops
 from mquans.calibration.gradients.rules.movement import resize_matrix
-from mquans.engine.oracle_functions import unary
 from mquans.graph import (
     Binary,
     Conv,
@@ -39,6 +38,7 @@ from mquans.graph import (
     Softmax,
     Unary,
 )
+from mquans.runtime.reference.functions import unary
 
 
 @dataclass(frozen=True, slots=True)

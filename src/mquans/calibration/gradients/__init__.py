@@ -2,7 +2,7 @@
 
 `gradient_graph` extends a network by the nodes of its vector-Jacobian product. The closed operator
 set is closed under it (Conv becomes ConvTranspose, Concat becomes Slice, ...), so the result is an
-ordinary `Graph` that onnxruntime, or the float64 oracle, runs like any other.
+ordinary `Graph` that onnxruntime, or the float64 reference, runs like any other.
 """
 
 from __future__ import annotations

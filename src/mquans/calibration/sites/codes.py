@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.sites.ranges import ChannelRange, Reals
-from mquans.engine.geometry import natural_weight
-from mquans.engine.sites import Analysis
-from mquans.engine.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT, exponents_of
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import InputFormat
+from mquans.runtime.lowering.geometry import natural_weight
+from mquans.runtime.lowering.sites import Analysis
+from mquans.runtime.lowering.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT, exponents_of
 
 HEAD_ROOM = 4.0
 """Times the calibrated range: a calibration seldom saw everything."""

@@ -13,9 +13,9 @@ from mquans.calibration.allocation.grids import WeightBits
 from mquans.calibration.observe import tensor_of
 from mquans.calibration.sites.codes import CodeFormat
 from mquans.calibration.sites.ranges import ChannelRange, Reals, by_value_layers
-from mquans.engine.sites import Analysis
 from mquans.graph import Graph
 from mquans.plan import GatePlan, LayerPlan, TensorPlan
+from mquans.runtime.lowering.sites import Analysis
 
 LEAST_SCALE = 0.05
 """Of a channel, in mean ones of its tensor: the smallest change of a quiet channel would else open

@@ -48,11 +48,11 @@ from mquans.calibration.sites.sensitivity import (
 )
 from mquans.calibration.sites.tolerance import LEAST, START, Found, search_tolerance
 from mquans.calibration.workspace import Opened, Selected, Workspace, read_clips
-from mquans.engine.session import Session
-from mquans.engine.sites import Analysis, analyse, is_site_layer
 from mquans.errors import MquansError
 from mquans.graph import Graph
 from mquans.plan import InputFormat, Plan, Rule
+from mquans.runtime.lowering.sites import Analysis, analyse, is_site_layer
+from mquans.runtime.session import Session
 
 METHODS = ("criticality", "uniform")
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.observe import LayerRange, Run, by_neuron, tensor_of
-from mquans.engine.sites import Analysis
-from mquans.evaluate import Feeds
 from mquans.graph import Graph, Node
+from mquans.runtime.lowering.sites import Analysis
+from mquans.sources.frames import Feeds
 
 Values = npt.NDArray[np.float32]
 Reals = npt.NDArray[np.float64]

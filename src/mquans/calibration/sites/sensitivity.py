@@ -27,14 +27,14 @@ from mquans.calibration.criticality.loss import checked_weights
 from mquans.calibration.measure import Outputs, Segment
 from mquans.calibration.sites.gates import Gates
 from mquans.calibration.sites.ranges import Reals
-from mquans.engine.replay import replay
-from mquans.engine.session import Session
-from mquans.engine.sites.arithmetic import gate_of
 from mquans.evaluate import Track, silent
-from mquans.evaluate.agreement import FLOOR, channel_axis, channels_first
-from mquans.evaluate.metrics import OutputWeights
-from mquans.evaluate.variance import ChannelVariance
 from mquans.graph import Conv
+from mquans.metrics import OutputWeights
+from mquans.metrics.agreement import FLOOR, channel_axis, channels_first
+from mquans.metrics.variance import ChannelVariance
+from mquans.runtime.lowering.sites.arithmetic import gate_of
+from mquans.runtime.replay import replay
+from mquans.runtime.session import Session
 
 OCTAVES = 1.0
 """By which tolerances are raised and lowered."""

@@ -18,9 +18,9 @@ from mquans.calibration.sites.gates import (
     weighed_scales,
 )
 from mquans.calibration.sites.ranges import ChannelRange
-from mquans.engine.sites import analyse
 from mquans.graph import Graph, Linear, Node, ValueType
-from mquans.importers import import_model, read_model
+from mquans.onnx import import_model, read_model
+from mquans.runtime.lowering.sites import analyse
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from mquans.calibration.sites.codes import (
     code_formats,
 )
 from mquans.calibration.sites.ranges import ChannelRange, RangeMeter, by_value_layers
-from mquans.engine.sites import analyse
 from mquans.graph import Binary, Conv, Graph, Linear, Node, Unary, ValueType
-from mquans.importers import import_model, read_model
+from mquans.onnx import import_model, read_model
+from mquans.runtime.lowering.sites import analyse
 from mquans.sources import guess_format
 
 Frames = npt.NDArray[np.float32]
@@ -119,7 +119,7 @@ def test_activations_have_their_say() -> None:
 
 def test_sums_never_overflow_whatever_the_ranges() -> None:
     """A result that was always 0 gets codes that its sums can be brought to."""
-    from mquans.engine.sites.arithmetic import integer_layer
+    from mquans.runtime.lowering.sites.arithmetic import integer_layer
 
     weight = np.full((1, 512, 1, 1), 100.0, np.float32)
     graph = chain(None, weight)

@@ -26,9 +26,9 @@ from mquans.calibration.sites.sensitivity import (
     measured_slopes,
     screening_design,
 )
-from mquans.engine.sites import analyse
-from mquans.evaluate import AgreementMeter
-from mquans.importers import import_model, read_model
+from mquans.metrics.agreement import AgreementMeter
+from mquans.onnx import import_model, read_model
+from mquans.runtime.lowering.sites import analyse
 
 Frames = npt.NDArray[np.float32]
 

@@ -1,0 +1,155 @@
+"""What an importer rule sees: one ONNX node, its inputs and attributes, and a way to emit nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from mquans.graph import Operator, Reshape
+
+if TYPE_CHECKING:
+    from mquans.onnx.translation import Translation
+
+
+class Refused(Exception):
+    """A rule cannot express a node in the closed set; it becomes an island."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Call:
+    """One node being translated.
+
+    Attributes:
+        inputs: value names; an absent optional input is the empty string.
+        outputs: value names.
+        opset: version of the standard operator set.
+    """
+
+    def __init__(self, translation: Translation, proto: onnx.NodeProto, name: str) -> None:
+        self._translation = translation
+        self._name = name
+        self._attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
+        self.op_type = proto.op_type
+        self.inputs = tuple(proto.input)
+        self.outputs = tuple(proto.output)
+        self.opset = translation.opset
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute's value: int, float, str or a list of them; bytes are decoded."""
+        value = self._attributes.get(name, default)
+        return value.decode() if isinstance(value, bytes) else value
+
+    def has(self, index: int) -> bool:
+        """True when an optional input is given."""
+        return index < len(self.inputs) and self.inputs[index] != ""
+
+    def is_read(self, output: int) -> bool:
+        """True when an optional output is given and anything depends on it."""
+        return output < len(self.outputs) and self.outputs[output] in self._translation.read
+
+    def value(self, index: int = 0) -> str:
+        """Name of an input that must be given."""
+        if not self.has(index):
+            raise Refused(f"input {index} is missing")
+        return str(self.inputs[index])
+
+    def shape(self, index: int = 0) -> tuple[int, ...]:
+        """Static shape of an input."""
+        return self._translation.shape(self.value(index))
+
+    def shape_of(self, value: str) -> tuple[int, ...]:
+        """Static shape of any value, emitted ones included."""
+        return self._translation.shape(value)
+
+    def is_constant(self, index: int) -> bool:
+        """True when an input is given and known at import time."""
+        return self.has(index) and self.inputs[index] in self._translation.constants
+
+    def constant(self, index: int, what: str = "an operand") -> npt.NDArray[np.generic]:
+        """An input's array.
+
+        Raises:
+            Refused: it is computed; `what` names it in the reason.
+        """
+        if not self.is_constant(index):
+            raise Refused(f"{what} is computed, not constant")
+        return self._translation.constants[self.value(index)]
+
+    def integers(self, name: str, index: int, what: str | None = None) -> tuple[int, ...] | None:
+        """Integers that older opsets give as an attribute and newer ones as a constant input.
+
+        Args:
+            name: of the attribute; index: of the input.
+
+        Returns:
+            None when neither is given.
+        """
+        value = self.attribute(name)
+        if value is not None:
+            return tuple(int(entry) for entry in np.atleast_1d(value))
+        if not self.has(index):
+            return None
+        array = self.constant(index, what or name)
+        return tuple(int(entry) for entry in array.reshape(-1))
+
+    def axis(self, default: int) -> int:
+        """The attribute `axis`, counted from the front of the first input."""
+        return normalise(int(self.attribute("axis", default)), len(self.shape()))
+
+    def add_constant(self, label: str, array: npt.NDArray[Any]) -> str:
+        """Store an array as float32 under a name made from the node's."""
+        name = self._translation.new_value(f"{self._name}/{label}")
+        self._translation.constants[name] = np.array(array, np.float32, order="C")
+        return name
+
+    def emit(self, label: str, op: Operator, *inputs: str) -> str:
+        """Emit an intermediate node; returns the name of its value."""
+        output = self._translation.new_value(f"{self._name}/{label}")
+        self._translation.emit(f"{self._name}/{label}", op, inputs, output)
+        return output
+
+    def emit_all(self, label: str, op: Operator, *inputs: str, outputs: int) -> tuple[str, ...]:
+        """Emit an intermediate node of several outputs; returns the names of its values.
+
+        Args:
+            label: "" names the node like the ONNX node itself.
+        """
+        name = f"{self._name}/{label}".rstrip("/")
+        values = [self._translation.new_value(f"{name}/{index}") for index in range(outputs)]
+        self._translation.emit(name, op, inputs, *values)
+        return tuple(values)
+
+    def finish(self, op: Operator, *inputs: str, output: int = 0) -> None:
+        """Emit the node that computes an output of the ONNX node."""
+        name = self._name if output == 0 else f"{self._name}/{output}"
+        self._translation.emit(name, op, inputs, self.outputs[output])
+
+    def copy(self, source: str, output: int = 0) -> None:
+        """Let an output equal a value (a reshape that the rewrites remove)."""
+        self.finish(Reshape(self.shape_of(source)), source, output=output)
+
+
+Rule = Callable[[Call], None]
+
+
+def normalise(axis: int, rank: int) -> int:
+    """An axis counted from the front.
+
+    Raises:
+        Refused: there is no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise Refused(f"axis {axis} does not exist in {rank} axes")
+    return axis + rank if axis < 0 else axis
+
+
+def normalise_all(axes: Sequence[int], rank: int) -> tuple[int, ...]:
+    """Several axes counted from the front, ascending."""
+    return tuple(sorted(normalise(axis, rank) for axis in axes))

@@ -1,0 +1,146 @@
+"""Islands: nodes that only onnxruntime can run, wrapped as small models."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.shape_inference
+import onnx.version_converter
+
+from mquans.errors import UnsupportedOperatorError
+from mquans.graph import Island, Node, ValueType
+from mquans.onnx.folding import small_model
+from mquans.onnx.model_file import default_opset
+from mquans.onnx.scopes import captured, rename
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+OPAQUE = "sequence"
+"""dtype of values that are no tensors; they never leave an island."""
+
+UNKNOWN = (-1,)
+"""Shape of values of unknown rank, or of one axis of unknown size."""
+
+
+def island_node(
+    proto: onnx.NodeProto,
+    name: str,
+    reason: str,
+    *,
+    opsets: Mapping[str, int],
+    types: Mapping[str, ValueType],
+    constants: Mapping[str, npt.NDArray[np.generic]],
+    doubles: Container[str],
+) -> tuple[Node, dict[str, ValueType]]:
+    """One ONNX node as an island, and the types of its outputs as onnxruntime infers them.
+
+    Args:
+        types, constants: of the values that the node may read.
+        doubles: values that the node expects as float64 although they are computed in float32.
+
+    Raises:
+        UnsupportedOperatorError: onnxruntime cannot run the operator.
+    """
+    read = [value for value in dict.fromkeys([*proto.input, *captured(proto)]) if value]
+    outputs = [value for value in proto.output if value]
+    inputs = {value: type_proto(types[value]) for value in read if value in types}
+    widened = {value: f"{value}/double" for value in inputs if value in doubles}
+    casts = [
+        onnx.helper.make_node("Cast", [value], [double], to=onnx.TensorProto.DOUBLE)
+        for value, double in widened.items()
+    ]
+    body = onnx.NodeProto()
+    body.CopyFrom(proto)
+    rename(body, widened)
+    model = small_model(
+        [*casts, body],
+        {value: constants[value] for value in read if value in constants},
+        dict.fromkeys(outputs),
+        opsets,
+        inputs,
+    )
+    found = _output_types(model, proto, name)
+    for value in model.graph.output:
+        value.type.CopyFrom(type_proto(found[value.name]))
+    op = Island(model.SerializeToString(), (proto.op_type,), reason)
+    return Node(name, op, tuple(inputs), tuple(outputs)), found
+
+
+def _output_types(model: onnx.ModelProto, proto: onnx.NodeProto, name: str) -> dict[str, ValueType]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        operator = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
+        raise UnsupportedOperatorError(
+            f"neither mquans nor onnxruntime can run the operator {operator}: {error}",
+            where=f"node {name!r}",
+            hint="Export the model without it.",
+        ) from None
+    scalars = _known_scalars(model)
+    return {
+        value.name: _value_type(value, value.name in scalars) for value in session.get_outputs()
+    }
+
+
+def _known_scalars(model: onnx.ModelProto) -> set[str]:
+    """Outputs that are scalars for certain; onnxruntime reports an unknown rank in the same way."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    tensors = {value.name: value.type.tensor_type for value in inferred.graph.output}
+    return {
+        name
+        for name, tensor in tensors.items()
+        if tensor.HasField("shape") and not tensor.shape.dim
+    }
+
+
+def upgraded(model: onnx.ModelProto, opset: int, name: str) -> onnx.ModelProto:
+    """An island's model in a newer standard operator set.
+
+    Raises:
+        UnsupportedOperatorError: onnx has no conversion for one of its operators.
+    """
+    if default_opset(model) == opset:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, opset)
+    except Exception as error:
+        raise UnsupportedOperatorError(
+            f"it cannot be written in ONNX opset {opset}: {error}",
+            where=f"node {name!r}",
+            hint="Export the model with a newer opset.",
+        ) from None
+
+
+def type_proto(kind: ValueType) -> onnx.TypeProto:
+    """The type as ONNX writes it; sizes of -1 are left open."""
+    if kind.dtype == OPAQUE:
+        # The element type matters little: onnxruntime checks it against the producer when merged.
+        tensor = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+        return onnx.helper.make_sequence_type_proto(tensor)
+    code = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind.dtype))
+    if kind.shape == UNKNOWN:
+        return onnx.helper.make_tensor_type_proto(code, None)
+    shape = [None if size < 0 else size for size in kind.shape]
+    return onnx.helper.make_tensor_type_proto(code, shape)
+
+
+def _value_type(value: onnxruntime.NodeArg, is_scalar: bool) -> ValueType:
+    if not value.type.startswith("tensor("):
+        return ValueType((), OPAQUE)
+    dtype = value.type[len("tensor(") : -1]
+    dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
+    if not value.shape and not is_scalar:
+        return ValueType(UNKNOWN, dtype)
+    return ValueType(tuple(size if isinstance(size, int) else -1 for size in value.shape), dtype)

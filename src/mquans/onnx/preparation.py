@@ -1,0 +1,16 @@
+"""What is done to every ONNX model before it is translated."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.inliner
+
+from mquans.onnx.half_precision import widen
+
+
+def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without local functions and half precision; it is not kept as it was."""
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    widen(proto.graph)
+    return proto

@@ -1,0 +1,33 @@
+"""One rule per ONNX operator: how it is written in the closed set.
+
+A rule reads a `Call` and emits nodes, or raises `Refused` with a reason, which makes an island of
+the node. Rules know every opset from 9 on.
+"""
+
+from __future__ import annotations
+
+from mquans.onnx.call import Rule
+from mquans.onnx.rules import (
+    elementwise,
+    layers,
+    layout,
+    normalization,
+    pooling,
+    recurrent,
+    reductions,
+    resampling,
+    selection,
+)
+
+RULES: dict[str, Rule] = {
+    **elementwise.RULES,
+    **layers.RULES,
+    **layout.RULES,
+    **selection.RULES,
+    **pooling.RULES,
+    **recurrent.RULES,
+    **resampling.RULES,
+    **reductions.RULES,
+    **normalization.RULES,
+}
+"""By operator type of the standard domain."""

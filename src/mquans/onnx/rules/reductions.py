@@ -1,0 +1,58 @@
+"""Rules for reductions and softmax."""
+
+from __future__ import annotations
+
+import math
+
+from mquans.graph import Reduce, ReduceKind, Reshape, Softmax, Unary
+from mquans.onnx.call import Call, Rule, normalise_all
+
+KINDS: dict[str, ReduceKind] = {
+    "ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "max", "ReduceMin": "min",
+    "ReduceProd": "prod", "ReduceL1": "l1", "ReduceL2": "l2", "ReduceSumSquare": "sum_square",
+}  # fmt: skip
+
+
+def reduce(call: Call) -> None:
+    rank = len(call.shape())
+    axes = call.integers("axes", 1)
+    if not axes and call.attribute("noop_with_empty_axes", 0):
+        _reduce_nothing(call)
+        return
+    wanted = normalise_all(axes, rank) if axes else tuple(range(rank))
+    keep = bool(call.attribute("keepdims", 1))
+    call.finish(Reduce(KINDS[call.op_type], wanted, keep), call.value())
+
+
+def _reduce_nothing(call: Call) -> None:
+    """Over no axes only the function of the single value is left."""
+    kind = KINDS[call.op_type]
+    if kind in ("l1", "l2"):
+        call.finish(Unary("abs"), call.value())
+    elif kind == "sum_square":
+        call.finish(Reduce(kind, (), True), call.value())
+    else:
+        call.copy(call.value())
+
+
+def softmax(call: Call) -> None:
+    shape = call.shape()
+    log = call.op_type == "LogSoftmax"
+    if call.opset >= 13:
+        call.finish(Softmax(call.axis(-1), log), call.value())
+        return
+    # Before opset 13 all axes from `axis` on were one.
+    axis = call.axis(1)
+    if math.prod(shape[axis + 1 :]) == 1:
+        call.finish(Softmax(axis, log), call.value())
+        return
+    flat = (*shape[:axis], math.prod(shape[axis:]))
+    rows = call.emit("rows", Reshape(flat), call.value())
+    call.finish(Reshape(shape), call.emit("softmax", Softmax(axis, log), rows))
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(KINDS, reduce),
+    "Softmax": softmax,
+    "LogSoftmax": softmax,
+}

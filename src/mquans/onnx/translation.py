@@ -1,0 +1,262 @@
+"""Walking over ONNX nodes: each becomes nodes of the closed set, a constant or an island."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from mquans.errors import ModelError, MquansError
+from mquans.graph import Graph, Node, Operator, ValueType, free_name, infer_node
+from mquans.onnx.call import Call, Refused
+from mquans.onnx.folding import evaluate, is_foldable
+from mquans.onnx.islands import island_node
+from mquans.onnx.rules import RULES
+from mquans.onnx.scopes import captured, inline_branch
+
+if TYPE_CHECKING:
+    from mquans.onnx.call import Rule
+
+Array = npt.NDArray[np.generic]
+
+
+class Translation:
+    """State of one import.
+
+    Attributes:
+        constants: every value known at import time, of any dtype, weights included.
+        types: of every computed value.
+        nodes: translated so far, in topological order.
+        read: values that a node reads or the model returns; others need not be computed.
+        opsets: version of every operator domain.
+        flat: the model's nodes in order, with branches taken whose condition is known.
+        branch_constants: initializers of those branches.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+        self.constants: dict[str, Array] = {}
+        self.types: dict[str, ValueType] = {}
+        self.nodes: list[Node] = []
+        self.flat: list[onnx.NodeProto] = []
+        self.branch_constants: dict[str, Array] = {}
+        self._node_names: set[str] = set()
+        counts = Counter(node.name for node in model.graph.node)
+        self._doubles: set[str] = set()
+        self._unique = {name for name, count in counts.items() if name and count == 1}
+        self._values = _value_names(model.graph)
+        self.read = {value for node in model.graph.node for value in [*node.input, *captured(node)]}
+        self.read |= {output.name for output in model.graph.output}
+
+    @property
+    def opset(self) -> int:
+        return int(self.opsets.get("ai.onnx", 1))
+
+    def run(self, name: str, inputs: dict[str, ValueType]) -> Graph:
+        """Translate everything.
+
+        Args:
+            name: of the graph.
+            inputs: static type of every input that is fed per frame.
+        """
+        graph = self.model.graph
+        for value, kind in inputs.items():
+            if kind.dtype == "float64":
+                self._doubles.add(value)
+                kind = ValueType(kind.shape)
+            self.types[value] = kind
+        self._load(graph)
+        for node in graph.node:
+            self.translate(node)
+        for output in graph.output:
+            self._finish_output(output.name)
+        used = {value for node in self.nodes for value in node.inputs}
+        constants = {name: array for name, array in self.constants.items() if name in used}
+        kinds = {name: ValueType(a.shape, str(a.dtype)) for name, a in constants.items()}
+        return Graph(
+            name=name,
+            inputs=tuple(inputs),
+            outputs=tuple(dict.fromkeys(output.name for output in graph.output)),
+            nodes=self.nodes,
+            constants=constants,
+            types=kinds | self.types,
+        )
+
+    def translate(self, proto: onnx.NodeProto) -> None:
+        """Translate one node, whose inputs are all known by now."""
+        for value in proto.input:
+            if value and value not in self.types and value not in self.constants:
+                raise ModelError(
+                    f"it reads {value!r}, which nothing before it computes.",
+                    where=f"node {proto.name or proto.output[0]!r} ({proto.op_type})",
+                )
+        if proto.op_type == "If" and proto.input[0] in self.constants:
+            self._inline_if(proto)
+            return
+        self.flat.append(proto)
+        if is_foldable(proto, self.constants):
+            self._fold(proto)
+            return
+        if proto.op_type in ("Shape", "Size") and self._fold_shape(proto):
+            return
+        name = self.node_name(proto)
+        before = len(self.nodes)
+        try:
+            self._apply_rule(proto, name)
+        except Refused as refusal:
+            del self.nodes[before:]
+            self._make_island(proto, name, refusal.reason)
+
+    def emit(self, name: str, op: Operator, inputs: Sequence[str], *outputs: str) -> None:
+        """Append one node; its inputs must be float32 values or constants of any float type."""
+        inputs = tuple(map(self._as_float32, inputs))
+        node = Node(self._free_node_name(name), op, inputs, outputs)
+        shapes = infer_node(node, [self.shape(v) for v in inputs if v])
+        self.types.update(zip(node.outputs, map(ValueType, shapes), strict=True))
+        self.nodes.append(node)
+
+    def shape(self, value: str) -> tuple[int, ...]:
+        """Static shape of a constant or computed value."""
+        constant = self.constants.get(value)
+        return tuple(constant.shape) if constant is not None else self.types[value].shape
+
+    def new_value(self, name: str) -> str:
+        """Reserve a value name that the model does not use."""
+        name = free_name(name, self._values)
+        self._values.add(name)
+        return name
+
+    def _as_float32(self, value: str) -> str:
+        """A constant's name, or that of its copy in float32."""
+        constant = self.constants.get(value)
+        if constant is None or constant.dtype == np.float32:
+            return value
+        name = f"{value}/float32"
+        self._values.add(name)
+        self.constants[name] = constant.astype(np.float32)
+        return name
+
+    def _load(self, graph: onnx.GraphProto) -> None:
+        for tensor in graph.initializer:
+            if tensor.name not in self.types:
+                self.constants[tensor.name] = numpy_helper.to_array(tensor)
+        if graph.sparse_initializer:
+            raise ModelError(
+                "it stores sparse weights.",
+                where=f"model {graph.name!r}",
+                hint="Export it with dense weights.",
+            )
+
+    def _apply_rule(self, proto: onnx.NodeProto, name: str) -> None:
+        rule: Rule | None = RULES.get(proto.op_type) if proto.domain in ("", "ai.onnx") else None
+        for value in proto.input:
+            kind = self.types.get(value)
+            if kind is not None and (kind.dtype != "float32" or -1 in kind.shape):
+                size = " with a changing size" if -1 in kind.shape else ""
+                raise Refused(f"its input {value!r} is computed in {kind.dtype}{size}")
+        if rule is None:
+            raise Refused("no native operator for it")
+        try:
+            rule(Call(self, proto, name))
+        except (TypeError, ValueError, LookupError) as error:
+            if isinstance(error, MquansError):
+                raise
+            # onnxruntime judges whether the node is malformed or only unusual.
+            raise Refused(f"it cannot be read natively ({error})") from error
+        self._note_doubles(proto)
+        for output in proto.output:
+            if output in self.read and output not in self.types:
+                raise Refused(f"its output {output!r} is not supported natively")
+
+    def _note_doubles(self, proto: onnx.NodeProto) -> None:
+        """Remember which computed values the model has in double precision.
+
+        They are computed in float32 like all others; only islands have to know.
+        """
+        if proto.op_type == "Cast":
+            is_double = proto.attribute[0].i == onnx.TensorProto.DOUBLE
+        else:
+            constants = [self.constants[value] for value in proto.input if value in self.constants]
+            is_double = not self._doubles.isdisjoint(proto.input)
+            is_double |= any(constant.dtype == np.float64 for constant in constants)
+        if is_double:
+            self._doubles.update(value for value in proto.output if value in self.types)
+
+    def _make_island(self, proto: onnx.NodeProto, name: str, reason: str) -> None:
+        node, types = island_node(
+            proto,
+            self._free_node_name(name),
+            reason,
+            opsets=self.opsets,
+            types=self.types,
+            constants=self.constants,
+            doubles=self._doubles,
+        )
+        self.types.update(types)
+        self.nodes.append(node)
+
+    def _fold(self, proto: onnx.NodeProto) -> None:
+        arrays = evaluate(proto, self.constants, self.opsets)
+        for output, array in zip(proto.output, arrays, strict=False):
+            if output:
+                self.constants[output] = array
+
+    def _fold_shape(self, proto: onnx.NodeProto) -> bool:
+        shape = self.types[proto.input[0]].shape
+        if -1 in shape:
+            return False
+        if proto.op_type == "Size":
+            self.constants[proto.output[0]] = np.array(np.prod(shape), np.int64)
+        else:
+            attributes = {a.name: a.i for a in proto.attribute}
+            window = slice(attributes.get("start", 0), attributes.get("end"))
+            self.constants[proto.output[0]] = np.array(shape[window], np.int64)
+        return True
+
+    def _inline_if(self, proto: onnx.NodeProto) -> None:
+        branch_name = "then_branch" if self.constants[proto.input[0]].item() else "else_branch"
+        branch = next(a.g for a in proto.attribute if a.name == branch_name)
+        tensors, nodes = inline_branch(branch, list(proto.output), self.new_value)
+        self.constants.update(tensors)
+        self.branch_constants.update(tensors)
+        self.read.update(value for node in nodes for value in [*node.input, *captured(node)])
+        for node in nodes:
+            self.translate(node)
+
+    def _finish_output(self, name: str) -> None:
+        """Give every graph output a node that computes it, also when it is a constant."""
+        if name in self.constants:
+            array = self.constants.pop(name)
+            source = self.new_value(f"{name}/constant")
+            self.constants[source] = array
+            proto = onnx.helper.make_node("Identity", [source], [name])
+            if array.dtype == np.float32:
+                self._apply_rule(proto, name)
+            else:
+                self._make_island(proto, name, f"a constant of type {array.dtype}")
+        elif name not in self.types:
+            raise ModelError(
+                f"nothing computes its output {name!r}.", where=f"model {self.model.graph.name!r}"
+            )
+
+    def node_name(self, proto: onnx.NodeProto) -> str:
+        """A node's own name where only it has that, else the name of its first output."""
+        if proto.name in self._unique:
+            return str(proto.name)
+        return next(str(output) for output in proto.output if output)
+
+    def _free_node_name(self, name: str) -> str:
+        name = free_name(name, self._node_names)
+        self._node_names.add(name)
+        return name
+
+
+def _value_names(graph: onnx.GraphProto) -> set[str]:
+    names = {value.name for value in graph.input} | {t.name for t in graph.initializer}
+    return names | {output for node in graph.node for output in node.output}

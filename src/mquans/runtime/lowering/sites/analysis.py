@@ -1,0 +1,179 @@
+"""Which values of a network are held as codes, and in which order of axes.
+
+Convolutions, and linear layers over many sites, read and write codes. What lies between them stays
+in codes where it has an integer form; everything else is computed in floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from mquans.graph import Binary, Conv, ConvTranspose, Graph, Linear, Node, Unary
+from mquans.runtime.lowering import layout
+from mquans.runtime.lowering.layout import Dims
+from mquans.runtime.lowering.sites.arithmetic import CURVES
+from mquans.runtime.lowering.sites.forms import integer_form
+
+MANY_SITES = 8
+"""Sites from which on a linear layer is computed by sites; of fewer, single values are skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How one value lies as codes.
+
+    Attributes:
+        order: of its axes, channels last.
+        fresh: its exponents are its own, not taken over from what it is made of.
+    """
+
+    order: Dims
+    fresh: bool
+
+    @property
+    def axis(self) -> int:
+        """Logical axis of the channels."""
+        return self.order[-1]
+
+
+@dataclass(slots=True)
+class Analysis:
+    """What the integer engine does with a network.
+
+    Attributes:
+        codings: of every value that is held as codes.
+        integer_nodes: names of nodes that are computed on codes.
+        tails: of residual sums, the value of the activation that alone reads the sum. A plan speaks
+            of that value instead.
+        gated: values that a gate can stand in front of: inputs of the network, results of layers
+            over sites and of residual sums, and what is encoded from floats. Everything else passes
+            on each change.
+    """
+
+    codings: dict[str, Coding] = field(default_factory=dict)
+    integer_nodes: set[str] = field(default_factory=set)
+    tails: dict[str, str] = field(default_factory=dict)
+    gated: set[str] = field(default_factory=set)
+
+    def fresh(self) -> dict[str, Coding]:
+        """The values that a plan speaks about."""
+        return {name: coding for name, coding in self.codings.items() if coding.fresh}
+
+
+def is_site_layer(graph: Graph, node: Node) -> bool:
+    """A layer with constant weights that is computed site by site."""
+    match node.op:
+        case Conv() | ConvTranspose():
+            return True
+        case Linear(lanes=lanes):
+            shape = graph.shape(node.inputs[0])
+            return not lanes and len(shape) > 1 and prod(shape[:-1]) >= MANY_SITES
+        case _:
+            return False
+
+
+def order_read(graph: Graph, node: Node) -> Dims:
+    """Order of axes in which a layer over sites reads and writes."""
+    rank = len(graph.shape(node.inputs[0]))
+    return layout.identity(rank) if isinstance(node.op, Linear) else layout.channels_last(rank)
+
+
+def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
+    """Finds the values that are held as codes.
+
+    Args:
+        by_value: layers that are brought up to date value by value instead.
+    """
+    layers = {
+        node.name
+        for node in graph.nodes
+        if is_site_layer(graph, node) and node.name not in by_value
+    }
+    wanted: dict[str, Dims] = {}
+    forms: set[str] = set()
+    for node in reversed(graph.nodes):
+        if node.name in layers:
+            wanted.setdefault(node.inputs[0], order_read(graph, node))
+            continue
+        order = wanted.get(node.outputs[0])
+        if order is None or len(node.outputs) != 1:
+            continue
+        form = integer_form(graph, node, order)
+        if form is None:
+            continue
+        forms.add(node.name)
+        for value in form.inputs:
+            wanted.setdefault(value, order)
+    result = Analysis()
+    for value in graph.inputs:
+        if value in wanted and _is_native(graph, value):
+            result.codings[value] = Coding(wanted[value], fresh=True)
+    for node in graph.nodes:
+        value = node.outputs[0]
+        if node.name in layers:
+            result.codings[value] = Coding(order_read(graph, node), fresh=True)
+            result.integer_nodes.add(node.name)
+            continue
+        if value not in wanted:
+            continue
+        order = wanted[value]
+        form = integer_form(graph, node, order) if node.name in forms else None
+        ready = form is not None and all(
+            name in result.codings and result.codings[name].order == order for name in form.inputs
+        )
+        if form is not None and ready:
+            result.codings[value] = Coding(order, fresh=form.fresh)
+            result.integer_nodes.add(node.name)
+        else:
+            for name in node.outputs:
+                if name in wanted and _is_native(graph, name):
+                    result.codings[name] = Coding(wanted[name], fresh=True)
+    _find_tails(graph, result)
+    result.gated = set(_gated(graph, result))
+    return result
+
+
+def is_residual_sum(graph: Graph, node: Node) -> bool:
+    """A sum or difference of two computed values."""
+    return (
+        isinstance(node.op, Binary)
+        and node.op.kind in ("add", "sub")
+        and not any(value in graph.constants for value in node.inputs)
+    )
+
+
+def _find_tails(graph: Graph, result: Analysis) -> None:
+    """Whether the sum is an output does not count: exposing a value changes no others."""
+    consumers = graph.consumers()
+    for node in graph.nodes:
+        value = node.outputs[0]
+        if node.name not in result.integer_nodes or not is_residual_sum(graph, node):
+            continue
+        match consumers.get(value, []):
+            case [Node(name=name, op=Unary(kind=kind), outputs=(tail,))] if (
+                name in result.integer_nodes and kind not in CURVES
+            ):
+                result.tails[value] = tail
+                result.codings[value] = replace(result.codings[value], fresh=False)
+                result.codings[tail] = replace(result.codings[tail], fresh=True)
+
+
+def _gated(graph: Graph, result: Analysis) -> Iterator[str]:
+    producers, tails = graph.producers(), set(result.tails.values())
+    for name in result.fresh():
+        node = producers.get(name)
+        if (
+            node is None
+            or node.name not in result.integer_nodes
+            or is_site_layer(graph, node)
+            or is_residual_sum(graph, node)
+            or name in tails
+        ):
+            yield name
+
+
+def _is_native(graph: Graph, value: str) -> bool:
+    kind = graph.types[value]
+    return kind.dtype == "float32" and min(kind.shape, default=0) >= 0

@@ -1,0 +1,322 @@
+"""A network and its plan, weights packed once and shared by all streams."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans import _native
+from mquans.errors import FrameError, MquansError
+from mquans.graph import Island, Node
+from mquans.onnx import ModelFile, import_model, read_model
+from mquans.plan import (
+    Plan,
+    check_model,
+    check_plan,
+    pixel_values,
+    plan_fingerprint,
+    read_plan,
+)
+from mquans.runtime.lowering.program import lower
+from mquans.runtime.stream import Frame, Stream, Values
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True, slots=True)
+class NodeArg:
+    """What `get_inputs` and `get_outputs` return, as onnxruntime's: name, shape, type."""
+
+    name: str
+    shape: list[int | None]
+    type: str
+
+
+def available_isas() -> list[str]:
+    """Instruction sets that this CPU has, slowest first."""
+    return list(_native.available_isas())
+
+
+def choose_isa(wanted: str | None) -> str:
+    """The wanted instruction set, else MQUANS_ISA, else the fastest of this CPU.
+
+    Raises:
+        MquansError: this CPU lacks it.
+    """
+    available = available_isas()
+    isa = wanted or os.environ.get("MQUANS_ISA") or available[-1]
+    if isa not in available:
+        raise MquansError(
+            f"this CPU cannot run the instruction set {isa!r}.",
+            hint=f"Choose one of: {', '.join(available)}.",
+        )
+    return isa
+
+
+class Session:
+    """Weights and program of one network under one plan; read-only once made.
+
+    Args:
+        model: ONNX file, its bytes, a ModelProto, or a torch module.
+        plan: a Plan, or the path of one.
+        threads: cores that one frame may use.
+        isa: instruction set; default MQUANS_ISA, else the fastest of this CPU.
+
+    Raises:
+        ModelError: the model cannot be read or run.
+        PlanError: the plan is malformed or was made for another model.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | bytes | onnx.ModelProto | ModelFile | Any,
+        plan: Plan | str | Path,
+        *,
+        threads: int = 1,
+        isa: str | None = None,
+    ) -> None:
+        if threads < 1:
+            raise MquansError(f"a session needs at least one thread, not {threads}.")
+        file = read_model(model)
+        plan = plan if isinstance(plan, Plan) else read_plan(plan)
+        check_model(plan, file.sha256)
+        self.isa = choose_isa(isa)
+        self.threads = threads
+        self.model_sha256 = file.sha256
+        self.graph = import_model(file, plan.options)
+        self._islands: dict[str, Any] = {}
+        self._adopt(plan)
+
+    def _adopt(self, plan: Plan) -> None:
+        """Packs weights and program for a plan."""
+        check_plan(plan, self.graph, model_sha256=self.model_sha256)
+        self.plan = plan
+        self.plan_fingerprint = plan_fingerprint(plan)
+        self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads)
+        program = self.lowered.program
+        self.step_labels: list[str] = _unique(program.steps)
+        self.layer_names = self._names_in_order()
+        self.coded = {
+            tensor: prod(self.lowered.sites.sizes[tensor])
+            for tensor in self.lowered.sites.tensors.values()
+        }
+        self.layer_macs: list[int] = program.layer_macs
+        self.layer_inputs: list[int] = program.layer_inputs
+        # What a frame brings: all inputs but the states.
+        self._fed = tuple(name for name in self.graph.inputs if name not in plan.feedback)
+        self._fed_names = frozenset(self._fed)
+        # Inputs that the engine takes as pixels of 8 bits.
+        self._pixel_inputs = frozenset(
+            name
+            for name, taken in zip(self.graph.inputs, program.pixel_inputs, strict=True)
+            if taken
+        )
+        self._output_shapes = [(name, self.graph.shape(name)) for name in self.lowered.outputs]
+        self._default: Stream | None = None
+        self._lock = threading.Lock()
+
+    def _names_in_order(self) -> list[str]:
+        """Layers of both kinds in the network's order; a recurrence may have two."""
+        by_value, names = list(self.lowered.layers), list[str]()
+        for node in self.graph.reuse_layers():
+            if node.name in self.lowered.site_layers:
+                names.append(node.name)
+            while by_value and f"{by_value[0]}/".startswith(f"{node.name}/"):
+                names.append(by_value.pop(0))
+        return names
+
+    def with_plan(self, plan: Plan) -> Session:
+        """The same network under another plan, without reading the model again; its own weights,
+        all other options as here.
+
+        Raises:
+            PlanError: the plan was made for another model or other input shapes.
+        """
+        other = copy.copy(self)
+        other._adopt(plan)
+        return other
+
+    def exposing(self, values: Sequence[str]) -> Session:
+        """The same network and plan; steps also return these values of the graph, by name."""
+        more = [name for name in values if name not in self.graph.outputs]
+        other = copy.copy(self)
+        other.graph = replace(self.graph, outputs=(*self.graph.outputs, *more))
+        other._adopt(self.plan)
+        return other
+
+    @property
+    def frame_inputs(self) -> tuple[str, ...]:
+        """Inputs that a frame brings: all but the states that the plan feeds back."""
+        return self._fed
+
+    @property
+    def weights_bytes(self) -> int:
+        """Memory of the packed weights, shared by all streams."""
+        return int(self.lowered.program.weights_bytes)
+
+    @property
+    def stored_inputs(self) -> dict[str, int]:
+        """Native tensors of graph inputs that are more than compared as they come."""
+        return self.lowered.stored_inputs
+
+    def stream(self) -> Stream:
+        """A new stream: the state of one camera or microphone."""
+        return Stream(self)
+
+    def restore(self, state: bytes | str | Path) -> Stream:
+        """A stream that continues from a saved state, with bit-equal outputs.
+
+        Raises:
+            StateError: damaged, or saved under another model or plan.
+        """
+        stream = self.stream()
+        stream.load(state)
+        return stream
+
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, npt.NDArray[np.float32]],
+        run_options: object = None,
+    ) -> list[npt.NDArray[np.float32]]:
+        """Drop-in for `onnxruntime.InferenceSession.run`: consecutive calls are one stream.
+
+        Raises:
+            FrameError: as `Stream.step`; or an unknown output name.
+        """
+        names = list(output_names) if output_names else list(self.graph.outputs)
+        unknown = [name for name in names if name not in self.graph.outputs]
+        if unknown:
+            raise FrameError(
+                f"the network has no output {unknown[0]!r}.",
+                hint=f"Its outputs are: {', '.join(self.graph.outputs)}.",
+            )
+        with self._lock:
+            if self._default is None:
+                self._default = self.stream()
+            outputs = self._default.step(input_feed)
+        return [outputs[name] for name in names]
+
+    def get_inputs(self) -> list[NodeArg]:
+        """Inputs of the network, as onnxruntime lists them."""
+        return [self._argument(name) for name in self.graph.inputs]
+
+    def get_outputs(self) -> list[NodeArg]:
+        """Outputs of the network, as onnxruntime lists them."""
+        return [self._argument(name) for name in self.graph.outputs]
+
+    def _argument(self, name: str) -> NodeArg:
+        kind = self.graph.types[name]
+        dtype = {"float32": "float", "float64": "double"}.get(kind.dtype, kind.dtype)
+        shape: list[int | None] = [None if size < 0 else size for size in kind.shape]
+        return NodeArg(name, shape, f"tensor({dtype})")
+
+    def get_providers(self) -> list[str]:
+        """Where the session runs, as onnxruntime lists it."""
+        return ["CPUExecutionProvider"]
+
+    def frame_arrays(self, frame: Frame) -> dict[str, Values]:
+        """A frame by input name, as the native code takes it: contiguous arrays, float32 or, where
+        pixels may come as they are, uint8.
+
+        States that the plan feeds back may be missing; constants of the plan may be there.
+
+        Raises:
+            FrameError: an input is missing, unknown, or has the wrong shape or dtype.
+        """
+        if isinstance(frame, np.ndarray) or not isinstance(frame, Mapping):
+            if len(self._fed) != 1:
+                raise FrameError(f"the network has {len(self._fed)} inputs: pass arrays by name.")
+            return {self._fed[0]: self._checked(self._fed[0], frame)}
+        if frame.keys() != self._fed_names:
+            frame = self._without_constants(frame)
+        return {name: self._checked(name, value) for name, value in frame.items()}
+
+    def _without_constants(self, frame: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The inputs of a frame that are fed, after a check of the names."""
+        for name, constant in self.plan.constants.items():
+            if name in frame and np.any(frame[name] != constant):
+                raise FrameError(
+                    f"the plan was made for {constant:g} only.", where=f"input {name!r}"
+                )
+        given = {name: frame[name] for name in frame if name not in self.plan.constants}
+        missing = [name for name in self._fed if name not in given]
+        unknown = [name for name in given if name not in self.graph.inputs]
+        if missing or unknown:
+            raise FrameError(
+                f"no value for input {missing[0]!r}." if missing else f"no input {unknown[0]!r}.",
+                hint=f"The network's inputs are: {', '.join(self.graph.inputs)}.",
+            )
+        return given
+
+    def _checked(self, name: str, value: Any) -> Values:
+        expected = self.graph.shape(name)
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # nested lists of unequal lengths
+            raise FrameError("the frame is not an array.", where=name) from error
+        if array.shape != expected:
+            raise FrameError(
+                f"expected shape {list(expected)}, got {list(array.shape)}.", where=name
+            )
+        if array.dtype == np.uint8:
+            return self._pixels(name, array)
+        if array.dtype != np.float32:
+            raise FrameError(
+                f"expected float32 values, got {array.dtype}.",
+                where=name,
+                hint="Convert with .astype(numpy.float32).",
+            )
+        return np.ascontiguousarray(array)
+
+    def _pixels(self, name: str, array: npt.NDArray[np.uint8]) -> Values:
+        format = self.plan.input
+        if format is None or format.name != name:
+            raise FrameError(
+                "got pixels (uint8), but the plan does not say what they stand for.",
+                where=name,
+                hint="Convert with .astype(numpy.float32), or calibrate on pictures.",
+            )
+        if name in self._pixel_inputs:
+            return np.ascontiguousarray(array)
+        return pixel_values(array, format)
+
+    def empty_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Uninitialised arrays for the outputs that the native program computes, by name."""
+        return {name: np.empty(shape, np.float32) for name, shape in self._output_shapes}
+
+    def run_island(
+        self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]
+    ) -> list[npt.NDArray[np.float32]]:
+        """One island on onnxruntime; its session is made at first use."""
+        import onnxruntime
+
+        assert isinstance(node.op, Island)
+        if node.name not in self._islands:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self.threads
+            options.log_severity_level = 3
+            self._islands[node.name] = onnxruntime.InferenceSession(
+                node.op.model, options, providers=["CPUExecutionProvider"]
+            )
+        return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names with a counter behind repeated ones."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
+    return result

@@ -1,0 +1,1 @@
+"""Studies of the literature: accelerators, traces, its networks, fine-tuning, methods compared."""

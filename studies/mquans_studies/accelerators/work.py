@@ -1,0 +1,74 @@
+"""Cycles and multiplications of a layer on an array."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans_studies.accelerators.accelerator import Lanes, RowStationary, Unit
+from mquans_studies.traces.layer_shape import LayerShape
+from mquans_studies.traces.trace import Activity
+
+Sums = npt.NDArray[np.float64]
+"""[frames]"""
+
+
+def share(shape: LayerShape, activity: Activity, unit: Unit) -> Sums:
+    """Part of a layer's work that is left when unchanged units are left out: 1 when everything
+    changed, 0 when nothing did."""
+    reach = np.asarray(shape.reach, np.float64)
+    match unit:
+        case "value":
+            left, whole = activity.changed.sum(axis=1) @ reach, np.dot(shape.reached, reach)
+        case "block":
+            left, whole = activity.blocks @ reach, np.dot(shape.blocks, reach)
+        case "row":
+            left, whole = activity.row_passes, shape.row_passes
+        case "channel":
+            left, whole = activity.channels, shape.channels
+        case "none":
+            return np.ones(len(activity.channels))
+    return np.asarray(left / max(float(whole), 1.0), np.float64)
+
+
+def dense_cycles(shape: LayerShape, array: Lanes | RowStationary) -> float:
+    """Cycles of a dense frame, memories aside."""
+    if isinstance(array, Lanes):
+        return _lane_cycles(shape, array)
+    return shape.macs / (array.rows.value * array.columns.value * utilization(shape, array))
+
+
+def passes(shape: LayerShape, array: Lanes) -> float:
+    """Steps of one tile in a dense frame: input channels side by side meet the output channels
+    side by side in one output position."""
+    if array.taps.value > 1:
+        per_position = shape.channels * ceil(shape.taps / array.taps.value)
+        return shape.positions * per_position * ceil(shape.row / array.outputs.value)
+    reached = np.dot(shape.reached, shape.reach)
+    per_group = shape.channels // shape.groups
+    together = per_group / ceil(per_group / array.inputs.value)
+    return float(reached / together) * ceil(shape.row / array.outputs.value)
+
+
+def _lane_cycles(shape: LayerShape, array: Lanes) -> float:
+    """Tiles share positions, groups and blocks of output channels; steps in time are in turn."""
+    items = shape.positions / shape.steps * shape.groups * ceil(shape.row / array.outputs.value)
+    tiles = array.tiles.value
+    busy = items / ceil(items / tiles)
+    return passes(shape, array) / busy
+
+
+def utilization(shape: LayerShape, array: RowStationary) -> float:
+    """Elements of a row-stationary array that a layer keeps busy: kernel rows run down it, output
+    rows across, and sets of both are put beside each other while they fit."""
+    rows, columns = array.rows.value, array.columns.value
+    output_rows = max(shape.positions // (shape.output_width * shape.steps), 1)
+    return _filled(shape.kernel_rows, rows) * _filled(output_rows, columns)
+
+
+def _filled(size: int, room: float) -> float:
+    if size <= room:
+        return size * (room // size) / room
+    return size / (room * ceil(size / room))

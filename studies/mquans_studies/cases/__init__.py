@@ -1,0 +1,1 @@
+"""Networks and clips that are measured, their plans, and the record of a measurement."""

@@ -1,0 +1,1 @@
+"""Ways to choose precision, compared at equal loss."""

@@ -1,0 +1,291 @@
+"""Activity traces: what a clip asks of every layer, for models of hardware and for readers.
+
+Counts do not depend on how this engine ran a frame: they are taken from the held values, before and
+after; within a frame that holds time steps, from step to step. A trace says what any machine has to
+do that recomputes only what changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from mquans.errors import MquansError
+from mquans.graph import Linear, Node, Recurrence
+from mquans.runtime.session import Session
+from mquans.runtime.stream import Stream
+from mquans_studies.traces.layer_shape import Counts, Geometry, LayerShape, Mask, layer_geometry
+from mquans_studies.traces.repeated import RepeatedWindows
+from mquans_studies.traces.weight_repetition import WeightRepetition, weight_repetition
+
+Held = npt.NDArray[np.int16]
+
+MEMORY = 1 << 16
+"""Windows per layer that `Activity.repeated` remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What happened in one layer, frame by frame; all int64.
+
+    Attributes:
+        changed: [frames, widths, classes], inputs whose held value moved, by bit width of their
+            neuron and by class of reach.
+        blocks: [frames, classes], blocks of channels with a change.
+        row_passes: [frames], row passes (`LayerShape`) over rows with a change.
+        channels: [frames], channels with a change anywhere.
+        touched: [frames], outputs that a change reaches.
+        repeated: [frames], output positions whose whole input was seen before; -1 if not counted.
+    """
+
+    changed: Counts
+    blocks: Counts
+    row_passes: Counts
+    channels: Counts
+    touched: Counts
+    repeated: Counts
+
+    def at(self, frames: Mask) -> Activity:
+        """Some of the frames."""
+        return Activity(*(getattr(self, entry.name)[frames] for entry in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTrace:
+    """One reuse layer of a trace.
+
+    Attributes:
+        input: the value that it reads; layers may share one.
+        widths: [widths], distinct bits of its neurons; neurons: how many have each.
+        weight_bits: of the plan.
+        repetition: among its integer weights.
+    """
+
+    shape: LayerShape
+    input: str
+    widths: tuple[int, ...]
+    neurons: tuple[int, ...]
+    weight_bits: int
+    repetition: WeightRepetition
+    activity: Activity
+
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """[widths], inputs compared in every frame."""
+        per_neuron = self.shape.inputs // self.shape.channels
+        return tuple(count * per_neuron for count in self.neurons)
+
+    @property
+    def weight_rows(self) -> Counts:
+        """[frames, widths], weight rows read if every change is worked off on its own."""
+        return np.asarray(self.activity.changed @ np.asarray(self.shape.reach), np.int64)
+
+    @property
+    def macs(self) -> Counts:
+        """[frames, widths], multiplications if every change is worked off on its own."""
+        return self.weight_rows * self.shape.row
+
+    @property
+    def weight_bytes(self) -> Counts:
+        """[frames, widths], bytes of those weight rows."""
+        return self.macs * self.weight_bits // 8
+
+    @property
+    def distinct_rows(self) -> Counts:
+        """[frames], different weight rows among them: all taps of every channel with a change."""
+        return self.activity.channels * self.shape.taps
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The activity of a clip.
+
+    Attributes:
+        rule: of the plan, `hold` or `nearest`.
+        memory: windows per layer that `repeated` remembers, 0 if it was not counted.
+        begins: [frames], 1 for the first frame of each recording. There everything changed: it is
+            computed whole under every scheme, and `similarity` and `computation_reuse` leave it
+            out.
+    """
+
+    model: str
+    model_sha256: str
+    plan_fingerprint: str
+    rule: str
+    memory: int
+    begins: Counts
+    layers: tuple[LayerTrace, ...]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames, first ones included."""
+        return len(self.begins)
+
+    @property
+    def moving(self) -> Mask:
+        """[frames], False for the first frame of each recording."""
+        return np.asarray(self.begins == 0)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiplications of a dense frame."""
+        return sum(layer.shape.macs for layer in self.layers)
+
+    @property
+    def similarity(self) -> float:
+        """Fraction of inputs that did not change."""
+        frames = int(self.moving.sum())
+        compared = frames * sum(layer.shape.inputs for layer in self.layers)
+        changed = sum(int(layer.activity.changed[self.moving].sum()) for layer in self.layers)
+        return 1 - changed / compared if compared else 1.0
+
+    @property
+    def computation_reuse(self) -> float:
+        """1 - multiplications change by change / dense ones."""
+        frames = int(self.moving.sum())
+        done = sum(int(layer.macs[self.moving].sum()) for layer in self.layers)
+        return 1 - done / (frames * self.macs) if frames and self.macs else 0.0
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """What is kept of one layer while a clip runs.
+
+    Attributes:
+        bits: [channels]; widths: [channels, widths], 1 at the place of a channel's among them.
+    """
+
+    node: Node
+    geometry: Geometry
+    bits: Counts
+    widths: npt.NDArray[np.float32]
+    windows: RepeatedWindows | None
+    held: Held | None = None
+    rows: list[tuple[Counts | int, ...]] = field(default_factory=list)
+
+    def moved(self, before: Held | None, held: Held) -> Mask:
+        """Which values differ from those that they are compared with, [rows, width, channels]:
+        everything in a first frame, or in the first step of it."""
+        steps = self.geometry.shape.steps
+        if not _is_sequence(self.node):
+            return np.ones(held.shape, np.bool_) if before is None else held != before
+        # Time steps are what lies one behind the other, `lanes` rows each.
+        now = held.reshape(steps, -1)
+        last = None if before is None else before.reshape(steps, -1)
+        if isinstance(self.node.op, Recurrence) and self.node.op.reverse:
+            now, last = now[::-1], None if last is None else last[::-1]
+        moved = np.ones(now.shape, np.bool_)
+        moved[1:] = now[1:] != now[:-1]
+        if last is not None:
+            moved[0] = now[0] != last[-1]
+        if isinstance(self.node.op, Recurrence) and self.node.op.reverse:
+            moved = moved[::-1]
+        return moved.reshape(held.shape)
+
+    def counts(self, moved: Mask) -> tuple[Counts | int, ...]:
+        """The first five fields of `Activity` for one frame."""
+        return (
+            self.geometry.by_class(moved, self.widths),
+            self.geometry.blocks(moved),
+            self.geometry.row_passes(moved),
+            int(moved.any(axis=(0, 1)).sum()),
+            self.geometry.touched(moved),
+        )
+
+
+class TraceRecorder:
+    """Takes a trace while a stream of a session runs a clip from its first frame.
+
+    Args:
+        memory: windows per layer to look for repetitions in; 0 to leave that out.
+
+    Raises:
+        MquansError: some layers are not brought up to date value by value.
+    """
+
+    def __init__(self, session: Session, *, memory: int = 0) -> None:
+        self._session = session
+        self._memory = memory
+        self._begins: list[int] = []
+        self._layers: list[_Recorded] = []
+        if session.plan.tensors:
+            raise MquansError(
+                "a trace counts changes value by value, but this plan has layers that are computed "
+                "site by site.",
+                hint="`mquans simulate` makes itself a plan value by value and traces that.",
+            )
+        for node in session.graph.reuse_layers():
+            geometry = layer_geometry(session.graph, node)
+            bits = np.asarray(session.plan.layer(node.name).bits, np.int64)
+            bits = np.broadcast_to(bits, (geometry.shape.channels,))
+            self._layers.append(
+                _Recorded(
+                    node,
+                    geometry,
+                    bits,
+                    np.equal.outer(bits, np.unique(bits)).astype(np.float32),
+                    RepeatedWindows(geometry, memory) if memory else None,
+                )
+            )
+
+    def add(self, stream: Stream) -> None:
+        """Takes the last frame of the stream."""
+        begins = stream.frames == 1 or not self._begins
+        for layer in self._layers:
+            names = _native_layers(layer.node)
+            held = np.concatenate([stream.held(name) for name in names], axis=2)
+            moved = layer.moved(None if begins else layer.held, held)
+            repeated = -1 if layer.windows is None else layer.windows.add(held)
+            layer.rows.append((*layer.counts(moved), repeated))
+            layer.held = held
+        self._begins.append(int(begins))
+
+    def result(self) -> Trace:
+        """The trace of all frames so far.
+
+        Raises:
+            MquansError: there were none.
+        """
+        if not self._begins:
+            raise MquansError("there is no frame to trace.")
+        session = self._session
+        layers = []
+        for layer in self._layers:
+            node = layer.node
+            widths, neurons = np.unique(layer.bits, return_counts=True)
+            columns = zip(*layer.rows, strict=True)
+            layers.append(
+                LayerTrace(
+                    shape=layer.geometry.shape,
+                    input=node.inputs[0],
+                    widths=tuple(widths.tolist()),
+                    neurons=tuple(neurons.tolist()),
+                    weight_bits=session.plan.layer(node.name).weight_bits,
+                    repetition=weight_repetition(session.graph, node, session.plan),
+                    activity=Activity(*(np.asarray(column, np.int64) for column in columns)),
+                )
+            )
+        return Trace(
+            model=session.plan.model,
+            model_sha256=session.model_sha256,
+            plan_fingerprint=session.plan_fingerprint,
+            rule=session.plan.rule,
+            memory=self._memory,
+            begins=np.asarray(self._begins, np.int64),
+            layers=tuple(layers),
+        )
+
+
+def _native_layers(node: Node) -> tuple[str, ...]:
+    """Layers of the engine that a node became: a gru that resets before its product is two."""
+    if isinstance(node.op, Recurrence) and node.op.states > 1:
+        return node.name, f"{node.name}/reset"
+    return (node.name,)
+
+
+def _is_sequence(node: Node) -> bool:
+    """True for layers whose rows are compared with the rows before them, not with last frame's."""
+    return isinstance(node.op, Recurrence) or (isinstance(node.op, Linear) and node.op.lanes > 0)

@@ -1,0 +1,188 @@
+"""What is not native must still give the right answer, in as few calls of onnxruntime as possible,
+or a message that names it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from mquans.errors import UnsupportedOperatorError
+from mquans.graph import Island
+from mquans.onnx import import_model, read_model, to_onnx
+from mquans.runtime.reference.interpreter import ReferenceNetwork
+
+from .conftest import Check, build, kinds, op, run_onnxruntime, values
+
+
+def test_integer_chains_become_one_island(check: Check) -> None:
+    nodes = [
+        op("Relu", "x", "h"),
+        op("Greater", "h t", "g"),
+        op("Cast", "g", "i", to=onnx.TensorProto.INT64),
+        op("ReduceSum", "i", "s", keepdims=1, axes=[1]),
+        op("Cast", "s", "f", to=onnx.TensorProto.FLOAT),
+        op("Mul", "h f", "y"),
+    ]
+    graph = check(
+        build(nodes, {"x": (2, 5)}, ["y"], {"t": np.float32(0.3)}, opset=11), islands=True
+    )
+    assert kinds(graph) == ["Unary:relu", "Island", "Binary:mul"]
+    island = graph.nodes[1].op
+    assert isinstance(island, Island)
+    assert island.op_types == ("Greater", "Cast", "ReduceSum", "Cast")
+    assert "Greater" in island.op_types
+    assert island.reason.startswith("no native operator for it")
+
+
+def test_the_island_model_carries_the_names_of_the_graph(check: Check) -> None:
+    nodes = [op("Relu", "x", "h"), op("Identity", "h", "k"), op("CumSum", "k a", "c")]
+    nodes += [op("Identity", "c", "y")]
+    graph = check(build(nodes, {"x": (2, 5)}, ["y"], {"a": np.array(1)}), islands=True)
+    node = next(node for node in graph.nodes if isinstance(node.op, Island))
+    assert isinstance(node.op, Island)
+    model = onnx.load_model_from_string(node.op.model)
+    assert tuple(value.name for value in model.graph.input) == node.inputs
+    assert tuple(value.name for value in model.graph.output) == node.outputs
+
+
+def test_islands_are_not_merged_around_native_nodes(check: Check) -> None:
+    """Two islands with a path through a native node between them would close a cycle."""
+    nodes = [
+        op("CumSum", "x a", "p"),
+        op("Relu", "p", "r"),
+        op("CumSum", "p a", "q"),
+        op("Where", "c q r", "w"),
+        op("CumSum", "w a", "y"),
+    ]
+    constants = {"a": np.array(1), "c": np.array([True, False, True])}
+    graph = check(build(nodes, {"x": (2, 3)}, ["y"], constants), islands=True)
+    assert kinds(graph) == ["Island", "Unary:relu", "Island"]
+
+
+def test_values_of_changing_size_stay_inside_islands() -> None:
+    nodes = [
+        op("NonZero", "x", "n"),
+        op("Transpose", "n", "t", perm=[1, 0]),
+        op("GatherND", "x t", "picked"),
+        op("ReduceSum", "picked", "s", keepdims=0),
+        op("Relu", "s", "y"),
+    ]
+    model = build(nodes, {"x": (2, 3)}, ["y", "picked"], {})
+    graph = import_model(read_model(model))
+    assert graph.types["picked"].shape == (-1,)
+    feeds = {"x": np.array([[1, 0, 2], [0, 3, 0]], np.float32)}
+    found = ReferenceNetwork(graph).run(feeds)
+    again = run_onnxruntime(to_onnx(graph), feeds, graph.outputs)
+    for name, expected, written in zip(
+        graph.outputs, run_onnxruntime(model, feeds, graph.outputs), again, strict=True
+    ):
+        np.testing.assert_allclose(found[name], expected, rtol=1e-6)
+        np.testing.assert_allclose(written, expected, rtol=1e-6)
+
+
+def test_detections_chosen_by_non_max_suppression(check: Check) -> None:
+    nodes = [
+        op("Relu", "x", "h"),
+        op("Slice", "h zero four two", "b"),
+        op("Slice", "h four five two", "s0"),
+        op("Transpose", "s0", "s", perm=[0, 2, 1]),
+        op("NonMaxSuppression", "b s n iou score", "picked"),
+    ]
+    constants = {
+        "zero": np.array([0]), "four": np.array([4]), "five": np.array([5]), "two": np.array([2]),
+        "n": np.array([3]), "iou": np.float32([0.5]), "score": np.float32([0.1]),
+    }  # fmt: skip
+    graph = check(build(nodes, {"x": (1, 9, 5)}, ["picked", "h"], constants), islands=True)
+    assert graph.types["picked"].dtype == "int64"
+
+
+def test_topk_and_argmax(check: Check) -> None:
+    nodes = [op("TopK", "x k", "v i", axis=1), op("ArgMax", "v", "a", axis=1)]
+    graph = check(build(nodes, {"x": (2, 6)}, ["v", "i", "a"], {"k": np.array([3])}), islands=True)
+    assert kinds(graph) == ["Island"]
+
+
+def test_sequences_stay_inside(check: Check) -> None:
+    nodes = [
+        op("SplitToSequence", "x", "q", axis=1, keepdims=0),
+        op("SequenceAt", "q i", "e"),
+        op("Relu", "e", "y"),
+    ]
+    graph = check(build(nodes, {"x": (2, 3)}, ["y"], {"i": np.array(1)}), islands=True)
+    assert kinds(graph) == ["Island"]
+
+
+def test_a_loop_reads_values_from_around_it(check: Check) -> None:
+    body = onnx.helper.make_graph(
+        [op("Add", "state h", "next"), op("Identity", "go", "on")],
+        "body",
+        [
+            onnx.helper.make_tensor_value_info("step", onnx.TensorProto.INT64, []),
+            onnx.helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, []),
+            onnx.helper.make_tensor_value_info("state", onnx.TensorProto.FLOAT, [2, 3]),
+        ],
+        [
+            onnx.helper.make_tensor_value_info("on", onnx.TensorProto.BOOL, []),
+            onnx.helper.make_tensor_value_info("next", onnx.TensorProto.FLOAT, [2, 3]),
+        ],
+    )
+    nodes = [
+        op("Relu", "x", "r"),
+        op("Neg", "r", "h"),
+        op("Loop", "count true x", "l", body=body),
+        op("Abs", "l", "y"),
+    ]
+    constants = {"count": np.array(3), "true": np.array(True)}
+    graph = check(build(nodes, {"x": (2, 3)}, ["y"], constants), islands=True)
+    assert kinds(graph).count("Island") == 1
+
+
+def test_quantised_networks_run_as_islands(check: Check) -> None:
+    nodes = [
+        op("QuantizeLinear", "x s z", "q"),
+        op("DequantizeLinear", "q s z", "d"),
+        op("DequantizeLinear", "wq s wz", "w"),
+        op("MatMul", "d w", "y"),
+    ]
+    constants = {"s": np.float32(0.05), "z": np.uint8(100), "wz": np.int8(0)}
+    constants["wq"] = np.arange(-6, 6, dtype=np.int8).reshape(4, 3)
+    graph = check(build(nodes, {"x": (2, 4)}, ["y"], constants), islands=True)
+    assert kinds(graph) == ["Island", "Linear"]
+
+
+def test_an_operator_that_nobody_can_run_is_named() -> None:
+    node = onnx.helper.make_node("Frobnicate", ["x"], ["y"], domain="com.example", name="frob")
+    model = build([node], {"x": (2, 3)}, ["y"])
+    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    with pytest.raises(UnsupportedOperatorError, match=r"frob.*com\.example\.Frobnicate"):
+        import_model(read_model(model))
+
+
+def test_malformed_nodes_are_named_without_a_traceback() -> None:
+    """onnxruntime has the last word on what it would accept."""
+    for node in (
+        op("MaxPool", "x", "y"),
+        op("Concat", "x x", "y"),
+        op("Flatten", "x", "y", axis=9),
+    ):
+        with pytest.raises(UnsupportedOperatorError, match=f"'y'.*{node.op_type}"):
+            import_model(read_model(build([node], {"x": (1, 2, 4, 4)}, ["y"])))
+
+
+def test_recurrent_layers_with_coupled_gates_are_islands(check: Check) -> None:
+    node = op("LSTM", "x w r", "h", hidden_size=4, input_forget=1)
+    constants = {"w": values(1, 1, 16, 3), "r": values(2, 1, 16, 4), "one": np.array([1])}
+    model = build([node, op("Squeeze", "h one", "y")], {"x": (5, 2, 3)}, ["y"], constants)
+    assert kinds(check(model, islands=True)) == ["Island", "Reshape"]
+
+
+def test_integer_inputs_feed_an_embedding(check: Check) -> None:
+    model = build([op("Gather", "table i", "e"), op("MatMul", "e w", "y")], {}, ["y"],
+                  {"table": values(1, 5, 4), "w": values(2, 4, 3)})  # fmt: skip
+    model.graph.input.append(
+        onnx.helper.make_tensor_value_info("i", onnx.TensorProto.INT64, [1, 6])
+    )
+    graph = check(model, feeds={"i": np.array([[0, 4, 2, 2, 1, 3]])}, islands=True)
+    assert graph.types["i"].dtype == "int64"
+    assert kinds(graph) == ["Island", "Linear"]

@@ -1,0 +1,191 @@
+"""What users meet at the door: options, errors in words, and the face of onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("mquans._native")
+
+from mquans.errors import FrameError, ModelError, MquansError, PlanError
+from mquans.onnx import read_model
+from mquans.plan import LayerPlan, Plan
+from mquans.plan.schema import Provenance
+from mquans.runtime.session import Session, available_isas, choose_isa
+
+
+def model() -> bytes:
+    """x [1, 2, 4, 4] -> two 1x1 convolutions -> y, with a branch -> z."""
+    make, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    weights = {"w": np.ones((3, 2, 1, 1), np.float32), "v": np.ones((1, 3, 1, 1), np.float32)}
+    graph = onnx.helper.make_graph(
+        [
+            make("Conv", ["x", "w"], ["h"], name="first"),
+            make("Conv", ["h", "v"], ["y"], name="second"),
+            make("Relu", ["h"], ["z"]),
+        ],
+        "net",
+        [info("x", 1, [1, 2, 4, 4])],
+        [info("y", 1, [1, 1, 4, 4]), info("z", 1, [1, 3, 4, 4])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    return bytes(
+        onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    )
+
+
+def plan(**changes: object) -> Plan:
+    fields = {
+        "model": "net.onnx",
+        "model_sha256": read_model(model()).sha256,
+        "input_shapes": {"x": (1, 2, 4, 4)},
+        "layers": (
+            LayerPlan(name="first", delta=2.0**-12, bits=12, weight_bits=16),
+            LayerPlan(name="second", delta=2.0**-11, bits=12, weight_bits=16),
+        ),
+        "provenance": Provenance(mquans="0", sources=(), frames=0, created="2020-01-01T00:00:00Z"),
+    }
+    return Plan(**fields | changes)  # type: ignore[arg-type]
+
+
+def frame(value: float = 0.5) -> np.ndarray:
+    return np.full((1, 2, 4, 4), value, np.float32)
+
+
+def test_a_session_is_made_of_files_too(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(model())
+    plan().save(tmp_path / "net.plan.json")
+    session = Session(tmp_path / "net.onnx", tmp_path / "net.plan.json")
+    with session.stream() as stream:
+        outputs = stream.step(frame())
+    np.testing.assert_allclose(outputs["y"], 3.0, rtol=1e-3)
+    np.testing.assert_allclose(outputs["z"], 1.0, rtol=1e-3)
+    assert session.weights_bytes > 0
+
+
+def test_it_looks_like_an_onnxruntime_session() -> None:
+    session = Session(model(), plan())
+    assert [(x.name, x.shape, x.type) for x in session.get_inputs()] == [
+        ("x", [1, 2, 4, 4], "tensor(float)")
+    ]
+    assert [y.name for y in session.get_outputs()] == ["y", "z"]
+    both = session.run(None, {"x": frame()})
+    [z] = session.run(["z"], {"x": frame()})
+    assert [array.shape for array in both] == [(1, 1, 4, 4), (1, 3, 4, 4)]
+    np.testing.assert_array_equal(z, both[1])
+    with pytest.raises(FrameError, match=r"no output 'q'.*y, z"):
+        session.run(["q"], {"x": frame()})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 0}, "at least one thread"),
+        ({"isa": "mmx"}, "Choose one of: scalar"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, object], message: str) -> None:
+    with pytest.raises(MquansError, match=message):
+        Session(model(), plan(), **options)  # type: ignore[arg-type]
+
+
+def test_the_instruction_set_can_be_chosen_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MQUANS_ISA", "scalar")
+    assert Session(model(), plan()).isa == "scalar"
+    assert choose_isa(available_isas()[-1]) == available_isas()[-1]
+    monkeypatch.delenv("MQUANS_ISA")
+    assert choose_isa(None) == available_isas()[-1]
+
+
+def test_a_plan_for_another_model_is_refused() -> None:
+    with pytest.raises(PlanError, match="another model"):
+        Session(model(), plan(model_sha256="0" * 64))
+
+
+def test_a_plan_for_a_model_with_other_inputs_names_the_model() -> None:
+    """The model is told before what the plan wants of it, which only confuses."""
+    for wanted in (
+        {"constants": {"sr": 16000.0}},
+        {"feedback": {"h": "hn"}},
+        {"carry_state": True},
+    ):
+        with pytest.raises(PlanError, match="another model"):
+            Session(model(), plan(model_sha256="ab" * 32, **wanted))
+
+
+def test_an_input_of_integers_is_refused_with_the_way_out() -> None:
+    make, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    nodes = [make("Cast", ["rate"], ["r"], to=1), make("Mul", ["x", "r"], ["y"])]
+    graph = onnx.helper.make_graph(
+        nodes, "net", [info("x", 1, [1, 2]), info("rate", 7, [])], [info("y", 1, [1, 2])]
+    )
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    file = read_model(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    common = {"model_sha256": file.sha256, "layers": ()}
+    with pytest.raises(ModelError, match=r"'rate' takes int64.*--constant NAME=VALUE"):
+        Session(file, plan(input_shapes={"x": (1, 2), "rate": ()}, **common))
+    session = Session(file, plan(input_shapes={"x": (1, 2)}, constants={"rate": 3.0}, **common))
+    x = np.ones((1, 2), np.float32)
+    for rate in ({}, {"rate": np.array(3)}):
+        np.testing.assert_array_equal(session.run(["y"], {"x": x, **rate})[0], 3 * x)
+    with pytest.raises(FrameError, match="'rate': the plan was made for 3 only"):
+        session.run(None, {"x": x, "rate": np.array(4)})
+
+
+def test_layers_are_asked_for_by_name() -> None:
+    stream = Session(model(), plan()).stream()
+    stream.step(frame())
+    held, accumulators = stream.layer_state("second")
+    assert (held.shape, accumulators.shape) == ((4, 4, 3), (4, 4, 1))
+    for ask in (stream.layer_state, stream.change_map, lambda name: stream.flip_bit(name, 0, 0)):
+        with pytest.raises(MquansError, match="no reuse layer named 'third'"):
+            ask("third")
+
+
+def test_a_closed_stream_says_so() -> None:
+    stream = Session(model(), plan()).stream()
+    with stream:
+        stream.step(frame())
+    for use in (lambda: stream.step(frame()), stream.save, stream.clone, stream.check):
+        with pytest.raises(MquansError, match="closed"):
+            use()
+    stream.close()
+
+
+def test_memory_of_a_stream_is_told() -> None:
+    stream = Session(model(), plan()).stream()
+    # At least the held values (int16) and accumulators (int32) of both layers.
+    assert stream.state_bytes >= 16 * (2 * (2 + 3) + 4 * (3 + 1))
+
+
+def test_profiling_names_the_layers() -> None:
+    stream = Session(model(), plan()).stream()
+    assert stream.profile is None
+    stream.profile = True
+    stream.step(frame())
+    assert stream.profile is not None
+    assert {"first", "second"} <= stream.profile.keys()
+    assert sum(stream.profile.values()) > 0
+
+
+def test_time_per_layer_is_told_on_request() -> None:
+    """Per frame, not since the start; and reading clocks costs those nothing who do not ask."""
+    stream = Session(model(), plan()).stream()
+    stream.step(frame())
+    assert [layer.time_ms for layer in stream.stats.layers] == [None, None]
+    stream.profile = True
+    spent = np.zeros(2)
+    for _ in range(3):
+        stream.step(frame())
+        spent += [layer.time_ms or 0.0 for layer in stream.stats.layers]
+    assert (spent > 0).all()
+    total = stream.profile
+    assert total is not None
+    np.testing.assert_allclose(spent, [total["first"], total["second"]])
+    stream.profile = False
+    stream.step(frame())
+    assert [layer.time_ms for layer in stream.stats.layers] == [None, None]

@@ -1,0 +1,145 @@
+"""What must hold on every accelerator, whatever its figures: a table that breaks these is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mquans.errors import MquansError
+from mquans_studies.accelerators import SCHEMES, accelerator_names, load_accelerator, simulate
+from mquans_studies.traces.layer_shape import Geometry
+
+from .layers import (
+    conv_geometry,
+    geometries,
+    linear_geometry,
+    masks,
+    trace_of,
+    traced,
+)
+
+NAMES = accelerator_names()
+DESIGNS = {name: load_accelerator(name) for name in NAMES}
+
+
+@settings(deadline=None, derandomize=True)
+@given(geometries(), st.sampled_from(NAMES), st.floats(0, 1))
+def test_reuse_never_adds_multiplications(geometry: Geometry, name: str, share: float) -> None:
+    """A change is worked off at most as often as the dense network would."""
+    trace = trace_of(traced(geometry, masks(geometry, share)))
+    found = simulate(trace, DESIGNS[name])
+    assert found.layers[0].macs[0] <= found.dense[0].macs[0] * (1 + 1e-12)
+    assert found.layers[0].compute[0] <= found.dense[0].compute[0] * (1 + 1e-12)
+
+
+@settings(deadline=None, derandomize=True)
+@given(geometries(), st.sampled_from(NAMES))
+def test_frame_without_change(geometry: Geometry, name: str) -> None:
+    """Only comparing is left: no multiplication, no weight, no output."""
+    found = simulate(trace_of(traced(geometry, masks(geometry, 0))), DESIGNS[name]).layers[0]
+    assert found.compute[0] == found.macs[0] == 0
+    assert found.energy_pj["multiply"][0] == found.energy_pj["add"][0] == 0
+    assert found.energy_pj["compare"][0] > 0
+    assert found.cycles[0] >= found.overhead[0] > 0
+    weights = DESIGNS[name].memory("weights")
+    if weights.serves == ("weights",):
+        assert found.traffic.read[weights.name][0] == 0
+
+
+@settings(deadline=None, derandomize=True)
+@given(geometries(), st.sampled_from(NAMES))
+def test_frame_that_changes_everywhere(geometry: Geometry, name: str) -> None:
+    """Reuse then multiplies exactly as the dense network does, and comparing comes on top."""
+    found = simulate(trace_of(traced(geometry, masks(geometry, 1.1))), DESIGNS[name])
+    reuse, dense = found.layers[0], found.dense[0]
+    assert reuse.macs[0] == pytest.approx(dense.macs[0])
+    assert reuse.compute[0] == pytest.approx(dense.compute[0])
+    assert found.speedup <= 1 + 1e-9
+    assert found.energy_saved <= 1e-9
+
+
+@settings(deadline=None, derandomize=True)
+@given(geometries(), st.sampled_from(NAMES), st.sampled_from(list(SCHEMES)), st.floats(0, 1))
+def test_energy_is_the_sum_over_events(
+    geometry: Geometry, name: str, scheme: str, share: float
+) -> None:
+    trace = trace_of(traced(geometry, masks(geometry, share, 2)))
+    found = simulate(trace, DESIGNS[name], SCHEMES[scheme])
+    assert found.energy_pj == pytest.approx(sum(found.energy_by().values()))
+    assert found.energy_pj == pytest.approx(
+        sum(entry["energy_pj"] for entry in found.as_dict()["per_layer"])
+    )
+    assert all((spent >= 0).all() for spent in found.layers[0].energy_pj.values())
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.sampled_from(NAMES), st.lists(st.floats(0, 1), min_size=2, max_size=4))
+def test_more_changes_never_cost_less(name: str, shares: list[float]) -> None:
+    """Nested changes: every frame's changes hold those of the frame before."""
+    geometry = conv_geometry(8, 20, 7, 3, 2, 1)
+    levels = np.random.default_rng(0).random((7, 7, 8))
+    trace = trace_of(traced(geometry, [levels < share for share in sorted(shares)]))
+    found = simulate(trace, DESIGNS[name]).layers[0]
+    assert (np.diff(found.energy) >= -1e-6).all()
+    assert (np.diff(found.cycles) >= -1e-6).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dense_design_does_not_see_changes(name: str) -> None:
+    geometry = linear_geometry(40, 30)
+    found = [
+        simulate(trace_of(traced(geometry, masks(geometry, s))), DESIGNS[name], SCHEMES["dense"])
+        for s in (0.0, 0.7)
+    ]
+    assert found[0].cycles == found[1].cycles
+    assert found[0].energy_pj == found[1].energy_pj
+    assert found[0].speedup == 1
+    assert found[0].energy_saved == 0
+
+
+def test_cycles_by_hand() -> None:
+    """The reuse design, 32 outputs by 4 tiles: a dense layer of 100 inputs and 64 outputs keeps two
+    tiles busy, so 100 cycles; with 10 changes 10, and one more for 100 grids and compares."""
+    geometry = linear_geometry(100, 64)
+    mask = np.zeros((1, 1, 100), np.bool_)
+    mask[..., :10] = True
+    found = simulate(trace_of(traced(geometry, [mask])), DESIGNS["reuse"])
+    assert found.dense[0].compute[0] == 100
+    assert found.layers[0].compute[0] == 10
+    assert found.layers[0].overhead[0] == pytest.approx(100 / 128)
+    assert found.layers[0].macs[0] == 640
+
+
+def test_weights_that_do_not_fit_come_from_outside() -> None:
+    """Layers of 40 MB on 36 MB of eDRAM fetch a tenth of the weights that are needed."""
+    geometry = linear_geometry(1000, 10_000)
+    mask = np.zeros((1, 1, 1000), np.bool_)
+    mask[..., :100] = True
+    found = simulate(trace_of(traced(geometry, [mask])), DESIGNS["reuse"])
+    missing = 1 - 36 * 2**20 / 40e6
+    assert found.dense[0].traffic.read["dram"][0] == pytest.approx(40e6 * missing)
+    weights = 4e6 * missing
+    assert found.layers[0].traffic.read["dram"][0] == pytest.approx(weights, rel=0.01)
+
+
+def test_first_frames_are_left_out() -> None:
+    """They are computed whole under every scheme, and would flatter none and hide the rest."""
+    geometry = linear_geometry(10, 10)
+    trace = trace_of(traced(geometry, [*masks(geometry, 1.1), *masks(geometry, 0)]))
+    trace.begins[0] = 1
+    found = simulate(trace, DESIGNS["reuse"])
+    assert found.frames == 1
+    assert found.layers[0].macs.tolist() == [0]
+    trace.begins[:] = 1
+    with pytest.raises(MquansError, match="two frames"):
+        simulate(trace, DESIGNS["reuse"])
+
+
+def test_memory_needs_its_counts() -> None:
+    geometry = linear_geometry(10, 10)
+    trace = trace_of(traced(geometry, masks(geometry, 0.5)))
+    object.__setattr__(trace, "memory", 0)
+    with pytest.raises(MquansError, match="came again"):
+        simulate(trace, DESIGNS["reuse"], SCHEMES["memory"])
