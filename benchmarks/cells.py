@@ -98,7 +98,7 @@ def measure(cell: Cell, engines: Sequence[str]) -> dict[str, Any]:
         dense[GATED] = GatedEngine(inner, tuned.gate)
     streams = {name: session.stream() for name, session in sessions.items()}
     steps: dict[str, Step] = {name: stream.step for name, stream in streams.items()}
-    steps[DENSE] = partial(whole.step, snap=True)
+    steps[DENSE] = partial(whole.step, keyframe=True)
     steps |= {name: engine.step for name, engine in dense.items()}
     boxes = {name: Detections(target.decode) for name in steps if name != REFERENCE}
     works = {name: Work() for name in streams}

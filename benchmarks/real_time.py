@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder of data")
     args = parser.parse_args()
     record, case = Record(args.json), CASES[NETWORK]
-    frames = case.hear("judged", args.shared, Path()).frames
+    frames = case.hear("test", args.shared, Path()).frames
     model, options = read_model(case.model(Path())), whole_options(case, Path())
     for kind in ("busy-loop", "criticality", "uniform", "ort-fp32"):
         if kind == "busy-loop":

@@ -83,7 +83,7 @@ def main() -> None:
             print(f"{name} is left out: no plan keeps its task, or --phases plans did not run")
             continue
         if "exact" in phases:
-            plan, judged = plans["criticality"], hear("judged")
+            plan, judged = plans["criticality"], hear("test")
             found = exactness(model, plan, options, judged, hear("calibration"))
             record.put("speech-exact", name, found)
             if case.hears_sound:
@@ -91,7 +91,7 @@ def main() -> None:
                 found = exactness(model, plan, options, files, files)
                 record.put("speech-exact", f"{name}, {FILES}", found)
         if "times" in phases:
-            record.put("speech", name, measure(case, model, plans, options, hear("judged")))
+            record.put("speech", name, measure(case, model, plans, options, hear("test")))
     text = markdown(record.data)
     print(text)
     if args.markdown:
@@ -224,7 +224,7 @@ def measure(
     interleaved = interleave(
         {name: runner.step for name, runner in runners.items()},
         resetting(dense.values(), numbered(heard.frames)), reference=REFERENCE, on_frame=watch,
-        counted=[name for name in ours["mquans-uniform"].graph.outputs
+        scored=[name for name in ours["mquans-uniform"].graph.outputs
                  if name not in options.feedback.values()],
     )  # fmt: skip
     count, times = len(heard.frames), interleaved.time_ms

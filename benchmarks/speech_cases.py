@@ -21,10 +21,10 @@ from mquans.sources import AudioFrames, FirstFrame, OverlapAdd, guess_audio_form
 
 Feeds = dict[str, npt.NDArray[np.float32]]
 
-SPLITS = {"calibration": 0, "validation": 1, "judged": 2}
-"""Seeds of recordings: what plans are made from, what chooses among them, what judges them."""
+SPLITS = {"calibration": 0, "validation": 1, "test": 2}
+"""Seeds of recordings: what plans are made from, what chooses among them, what tests them."""
 
-SECONDS = {"calibration": 40.0, "validation": 40.0, "judged": 60.0}
+SECONDS = {"calibration": 40.0, "validation": 40.0, "test": 60.0}
 
 FILES = "files"
 """A split of its own: short recordings of others, of unknown content."""
@@ -166,14 +166,14 @@ def strings(name: str, parts: int) -> Callable[[str, Path, Path], Heard]:
     """
 
     def hear(split: str, _: Path, zoo: Path) -> Heard:
-        stream = "test" if split == "judged" else "calibration"
+        stream = "test" if split == "test" else "calibration"
         features = np.load(zoo / name / f"{stream}.npy", mmap_mode="r")
         labels = load_labels(zoo / name / f"{stream}_labels.jsonl")
         if len(labels) != len(features):
             raise SourceError(f"has {len(labels)} labels for {len(features)} frames.", where=name)
         half = len(features) // parts // 2 * parts
         part = {
-            "calibration": slice(half), "validation": slice(half, None), "judged": slice(None),
+            "calibration": slice(half), "validation": slice(half, None), "test": slice(None),
         }[split]  # fmt: skip
         # Every string begins anew, as in training.
         frames = [

@@ -73,7 +73,7 @@ ValuePlan = Callable[..., Plan]
 
 @pytest.fixture(scope="session")
 def value_plan() -> ValuePlan:
-    """Makes plans of one width under which all layers are brought up to date value by value."""
+    """Makes plans of one width under which all layers are updated value by value."""
 
     def make(model: Any, frames: Any, *, bits: int = 8, rule: Rule = "hold") -> Plan:
         space = observe(open_clips(model, frames, Selected()), late=0.25, least=4, rules=())

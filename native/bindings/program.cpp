@@ -23,7 +23,7 @@ void expect(const Array<T>& array, int64_t size, const char* what) {
 
 QuantizedId add_quantized(Program& program, TensorId x, float limit, int32_t groups, Array<float> inverse_delta,
                           Array<int16_t> offset, Array<int16_t> mask, Array<int16_t> threshold, int32_t order,
-                          bool driven) {
+                          bool externally_clocked) {
     const TensorSpec& t = program.tensors.at(x);
     expect(inverse_delta, t.channels, "the grid");
     for (const auto& rule : {offset, mask, threshold}) expect(rule, t.channels, "the rule");
@@ -41,13 +41,13 @@ QuantizedId add_quantized(Program& program, TensorId x, float limit, int32_t gro
     q.threshold = copy(threshold);
     q.order = Order(order);
     if (q.order != Order::frames && groups != 1) throw std::invalid_argument("time steps have no groups");
-    return program.add_quantized(std::move(q), driven);
+    return program.add_quantized(std::move(q), externally_clocked);
 }
 
 int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorId y, int32_t groups,
                   Array<int32_t> row_grid, int32_t row_taps, Array<int32_t> col_grid,
                   int32_t col_taps, Array<int16_t> weights, int32_t weight_bits, Array<float> scale,
-                  Array<float> bias, int32_t activation, float a, float b, bool driven) {
+                  Array<float> bias, int32_t activation, float a, float b, bool externally_clocked) {
     const QuantizedSpec& q = program.quantized.at(input);
     const TensorSpec& t = program.tensors.at(y);
     LayerSpec layer{};
@@ -73,7 +73,7 @@ int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorI
     expect(scale, t.channels, "scale");
     expect(bias, t.channels, "bias");
     if (weight_bits != 8 && weight_bits != 16) throw std::invalid_argument("weights have 8 or 16 bits");
-    if (layer.time_steps && (t.rows != (driven ? 1 : q.rows) || row_taps * col_taps > 1 || groups > 1))
+    if (layer.time_steps && (t.rows != (externally_clocked ? 1 : q.rows) || row_taps * col_taps > 1 || groups > 1))
         throw std::invalid_argument("a layer over time steps has one tap");
     layer.rows = Axis(copy(row_grid), row_taps, s.in_rows);
     layer.cols = Axis(copy(col_grid), col_taps, q.width);
@@ -84,7 +84,7 @@ int32_t add_layer(Program& program, std::string name, QuantizedId input, TensorI
     layer.activation = UnaryKind(activation);
     layer.a = a;
     layer.b = b;
-    return program.add_layer(std::move(layer), weights.data(), driven);
+    return program.add_layer(std::move(layer), weights.data(), externally_clocked);
 }
 
 void add_recurrence(Program& program, const std::string& name, int32_t kind, bool reset_after, float clip,
@@ -144,11 +144,11 @@ void bind_program(nb::module_& m) {
             "rows"_a, "width"_a, "channels"_a, "values"_a.noconvert())
         .def("add_quantized", &add_quantized, "x"_a, "limit"_a, "groups"_a,
              "inverse_delta"_a.noconvert(), "offset"_a.noconvert(), "mask"_a.noconvert(), "threshold"_a.noconvert(),
-             "order"_a = 0, "driven"_a = false)
+             "order"_a = 0, "externally_clocked"_a = false)
         .def("add_layer", &add_layer, "name"_a, "input"_a, "y"_a, "groups"_a,
              "row_grid"_a.noconvert(), "row_taps"_a, "col_grid"_a.noconvert(), "col_taps"_a,
              "weights"_a.noconvert(), "weight_bits"_a, "scale"_a.noconvert(), "bias"_a.noconvert(),
-             "activation"_a, "a"_a, "b"_a, "driven"_a = false)
+             "activation"_a, "a"_a, "b"_a, "externally_clocked"_a = false)
         .def("add_recurrence", &add_recurrence, "name"_a, "kind"_a, "reset_after"_a, "clip"_a, "activations"_a,
              "peepholes"_a, "lengths"_a, "layers"_a, "p"_a, "h"_a, "c"_a, "y"_a, "last_h"_a, "last_c"_a)
         .def(

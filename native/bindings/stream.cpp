@@ -40,24 +40,24 @@ nb::ndarray<nb::numpy, T> to_numpy(const T* data, std::vector<size_t> shape) {
 // Streams come from a program, which they keep alive and which is not const.
 Program& program_of(Stream& stream) { return const_cast<Program&>(stream.program()); }
 
-void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held) {
-    program_of(stream).run(stream, first, last, snap, keep_held);
+void run(Stream& stream, int32_t first, int32_t last, bool dense, bool keep_held) {
+    program_of(stream).run(stream, first, last, dense, keep_held);
 }
 
-std::vector<Brought> brought_by(const Stream& stream, const std::vector<Input>& inputs) {
+std::vector<FrameInput> inputs_of(const Stream& stream, const std::vector<Input>& inputs) {
     const auto& ports = stream.program().inputs;
     expect(int64_t(inputs.size()), int64_t(ports.size()), "the list of inputs");
-    std::vector<Brought> brought(ports.size());
+    std::vector<FrameInput> given(ports.size());
     for (size_t i = 0; i < ports.size(); ++i) {
         expect(int64_t(inputs[i].size()), ports[i].size, "an input");
         if (inputs[i].dtype() == nb::dtype<float>())
-            brought[i].values = static_cast<const float*>(inputs[i].data());
+            given[i].values = static_cast<const float*>(inputs[i].data());
         else if (inputs[i].dtype() == nb::dtype<uint8_t>() && ports[i].takes_pixels)
-            brought[i].pixels = static_cast<const uint8_t*>(inputs[i].data());
+            given[i].pixels = static_cast<const uint8_t*>(inputs[i].data());
         else
             throw std::invalid_argument("an input has the wrong type");
     }
-    return brought;
+    return given;
 }
 
 void fetch(const Stream& stream, const std::vector<Writable>& outputs) {
@@ -87,38 +87,38 @@ void bind_stream(nb::module_& m) {
             "clone", [](const Stream& self) { return new Stream(self); }, nb::keep_alive<0, 1>())
         .def("reset", &Stream::reset)
         .def(
-            "bring",
-            [](Stream& self, const std::vector<Input>& inputs, bool snap) {
-                const std::vector<Brought> brought = brought_by(self, inputs);
+            "begin_frame",
+            [](Stream& self, const std::vector<Input>& inputs, bool keyframe) {
+                const std::vector<FrameInput> given = inputs_of(self, inputs);
                 nb::gil_scoped_release release;
-                return program_of(self).bring(self, brought, snap);
+                return program_of(self).begin_frame(self, given, keyframe);
             },
-            "inputs"_a, "snap"_a, nb::sig("def bring(self, inputs: Sequence[NDArray[typing.Any]], snap: bool) -> bool"),
+            "inputs"_a, "keyframe"_a, nb::sig("def begin_frame(self, inputs: Sequence[NDArray[typing.Any]], keyframe: bool) -> bool"),
             "The inputs of the frame that is run next; the arrays must live until that is done. False, with nothing "
             "changed, when one is not finite.")
         .def(
             "step",
             [](Stream& self, const std::vector<Input>& inputs, const std::vector<Writable>& outputs,
-               bool snap) {
-                const std::vector<Brought> brought = brought_by(self, inputs);
+               bool keyframe) {
+                const std::vector<FrameInput> given = inputs_of(self, inputs);
                 nb::gil_scoped_release release;
-                if (!program_of(self).bring(self, brought, snap)) return false;
-                run(self, 0, int32_t(self.program().step_names.size()), snap, false);
+                if (!program_of(self).begin_frame(self, given, keyframe)) return false;
+                run(self, 0, int32_t(self.program().step_names.size()), keyframe, false);
                 fetch(self, outputs);
                 return true;
             },
-            "inputs"_a, "outputs"_a, "snap"_a,
+            "inputs"_a, "outputs"_a, "keyframe"_a,
             nb::sig("def step(self, inputs: Sequence[NDArray[typing.Any]], outputs: Sequence[NDArray[numpy.float32]], "
-                    "snap: bool) -> bool"),
+                    "keyframe: bool) -> bool"),
             "One frame in one call. False, with nothing changed, when an input is not finite.")
         .def(
             "run",
-            [](Stream& self, int32_t first, int32_t last, bool snap, bool keep_held) {
+            [](Stream& self, int32_t first, int32_t last, bool dense, bool keep_held) {
                 nb::gil_scoped_release release;
-                run(self, first, last, snap, keep_held);
+                run(self, first, last, dense, keep_held);
             },
-            "first"_a, "last"_a, "snap"_a, "keep_held"_a,
-            "Steps [first, last) only, for programs with islands and for refresh.")
+            "first"_a, "last"_a, "dense"_a, "keep_held"_a,
+            "Steps [first, last) only, for programs with fallback subgraphs and for recomputing.")
         .def("fetch", &fetch, "outputs"_a)
         .def(
             "read",
@@ -145,7 +145,7 @@ void bind_stream(nb::module_& m) {
                 self.feed({id, rows, t.channels, 1, int64_t(values.size())}, values.data());
             },
             "tensor"_a, "values"_a.noconvert(),
-            "Brings an island's output in, [rows][width][channels]; pixels that differ are marked.")
+            "Takes the output of a fallback subgraph, [rows][width][channels]; pixels that differ are marked.")
         .def_prop_ro("bytes", &Stream::bytes)
         .def(
             "write_codes",

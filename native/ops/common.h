@@ -40,7 +40,7 @@ struct Operands {
     std::vector<TensorView> x;
     std::vector<MaskView> moved;
     bool any;
-    Operands(const Context& context, const std::vector<TensorId>& ids) : any(context.snap) {
+    Operands(const Context& context, const std::vector<TensorId>& ids) : any(context.dense) {
         for (TensorId id : ids) {
             x.push_back(context.tensor(id));
             moved.push_back(context.mask(id));
@@ -106,7 +106,7 @@ inline int32_t grain_for(int64_t cost) {
 }
 
 // Calls f(row, begin, end) for runs of marked pixels, in parallel; a run ends at a 64-pixel boundary
-// at the latest. cost: floats touched per pixel.
+// at the latest. cost: floats read or written per pixel.
 template <class F>
 void for_marked(Context& context, MaskView mask, int64_t cost, F&& f) {
     const int32_t words = mask.words();

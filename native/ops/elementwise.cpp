@@ -29,7 +29,7 @@ public:
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else if (marks.bits != moved.bits) {
             std::memcpy(marks.bits, moved.bits, sizeof(uint64_t) * moved.rows * moved.words());
@@ -88,7 +88,7 @@ public:
         const TensorView a = context.tensor(a_.id), b = context.tensor(b_.id), y = context.tensor(y_);
         const MaskView moved_a = context.mask(a_.id), moved_b = context.mask(b_.id);
         const MaskView marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else {
             const bool any_a = moved_a.any(), any_b = moved_b.any();

@@ -41,7 +41,7 @@ public:
             for (int32_t row = begin; row < end; ++row) {
                 marks.clear_row(row);
                 for (const Source& source : sources_[row])
-                    join(source, in.x[source.input], in.moved[source.input], y, marks, row, context.snap);
+                    join(source, in.x[source.input], in.moved[source.input], y, marks, row, context.dense);
             }
         });
     }
@@ -103,7 +103,7 @@ public:
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else {
             marks.clear();
@@ -155,7 +155,7 @@ public:
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else {
             marks.clear();
@@ -163,15 +163,15 @@ public:
         }
         thread_local std::vector<uint8_t> scratch;
         scratch.assign(tasks_.size(), 0);
-        uint8_t* touched = scratch.data();
+        uint8_t* moved_any = scratch.data();
         const int64_t cost = int64_t(length_) * x.channels;
         context.pool.for_rows(int32_t(tasks_.size()), grain_for(cost), [&](int32_t begin, int32_t end) {
             for (int32_t t = begin; t < end; ++t)
-                touched[t] = transpose(tasks_[t], x, moved, y, context.snap);
+                moved_any[t] = transpose(tasks_[t], x, moved, y, context.dense);
         });
-        if (context.snap) return;
+        if (context.dense) return;
         for (size_t t = 0; t < tasks_.size(); ++t)
-            if (touched[t])
+            if (moved_any[t])
                 for (int32_t c = 0; c < x.channels; ++c) {
                     const int64_t pixel = tasks_[t].to + c * to_step_;
                     marks.set(int32_t(pixel / marks.width), int32_t(pixel % marks.width));
@@ -224,7 +224,7 @@ public:
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
         const bool in_place = x.data == y.data && x.stride == x.channels && y.stride == y.channels;
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
             if (!in_place) copy(x, y, 0, x.pixels() * x.channels);
             return;

@@ -12,7 +12,7 @@ public:
     void run(Context& context) const override {
         const TensorView a = context.tensor(a_), b = context.tensor(b_), y = context.tensor(y_);
         const MaskView moved_a = context.mask(a_), moved_b = context.mask(b_), marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else if (!moved_a.any() && !moved_b.any()) {
             return marks.clear();

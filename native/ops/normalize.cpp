@@ -12,7 +12,7 @@ public:
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else {
             std::memcpy(marks.bits, moved.bits, sizeof(uint64_t) * moved.rows * moved.words());
@@ -41,10 +41,10 @@ public:
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
         marks.clear();
-        if (!context.snap && !moved.any()) return;
+        if (!context.dense && !moved.any()) return;
         const int32_t lines = int32_t(x.pixels() / length_);
         thread_local std::vector<uint8_t> flags;
-        flags.assign(lines, context.snap);
+        flags.assign(lines, context.dense);
         uint8_t* dirty = flags.data();
         for (int32_t row = 0; row < moved.rows; ++row)
             for_each_pixel(moved.row(row), moved.words(), [&](int32_t i) {
@@ -92,7 +92,7 @@ public:
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else {
             marks.clear();

@@ -1,4 +1,4 @@
-// Reductions over any axes. Pixels that meet in one result form a group; a group is computed afresh
+// Reductions over any axes. Pixels that meet in one result form a group; a group is recomputed
 // when any of its pixels moved.
 #include <cmath>
 
@@ -65,14 +65,14 @@ public:
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
         marks.clear();
-        if (!context.snap && !moved.any()) return;
+        if (!context.dense && !moved.any()) return;
         const int32_t outputs = over_channels_ ? 1 : x.channels;
         const int32_t blocks = (outputs + block_channels - 1) / block_channels;
         thread_local std::vector<uint8_t> scratch;
         scratch.assign(size_t(groups_) * (1 + blocks), 0);
         uint8_t* dirty = scratch.data();
         uint8_t* changed = dirty + groups_;
-        mark_groups(moved, dirty, context.snap);
+        mark_groups(moved, dirty, context.dense);
         const int64_t cost = int64_t(size_) * std::min(x.channels, block_channels);
         context.pool.for_rows(groups_ * blocks, grain_for(cost), [&](int32_t begin, int32_t end) {
             for (int32_t task = begin; task < end; ++task) {
@@ -81,7 +81,7 @@ public:
                 float values[block_channels];
                 const int32_t n = std::min(block_channels, outputs - first);
                 compute(*context.kernels.ops, x, group, first, n, values);
-                changed[task] = store(values, n, y, int64_t(group) * outputs + first) || context.snap;
+                changed[task] = store(values, n, y, int64_t(group) * outputs + first) || context.dense;
             }
         });
         for (int32_t task = 0; task < groups_ * blocks; ++task) {

@@ -42,7 +42,7 @@ public:
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else if (moved.any()) {
             for (int32_t row = 0; row < marks.rows; ++row) map_marks(moved, marks, row);
@@ -106,7 +106,7 @@ public:
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else {
             std::memmove(marks.bits, moved.bits, sizeof(uint64_t) * moved.rows * moved.words());

@@ -24,7 +24,7 @@ public:
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
         } else if (moved.any()) {
             map_windows(rows_, columns_, moved, marks);
@@ -52,7 +52,7 @@ public:
                     }
                 const WindowArgs window{pixels.data(), weights.data(), count, y.pixel(row, i), y.channels};
                 if (keeps_channels_) {
-                    context.kernels.ops->window_weigh(window);
+                    context.kernels.ops->window_weighted(window);
                 } else {
                     mix_channels(window);
                 }

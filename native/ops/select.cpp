@@ -75,7 +75,7 @@ public:
         context.pool.for_rows(y.rows, grain, [&](int32_t begin, int32_t end) {
             for (int32_t row = begin; row < end; ++row) {
                 marks.clear_row(row);
-                if (context.snap) marks.fill_row(row);
+                if (context.dense) marks.fill_row(row);
                 for (const MaskView& mask : in.moved) merge_row(mask, row, marks, row);
                 for_each_run(marks.row(row), marks.width, [&](int32_t first, int32_t last) {
                     for (const Run& run : runs_) run.copy(in.x[run.input], y, row, first, last);

@@ -80,7 +80,7 @@ TensorId Program::add_constant(int32_t rows, int32_t width, int32_t channels, co
     return id;
 }
 
-QuantizedId Program::add_quantized(QuantizedSpec q, bool driven) {
+QuantizedId Program::add_quantized(QuantizedSpec q, bool externally_clocked) {
     const int64_t pixels = int64_t(q.rows) * q.width;
     q.hold = true;
     for (int32_t c = 0; c < q.channels; ++c) q.hold = q.hold && q.offset[c] == 0 && q.mask[c] == -1;
@@ -106,11 +106,11 @@ QuantizedId Program::add_quantized(QuantizedSpec q, bool driven) {
     quantized.push_back(std::move(q));
     const QuantizedId id = QuantizedId(quantized.size()) - 1;
     quantized[id].step = int32_t(steps_.size());
-    if (!driven) add_step("quantize", std::make_unique<QuantizeStep>(*this, id));
+    if (!externally_clocked) add_step("quantize", std::make_unique<QuantizeStep>(*this, id));
     return id;
 }
 
-int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool driven) {
+int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool externally_clocked) {
     LayerShape& s = layer.shape;
     if (quantized.at(layer.input).groups != s.groups) throw std::invalid_argument("groups of input and layer differ");
     const int32_t taps = s.row_taps * s.col_taps, outputs = s.group_out(), inputs = s.group_in();
@@ -156,7 +156,7 @@ int32_t Program::add_layer(LayerSpec layer, const int16_t* weights, bool driven)
     kept.shape.rows = kept.rows.view();
     kept.shape.cols = kept.cols.view();
     kept.step = int32_t(steps_.size());
-    if (driven) return id;
+    if (externally_clocked) return id;
     if (kept.time_steps)
         add_step(kept.name, std::make_unique<SequenceStep>(*this, id));
     else
@@ -204,66 +204,66 @@ void Program::finish() {
     }
 }
 
-std::unique_ptr<FrameRoom> Program::take_room() {
+std::unique_ptr<FrameScratch> Program::take_scratch() {
     {
-        std::lock_guard<std::mutex> lock(rooms_mutex_);
-        if (!free_rooms_.empty()) {
-            auto room = std::move(free_rooms_.back());
-            free_rooms_.pop_back();
-            return room;
+        std::lock_guard<std::mutex> lock(scratch_mutex_);
+        if (!free_scratch_.empty()) {
+            auto scratch = std::move(free_scratch_.back());
+            free_scratch_.pop_back();
+            return scratch;
         }
     }
-    auto room = std::make_unique<FrameRoom>();
-    room->channel.resize(lists_size_ + 64);
-    room->delta.resize(lists_size_ + 64);
-    room->bands.resize(pool_.threads());
-    for (FrameRoom::Band& band : room->bands) {
+    auto scratch = std::make_unique<FrameScratch>();
+    scratch->channel.resize(lists_size_ + 64);
+    scratch->delta.resize(lists_size_ + 64);
+    scratch->bands.resize(pool_.threads());
+    for (FrameScratch::Band& band : scratch->bands) {
         band.codes.resize(codes_scratch_ + 64);  // vectors may be written a little past the end
     }
-    return room;
+    return scratch;
 }
 
-void Program::give_back(std::unique_ptr<FrameRoom> room) {
-    std::lock_guard<std::mutex> lock(rooms_mutex_);
-    free_rooms_.push_back(std::move(room));
+void Program::give_back(std::unique_ptr<FrameScratch> scratch) {
+    std::lock_guard<std::mutex> lock(scratch_mutex_);
+    free_scratch_.push_back(std::move(scratch));
 }
 
-bool Program::bring(Stream& stream, const std::vector<Brought>& brought, bool snap) {
+bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, bool keyframe) {
     std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
     if (pool_.threads() > 1) pool_lock.lock();
     compares.resize(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i)
-        if (!compares[i] && !Stream::finite(brought[i].values, inputs[i].size)) return false;
-    std::unique_ptr<FrameRoom>& room = stream.room.lent;
-    if (!room) room = take_room();
-    Context context{stream, pool_, kernels_, sites_, snap, false, *room};
+        if (!compares[i] && !Stream::finite(given[i].values, inputs[i].size)) return false;
+    std::unique_ptr<FrameScratch>& scratch = stream.scratch.held;
+    if (!scratch) scratch = take_scratch();
+    Context context{stream, pool_, kernels_, sites_, keyframe, false, *scratch};
     int64_t taken = 0, pixels = 0;
     for (size_t i = 0; i < inputs.size(); ++i) {
         if (!compares[i]) continue;
-        stream.bring(int32_t(i), brought[i]);
+        stream.set_input(int32_t(i), given[i]);
         if (!compares[i]->compare(context)) return false;
         const MaskView marks = compares[i]->marks(context);
         taken += marks.count();
         pixels += int64_t(marks.rows) * marks.width;
     }
-    stream.keyframe = snap || (pixels && keyframe_parts * taken >= (keyframe_parts - 1) * pixels);
+    stream.keyframe = keyframe || (pixels && keyframe_parts * taken >= (keyframe_parts - 1) * pixels);
     for (size_t i = 0; i < inputs.size(); ++i) {
         if (!compares[i])
-            stream.bring(int32_t(i), brought[i]);
+            stream.set_input(int32_t(i), given[i]);
         else if (stream.keyframe)
             compares[i]->marks(context).fill();
     }
     return true;
 }
 
-void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held) {
+void Program::run(Stream& stream, int32_t first, int32_t last, bool dense, bool keep_held) {
     std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
     if (pool_.threads() > 1) pool_lock.lock();
-    // Lists made before an island are read after it, so the stream keeps them until its frame ends.
-    std::unique_ptr<FrameRoom>& room = stream.room.lent;
-    if (!room) room = take_room();
-    Context context{stream, pool_, kernels_, sites_, snap || (stream.keyframe && !keep_held), keep_held, *room};
-    if (context.snap && first == 0)
+    // Lists made before a fallback subgraph are read after it, so the stream keeps them until its frame ends.
+    std::unique_ptr<FrameScratch>& scratch = stream.scratch.held;
+    if (!scratch) scratch = take_scratch();
+    Context context{stream, pool_, kernels_, sites_, dense || (stream.keyframe && !keep_held), keep_held, *scratch};
+    if (context.dense && first == 0)
         for (const Port& port : inputs) stream.mask(port.tensor).fill();
     for (int32_t i = first; i < last; ++i) {
         if (!stream.profile) {
@@ -276,9 +276,9 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool k
         stream.step_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
     }
     if (last < int32_t(steps_.size())) return;
-    // A refresh listed what is held as changes; nothing has changed.
+    // Recomputing listed what is held as changes; nothing has changed.
     for (size_t i = 0; keep_held && i < quantized.size(); ++i) quantize_nothing(context, quantized[i]);
-    give_back(std::move(room));
+    give_back(std::move(scratch));
 }
 
 int64_t Program::weights_bytes() const {

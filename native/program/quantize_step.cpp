@@ -15,7 +15,7 @@ QuantizeArgs quantize_args(const Context& context, const QuantizedSpec& q, const
     args.limit = q.limit;
     args.offset = q.offset.data();
     args.mask = q.mask.data();
-    args.threshold = context.snap ? q.zero_threshold.data() : q.threshold.data();
+    args.threshold = context.dense ? q.zero_threshold.data() : q.threshold.data();
     args.hold = q.hold;
     args.groups = q.groups;
     args.changes = context.changes(q);
@@ -71,7 +71,7 @@ void QuantizeStep::run(Context& context) const {
         return;
     }
     const MaskView dirty = context.mask(q.x);
-    if (context.snap) dirty.fill();
+    if (context.dense) dirty.fill();
     if (!dirty.any()) return quantize_nothing(context, q);
     context.pool.for_rows(q.rows, grain_for(int64_t(q.width) * q.channels), [&](int32_t begin, int32_t end, int) {
         context.kernels.quantize(quantize_args(context, q, x, begin, end));

@@ -27,13 +27,13 @@ RecurrenceStep::RecurrenceStep(const Program& program, RecurrenceSpec spec)
     : program_(program), spec_(std::move(spec)) {
     const TensorSpec& y = program.tensors.at(spec_.y);
     steps_ = y.rows;
-    lanes_ = y.width;
+    batch_ = y.width;
     hidden_ = y.channels;
     const bool is_lstm = spec_.kind == RecurrenceKind::lstm, is_gru = spec_.kind == RecurrenceKind::gru;
     gates_ = is_lstm ? 4 : is_gru ? 3 : 1;
     const auto is = [&](TensorId id, int32_t rows, int32_t channels) {
         const TensorSpec& t = program.tensors.at(id);
-        return t.offset >= 0 && t.rows == rows && t.width == lanes_ && t.channels == channels &&
+        return t.offset >= 0 && t.rows == rows && t.width == batch_ && t.channels == channels &&
                t.stride == channels;
     };
     const auto is_state = [&](TensorId id, bool needed) { return id < 0 ? !needed : is(id, 1, hidden_); };
@@ -42,7 +42,7 @@ RecurrenceStep::RecurrenceStep(const Program& program, RecurrenceSpec spec)
                 is_state(spec_.last_c, is_lstm) &&
                 spec_.activations.size() == size_t(is_lstm ? 3 : is_gru ? 2 : 1) &&
                 (spec_.peepholes.empty() || spec_.peepholes.size() == size_t(3 * hidden_)) &&
-                (spec_.lengths.empty() || spec_.lengths.size() == size_t(lanes_)) &&
+                (spec_.lengths.empty() || spec_.lengths.size() == size_t(batch_)) &&
                 spec_.layers.size() == (is_gru && !spec_.reset_after ? 2 : 1);
     for (size_t i = 0; fits && i < spec_.layers.size(); ++i) {
         const LayerSpec& one = program.layers.at(spec_.layers[i]);
@@ -113,7 +113,7 @@ void RecurrenceStep::gru_state(const Context& context, float* sums, float* h) co
 
 float* RecurrenceStep::begin(const Context& context, TensorId from, TensorId to) const {
     float* state = context.tensor(to).data;
-    const int64_t size = int64_t(lanes_) * hidden_;
+    const int64_t size = int64_t(batch_) * hidden_;
     if (from < 0)
         std::fill_n(state, size, 0.0f);
     else
@@ -123,16 +123,16 @@ float* RecurrenceStep::begin(const Context& context, TensorId from, TensorId to)
 }
 
 void RecurrenceStep::advance(Context& context, const TimeStep& step) const {
-    std::copy_n(step.h, int64_t(lanes_) * hidden_, input_row(context, 0, step.row));
+    std::copy_n(step.h, int64_t(batch_) * hidden_, input_row(context, 0, step.row));
     const float* recurrent = product(context, 0, step.k);
     const int32_t outputs = layer(0).shape.out_channels;
     const TensorView p = context.tensor(spec_.p);
-    for (int32_t lane = 0; lane < lanes_; ++lane) {
-        if (!runs(lane, step.row)) continue;
-        const float *in = p.pixel(step.row, lane), *from = recurrent + int64_t(lane) * outputs;
-        float *h = step.h + int64_t(lane) * hidden_, *sums = sums_of(step, lane);
+    for (int32_t sample = 0; sample < batch_; ++sample) {
+        if (!runs(sample, step.row)) continue;
+        const float *in = p.pixel(step.row, sample), *from = recurrent + int64_t(sample) * outputs;
+        float *h = step.h + int64_t(sample) * hidden_, *sums = sums_of(step, sample);
         if (spec_.kind == RecurrenceKind::lstm) {
-            lstm(context, in, from, sums, h, step.c + int64_t(lane) * hidden_);
+            lstm(context, in, from, sums, h, step.c + int64_t(sample) * hidden_);
         } else if (spec_.kind == RecurrenceKind::gru) {
             gru_gates(context, in, from, sums);
             if (!resets_before()) gru_state(context, sums, h);
@@ -146,17 +146,17 @@ void RecurrenceStep::advance(Context& context, const TimeStep& step) const {
 
 void RecurrenceStep::advance_after_reset(Context& context, const TimeStep& step) const {
     float* reset = input_row(context, 1, step.row);
-    for (int32_t lane = 0; lane < lanes_; ++lane) {
-        const int64_t at = int64_t(lane) * hidden_;
-        const float* gate = sums_of(step, lane) + hidden_;
+    for (int32_t sample = 0; sample < batch_; ++sample) {
+        const int64_t at = int64_t(sample) * hidden_;
+        const float* gate = sums_of(step, sample) + hidden_;
         std::fill_n(reset + at, hidden_, 0.0f);
-        if (runs(lane, step.row)) add_product(gate, step.h + at, reset + at, hidden_);
+        if (runs(sample, step.row)) add_product(gate, step.h + at, reset + at, hidden_);
     }
     const float* recurrent = product(context, 1, step.k);
-    for (int32_t lane = 0; lane < lanes_; ++lane) {
-        if (!runs(lane, step.row)) continue;
-        const int64_t at = int64_t(lane) * hidden_;
-        float *sums = sums_of(step, lane), *fresh = sums + 2 * hidden_;
+    for (int32_t sample = 0; sample < batch_; ++sample) {
+        if (!runs(sample, step.row)) continue;
+        const int64_t at = int64_t(sample) * hidden_;
+        float *sums = sums_of(step, sample), *fresh = sums + 2 * hidden_;
         add(fresh, recurrent + at, fresh, hidden_);
         gru_state(context, sums, step.h + at);
     }
@@ -164,15 +164,15 @@ void RecurrenceStep::advance_after_reset(Context& context, const TimeStep& step)
 
 void RecurrenceStep::write(const Context& context, const TimeStep& step) const {
     const TensorView y = context.tensor(spec_.y);
-    for (int32_t lane = 0; lane < lanes_; ++lane)
-        if (runs(lane, step.row))
-            std::copy_n(step.h + int64_t(lane) * hidden_, hidden_, y.pixel(step.row, lane));
+    for (int32_t sample = 0; sample < batch_; ++sample)
+        if (runs(sample, step.row))
+            std::copy_n(step.h + int64_t(sample) * hidden_, hidden_, y.pixel(step.row, sample));
         else
-            std::fill_n(y.pixel(step.row, lane), hidden_, 0.0f);
+            std::fill_n(y.pixel(step.row, sample), hidden_, 0.0f);
 }
 
 void RecurrenceStep::run(Context& context) const {
-    std::vector<float> sums(int64_t(lanes_) * gates_ * hidden_);
+    std::vector<float> sums(int64_t(batch_) * gates_ * hidden_);
     float* h = begin(context, spec_.h, spec_.last_h);
     float* c = spec_.last_c < 0 ? nullptr : begin(context, spec_.c, spec_.last_c);
     const QuantizedSpec& q = program_.quantized[layer(0).input];

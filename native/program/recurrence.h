@@ -20,13 +20,13 @@ struct RecurrenceSpec {
     float clip;                           // infinite: none
     std::vector<Activation> activations;  // f, g, h of ONNX
     std::vector<float> peepholes;         // [3 * hidden]: i, o, f; or empty
-    std::vector<int32_t> lengths;         // per lane, or empty
+    std::vector<int32_t> lengths;         // per sample, or empty
     // The recurrent product; of a gru that resets before it two: z and r, then h. Of each the input
     // tensor has a row per time step, in p's order, and the output tensor one row.
     std::vector<int32_t> layers;
-    TensorId p;                           // [steps][lanes][gates * hidden]
-    TensorId h, c;                        // before the first time step, [lanes][hidden]; -1: zeros
-    TensorId y;                           // [steps][lanes][hidden]
+    TensorId p;                           // [steps][batch][gates * hidden]
+    TensorId h, c;                        // before the first time step, [batch][hidden]; -1: zeros
+    TensorId y;                           // [steps][batch][hidden]
     TensorId last_h, last_c;              // last_c: -1 but for lstm
 };
 
@@ -39,8 +39,8 @@ public:
 private:
     struct TimeStep {
         int32_t k, row;
-        float *h, *c;  // [lanes][hidden]; c: lstm
-        float* sums;   // [lanes][gates * hidden], then the gates themselves
+        float *h, *c;  // [batch][hidden]; c: lstm
+        float* sums;   // [batch][gates * hidden], then the gates themselves
     };
 
     // A state of its own for this frame, from the one before.
@@ -51,26 +51,26 @@ private:
     void advance_after_reset(Context& context, const TimeStep& step) const;
     void write(const Context& context, const TimeStep& step) const;
 
-    // What the recurrent products of a time step come to, [lanes][outputs].
+    // What the recurrent products of a time step come to, [batch][outputs].
     const float* product(Context& context, size_t which, int32_t k) const;
     float* input_row(const Context& context, size_t which, int32_t row) const;
     void activate(const Context& context, size_t which, float* values) const;
-    // Of one lane.
+    // Of one sample.
     void lstm(const Context& context, const float* p, const float* product, float* sums, float* h,
               float* c) const;
     void gru_gates(const Context& context, const float* p, const float* product, float* sums) const;
     void gru_state(const Context& context, float* sums, float* h) const;
 
     const LayerSpec& layer(size_t which) const { return program_.layers[spec_.layers[which]]; }
-    float* sums_of(const TimeStep& step, int32_t lane) const {
-        return step.sums + int64_t(lane) * gates_ * hidden_;
+    float* sums_of(const TimeStep& step, int32_t sample) const {
+        return step.sums + int64_t(sample) * gates_ * hidden_;
     }
-    bool runs(int32_t lane, int32_t row) const { return spec_.lengths.empty() || row < spec_.lengths[lane]; }
+    bool runs(int32_t sample, int32_t row) const { return spec_.lengths.empty() || row < spec_.lengths[sample]; }
     bool resets_before() const { return spec_.layers.size() == 2; }
 
     const Program& program_;
     RecurrenceSpec spec_;
-    int32_t steps_, lanes_, hidden_, gates_;
+    int32_t steps_, batch_, hidden_, gates_;
 };
 
 }  // namespace mquans

@@ -10,13 +10,13 @@ namespace mquans {
 namespace {
 
 // Marks the outputs of rows [begin, end) that read a changed pixel.
-void touch(const LayerShape& s, MaskView changed, MaskView touched, int32_t begin, int32_t end) {
+void spread(const LayerShape& s, MaskView changed, MaskView active, int32_t begin, int32_t end) {
     for (int32_t r = begin; r < end; ++r) {
-        touched.clear_row(r);
+        active.clear_row(r);
         for (int32_t i = s.rows.begin[r]; i < s.rows.begin[r + 1]; ++i)
             for_each_pixel(changed.row(s.rows.taps[i].input), changed.words(), [&](int32_t x) {
                 for (int32_t k = s.cols.reach_begin[x]; k < s.cols.reach_begin[x + 1]; ++k)
-                    touched.set(r, s.cols.reach[k]);
+                    active.set(r, s.cols.reach[k]);
             });
     }
 }
@@ -41,7 +41,7 @@ void ReuseStep::run(Context& context) const {
     const QuantizedSpec& input = program_.quantized[layer.input];
     const LayerShape& s = layer.shape;
     const ChangeList changes = context.changes(input);
-    const MaskView touched = context.mask(layer.y);
+    const MaskView active = context.mask(layer.y);
     const Accumulators acc = context.stream.accumulators(layer);
     if (context.keep_held) {
         // What the last frame cost stays on record.
@@ -51,17 +51,17 @@ void ReuseStep::run(Context& context) const {
         for (int32_t r = 0; r < s.in_rows; ++r) report.changed += context.stream.row_changed(input)[r];
         report.macs_done = products_of(s, changes);
     }
-    if (!context.snap && !changes.pixels.any()) return touched.clear();
+    if (!context.dense && !changes.pixels.any()) return active.clear();
     const TensorView y = context.tensor(layer.y);
     const int64_t row_values = int64_t(s.out_width) * s.out_channels;
     context.pool.for_rows(s.out_rows, grain_for(row_values), [&](int32_t begin, int32_t end, int) {
-        if (context.snap)
-            for (int32_t r = begin; r < end; ++r) touched.fill_row(r);
+        if (context.dense)
+            for (int32_t r = begin; r < end; ++r) active.fill_row(r);
         else
-            touch(s, changes.pixels, touched, begin, end);
-        context.kernels.delta_conv({&s, layer.weights(), &changes, touched, acc, begin, end});
+            spread(s, changes.pixels, active, begin, end);
+        context.kernels.delta_conv({&s, layer.weights(), &changes, active, acc, begin, end});
         context.kernels.epilogue({acc, s.groups, s.group_out(), layer.scale.data(), layer.bias.data(),
-                                  layer.activated, layer.activation, layer.a, layer.b, touched, y, begin, end});
+                                  layer.activated, layer.activation, layer.a, layer.b, active, y, begin, end});
     });
 }
 

@@ -1,4 +1,4 @@
-// The two steps of a layer that is brought up to date value by value: its input onto the grid, then its
+// The two steps of a layer computed value by value: its input onto the grid, then its
 // outputs.
 #pragma once
 
@@ -6,14 +6,14 @@
 
 namespace mquans {
 
-// How rows [begin, end) of a quantized tensor are brought up to date with x.
+// How rows [begin, end) of a quantized tensor are updated with x.
 QuantizeArgs quantize_args(const Context& context, const QuantizedSpec& q, const TensorView& x,
                            int32_t begin, int32_t end);
 
 // Notes that no value of a quantized tensor moved in this frame.
 void quantize_nothing(const Context& context, const QuantizedSpec& q);
 
-// Lists what rows [begin, end) hold as if it had changed from zero: what a refresh computes from.
+// Lists what rows [begin, end) hold as if it had changed from zero: what recomputing begins with.
 void list_held(const Context& context, const QuantizedSpec& q, int32_t begin, int32_t end);
 
 class QuantizeStep : public Step {

@@ -85,7 +85,7 @@ Stream::Stream(const Program& program)
       site_reports(program.site_layers.size()),
       step_ns(program.step_names.size()),
       program_(&program),
-      brought_(program.inputs.size()),
+      frame_inputs_(program.inputs.size()),
       floats_(program.floats_size),
       masks_(program.mask_words),
       held_(program.held_size),
@@ -164,10 +164,10 @@ void Stream::feed(const Port& port, const float* values) {
     }
 }
 
-void Stream::bring(int32_t input, const Brought& brought) {
+void Stream::set_input(int32_t input, const FrameInput& given) {
     const Port& port = program_->inputs[input];
-    if (program_->tensors[port.tensor].offset >= 0) return feed(port, brought.values);
-    brought_[input] = brought;
+    if (program_->tensors[port.tensor].offset >= 0) return feed(port, given.values);
+    frame_inputs_[input] = given;
 }
 
 void Stream::fetch(const Port& port, float* values) const {
@@ -187,8 +187,8 @@ MaskView Context::codes_mask(CodesId id) const { return stream.code_mask(id); }
 
 ChangeList Context::changes(const QuantizedSpec& q) const {
     ChangeList changes = stream.changes(q);
-    changes.channel = room.channel.data() + q.list_offset;
-    changes.delta = room.delta.data() + q.list_offset;
+    changes.channel = scratch.channel.data() + q.list_offset;
+    changes.delta = scratch.delta.data() + q.list_offset;
     return changes;
 }
 

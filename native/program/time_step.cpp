@@ -6,7 +6,7 @@
 namespace mquans {
 namespace {
 
-// One row, all of it touched.
+// One row, all of it active.
 MaskView full_row(MaskView mask, int32_t row) {
     mask.fill_row(row);
     return {mask.row(row), 1, mask.width};
@@ -31,7 +31,7 @@ void quantize_time_step(const Context& context, const QuantizedSpec& q, const Te
     if (row != before) std::memcpy(held + row * size, held + before * size, size * sizeof(int16_t));
     context.mask(q.x).fill_row(row);
     QuantizeArgs args = quantize_args(context, q, x, row, row + 1);
-    // A snap ends all staleness at the first time step; the others follow by the rule.
+    // A keyframe ends all staleness at the first time step; the others follow by the rule.
     if (k) args.threshold = q.threshold.data();
     context.kernels.quantize(args);
 }
@@ -43,16 +43,16 @@ void compute_time_step(const Context& context, int32_t index, int32_t k, float* 
     const int32_t row = q.row_at(k);
     const ChangeList changes = row_of(context.changes(q), q, row);
     // A recurrence takes its products one by one from a tensor of one row.
-    const MaskView all = context.mask(layer.y), touched = full_row(all, all.rows > 1 ? row : 0);
+    const MaskView all = context.mask(layer.y), active = full_row(all, all.rows > 1 ? row : 0);
     const Accumulators acc = context.stream.accumulators(layer);
     if (context.keep_held) {
         std::memset(acc.data, 0, sizeof(int32_t) * layer.acc_size());
         list_held(context, q, row, row + 1);
     }
-    context.kernels.delta_conv({&s, layer.weights(), &changes, touched, acc, 0, 1});
+    context.kernels.delta_conv({&s, layer.weights(), &changes, active, acc, 0, 1});
     const TensorView out{y, 1, s.out_width, s.out_channels, s.out_channels};
     context.kernels.epilogue({acc, 1, s.out_channels, layer.scale.data(), layer.bias.data(), layer.activated,
-                              layer.activation, layer.a, layer.b, touched, out, 0, 1});
+                              layer.activation, layer.a, layer.b, active, out, 0, 1});
     if (context.keep_held) return;
     LayerReport& report = context.stream.reports[index];
     if (!k) report = {};

@@ -10,7 +10,7 @@ namespace mquans {
 void quantize_time_step(const Context& context, const QuantizedSpec& q, const TensorView& x, int32_t k);
 
 // Brings the accumulators of a layer from time step k - 1 to k, then writes what follows from them to
-// y: one row [lanes][outputs].
+// y: one row [batch][outputs].
 void compute_time_step(const Context& context, int32_t layer, int32_t k, float* y);
 
 // A Linear over the time steps of a sequence.

@@ -63,7 +63,7 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
     SiteReport* report = target.layer < 0 ? nullptr : &context.stream.site_reports[target.layer];
     const int32_t tasks = marks.rows * words;
     context.pool.for_rows(tasks, grain_of(context, marks, tasks, cost), [&](int32_t begin, int32_t end, int worker) {
-        int16_t* fresh = context.room.bands[worker].codes.data();
+        int16_t* fresh = context.scratch.bands[worker].codes.data();
         SiteList list;
         int64_t held_at[listed_sites], active = 0, taken = 0;
         uint8_t took[listed_sites];
@@ -99,7 +99,7 @@ void compute_marked(Context& context, const SiteTarget& target, MaskView marks, 
             uint64_t bits = *marked;
             if (columns) bits &= columns[word];
             while (bits) {
-                // As many as the list has room for.
+                // As many as fit into the list.
                 const uint64_t from = bits;
                 const int64_t site = y.row_at[row];
                 for (; bits && list.count < most; bits &= bits - 1, ++list.count) {

@@ -33,7 +33,7 @@ public:
 
 private:
     bool mark(Context& context, MaskView marks) const {
-        if (context.snap) {
+        if (context.dense) {
             marks.fill();
             return true;
         }
@@ -49,9 +49,9 @@ private:
         return marks.any();
     }
 
-    // room: for the sites of an operand of one channel, which is repeated.
+    // scratch: for the sites of an operand of one channel, which is repeated.
     OperandArgs find(Context& context, const CombineOperand& operand, const SiteList& list, int64_t* at,
-                     int16_t* room) const {
+                     int16_t* scratch) const {
         OperandArgs args{operand.constant.data(), at, operand.limit.data(), operand.left.data(), operand.right.data()};
         if (operand.x < 0) {
             std::fill_n(at, list.count, 0);
@@ -63,10 +63,10 @@ private:
             at[i] = operand.one_site ? x.row_at[0] : x.row_at[list.row[i]] + int64_t(list.x[i]) * x.stride;
         if (!operand.one_channel) return args;
         for (int32_t i = 0; i < list.count; ++i) {
-            std::fill_n(room + int64_t(i) * target_.fresh_stride, target_.fresh_stride, x.data[at[i]]);
+            std::fill_n(scratch + int64_t(i) * target_.fresh_stride, target_.fresh_stride, x.data[at[i]]);
             at[i] = int64_t(i) * target_.fresh_stride;
         }
-        args.x = room;
+        args.x = scratch;
         return args;
     }
 

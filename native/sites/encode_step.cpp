@@ -54,7 +54,7 @@ public:
                            int32_t last = -1;
                            for (int32_t i = 0; i < list.count; ++i) {
                                if (list.row[i] != last)
-                                   lay_out(port, context.stream.brought(input_).values, last = list.row[i], y.width, y.channels,
+                                   lay_out(port, context.stream.frame_input(input_).values, last = list.row[i], y.width, y.channels,
                                            row.data());
                                context.sites.encode(row.data() + int64_t(list.x[i]) * y.channels,
                                                     encode_.inverse.data(), encode_.limit,
@@ -121,13 +121,13 @@ public:
 private:
     InputRowArgs args_of(Context& context, const CodesView& y, int32_t row, int32_t rows) const {
         const Port& port = program_.inputs[input_];
-        const Brought& brought = context.stream.brought(input_);
+        const FrameInput& given = context.stream.frame_input(input_);
         const bool gated = !target_.gate.weight.empty() && !context.keyframe();
         InputRowArgs args{};
         args.width = y.width;
         args.channels = y.channels;
         args.rows = rows;
-        args.pixels = brought.pixels;
+        args.pixels = given.pixels;
         args.factor = pixels_.factor.data();
         args.offset = pixels_.offset.data();
         args.inverse = encode_.inverse.data();
@@ -141,10 +141,10 @@ private:
         for (int32_t p = 0; p < rows * y.channels; ++p) {
             const int32_t r = row + p / y.channels, c = p % y.channels;
             const int64_t at = port.row_offset[r] + c * port.c_step;
-            if (brought.pixels)
-                args.pixel[p] = brought.pixels + at;
+            if (given.pixels)
+                args.pixel[p] = given.pixels + at;
             else
-                args.x[p] = brought.values + at;
+                args.x[p] = given.values + at;
             args.plane[p] = plane_of(context, y, r, c);
         }
         return args;

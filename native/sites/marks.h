@@ -17,12 +17,12 @@ inline void copy_marks(MaskView from, MaskView to) {
 
 // What reads every site at its own place.
 inline void mark_same(const Context& context, MaskView moved, MaskView marks) {
-    context.snap ? marks.fill() : copy_marks(moved, marks);
+    context.dense ? marks.fill() : copy_marks(moved, marks);
 }
 
 // What reads an input through its reach: all of it in a keyframe, else what moved; false when nothing did.
 inline bool mark_reached(Context& context, const AxisReach& reach, CodesId x, MaskView marks) {
-    if (context.snap) {
+    if (context.dense) {
         marks.fill();
         return true;
     }
@@ -33,7 +33,7 @@ inline bool mark_reached(Context& context, const AxisReach& reach, CodesId x, Ma
 inline bool mark_layer(Context& context, const AxisReach& reach, CodesId x, MaskView marks, SiteReport& report) {
     const MaskView moved = context.codes_mask(x);
     report = {};
-    report.moved = context.snap ? int64_t(moved.rows) * moved.width : moved.count();
+    report.moved = context.dense ? int64_t(moved.rows) * moved.width : moved.count();
     return mark_reached(context, reach, x, marks);
 }
 

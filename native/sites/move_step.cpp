@@ -13,7 +13,7 @@ public:
 
     void run(Context& context) const override {
         const MaskView marks = context.codes_mask(y_);
-        if (context.snap) return marks.fill();
+        if (context.dense) return marks.fill();
         marks.clear();
         for (CodesId part : parts_) join_marks(context.codes_mask(part), marks);
     }

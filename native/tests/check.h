@@ -1,4 +1,4 @@
-// What the kernel tests share: random numbers, buffers that end at a page that cannot be touched, and
+// What the kernel tests share: random numbers, buffers that end at a page that cannot be read, and
 // the comparison of an instruction set's results with the scalar ones.
 #pragma once
 
@@ -39,7 +39,7 @@ int test_site_kernels(const SiteTables& tables);
 int test_gate_kernels(const SiteTables& tables);
 
 constexpr int32_t odd_channels[] = {1, 3, 5, 16, 17, 24, 33, 48, 64, 96};
-constexpr double shares[] = {0.0, 0.05, 0.5, 1.0};  // of pixels that are touched
+constexpr double shares[] = {0.0, 0.05, 0.5, 1.0};  // of pixels that are active
 constexpr int64_t slack = 128;                      // behind a stream's arrays
 
 inline int32_t padded(int32_t n, int32_t unit) { return (n + unit - 1) / unit * unit; }

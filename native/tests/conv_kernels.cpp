@@ -185,7 +185,7 @@ void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t grou
     const Weights natural = weights.view(weights.natural), packed = weights.view(weights.packed);
     Buffer<int16_t> held(int64_t(s.in_rows) * s.in_width * s.in_channels, slack);
     held.fill([&] { return random.integer(-16384, 16383); });
-    const Mask touched(s.out_rows, s.out_width, share, random), all(s.out_rows, s.out_width, 1.0, random);
+    const Mask active(s.out_rows, s.out_width, share, random), all(s.out_rows, s.out_width, 1.0, random);
     const int32_t group_stride = padded(group_out, 16), pixel_stride = group_stride * groups;
     Buffer<int32_t> expected(int64_t(s.out_rows) * s.out_width * pixel_stride, slack);
     expected.fill([&] { return random.integer(INT32_MIN, INT32_MAX); });
@@ -193,13 +193,13 @@ void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t grou
     const auto acc = [&](const Buffer<int32_t>& of) {
         return Accumulators{of.data(), pixel_stride, group_stride};
     };
-    report.begin("%s int%d groups %d of %d to %d, touched %g", g.name, natural.bits, groups, group_in, group_out,
+    report.begin("%s int%d groups %d of %d to %d, active %g", g.name, natural.bits, groups, group_in, group_out,
                  share);
     const Buffer<int32_t> actual(expected), law = products(s, weights, held);
     const Changes changes(s, share, held, random);
     const ChangeList list = changes.list();
-    tables.scalar.delta_conv({&s, natural, &list, touched.view, acc(expected), first, s.out_rows});
-    tables.tested.delta_conv({&s, packed, &list, touched.view, acc(actual), first, s.out_rows});
+    tables.scalar.delta_conv({&s, natural, &list, active.view, acc(expected), first, s.out_rows});
+    tables.tested.delta_conv({&s, packed, &list, active.view, acc(actual), first, s.out_rows});
     same_outputs(expected, actual, group_stride, group_out, report, "accumulators");
     // Applied everywhere, changes must turn the products of what was held into those of what is.
     tables.tested.delta_conv({&s, packed, &list, all.view, acc(law), 0, s.out_rows});

@@ -121,7 +121,7 @@ bool binary(const Tables& tables) {
 }
 
 bool windows(const Tables& tables) {
-    Report report("window_weigh");
+    Report report("window_weighted");
     Random random(13);
     for (int32_t count = 1; count <= 13; ++count)
         for (const int32_t n : lengths) {
@@ -135,9 +135,9 @@ bool windows(const Tables& tables) {
             }
             const Buffer<float> weight = tames(count, random), expected(n), actual(n);
             WindowArgs args{x.data(), weight.data(), count, expected.data(), n};
-            tables.scalar.ops->window_weigh(args);
+            tables.scalar.ops->window_weighted(args);
             args.y = actual.data();
-            tables.tested.ops->window_weigh(args);
+            tables.tested.ops->window_weighted(args);
             report.same(expected, actual, "y");
         }
     return report.close();

@@ -151,20 +151,20 @@ struct Accumulated {
         : group_stride(padded(c.group_out, 16)),
           acc(int64_t(c.rows) * c.width * c.groups * group_stride, slack),
           scale(c.groups * group_stride, 32), bias(c.groups * group_stride, 32),
-          touched(c.rows, c.width, c.share, random) {
+          active(c.rows, c.width, c.share, random) {
         acc.fill([&] { return random.integer(INT32_MIN, INT32_MAX) >> random.integer(0, 20); });
         scale.fill([&] { return random.real(1e-6f, 1e-3f); });
         bias.fill([&] { return random.real(-4.0f, 4.0f); });
     }
     EpilogueArgs arguments(const EpilogueCase& c, int32_t first, const Buffer<float>& y) const {
         return {{acc.data(), c.groups * group_stride, group_stride}, c.groups, c.group_out, scale.data(),
-                bias.data(), c.kind >= 0, UnaryKind(c.kind < 0 ? 0 : c.kind), -0.5f, 1.25f, touched.view,
+                bias.data(), c.kind >= 0, UnaryKind(c.kind < 0 ? 0 : c.kind), -0.5f, 1.25f, active.view,
                 {y.data(), c.rows, c.width, c.groups * c.group_out, c.stride}, first, c.rows};
     }
     int32_t group_stride;
     Buffer<int32_t> acc;
     Buffer<float> scale, bias;
-    Mask touched;
+    Mask active;
 };
 
 bool epilogue(const Tables& tables) {
@@ -175,7 +175,7 @@ bool epilogue(const Tables& tables) {
             for (const int32_t groups : {1, 2}) {
                 const int32_t stride = groups * group_out + (random.chance(0.5) ? 0 : 3);
                 const EpilogueCase c{3, 67, groups, group_out, stride, kind, shares[random.integer(0, 3)]};
-                report.begin("activation %d groups %d of %d stride %d touched %g", kind, groups, group_out,
+                report.begin("activation %d groups %d of %d stride %d active %g", kind, groups, group_out,
                              stride, c.share);
                 const Accumulated from(c, random);
                 Buffer<float> expected(int64_t(c.rows) * c.width * stride);

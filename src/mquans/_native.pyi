@@ -21,9 +21,9 @@ class Program:
 
     def add_constant(self, rows: int, width: int, channels: int, values: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> int: ...
 
-    def add_quantized(self, x: int, limit: float, groups: int, inverse_delta: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], offset: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], threshold: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], order: int = 0, driven: bool = False) -> int: ...
+    def add_quantized(self, x: int, limit: float, groups: int, inverse_delta: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], offset: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], mask: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], threshold: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], order: int = 0, externally_clocked: bool = False) -> int: ...
 
-    def add_layer(self, name: str, input: int, y: int, groups: int, row_grid: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], row_taps: int, col_grid: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], col_taps: int, weights: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], weight_bits: int, scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], activation: int, a: float, b: float, driven: bool = False) -> int: ...
+    def add_layer(self, name: str, input: int, y: int, groups: int, row_grid: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], row_taps: int, col_grid: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], col_taps: int, weights: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], weight_bits: int, scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], activation: int, a: float, b: float, externally_clocked: bool = False) -> int: ...
 
     def add_recurrence(self, name: str, kind: int, reset_after: bool, clip: float, activations: Sequence[tuple[int, float, float]], peepholes: Sequence[float], lengths: Sequence[int], layers: Sequence[int], p: int, h: int, c: int, y: int, last_h: int, last_c: int) -> None: ...
 
@@ -189,18 +189,20 @@ class Stream:
 
     def reset(self) -> None: ...
 
-    def bring(self, inputs: Sequence[NDArray[Any]], snap: bool) -> bool:
+    def begin_frame(self, inputs: Sequence[NDArray[Any]], keyframe: bool) -> bool:
         """
         The inputs of the frame that is run next; the arrays must live until that is done. False, with nothing changed, when one is not finite.
         """
 
-    def step(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[numpy.float32]], snap: bool) -> bool:
+    def step(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[numpy.float32]], keyframe: bool) -> bool:
         """
         One frame in one call. False, with nothing changed, when an input is not finite.
         """
 
-    def run(self, first: int, last: int, snap: bool, keep_held: bool) -> None:
-        """Steps [first, last) only, for programs with islands and for refresh."""
+    def run(self, first: int, last: int, dense: bool, keep_held: bool) -> None:
+        """
+        Steps [first, last) only, for programs with fallback subgraphs and for recomputing.
+        """
 
     def fetch(self, outputs: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]]) -> None: ...
 
@@ -212,7 +214,7 @@ class Stream:
 
     def write(self, tensor: int, values: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)]) -> None:
         """
-        Brings an island's output in, [rows][width][channels]; pixels that differ are marked.
+        Takes the output of a fallback subgraph, [rows][width][channels]; pixels that differ are marked.
         """
 
     @property

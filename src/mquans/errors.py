@@ -28,7 +28,7 @@ class ModelError(MquansError):
 
 
 class UnsupportedOperatorError(ModelError):
-    """The model needs an operator that neither the engine nor an island can run."""
+    """The model needs an operator that neither the engine nor a fallback subgraph can run."""
 
 
 class PlanError(MquansError):

@@ -148,6 +148,7 @@ def test_verify(mquans: Run, small_model: Path, plan: Path, clip: Path) -> None:
     done = mquans(*args, "--json")
     assert done.returncode == 0
     assert only_json(done) == {
+        "format": 2,
         "frames": 20,
         "layers": 3,
         "exact": True,

@@ -104,11 +104,11 @@ class LayerTwin:
         self.changed = np.ones(layer.shape, bool)
         self._first = True
 
-    def step(self, x: Floats, *, snap: bool = False) -> Integers:
+    def step(self, x: Floats, *, keyframe: bool = False) -> Integers:
         """Takes a frame; returns the accumulators [B, O, space...] or [..., N]."""
         held = held_after(
             self.held, x, self.precision.layer, self.layer.op, rule=self.precision.rule,
-            grid_bits=self.precision.grid_bits, snap=snap or self._first,
+            grid_bits=self.precision.grid_bits, keyframe=keyframe or self._first,
         )  # fmt: skip
         self.changed, self.held, self._first = held != self.held, held, False
         return product(self.layer.op, self.integers.values, self.held)

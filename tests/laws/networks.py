@@ -155,16 +155,16 @@ def listening() -> bytes:
     return b.model({"x": (1, 12, 20)}, (b.conv(x, 24, 9, kernel=(1,)),))
 
 
-def with_island() -> bytes:
+def with_fallback() -> bytes:
     """One operator in the middle that only onnxruntime runs; a layer behind it reads what a layer
     before it has computed."""
     b = Builder(4)
     first = b.conv("x", 3, 17, activation=RELU)
     second = b.conv(first, 17, 8)
-    b.nodes.append(Node("shrink", Unary("neg"), (second,), ("island",)))
-    joined = b.add(Concat(1), "island", b.conv(first, 17, 8, activation=RELU))
+    b.nodes.append(Node("shrink", Unary("neg"), (second,), ("fallback",)))
+    joined = b.add(Concat(1), "fallback", b.conv(first, 17, 8, activation=RELU))
     model = onnx.load_model_from_string(
-        b.model({"x": (1, 3, 9, 20)}, (b.conv(joined, 16, 5), "island"))
+        b.model({"x": (1, 3, 9, 20)}, (b.conv(joined, 16, 5), "fallback"))
     )
     for node in model.graph.node:
         if node.op_type == "Neg":
@@ -199,8 +199,8 @@ def pooled() -> bytes:
 
 
 MODELS: dict[str, Callable[[], bytes]] = {
-    "detector": detector, "mobile": mobile, "speech": speech, "island": with_island, "joins": joins,
-    "video": video, "listening": listening, "pooled": pooled,
+    "detector": detector, "mobile": mobile, "speech": speech, "fallback": with_fallback,
+    "joins": joins, "video": video, "listening": listening, "pooled": pooled,
 }  # fmt: skip
 
 WINDOWS = {"video": 2, "listening": 2}

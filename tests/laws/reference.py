@@ -30,7 +30,14 @@ def per_neuron(values: float | Sequence[float], op: Op, rank: int) -> npt.NDArra
 
 
 def held_after(
-    held: Integers, x: Floats, layer: LayerPlan, op: Op, *, rule: str, grid_bits: int, snap: bool
+    held: Integers,
+    x: Floats,
+    layer: LayerPlan,
+    op: Op,
+    *,
+    rule: str,
+    grid_bits: int,
+    keyframe: bool,
 ) -> Integers:
     """Held values after a frame: the grid, then `hold` or `nearest`."""
     inverse = (1.0 / per_neuron(layer.delta, op, x.ndim)).astype(np.float32)
@@ -41,7 +48,7 @@ def held_after(
     step = 2.0 ** (grid_bits - per_neuron(layer.bits, op, x.ndim))
     if rule == "nearest":
         return (step * np.floor(grid / step + 0.5)).astype(np.int64)
-    return np.where(snap | (np.abs(grid - held) > step / 2), grid, held)
+    return np.where(keyframe | (np.abs(grid - held) > step / 2), grid, held)
 
 
 def scaled_weight(

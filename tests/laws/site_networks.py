@@ -95,10 +95,10 @@ class SiteStream:
         other.native = _native.Stream(self.lowered.program)
         return other
 
-    def step(self, frame: Mapping[str, Floats], *, snap: bool = False) -> dict[str, Floats]:
+    def step(self, frame: Mapping[str, Floats], *, keyframe: bool = False) -> dict[str, Floats]:
         outputs = self._empty()
         arrays = [np.ascontiguousarray(frame[name]) for name in self.net.graph.inputs]
-        assert self.native.step(arrays, list(outputs.values()), snap or not self.frames)
+        assert self.native.step(arrays, list(outputs.values()), keyframe or not self.frames)
         self.frames += 1
         return outputs
 

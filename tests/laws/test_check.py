@@ -17,7 +17,7 @@ from .strategies import examples
 @examples(8)
 @given(data=st.data())
 def test_every_flipped_bit_is_found(name: str, isa: str, data: st.DataObject) -> None:
-    """In any layer, however deep, until the stream is refreshed."""
+    """In any layer, however deep, until the stream is recomputed."""
     net = network(name)
     session = net.session(isa=isa)
     stream = session.stream()
@@ -42,5 +42,5 @@ def test_every_flipped_bit_is_found(name: str, isa: str, data: st.DataObject) ->
     # A frame in which nothing moves does not hide it.
     stream.step(frames[-1])
     assert stream.check() == found
-    stream.refresh()
+    stream.recompute()
     assert stream.check() is None

@@ -45,10 +45,10 @@ def refuses(stream: Stream, frame: Any) -> None:
     seed=st.integers(0, 1000),
     value=st.sampled_from((np.nan, np.inf, -np.inf)),
     at=st.integers(0, 2**31),
-    snap=st.booleans(),
+    keyframe=st.booleans(),
 )
 def test_values_that_are_not_finite(
-    name: str, seed: int, value: float, at: int, snap: bool
+    name: str, seed: int, value: float, at: int, keyframe: bool
 ) -> None:
     """Also as a first frame, and in the last of several inputs."""
     net = network(name)
@@ -59,7 +59,7 @@ def test_values_that_are_not_finite(
         last = list(broken)[-1]
         broken[last].flat[at % broken[last].size] = value
         with pytest.raises(FrameError, match="NaN or infinite"):
-            stream.step(broken, snap=snap)
+            stream.step(broken, keyframe=keyframe)
         assert stream.frames == index
         same_outputs(stream.step(frame), plain.step(frame))
         same_states(stream, plain)

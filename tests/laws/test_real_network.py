@@ -40,6 +40,6 @@ def test_a_face_detector_gives_the_same_bits_everywhere() -> None:
     for stream in streams:
         assert stream.check() is None
         before = stream.outputs()
-        stream.refresh()
+        stream.recompute()
         for name, found in stream.outputs().items():
             np.testing.assert_array_equal(found, before[name])

@@ -41,14 +41,14 @@ def test_every_way_to_run_gives_the_same_bits(layer: Recurrent, threads: int) ->
 @given(recurrent_layers(), st.lists(st.booleans(), min_size=4, max_size=4))
 def test_a_refresh_changes_nothing(layer: Recurrent, moments: list[bool]) -> None:
     session = layer.session()
-    plain, refreshed = session.stream(), session.stream()
-    for x, refresh in zip(layer.frames(4), moments, strict=True):
+    plain, recomputed = session.stream(), session.stream()
+    for x, recompute in zip(layer.frames(4), moments, strict=True):
         expected = plain.step(x)
-        same_outputs(refreshed.step(x), expected)
-        if refresh:
-            refreshed.refresh()
-            same_outputs(refreshed.outputs(), expected)
-        same_states(refreshed, plain)
+        same_outputs(recomputed.step(x), expected)
+        if recompute:
+            recomputed.recompute()
+            same_outputs(recomputed.outputs(), expected)
+        same_states(recomputed, plain)
 
 
 @examples(40)
@@ -179,22 +179,24 @@ def test_a_saved_stream_is_refused_under_another_plan_and_where_it_was_damaged()
 
 
 @pytest.mark.parametrize("rule", ["hold", "nearest"])
-@pytest.mark.parametrize(("steps", "lanes"), [(1, 1), (6, 1), (5, 3)])
+@pytest.mark.parametrize(("steps", "batch"), [(1, 1), (6, 1), (5, 3)])
 def test_a_layer_over_time_compares_each_step_with_the_one_before(
-    steps: int, lanes: int, rule: str
+    steps: int, batch: int, rule: str
 ) -> None:
     """Against plain numpy; the first time step follows the last one of the frame before."""
-    layer = Recurrent("RNN", steps, lanes, 17, 33, {}, rule=rule)
+    layer = Recurrent("RNN", steps, batch, 17, 33, {}, rule=rule)
     stream = layer.session().stream()
     name = stream.stats.layers[0].name
     plan = layer.session().plan.layer(name)
-    held = np.zeros((lanes, 17), np.int64)
+    held = np.zeros((batch, 17), np.int64)
     for index, x in enumerate(layer.frames(4)):
         stream.step(x)
         rows, changed = [], 0
         for t in range(steps):
-            before, snap = held, index == 0 and t == 0
-            held = held_after(held, x[t], plan, Linear(), rule=rule, grid_bits=12, snap=snap)
+            before, keyframe = held, index == 0 and t == 0
+            held = held_after(
+                held, x[t], plan, Linear(), rule=rule, grid_bits=12, keyframe=keyframe
+            )
             changed += int((held != before).sum())
             rows.append(held)
         found, _ = stream.layer_state(name)

@@ -132,23 +132,23 @@ def test_streams_in_two_python_threads(name: str, threads: int) -> None:
     assert [stream.check() for stream in streams] == [None, None]
 
 
-def test_a_stream_may_step_while_another_waits_for_an_island() -> None:
+def test_a_stream_may_step_while_another_waits_for_an_fallback() -> None:
     """The worst moment for another thread to run, made certain."""
-    net = network("island")
+    net = network("fallback")
     session = net.session()
     frames, others = net.frames(31, 8), net.frames(32, 8)
     expected = alone(session, frames)
     stream, other = session.stream(), session.stream()
-    run_island, pending = session.run_island, iter(others)
+    run_fallback, pending = session.run_fallback, iter(others)
 
     def interrupted(node: object, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         # Only the stream under test is interrupted, by one frame of the other.
-        session.run_island = run_island  # type: ignore[method-assign]
+        session.run_fallback = run_fallback  # type: ignore[method-assign]
         other.step(next(pending))
-        return run_island(node, feeds)  # type: ignore[arg-type]
+        return run_fallback(node, feeds)  # type: ignore[arg-type]
 
     for frame, outputs in zip(frames, expected, strict=True):
-        session.run_island = interrupted  # type: ignore[method-assign, assignment]
+        session.run_fallback = interrupted  # type: ignore[method-assign, assignment]
         same_outputs(stream.step(frame), outputs)
         assert stream.check() is None
 

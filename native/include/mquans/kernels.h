@@ -85,7 +85,7 @@ struct DeltaArgs {
     const LayerShape* shape;
     Weights weights;
     const ChangeList* changes;
-    MaskView touched;          // output pixels to update
+    MaskView active;          // output pixels to update
     Accumulators acc;
     int32_t row_begin, row_end;
 };
@@ -106,7 +106,7 @@ struct EpilogueArgs {
     bool activated;
     UnaryKind activation;
     float a, b;                // its parameters
-    MaskView touched;
+    MaskView active;
     TensorView y;
     int32_t row_begin, row_end;
 };

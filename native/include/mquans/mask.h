@@ -72,12 +72,12 @@ MQ_INLINE void for_each_run(const uint64_t* row, int32_t width, F&& f) {
         while (x < width) {
             uint64_t zeros = ~(row[x >> 6] >> (x & 63));
             int32_t step = zeros ? __builtin_ctzll(zeros) : 64;
-            int32_t room = 64 - (x & 63);
-            if (step < room) {
+            int32_t left = 64 - (x & 63);
+            if (step < left) {
                 x += step;
                 break;
             }
-            x += room;
+            x += left;
         }
         f(begin, x < width ? x : width);
     }

@@ -87,7 +87,7 @@ struct OpLoops {
     void (*binary)(const BinaryArgs&);
     void (*pool_max)(const PoolArgs&);
     void (*pool_average)(const PoolArgs&);
-    void (*window_weigh)(const WindowArgs&);
+    void (*window_weighted)(const WindowArgs&);
     float (*reduce_values)(ReduceKind kind, const float* x, int64_t n);
     void (*reduce_pixels)(const ReduceArgs&);
     void (*softmax_values)(const SoftmaxArgs&);  // over the channels of one pixel

@@ -7,7 +7,7 @@
 //
 // A step recomputes the output pixels whose inputs are marked and marks exactly these; where such a
 // mapping would be costly it recomputes a larger part and marks the pixels whose bits changed. With
-// Context::snap everything is recomputed and marked, whatever the input masks say.
+// Context::dense everything is recomputed and marked, whatever the input masks say.
 #pragma once
 
 #include <cstdint>

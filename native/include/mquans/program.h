@@ -1,4 +1,4 @@
-// A network compiled for the engine: tensors, and steps that bring them up to date with a new frame.
+// A network compiled for the engine: tensors, and steps that update them with a new frame.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +21,8 @@ struct GateSpec;
 struct QuantizedSpec;
 struct SiteTarget;
 
-// What lives only while a frame is computed; lent by the program.
-struct FrameRoom {
+// What lives only while a frame is computed; the program lends it.
+struct FrameScratch {
     // Change lists.
     std::vector<uint16_t> channel;
     std::vector<int16_t> delta;
@@ -71,20 +71,20 @@ struct Context {
     ThreadPool& pool;
     const KernelTable& kernels;
     const SiteKernels& sites;
-    bool snap;       // recompute everything, whatever the masks say
-    bool keep_held;  // with snap: from the held values as they are (refresh)
-    FrameRoom& room;
+    bool dense;      // compute everything, whatever the masks say
+    bool keep_held;  // with dense: from the held values as they are (recompute)
+    FrameScratch& scratch;
 
     TensorView tensor(TensorId id) const;
     MaskView mask(TensorId id) const;
     CodesView codes(CodesId id) const;
     MaskView codes_mask(CodesId id) const;
     // Every gate takes what it sees.
-    bool keyframe() const { return snap && !keep_held; }
+    bool keyframe() const { return dense && !keep_held; }
     ChangeList changes(const QuantizedSpec& q) const;
 };
 
-// Brings its output tensors up to date. On entry the masks of the inputs tell which of their pixels
+// Updates its output tensors. On entry the masks of the inputs tell which of their pixels
 // may differ from the last frame; on return the masks of the outputs do the same, and every output
 // value equals what a full recomputation would give, bit for bit. Masks of outputs hold garbage on
 // entry. Shapes are fixed at construction; run() allocates nothing large and is deterministic for
@@ -142,7 +142,7 @@ struct Axis {
     AxisTaps view() const;
 };
 
-// A reuse layer that is brought up to date value by value: integer weights, and what follows the
+// A reuse layer computed value by value: integer weights, and what follows the
 // accumulators.
 struct LayerSpec {
     std::string name;
@@ -190,7 +190,7 @@ struct Port {
 };
 
 // What a frame brings to a graph input, one or the other: floats, or pixels of 8 bits.
-struct Brought {
+struct FrameInput {
     const float* values = nullptr;
     const uint8_t* pixels = nullptr;
 };
@@ -213,9 +213,9 @@ public:
     TensorId add_view(TensorId base, int32_t first_channel, int32_t channels);
     TensorId add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels);
     TensorId add_constant(int32_t rows, int32_t width, int32_t channels, const float* values);
-    // `driven`: a recurrence runs it; else a step of its own does.
-    QuantizedId add_quantized(QuantizedSpec spec, bool driven);
-    int32_t add_layer(LayerSpec spec, const int16_t* weights, bool driven);
+    // `externally_clocked`: a recurrence runs it; else a step of its own does.
+    QuantizedId add_quantized(QuantizedSpec spec, bool externally_clocked);
+    int32_t add_layer(LayerSpec spec, const int16_t* weights, bool externally_clocked);
     void add_step(std::string name, std::unique_ptr<Step> step);
     // Sizes of the axes before the channels, outermost first; `border` sites of zeros around every axis but
     // the first.
@@ -234,10 +234,10 @@ public:
 
     // Takes the inputs of a frame; false, with nothing changed, where one is not finite. A frame that takes most
     // of its pictures anew is a keyframe: with everything active, gates cost time and keep nothing back.
-    bool bring(Stream& stream, const std::vector<Brought>& inputs, bool snap);
-    // Runs steps [first, last) of one frame; a frame with islands is run in several parts, in order.
+    bool begin_frame(Stream& stream, const std::vector<FrameInput>& inputs, bool keyframe);
+    // Runs steps [first, last) of one frame; a frame with fallback subgraphs is run in several parts, in order.
     // The caller has set the masks of the inputs.
-    void run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held);
+    void run(Stream& stream, int32_t first, int32_t last, bool dense, bool keep_held);
     // Every layer's accumulators against the scalar product; the first difference.
     Violation check(const Stream& stream) const;
 
@@ -267,16 +267,16 @@ public:
     int64_t segments = 0, quantized_rows = 0;
 
 private:
-    std::unique_ptr<FrameRoom> take_room();
-    void give_back(std::unique_ptr<FrameRoom> room);
+    std::unique_ptr<FrameScratch> take_scratch();
+    void give_back(std::unique_ptr<FrameScratch> scratch);
 
     const KernelTable& kernels_;
     const SiteKernels& sites_;
     ThreadPool pool_;
     std::vector<std::unique_ptr<Step>> steps_;
     int64_t lists_size_ = 0, codes_scratch_ = 0;
-    std::mutex rooms_mutex_;
-    std::vector<std::unique_ptr<FrameRoom>> free_rooms_;
+    std::mutex scratch_mutex_;
+    std::vector<std::unique_ptr<FrameScratch>> free_scratch_;
     std::mutex pool_mutex_;
 };
 

@@ -57,8 +57,8 @@ public:
     void feed(const Port& port, const float* values);
     // A graph input of the frame at hand. One that only steps over sites read is not copied: its values
     // must stay where they are until the frame is done.
-    void bring(int32_t input, const Brought& brought);
-    const Brought& brought(int32_t input) const { return brought_[input]; }
+    void set_input(int32_t input, const FrameInput& given);
+    const FrameInput& frame_input(int32_t input) const { return frame_inputs_[input]; }
     void fetch(const Port& port, float* values) const;
 
     int64_t bytes() const;
@@ -74,18 +74,18 @@ public:
     bool profile = false;
 
     // Of the frame at hand; a copy of the stream starts without.
-    struct Room {
-        std::unique_ptr<FrameRoom> lent;
-        Room() = default;
-        Room(const Room&) {}
+    struct Scratch {
+        std::unique_ptr<FrameScratch> held;
+        Scratch() = default;
+        Scratch(const Scratch&) {}
     };
-    Room room;
+    Scratch scratch;
 
     const Program& program() const { return *program_; }
 
 private:
     const Program* program_;
-    std::vector<Brought> brought_;
+    std::vector<FrameInput> frame_inputs_;
     mutable Buffer<float> floats_;
     mutable Buffer<uint64_t> masks_;
     Buffer<int16_t> held_;

@@ -9,7 +9,7 @@ void run(const DeltaArgs& a) {
     const LayerShape& s = *a.shape;
     const W* weights = static_cast<const W*>(a.weights.data);
     for (int32_t r = a.row_begin; r < a.row_end; ++r)
-        for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
+        for_each_pixel(a.active.row(r), a.active.words(), [&](int32_t x) {
             for (int32_t g = 0; g < s.groups; ++g) {
                 int32_t* acc = a.acc.data + (int64_t(r) * s.out_width + x) * a.acc.pixel_stride +
                                int64_t(g) * a.acc.group_stride;

@@ -1,4 +1,4 @@
-// Output-stationary delta convolution: for every touched pixel the changes under its taps are strung
+// Output-stationary delta convolution: for every active pixel the changes under its taps are listed
 // together; then block by block of outputs stays in registers while they are added, two at a time.
 #include "kernels/kernels_isa.h"
 #include "kernels/simd/lanes.h"
@@ -7,11 +7,11 @@ namespace mquans::MQ_ISA {
 namespace {
 
 constexpr int max_full = 4;         // units of a block
-constexpr int32_t capacity = 2048;  // changes strung together
+constexpr int32_t capacity = 2048;  // changes listed together
 constexpr int32_t at_once = 16;     // copied, whether there are so many or not
 
 // Changes with the weight rows that they meet, in pairs.
-struct Strung {
+struct ListedChanges {
     uint16_t row[capacity + 2 * at_once];
     int16_t delta[capacity + 2 * at_once];
     int32_t n = 0;
@@ -141,7 +141,7 @@ void pointwise(const DeltaArgs& a) {
     const Update<W> update(a);
     const int64_t group_size = int64_t(s.group_in()) * a.weights.row_stride;
     for (int32_t r = a.row_begin; r < a.row_end; ++r)
-        for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
+        for_each_pixel(a.active.row(r), a.active.words(), [&](int32_t x) {
             int32_t* out = a.acc.data + (int64_t(r) * s.out_width + x) * a.acc.pixel_stride;
             const int32_t row_tap = s.rows.begin[r], col_tap = s.cols.begin[x];
             if (row_tap == s.rows.begin[r + 1] || col_tap == s.cols.begin[x + 1]) return;  // on padding
@@ -165,17 +165,17 @@ void spatial(const DeltaArgs& a) {
     const int64_t group_size = rows * stride;
     // Weight rows are counted in 16 bits: from the group's first one, or else from each tap's.
     const bool far = rows > UINT16_MAX;
-    Strung strung;
+    ListedChanges listed;
     for (int32_t r = a.row_begin; r < a.row_end; ++r) {
         const Tap* row_first = s.rows.taps + s.rows.begin[r];
         const Tap* row_last = s.rows.taps + s.rows.begin[r + 1];
-        for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
+        for_each_pixel(a.active.row(r), a.active.words(), [&](int32_t x) {
             int32_t* out = a.acc.data + (int64_t(r) * s.out_width + x) * a.acc.pixel_stride;
             const Tap* col_first = s.cols.taps + s.cols.begin[x];
             const Tap* col_last = s.cols.taps + s.cols.begin[x + 1];
             for (int32_t g = 0; g < s.groups; ++g, out += a.acc.group_stride) {
                 const W* weights = static_cast<const W*>(a.weights.data) + g * group_size;
-                strung.n = 0;
+                listed.n = 0;
                 for (const Tap* rt = row_first; rt < row_last; ++rt) {
                     const int64_t line = int64_t(rt->input) * s.in_width;
                     for (const Tap* ct = col_first; ct < col_last; ++ct) {
@@ -188,14 +188,14 @@ void spatial(const DeltaArgs& a) {
                             update(channels, deltas, n, weights + first_row * stride, out);
                             continue;
                         }
-                        if (strung.n + n > capacity) {
-                            update(strung.row, strung.delta, strung.n, weights, out);
-                            strung.n = 0;
+                        if (listed.n + n > capacity) {
+                            update(listed.row, listed.delta, listed.n, weights, out);
+                            listed.n = 0;
                         }
-                        strung.add(channels, deltas, n, uint16_t(first_row));
+                        listed.add(channels, deltas, n, uint16_t(first_row));
                     }
                 }
-                if (strung.n) update(strung.row, strung.delta, strung.n, weights, out);
+                if (listed.n) update(listed.row, listed.delta, listed.n, weights, out);
             }
         });
     }

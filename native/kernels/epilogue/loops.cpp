@@ -8,7 +8,7 @@ namespace {
 void leaky(const EpilogueArgs& args, float slope) {
     const EpilogueArgs a = args;
     for (int32_t r = a.row_begin; r < a.row_end; ++r)
-        for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
+        for_each_pixel(a.active.row(r), a.active.words(), [&](int32_t x) {
             const int64_t p = int64_t(r) * a.y.width + x;
             for (int32_t g = 0; g < a.groups; ++g) {
                 const int32_t* __restrict acc = a.acc.data + p * a.acc.pixel_stride + g * a.acc.group_stride;
@@ -27,7 +27,7 @@ void leaky(const EpilogueArgs& args, float slope) {
 void activate(const EpilogueArgs& a) {
     UnaryArgs args{a.activation, a.a, a.b, nullptr, nullptr, 0};
     for (int32_t r = a.row_begin; r < a.row_end; ++r)
-        for_each_run(a.touched.row(r), a.y.width, [&](int32_t first, int32_t last) {
+        for_each_run(a.active.row(r), a.y.width, [&](int32_t first, int32_t last) {
             const bool compact = a.y.stride == a.y.channels;
             args.n = compact ? int64_t(last - first) * a.y.channels : a.y.channels;
             for (int32_t x = first; x < (compact ? first + 1 : last); ++x) {

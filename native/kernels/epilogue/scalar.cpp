@@ -4,7 +4,7 @@ namespace mquans::scalar {
 
 void clipped(const EpilogueArgs& a, float low, float high) {
     for (int32_t r = a.row_begin; r < a.row_end; ++r)
-        for_each_pixel(a.touched.row(r), a.touched.words(), [&](int32_t x) {
+        for_each_pixel(a.active.row(r), a.active.words(), [&](int32_t x) {
             const int64_t p = int64_t(r) * a.y.width + x;
             for (int32_t g = 0; g < a.groups; ++g)
                 for (int32_t o = 0; o < a.group_out; ++o) {

@@ -7,7 +7,7 @@ namespace mquans::MQ_ISA {
 void clipped(const EpilogueArgs& args, float low, float high) {
     const EpilogueArgs a = args;
     for (int32_t r = a.row_begin; r < a.row_end; ++r)
-        for_each_run(a.touched.row(r), a.touched.width, [&](int32_t first, int32_t last) {
+        for_each_run(a.active.row(r), a.active.width, [&](int32_t first, int32_t last) {
             const int64_t p = int64_t(r) * a.y.width + first;
             for (int32_t g = 0; g < a.groups; ++g)
                 for (int32_t o = 0; o < a.group_out; o += step) {

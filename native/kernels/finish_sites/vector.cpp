@@ -117,7 +117,7 @@ void finish_gated(const FinishArgs& args, Function function) {
             I16 code = load16(codes);
             if (Function::active) store16(codes, code = function(code));
             int64_t at[SITES];
-            // The last register may have room for more sites than there are.
+            // The last register may hold more sites than there are.
             for (int s = 0; s < SITES; ++s) {
                 const int32_t i = v * SITES + s;
                 at[s] = args.held_at[i < args.sites ? i : 0];

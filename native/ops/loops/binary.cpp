@@ -53,8 +53,8 @@ BinaryArgs flattened(BinaryArgs args) {
 // A loop over power() with one operand fixed splits into branches and stops being vector code, so
 // scalars are repeated in a buffer.
 void powers(const BinaryArgs& args) {
-    constexpr int32_t room = 256;
-    float base[room], exponent[room];
+    constexpr int32_t block = 256;
+    float base[block], exponent[block];
     for (int32_t p = 0; p < args.pixels; ++p) {
         const float* a = args.a + p * args.a_step;
         const float* b = args.b + p * args.b_step;
@@ -64,8 +64,8 @@ void powers(const BinaryArgs& args) {
                    [](float u, float v) { return u * v; });
             continue;
         }
-        for (int32_t c = 0; c < args.channels; c += room) {
-            const int32_t n = args.channels - c < room ? args.channels - c : room;
+        for (int32_t c = 0; c < args.channels; c += block) {
+            const int32_t n = args.channels - c < block ? args.channels - c : block;
             for (int32_t i = 0; i < n; ++i) base[i] = a[args.a_scalar ? 0 : c + i];
             for (int32_t i = 0; i < n; ++i) exponent[i] = b[args.b_scalar ? 0 : c + i];
             for (int32_t i = 0; i < n; ++i) y[c + i] = power(base[i], exponent[i]);

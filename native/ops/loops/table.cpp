@@ -8,7 +8,7 @@ namespace mquans {
 const OpLoops& MQ_TABLE(MQ_ISA)() {
     using namespace MQ_ISA;
     static constexpr OpLoops table = {
-        unary,         binary,        pool_max,       pool_average, window_weigh, reduce_values,
+        unary,         binary,        pool_max,       pool_average, window_weighted, reduce_values,
         reduce_pixels, softmax_values, softmax_pixels, layer_norm,     matmul,
     };
     return table;

@@ -4,7 +4,7 @@
 namespace mquans::MQ_ISA {
 
 // Four pixels at a time, so that y is read and written seldom. Each channel sees its pixels in order.
-void window_weigh(const WindowArgs& args) {
+void window_weighted(const WindowArgs& args) {
     const int32_t n = args.channels;
     const float* __restrict w = args.weight;
     float* __restrict y = args.y;

@@ -1,7 +1,8 @@
 """The cheapest plan within a budget: observe, criticality, allocate, verify.
 
-Of every clip the first part is observed, the next one chooses among measured candidates, and the
-last one, with stress segments of its own, judges. A plan that breaks the budget there is not shown
+Of every clip the first part is for training, the next one for selection among measured candidates,
+and the last one, with stress segments of its own, for validation. A plan that breaks the budget
+there is not shown
 as one that keeps it: the search is repeated with a smaller budget, and repairs are counted.
 """
 
@@ -27,7 +28,7 @@ from mquans.calibration.allocation import (
     trace,
 )
 from mquans.calibration.criticality import METHODS as CRITICALITIES
-from mquans.calibration.criticality import WEIGHING, criticality, output_criticality
+from mquans.calibration.criticality import WITH_ERROR_WEIGHTS, criticality, output_criticality
 from mquans.calibration.curves import RULES, Curves
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Bench, Measured, Segment
@@ -49,10 +50,10 @@ from mquans.plan import LayerPlan, Rule
 
 LATE = 0.4
 """Share of every clip, its last part, that ranges are not taken from; the first half of it is
-searched on, the second one judges."""
+for selection, the second one for validation."""
 
 LEAST_FRAMES = 8
-"""Per clip: to observe, to search on, and to judge."""
+"""Per clip: training, selection, validation."""
 
 MARGIN = 0.85
 """Share of the budget that a plan may use on the frames that it is chosen on: others differ."""
@@ -96,11 +97,11 @@ class Goal:
     compare: tuple[str, ...] = ()
 
     @property
-    def weigh(self) -> OutputWeights | None:
+    def error_weights(self) -> OutputWeights | None:
         """What the metric makes of errors at the outputs, where it says so and criticality can
         follow."""
-        follows = self.criticality in WEIGHING and self.task_loss is None
-        found: OutputWeights | None = getattr(self.metric, "weigh", None)
+        follows = self.criticality in WITH_ERROR_WEIGHTS and self.task_loss is None
+        found: OutputWeights | None = getattr(self.metric, "error_weights", None)
         return found if follows else None
 
     def __post_init__(self) -> None:
@@ -137,7 +138,7 @@ class _Field:
     space: Workspace
     clips: Sequence[Segment]
     stress: Sequence[Segment]
-    weigh: OutputWeights | None
+    error_weights: OutputWeights | None
 
     def measure(
         self, layers: tuple[LayerPlan, ...], rule: Rule
@@ -155,7 +156,7 @@ class _Field:
     def probe(self, layers: tuple[LayerPlan, ...], rule: Rule) -> float:
         """Mean loss on few frames, as criticality counts it."""
         short = [clip.until(PROBED) for clip in self.clips]
-        return self.bench.mean_loss(self.space.plan(layers, rule), short, self.weigh)
+        return self.bench.mean_loss(self.space.plan(layers, rule), short, self.error_weights)
 
     def measure_clips(self, layers: tuple[LayerPlan, ...], rule: Rule) -> tuple[Measured, None]:
         """Without stress segments: for what is shown, not chosen."""
@@ -170,8 +171,8 @@ class _Prepared:
     selected: Selected
     space: Workspace
     weights: dict[str, Any]
-    searched: _Field
-    judged: _Field
+    selection: _Field
+    validation: _Field
     clock: Clock
 
 
@@ -182,7 +183,7 @@ def plans_within(
     source: Spec | Sequence[str | Path],
     selected: Selected,
 ) -> list[CalibrationResult]:
-    """For each budget the cheapest plan of the goal's method that keeps it; clips are observed, and
+    """For each budget the cheapest plan of the goal's method that keeps it; ranges are taken, and
     neurons weighed, once."""
     return plans_of(budgets, goal, open_clips(model, source, selected))
 
@@ -200,8 +201,8 @@ def plans_of(budgets: Sequence[float], goal: Goal, opened: Opened) -> list[Calib
         selected,
         space,
         weights,
-        searched=_field(goal, bench, space, 0.0, 0.5),
-        judged=_field(goal, bench, space, 0.5, 1.0),
+        selection=_field(goal, bench, space, 0.0, 0.5),
+        validation=_field(goal, bench, space, 0.5, 1.0),
         clock=clock,
     )
     return [_plan_within(max_loss, prepared) for max_loss in budgets]
@@ -216,26 +217,26 @@ def _plan_within(max_loss: float, prepared: _Prepared) -> CalibrationResult:
 
 def _plan_under(rule: Rule, max_loss: float, prepared: _Prepared) -> CalibrationResult:
     goal, selected, space = prepared.goal, prepared.selected, prepared.space
-    weights, searched, judged = prepared.weights, prepared.searched, prepared.judged
-    bench, clock = searched.bench, prepared.clock
+    weights, selection, validation = prepared.weights, prepared.selection, prepared.validation
+    bench, clock = selection.bench, prepared.clock
     per_change = cost_per_change(goal.objective, space.graph, rule, goal.accelerator)
     problem = problem_of(space.graph, space.seen, weights, rule, goal.objective, per_change)
     family = Family(
         method=goal.method,
         problem=problem,
-        measure=searched.measure,
-        observe=searched.observe,
-        probe=searched.probe,
+        measure=selection.measure,
+        observe=selection.observe,
+        probe=selection.probe,
         weight_bits=_widths(goal, max_loss, space, selected),
         track=selected.track,
     )
-    tells = bench.frozen_loss(searched.clips) > max_loss
+    tells = bench.frozen_loss(selection.clips) > max_loss
     budget = (MARGIN if tells else QUIET_MARGIN) * max_loss
     repairs = 0
     found = allocate(family, budget)
     tried = list(found.tried)
     while True:
-        measured, stress = judged.measure(found.best.layers, found.best.rule)
+        measured, stress = validation.measure(found.best.layers, found.best.rule)
         worst = max(measured.loss, stress.loss if stress else 0.0)
         reached = worst <= max_loss
         if reached or not found.reached or repairs == REPAIRS:
@@ -250,7 +251,7 @@ def _plan_under(rule: Rule, max_loss: float, prepared: _Prepared) -> Calibration
             tried += found.tried
     clock.stop("allocate")
     shown = replace(
-        family, measure=judged.measure_clips, observe=judged.observe, probe=judged.probe
+        family, measure=validation.measure_clips, observe=validation.observe, probe=validation.probe
     )
     compared = {
         method: [_point(candidate) for candidate in trace(replace(shown, method=method), budget)]
@@ -262,12 +263,12 @@ def _plan_under(rule: Rule, max_loss: float, prepared: _Prepared) -> Calibration
     return CalibrationResult(
         plan=space.plan(found.best.layers, found.best.rule),
         method=goal.method,
-        bits=round(found.best.knob) if goal.method in QUANTIZERS else None,
+        bits=round(found.best.setting) if goal.method in QUANTIZERS else None,
         budget=max_loss,
         reached=reached,
         measured=measured,
-        held_out_frames=sum(len(clip.frames) for clip in judged.clips),
-        frozen_loss=bench.frozen_loss(judged.clips),
+        held_out_frames=sum(len(clip.frames) for clip in validation.clips),
+        frozen_loss=bench.frozen_loss(validation.clips),
         tuned=found.best.measured,
         stress=stress,
         repairs=repairs,
@@ -290,7 +291,7 @@ def _criticality(goal: Goal, space: Workspace, selected: Selected) -> dict[str, 
         method=goal.criticality,
         feedback=space.feedback,
         loss=goal.task_loss,
-        weigh=goal.weigh,
+        error_weights=goal.error_weights,
         labels=[label for _, label in sample],
         threads=selected.threads,
         track=selected.track,
@@ -316,7 +317,9 @@ def _widths(
 
 def _field(goal: Goal, bench: Bench, space: Workspace, start: float, stop: float) -> _Field:
     clips = space.late(start, stop)
-    return _Field(bench, space, clips, stressed(space, clips) if goal.stress else [], goal.weigh)
+    return _Field(
+        bench, space, clips, stressed(space, clips) if goal.stress else [], goal.error_weights
+    )
 
 
 def stressed(space: Workspace, clips: Sequence[Segment]) -> list[Segment]:

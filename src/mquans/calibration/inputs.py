@@ -123,7 +123,7 @@ def read_clip(
         SourceError: frames do not fit the network, labels run out, or there are too few frames.
     """
     total = expected if source.length is None else source.length
-    room = min(factor_of(inputs) * MOST_LATE, max(LEAST_LATE, math.ceil(late * total)))
+    most = min(factor_of(inputs) * MOST_LATE, max(LEAST_LATE, math.ceil(late * total)))
     waiting: deque[Labelled] = deque()
     refused = 0
     sampling = _Sampling(clip.sample, run)
@@ -143,7 +143,7 @@ def read_clip(
         clip.frames += 1
         label = place_label(_label(labels, number(index), source.name), source)
         waiting.append((feeds, label))
-        if len(waiting) > room:
+        if len(waiting) > most:
             yield oldest()
     _check_count(clip, refused, least)
     kept = min(len(waiting), max(LEAST_LATE, round(late * clip.frames)))

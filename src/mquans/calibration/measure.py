@@ -17,7 +17,7 @@ from mquans.evaluate import Work
 from mquans.graph import Graph
 from mquans.metrics import AnyMetric, MetricMeter, OutputWeights, new_meter
 from mquans.metrics.agreement import Agreement, AgreementMeter
-from mquans.metrics.scored import counted
+from mquans.metrics.scored import scored
 from mquans.onnx import ModelFile
 from mquans.plan import NetworkOptions, Plan
 from mquans.runtime.replay import replay
@@ -90,7 +90,7 @@ class Bench:
     Args:
         options: how the model is run; without any, in the shapes of the graph.
         metric: the user's loss; by default that of `evaluate.agreement`, of outputs that carry more
-            than a state (`evaluate.counted`).
+            than a state (`metrics.scored`).
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Bench:
         self.metric = metric
         self._session: Session | None = None
         self._dense = open_engine("ort-fp32", model, options, threads=threads)
-        self.counted = counted(graph, options.feedback)
+        self.scored = scored(graph, options.feedback)
         self._steps = time_steps(graph)
         fed = {name: shape for name, shape in shapes.items() if name not in options.feedback}
         self.part = LONG_PART if factor_of(fed) > 1 else PART
@@ -143,22 +143,22 @@ class Bench:
         return Measured(work, losses.whole.result(), losses.task, moving, losses.parts)
 
     def mean_loss(
-        self, plan: Plan, segments: Sequence[Segment], weigh: OutputWeights | None = None
+        self, plan: Plan, segments: Sequence[Segment], error_weights: OutputWeights | None = None
     ) -> float:
         """Mean loss over frames as criticality counts it.
 
         Args:
-            weigh: see `criticality`.
+            error_weights: see `criticality`.
         """
-        if weigh is None:
+        if error_weights is None:
             return self.measure(plan, segments).agreement.loss_mean
-        measured = self.measure(plan, segments, metric=WeightedError(weigh))
+        measured = self.measure(plan, segments, metric=WeightedError(error_weights))
         return measured.loss + REST * measured.agreement.loss_mean
 
     def frozen_loss(self, segments: Sequence[Segment]) -> float:
         """What outputs held at each segment's first frame would lose; of whole sequences those held
         at the first step of each."""
-        meter = AgreementMeter(self.counted)
+        meter = AgreementMeter(self.scored)
         task = None if self.metric is None else new_meter(self.metric)
         for segment in segments:
             outputs = self._dense_outputs(segment)
@@ -195,7 +195,7 @@ class _Losses:
     def __init__(self, bench: Bench, metric: AnyMetric | None) -> None:
         self._bench = bench
         self._metric = metric
-        self.whole = AgreementMeter(bench.counted)
+        self.whole = AgreementMeter(bench.scored)
         self._stretches: list[AgreementMeter] = []
         self._task = None if metric is None else new_meter(metric)
         self._task_stretches: list[MetricMeter] = []
@@ -205,7 +205,7 @@ class _Losses:
         agreements, tasks = [self.whole], [] if self._task is None else [self._task]
         if frames >= bench.part:
             if index % bench.part == 0 and frames - index >= bench.part:
-                self._stretches.append(AgreementMeter(bench.counted))
+                self._stretches.append(AgreementMeter(bench.scored))
                 if self._metric is not None:
                     self._task_stretches.append(new_meter(self._metric))
             agreements += self._stretches[-1:]

@@ -177,8 +177,8 @@ def steps_of(node: Node, value: Values, number: int) -> Iterator[Values | None]:
     match node.op:
         case Recurrence(reverse=reverse):
             sequence = value[::-1] if reverse else value
-        case Linear(lanes=lanes) if lanes:
-            sequence = value.reshape(-1, lanes, value.shape[-1])
+        case Linear(batch=batch) if batch:
+            sequence = value.reshape(-1, batch, value.shape[-1])
         case _:
             yield by_neuron(node, value)
             return

@@ -24,7 +24,7 @@ def observe_under(session: Session, clips: Iterable[Sequence[Feeds]]) -> Observa
     """Ranges and curves of all tensors while the engine runs a session's plan.
 
     Args:
-        clips: frames of each; streams start afresh with each.
+        clips: frames of each; streams begin anew with each.
     """
     replay = _Replay(session)
     observer = Observer(session.graph, rules=(session.plan.rule,))

@@ -70,7 +70,7 @@ class CalibrationResult:
 
     Attributes:
         method: that decided the steps.
-        bits: of the whole network, where the method has that knob; else None.
+        bits: of the whole network, where the method has that setting; else None.
         budget: the largest loss the user accepts, or None when bits were given.
         reached: False when the plan breaks the budget; it is then the best that was found.
         measured: on frames that had no part in choosing the plan.

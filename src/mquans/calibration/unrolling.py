@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mquans.calibration.gradients import Tape
 from mquans.graph import Graph, Linear, Node, Recurrence, Slice
-from mquans.metrics.scored import counted
+from mquans.metrics.scored import scored
 
 Sums = npt.NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class Unrolled:
         graph: of which the outputs are those of all frames that a loss is taken of.
         frames: how many.
         parts: by layer of the network, step by step.
-        outputs: name of every counted output to its name in `graph`, frame by frame.
+        outputs: name of every scored output to its name in `graph`, frame by frame.
         inputs: the same of the inputs that come with every frame.
         states: of the first frame; named as in the network.
         origins: copies of the network's values to their name there.
@@ -111,8 +111,8 @@ def time_steps(graph: Graph) -> int:
         match node.op:
             case Recurrence():
                 found.append(graph.shape(node.inputs[0])[0])
-            case Linear(lanes=lanes) if lanes:
-                found.append(graph.types[node.inputs[0]].size // graph.neurons(node) // lanes)
+            case Linear(batch=batch) if batch:
+                found.append(graph.types[node.inputs[0]].size // graph.neurons(node) // batch)
     return max(found)
 
 
@@ -153,7 +153,7 @@ class _Unroller:
             for node in self.graph.nodes:
                 self._write(node, values, frame)
             inputs.append(made)
-            names = counted(self.graph, self.feedback)
+            names = scored(self.graph, self.feedback)
             outputs.append({name: values[name] for name in names})
         tape = self.tape.graph
         tape.outputs = tuple(dict.fromkeys(new for names in outputs for new in names.values()))

@@ -1,4 +1,4 @@
-"""What all stages work on: network, clips, what was observed, and plans made of layers."""
+"""What all stages work on: network, clips, what was seen of them, and plans made of layers."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class Meter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A network and its clips, observed. The setup's options have the shapes of all inputs of the
-    graph, and its whole feedback."""
+    """A network and its clips, looked through. The setup's options have the shapes of all inputs of
+    the graph, and its whole feedback."""
 
     file: ModelFile
     graph: Graph

@@ -149,7 +149,7 @@ def verify(
     threads: o.Threads = 1,
     json: o.Json = False,
 ) -> None:
-    """Prove on a clip that reuse changes nothing: exact accumulators and codes, refresh without
+    """Prove on a clip that reuse changes nothing: exact accumulators and codes, recomputed without
     effect."""
     import mquans
     from mquans.cli import tables

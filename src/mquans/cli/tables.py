@@ -90,14 +90,12 @@ def show_inspection(inspection: Inspection) -> None:
     nodes = table("node", "operator", "mode", "MACs", "share")
     for node in covered.nodes:
         share = percent(node.macs / covered.macs) if node.macs else ""
-        style = {"reuse": "", "native": "dim", "island": "yellow"}[node.mode]
+        style = {"reuse": "", "native": "dim", "fallback": "yellow"}[node.mode]
         count = macs(node.macs) if node.macs else ""
         nodes.add_row(Text(node.name), node.op, node.mode, count, share, style=style)
     show(nodes, "")
-    for island in covered.islands:
-        show(
-            Text(f"{island.name} ({', '.join(island.ops)}) runs on onnxruntime: {island.reason}"),
-        )
+    for one in covered.fallbacks:
+        show(Text(f"{one.name} ({', '.join(one.ops)}) runs on onnxruntime: {one.reason}"))
     share = percent(covered.reuse_macs_fraction)
     show(f"{share} of {macs(covered.macs)} MACs lie in layers with reuse.")
     if inspection.sweep is None:
@@ -287,8 +285,8 @@ def show_verification(result: Verification) -> None:
     if result.exact:
         show(
             f"[green]Exact[/]: over {result.frames} frames of {result.layers} layers, every "
-            "accumulator equals the product of weights and held values, and no refresh changed a "
-            "code or an output bit."
+            "accumulator equals the product of weights and held values, and recomputing changed no "
+            "code and no output bit."
         )
     else:
         show(Text(f"Not exact: {result.first_violation}.", style="red"))
@@ -312,14 +310,14 @@ def show_demo(result: DemoResult) -> None:
 def _checked(check: GuardCheck | None) -> str:
     if check is None:
         return ""
-    done = {"none": "", "refresh": ", refreshed", "tighten": ", refreshed and tightened"}
+    done = {"none": "", "keyframe": ", keyframe", "tighten": ", keyframe and tightened"}
     return f", loss {check.loss:.4f}{done[check.action]}"
 
 
 def _guarded(report: GuardReport) -> str:
     found = (
         f"{report.violations} of {report.checks} checks above {report.budget:g}, worst loss "
-        f"{report.worst:.4f}; {report.refreshes} times refreshed, {report.tightenings} times "
+        f"{report.worst:.4f}; {report.keyframes} keyframes, {report.tightenings} times "
         "tightened"
     )
     if report.out_of_reach:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+JSON_FORMAT = 2
+
 NARROWEST = 80
 """Columns of tables when stdout is no terminal or a very narrow one."""
 
@@ -52,8 +54,8 @@ def show(*parts: RenderableType) -> None:
 
 
 def show_json(value: dict[str, Any]) -> None:
-    """Exactly one JSON object on stdout."""
-    write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Exactly one JSON object on stdout; keys change only with `format`."""
+    write(json.dumps({"format": JSON_FORMAT, **value}, indent=2, allow_nan=False) + "\n")
 
 
 def track(items: Iterable[T], label: str, total: int | None) -> Iterator[T]:

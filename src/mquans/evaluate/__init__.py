@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mquans.evaluate.compare import Comparison, compare
-from mquans.evaluate.coverage import Coverage, IslandInfo, NodeCoverage, coverage
+from mquans.evaluate.coverage import Coverage, FallbackInfo, NodeCoverage, coverage
 from mquans.evaluate.energy import frame_energy
 from mquans.evaluate.gating import TunedGate, tune_gate
 from mquans.evaluate.interleave import Interleaved, interleave, speedups
@@ -21,9 +21,9 @@ __all__ = [
     "BrokenLaw",
     "Comparison",
     "Coverage",
+    "FallbackInfo",
     "FrameReport",
     "Interleaved",
-    "IslandInfo",
     "LayerRow",
     "LayerTable",
     "NodeCoverage",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mquans.graph import Graph, Island, Node
+from mquans.graph import Fallback, Graph, Node
 
-NodeMode = Literal["reuse", "native", "island"]
+NodeMode = Literal["reuse", "native", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
 class NodeCoverage:
-    """One node: how it runs, and the MACs of one dense evaluation (those of islands are not known
-    and count as 0)."""
+    """One node: how it runs, and the MACs of one dense evaluation (those of fallback subgraphs are
+    not known and count as 0)."""
 
     name: str
     op: str
@@ -22,7 +22,7 @@ class NodeCoverage:
 
 
 @dataclass(frozen=True, slots=True)
-class IslandInfo:
+class FallbackInfo:
     """Nodes that are handed to onnxruntime, and why."""
 
     name: str
@@ -35,7 +35,7 @@ class Coverage:
     """All nodes of an imported network, in the order in which they run."""
 
     nodes: tuple[NodeCoverage, ...]
-    islands: tuple[IslandInfo, ...]
+    fallbacks: tuple[FallbackInfo, ...]
 
     @property
     def macs(self) -> int:
@@ -56,9 +56,9 @@ class Coverage:
                 for node in self.nodes
             ],
             "reuse_macs_fraction": self.reuse_macs_fraction,
-            "islands": [
-                {"name": island.name, "ops": list(island.ops), "reason": island.reason}
-                for island in self.islands
+            "fallbacks": [
+                {"name": fallback.name, "ops": list(fallback.ops), "reason": fallback.reason}
+                for fallback in self.fallbacks
             ],
         }
 
@@ -69,18 +69,18 @@ def coverage(graph: Graph) -> Coverage:
         NodeCoverage(node.name, _operator(node), _mode(node), graph.macs(node))
         for node in graph.nodes
     )
-    islands = tuple(
-        IslandInfo(node.name, node.op.op_types, node.op.reason)
+    fallbacks = tuple(
+        FallbackInfo(node.name, node.op.op_types, node.op.reason)
         for node in graph.nodes
-        if isinstance(node.op, Island)
+        if isinstance(node.op, Fallback)
     )
-    return Coverage(nodes, islands)
+    return Coverage(nodes, fallbacks)
 
 
 def _mode(node: Node) -> NodeMode:
     if node.is_reuse:
         return "reuse"
-    return "island" if isinstance(node.op, Island) else "native"
+    return "fallback" if isinstance(node.op, Fallback) else "native"
 
 
 def _operator(node: Node) -> str:

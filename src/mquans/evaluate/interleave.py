@@ -48,7 +48,7 @@ def interleave(
     frames: Iterable[Feeds],
     *,
     reference: str,
-    counted: Collection[str] | None = None,
+    scored: Collection[str] | None = None,
     on_frame: Callable[[dict[str, Outputs]], None] | None = None,
     threads: int = 1,
     handed: Handed = lambda _: {},
@@ -71,7 +71,7 @@ def interleave(
     """
     order = list(steps)
     times_ns: dict[str, list[int]] = {name: [] for name in steps}
-    meters = {name: AgreementMeter(counted) for name in steps if name != reference}
+    meters = {name: AgreementMeter(scored) for name in steps if name != reference}
     for feeds in frames:
         outputs: dict[str, Outputs] = {}
         forms = handed(feeds)

@@ -33,7 +33,7 @@ class LayerRow:
         macs: of one dense evaluation; taps on padding are not counted.
         similarity: fraction of inputs whose held value did not change.
         macs_fraction: MACs done / MACs of the dense layer.
-        mode: how it was brought up to date in most frames.
+        mode: how it was updated in most frames.
         time_ms: per frame, the compare of the layers that read it included where that is fused.
         time_share: of the whole frame.
     """

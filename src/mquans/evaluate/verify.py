@@ -1,5 +1,5 @@
-"""The law, tested on a clip: accumulators are exact products, and a refresh changes no code and no
-output."""
+"""The law, tested on a clip: accumulators are exact products, and recomputing changes no code and
+no output."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class BrokenLaw:
 
     Attributes:
         frame: counted from 0.
-        layer: whose accumulator is wrong; or the tensor whose code, or the output that a refresh
+        layer: whose accumulator is wrong; or the tensor whose code, or the output that recomputing
             changed.
-        kind: `accumulator`, `code` or `refresh`.
+        kind: `accumulator`, `code` or `output`.
         position: (row, column, channel) of the accumulator or code, or the output's index.
         expected, found: the exact value and the one held.
     """
@@ -40,7 +40,7 @@ class BrokenLaw:
     def __str__(self) -> str:
         whose = {"accumulator": "accumulator of layer", "code": "code of tensor"}
         what = f"{whose.get(self.kind, 'output')} {self.layer!r}"
-        cause = "" if self.kind == "accumulator" else ", changed by a refresh"
+        cause = "" if self.kind == "accumulator" else ", changed by recomputing"
         return (
             f"frame {self.frame}, {what}, position {self.position}: expected {self.expected:g}, "
             f"found {self.found:g}{cause}"
@@ -84,7 +84,7 @@ def verify(
     """Runs a clip and tests the law after every frame.
 
     Every accumulator of every layer is compared with the scalar product of weights and held values,
-    and a clone that is refreshed must have the same codes and give bit-equal outputs. Frames with
+    and a clone that is recomputed must have the same codes and give bit-equal outputs. Frames with
     NaN are refused by the stream and counted.
 
     Args:
@@ -120,14 +120,14 @@ def _violation(
         return BrokenLaw(
             frame, wrong.layer, wrong.kind, wrong.position, wrong.expected, wrong.found
         )
-    with stream.clone() as twin:
-        twin.refresh()
-        refreshed = twin.outputs()
-    for name, expected in refreshed.items():
+    with stream.clone() as again:
+        again.recompute()
+        recomputed = again.outputs()
+    for name, expected in recomputed.items():
         # As bits, since NaN differs from itself and -0 equals 0.
         differs = expected.view(np.uint32) != outputs[name].view(np.uint32)
         if differs.any():
             position = tuple(int(index) for index in np.argwhere(differs)[0])
             found = float(outputs[name][position])
-            return BrokenLaw(frame, name, "refresh", position, float(expected[position]), found)
+            return BrokenLaw(frame, name, "output", position, float(expected[position]), found)
     return None

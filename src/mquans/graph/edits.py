@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.graph.graph import Graph, Node, ValueType
-from mquans.graph.operators import Island, Operator
+from mquans.graph.operators import Fallback, Operator
 from mquans.graph.shapes import infer_node
 
 
@@ -21,9 +21,9 @@ class Editor:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.refresh()
+        self.reindex()
 
-    def refresh(self) -> None:
+    def reindex(self) -> None:
         """Rebuild the look-ups after nodes were taken from the graph directly."""
         self.producers = self.graph.producers()
         self.readers = self.graph.consumers()
@@ -101,7 +101,7 @@ class Editor:
         graph = self.graph
         if output in graph.outputs:
             producer = self.producers.get(source)
-            if producer is None or source in graph.outputs or isinstance(producer.op, Island):
+            if producer is None or source in graph.outputs or isinstance(producer.op, Fallback):
                 return False
             self._detach(node)
             del graph.nodes[_index(graph.nodes, node)]

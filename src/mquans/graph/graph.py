@@ -15,8 +15,8 @@ from mquans.graph.operators import Conv, ConvTranspose, Linear, MatMul, Operator
 class ValueType:
     """Shape and dtype of a value.
 
-    All shapes are static and all values float32, except for values that only islands touch: these
-    may have any numpy dtype, and -1 for sizes that depend on the data.
+    All shapes are static and all values float32, except for values that only fallback subgraphs
+    touch: these may have any numpy dtype, and -1 for sizes that depend on the data.
     """
 
     shape: tuple[int, ...]

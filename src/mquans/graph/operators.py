@@ -67,13 +67,13 @@ class Linear:
     """`y = x @ weight + bias`. Inputs: x [..., K], weight [K, N], optional bias [N]; the latter two
     are constants. Gemm and MatMul with a constant become this.
 
-    lanes: 0 when every row of x is compared with the same row of the last frame. Else the rows of a
-    frame are a sequence in time, `lanes` rows per time step, and each is compared with the row
-    `lanes` before it (the first ones with the last of the frame before).
+    batch: 0 when every row of x is compared with the same row of the last frame. Else the rows of a
+    frame are a sequence in time, `batch` rows per time step, and each is compared with the row
+    `batch` before it (the first ones with the last of the frame before).
     """
 
     activation: Unary | None = None
-    lanes: int = 0
+    batch: int = 0
 
 
 GATES: dict[RecurrenceKind, int] = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -231,12 +231,13 @@ class MatMul:
 
 
 @dataclass(frozen=True, slots=True)
-class Island:
+class Fallback:
     """Nodes that only onnxruntime can run, as one self-contained model whose inputs and outputs
     carry the names of the graph's values, in order. `reason` says why, for `mquans inspect`.
 
-    Only islands read and make values of other types than float32, or with sizes that depend on the
-    data (-1 in their shape): graph inputs and outputs, and values between two islands."""
+    Only fallback subgraphs read and make values of other types than float32, or with sizes that
+    depend on the data (-1 in their shape): graph inputs and outputs, and values between two
+    fallback subgraphs."""
 
     model: bytes
     op_types: tuple[str, ...]
@@ -245,7 +246,8 @@ class Island:
 
 Operator = (
     Conv | ConvTranspose | Linear | Recurrence | Unary | Binary | Concat | Slice | Gather | Pad
-    | Pool | Reduce | Resize | Reshape | Transpose | Expand | Softmax | LayerNorm | MatMul | Island
+    | Pool | Reduce | Resize | Reshape | Transpose | Expand | Softmax | LayerNorm | MatMul
+    | Fallback
 )  # fmt: skip
 
 ReuseOperator = Conv | ConvTranspose | Linear | Recurrence

@@ -14,8 +14,8 @@ from mquans.graph.operators import (
     Conv,
     ConvTranspose,
     Expand,
+    Fallback,
     Gather,
-    Island,
     LayerNorm,
     Linear,
     MatMul,
@@ -38,7 +38,7 @@ Shape = tuple[int, ...]
 def infer(graph: Graph) -> dict[str, ValueType]:
     """Types of all values of a graph whose input types are known.
 
-    Islands keep the types that the importer found for their outputs.
+    Fallback subgraphs keep the types that the importer found for their outputs.
 
     Returns:
         name to type, for inputs, constants and every node output.
@@ -50,7 +50,7 @@ def infer(graph: Graph) -> dict[str, ValueType]:
     for name, array in graph.constants.items():
         types[name] = ValueType(tuple(array.shape), str(array.dtype))
     for node in graph.nodes:
-        if isinstance(node.op, Island):
+        if isinstance(node.op, Fallback):
             types.update((output, graph.types[output]) for output in node.outputs)
             continue
         shapes = infer_node(node, [types[value].shape for value in node.inputs if value])
@@ -59,7 +59,8 @@ def infer(graph: Graph) -> dict[str, ValueType]:
 
 
 def infer_node(node: Node, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
-    """Shapes of the outputs of a node that is not an island; all but a Recurrence have one.
+    """Shapes of the outputs of a node that is not a fallback subgraph; all but a Recurrence have
+    one.
 
     Args:
         node: for its operator, and its name in errors.
@@ -133,7 +134,7 @@ def _infer(op: Operator, inputs: Sequence[Shape]) -> Shape:
         case Expand(shape):
             _need(broadcast(x, shape) == shape, f"it cannot be expanded to {list(shape)}")
             return shape
-        case Recurrence() | Island():
+        case Recurrence() | Fallback():
             raise ValueError("their types are found elsewhere")
 
 
@@ -178,9 +179,9 @@ def _conv(op: Conv, x: Shape, weight: Shape) -> Shape:
     _need(weight[0] % op.groups == 0, f"{weight[0]} filters do not divide into {op.groups} groups")
     space = []
     for i, size in enumerate(x[2:]):
-        room = size + op.pads[i] + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
-        _need(room >= 0, "the input is smaller than the kernel")
-        space.append(room // op.strides[i] + 1)
+        span = size + op.pads[i] + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
+        _need(span >= 0, "the input is smaller than the kernel")
+        space.append(span // op.strides[i] + 1)
     return (x[0], weight[0], *space)
 
 
@@ -203,9 +204,9 @@ def _pool(op: Pool, x: Shape) -> Shape:
     space = []
     for i, size in enumerate(x[2:]):
         stride, begin = op.strides[i], op.pads[i]
-        room = size + begin + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
-        _need(room >= 0, "the input is smaller than the window")
-        count = (-(-room // stride) if op.ceil_mode else room // stride) + 1
+        span = size + begin + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
+        _need(span >= 0, "the input is smaller than the window")
+        count = (-(-span // stride) if op.ceil_mode else span // stride) + 1
         # A last window that would begin in the end padding is left out, as ONNX defines.
         if op.ceil_mode and (count - 1) * stride >= size + begin:
             count -= 1

@@ -34,7 +34,7 @@ LEAST = 1e-4
 """Scores that roots are taken of are at least this."""
 
 
-def weigh_centerface(outputs: Outputs, *, threshold: float = 0.5) -> Weights:
+def centerface_weights(outputs: Outputs, *, threshold: float = 0.5) -> Weights:
     """Of CenterFace; outputs as `decode_centerface` takes them. Landmarks weigh nothing."""
     names = list(outputs)[:3]
     heat, size, _ = (np.asarray(outputs[name], np.float64) for name in names)
@@ -47,7 +47,7 @@ def weigh_centerface(outputs: Outputs, *, threshold: float = 0.5) -> Weights:
     }
 
 
-def weigh_fastestdet(outputs: Outputs, *, threshold: float = 0.65) -> Weights:
+def fastestdet_weights(outputs: Outputs, *, threshold: float = 0.65) -> Weights:
     """Of FastestDet; outputs as `decode_fastestdet` takes them."""
     name = next(iter(outputs))
     cells = np.asarray(outputs[name], np.float64)[0]
@@ -67,7 +67,7 @@ def weigh_fastestdet(outputs: Outputs, *, threshold: float = 0.65) -> Weights:
     return {name: weights[None]}
 
 
-def weigh_yunet(outputs: Outputs, *, threshold: float = 0.6) -> Weights:
+def yunet_weights(outputs: Outputs, *, threshold: float = 0.6) -> Weights:
     """Of YuNet; outputs as `decode_yunet` takes them. Landmarks weigh nothing."""
     scores = {stride: _yunet_scores(outputs, stride) for stride in YUNET_STRIDES}
     found = sum(int((score > threshold).sum()) for score, _ in scores.values())
@@ -90,7 +90,7 @@ def _yunet_scores(outputs: Outputs, stride: int) -> tuple[Floats, dict[str, Floa
     return np.sqrt(np.prod(list(factors.values()), axis=0)), factors
 
 
-def weigh_yolov8(outputs: Outputs, *, threshold: float = 0.25) -> Weights:
+def yolov8_weights(outputs: Outputs, *, threshold: float = 0.25) -> Weights:
     """Of YOLOv8; outputs as `decode_yolov8` takes them."""
     name = next(iter(outputs))
     anchors = np.asarray(outputs[name], np.float64)[0]
@@ -103,7 +103,7 @@ def weigh_yolov8(outputs: Outputs, *, threshold: float = 0.25) -> Weights:
     return {name: weights[None]}
 
 
-def weigh_yolox(outputs: Outputs, *, threshold: float = 0.3, width: int | None = None) -> Weights:
+def yolox_weights(outputs: Outputs, *, threshold: float = 0.3, width: int | None = None) -> Weights:
     """Of YOLOX; outputs and width as `decode_yolox` takes them."""
     name = next(iter(outputs))
     cells = np.asarray(outputs[name], np.float64)[0]
@@ -121,11 +121,11 @@ def weigh_yolox(outputs: Outputs, *, threshold: float = 0.3, width: int | None =
 
 
 WEIGHTS: dict[str, OutputWeights] = {
-    "centerface": weigh_centerface,
-    "fastestdet": weigh_fastestdet,
-    "yolov8": weigh_yolov8,
-    "yolox": weigh_yolox,
-    "yunet": weigh_yunet,
+    "centerface": centerface_weights,
+    "fastestdet": fastestdet_weights,
+    "yolov8": yolov8_weights,
+    "yolox": yolox_weights,
+    "yunet": yunet_weights,
 }
 """By the names of `ready.DECODERS`."""
 

@@ -25,7 +25,7 @@ class DetectionLoss:
         decode: outputs to boxes.
         overlap: least IoU of a match.
         score: `f1`, or `mean_iou`, which counts boxes without a match as 0.
-        weigh: which errors of raw outputs move boxes, such as one of `box_weights`.
+        error_weights: which errors of raw outputs move boxes, such as one of `box_weights`.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class DetectionLoss:
         *,
         overlap: float = 0.5,
         score: Literal["f1", "mean_iou"] = "f1",
-        weigh: OutputWeights | None = None,
+        error_weights: OutputWeights | None = None,
     ) -> None:
         self.name = f"{score} of {getattr(decode, '__name__', 'boxes')}"
         self._decode = decode
         self._overlap = overlap
         self._score = score
-        self.weigh = weigh
+        self.error_weights = error_weights
         self.found, self.dense = DetectionScore(), DetectionScore()
         self.per_frame: list[float] = []
 

@@ -46,7 +46,7 @@ Metric = Callable[[Outputs, Outputs, Any], float]
 OutputWeights = Callable[[Outputs], Mapping[str, npt.NDArray[np.float64]]]
 """From the dense network's outputs of a frame: how much a squared error of every value harms, for
 those outputs on which a metric depends, each of its output's shape; 1 in sum is a frame spoilt. A
-meter may have one as `weigh`: it guides criticality, which a metric itself cannot."""
+meter may have one as `error_weights`: it guides criticality, which a metric itself cannot."""
 AnyMetric = Metric | type[MetricMeter] | MetricMeter
 
 

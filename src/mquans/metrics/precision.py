@@ -34,7 +34,7 @@ class AveragePrecisionLoss:
         classes: the only ones that count, both wanted and found; None for all. Needed where labels
             name no class and the network knows more than what is labelled.
         threshold: least score of the dense network's boxes that stand in for a label.
-        weigh: which errors of raw outputs move boxes, such as one of `box_weights`.
+        error_weights: which errors of raw outputs move boxes, such as one of `box_weights`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AveragePrecisionLoss:
         overlap: float = 0.5,
         classes: Sequence[int] | None = None,
         threshold: float = 0.3,
-        weigh: OutputWeights | None = None,
+        error_weights: OutputWeights | None = None,
     ) -> None:
         plain = getattr(decode, "func", decode)
         self.name = f"average precision of {getattr(plain, '__name__', 'boxes')}"
@@ -52,7 +52,7 @@ class AveragePrecisionLoss:
         self._overlap = overlap
         self._classes = None if classes is None else list(classes)
         self._threshold = threshold
-        self.weigh = weigh
+        self.error_weights = error_weights
         self._wanted: list[Boxes] = []
         self._found: list[Boxes] = []
         self._dense: list[Boxes] = []
@@ -65,12 +65,12 @@ class AveragePrecisionLoss:
             DependencyError: pycocotools is not installed.
         """
         require_pycocotools()
-        dense = self._counted(self._decode(dense_outputs))
+        dense = self._scored(self._decode(dense_outputs))
         if label is None:
             wanted = dense[dense[:, 4] > self._threshold]
         else:
-            wanted = self._counted(labelled_boxes(label))
-        self._found.append(self._counted(self._decode(outputs)))
+            wanted = self._scored(labelled_boxes(label))
+        self._found.append(self._scored(self._decode(outputs)))
         self._dense.append(dense)
         self._wanted.append(wanted)
 
@@ -80,7 +80,7 @@ class AveragePrecisionLoss:
         found = average_precision(self._wanted, self._found, overlap=self._overlap)
         return 0.0 if dense is None or found is None else max(0.0, dense - found)
 
-    def _counted(self, boxes: Boxes) -> Boxes:
+    def _scored(self, boxes: Boxes) -> Boxes:
         if self._classes is None or boxes.shape[1] < 6:
             return boxes
         return boxes[np.isin(boxes[:, 5], self._classes)]

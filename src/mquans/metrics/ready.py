@@ -41,13 +41,13 @@ decode_yolox_doubtful = partial(decode_yolox, threshold=0.01)
 
 READY: dict[str, MetricMeter] = {
     **{
-        f"{name}_{end}": DetectionLoss(decode, score=score, weigh=WEIGHTS[name])
+        f"{name}_{end}": DetectionLoss(decode, score=score, error_weights=WEIGHTS[name])
         for name, decode in DECODERS.items()
         for end, score in DETECTION_SCORES.items()
     },
-    "yolox_ap": AveragePrecisionLoss(decode_yolox_doubtful, weigh=WEIGHTS["yolox"]),
+    "yolox_ap": AveragePrecisionLoss(decode_yolox_doubtful, error_weights=WEIGHTS["yolox"]),
     "yolox_person_ap": AveragePrecisionLoss(
-        decode_yolox_doubtful, classes=[COCO_PERSON], weigh=WEIGHTS["yolox"]
+        decode_yolox_doubtful, classes=[COCO_PERSON], error_weights=WEIGHTS["yolox"]
     ),
     "top1": ClassificationLoss(),
     "frame_accuracy": ClassificationLoss(axis=-1),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from mquans.graph import Graph
 
 
-def counted(graph: Graph, feedback: Mapping[str, str]) -> tuple[str, ...]:
+def scored(graph: Graph, feedback: Mapping[str, str]) -> tuple[str, ...]:
     """Outputs that a loss is taken of: those whose values can be compared one by one, and that do
     more than carry a state to the next frame.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Refused(Exception):
-    """A rule cannot express a node in the closed set; it becomes an island."""
+    """A rule cannot express a node in the closed set; it becomes a fallback subgraph."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

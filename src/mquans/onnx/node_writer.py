@@ -88,7 +88,7 @@ class NodeWriter:
         self._absorbed = absorbed_products(graph, self.wanted)
 
     def write(self, node: Node) -> None:
-        """Write a node that is not an island."""
+        """Write a node that is not a fallback subgraph."""
         if node.outputs[0] in self._absorbed:
             return
         if isinstance(node.op, Recurrence):
@@ -118,8 +118,8 @@ class NodeWriter:
             case _:
                 self._data_movement(node.op, x, y)
 
-    def island(self, node: Node, model: onnx.ModelProto) -> None:
-        """Write the nodes of an island; values inside it get names that are free here."""
+    def fallback(self, node: Node, model: onnx.ModelProto) -> None:
+        """Write the nodes of a fallback subgraph; values inside it get names that are free here."""
         border = [value.name for value in [*model.graph.input, *model.graph.output]]
         names = dict(zip(border, [*node.inputs, *node.outputs], strict=True))
         inner = [tensor.name for tensor in model.graph.initializer]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mquans.errors import ModelError
 from mquans.files import printable
-from mquans.graph import Graph, Island, rewrite
+from mquans.graph import Fallback, Graph, rewrite
 from mquans.onnx.applied_options import apply_options
+from mquans.onnx.fallback_merging import merge_fallbacks
 from mquans.onnx.input_shapes import fix_shapes
-from mquans.onnx.island_merging import merge_islands
 from mquans.onnx.model_file import ModelFile
 from mquans.onnx.preparation import prepare
 from mquans.onnx.translation import Translation
@@ -39,7 +39,7 @@ def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Gra
         raise ModelError(
             problem, where=where, hint="Feedback (--state) is STATE_INPUT=OUTPUT that feeds it."
         )
-    done = merge_islands(rewrite(graph))
+    done = merge_fallbacks(rewrite(graph))
     _check(done, where)
     return done
 
@@ -47,7 +47,7 @@ def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Gra
 def _check(graph: Graph, where: str) -> None:
     """Refuses tensors without values, which valid files may hold and the engine has no use for."""
     for node in graph.nodes:
-        if isinstance(node.op, Island):
+        if isinstance(node.op, Fallback):
             continue
         for name in (*node.inputs, *node.outputs):
             if name and min(graph.types[name].shape, default=1) < 1:

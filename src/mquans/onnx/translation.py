@@ -1,4 +1,5 @@
-"""Walking over ONNX nodes: each becomes nodes of the closed set, a constant or an island."""
+"""Walking over ONNX nodes: each becomes nodes of the closed set, a constant or a fallback
+subgraph."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from onnx import numpy_helper
 from mquans.errors import ModelError, MquansError
 from mquans.graph import Graph, Node, Operator, ValueType, free_name, infer_node
 from mquans.onnx.call import Call, Refused
+from mquans.onnx.fallbacks import fallback_node
 from mquans.onnx.folding import evaluate, is_foldable
-from mquans.onnx.islands import island_node
 from mquans.onnx.rules import RULES
 from mquans.onnx.scopes import captured, inline_branch
 
@@ -111,7 +112,7 @@ class Translation:
             self._apply_rule(proto, name)
         except Refused as refusal:
             del self.nodes[before:]
-            self._make_island(proto, name, refusal.reason)
+            self._make_fallback(proto, name, refusal.reason)
 
     def emit(self, name: str, op: Operator, inputs: Sequence[str], *outputs: str) -> None:
         """Append one node; its inputs must be float32 values or constants of any float type."""
@@ -177,7 +178,7 @@ class Translation:
     def _note_doubles(self, proto: onnx.NodeProto) -> None:
         """Remember which computed values the model has in double precision.
 
-        They are computed in float32 like all others; only islands have to know.
+        They are computed in float32 like all others; only fallback subgraphs have to know.
         """
         if proto.op_type == "Cast":
             is_double = proto.attribute[0].i == onnx.TensorProto.DOUBLE
@@ -188,8 +189,8 @@ class Translation:
         if is_double:
             self._doubles.update(value for value in proto.output if value in self.types)
 
-    def _make_island(self, proto: onnx.NodeProto, name: str, reason: str) -> None:
-        node, types = island_node(
+    def _make_fallback(self, proto: onnx.NodeProto, name: str, reason: str) -> None:
+        node, types = fallback_node(
             proto,
             self._free_node_name(name),
             reason,
@@ -239,7 +240,7 @@ class Translation:
             if array.dtype == np.float32:
                 self._apply_rule(proto, name)
             else:
-                self._make_island(proto, name, f"a constant of type {array.dtype}")
+                self._make_fallback(proto, name, f"a constant of type {array.dtype}")
         elif name not in self.types:
             raise ModelError(
                 f"nothing computes its output {name!r}.", where=f"model {self.model.graph.name!r}"

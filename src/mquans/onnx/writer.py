@@ -8,9 +8,9 @@ import onnx
 from onnx import numpy_helper
 
 from mquans.errors import ModelError
-from mquans.graph import Graph, Island, Recurrence, ValueType
+from mquans.graph import Fallback, Graph, Recurrence, ValueType
+from mquans.onnx.fallbacks import type_proto, upgraded
 from mquans.onnx.folding import IR_VERSION
-from mquans.onnx.islands import type_proto, upgraded
 from mquans.onnx.model_file import default_opset
 from mquans.onnx.node_writer import NodeWriter
 from mquans.onnx.recurrence_writer import state_type, state_value
@@ -42,19 +42,19 @@ def to_onnx(graph: Graph, *, outputs: Sequence[str] | None = None) -> onnx.Model
             raise ModelError(
                 f"it has no value {name!r} that could be returned.", where=f"model {graph.name!r}"
             )
-    islands = {
+    fallbacks = {
         node.name: onnx.load_model_from_string(node.op.model)
         for node in graph.nodes
-        if isinstance(node.op, Island)
+        if isinstance(node.op, Fallback)
     }
-    opset = max([OPSET, *map(default_opset, islands.values())])
+    opset = max([OPSET, *map(default_opset, fallbacks.values())])
     domains = {"": opset}
     writer = NodeWriter(graph, wanted)
     for node in graph.nodes:
-        if isinstance(node.op, Island):
-            model = upgraded(islands[node.name], opset, node.name)
+        if isinstance(node.op, Fallback):
+            model = upgraded(fallbacks[node.name], opset, node.name)
             domains = {entry.domain: entry.version for entry in model.opset_import} | domains
-            writer.island(node, model)
+            writer.fallback(node, model)
         else:
             writer.write(node)
     return _model(graph, writer, [_info(name, types[name]) for name in wanted], domains)

@@ -151,10 +151,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         audio: preparation of sound, or None when the stream is ready tensors or pictures.
         rule: when a held value is updated (design, section 3).
         grid_bits: observed range of every layer input in grid units, log2; the grid itself reaches
-            3.5 times as far (head room).
+            3.5 times as far (headroom).
         tolerance: of all gates, see `GatePlan`.
         tensors: one entry for each tensor that the integer engine gives codes of its own.
-        layers: one entry for each layer that is brought up to date value by value.
+        layers: one entry for each layer computed value by value.
     """
 
     format: Literal["mquans-plan"] = FORMAT

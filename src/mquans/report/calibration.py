@@ -91,7 +91,7 @@ def _facts(result: CalibrationResult) -> Mapping[str, str]:
     agreement = measured.agreement
     facts = {
         "clips": ", ".join(plan.provenance.sources),
-        "frames": f"{plan.provenance.frames}, of which {result.held_out_frames} only judge",
+        "frames": f"{plan.provenance.frames}, of which {result.held_out_frames} are for validation",
         "method": result.method if result.bits is None else f"{result.method}, {result.bits} bits",
         "rule": plan.rule,
         "budget": "none" if result.budget is None else f"{result.budget:g}",
@@ -116,7 +116,7 @@ def _facts(result: CalibrationResult) -> Mapping[str, str]:
 
 
 def _curves(result: CalibrationResult) -> dict[str, Curve]:
-    """Points by method; what the plan was searched among only where nothing else shows it."""
+    """Points by method; what the plan was selected from only where nothing else shows it."""
     curves: dict[str, Curve] = {name: list(c) for name, c in result.stages.compared.items()}
     for name, curve in result.stages.tried.items():
         curves.setdefault(name, list(curve))

@@ -5,8 +5,8 @@ Calibration promises a loss on clips like those it saw. A stream may leave them:
 camera is moved. Every so many frames the guard computes one dense frame beside the stream's own. If
 the loss is above the budget
 
-1. the stream is *refreshed*: it is snapped to the current frame, which ends all staleness;
-2. if it was above the budget in one of the last `AGAIN` checks too, refreshing is no cure, and the
+1. the current frame becomes a keyframe, which ends all staleness;
+2. if it was above the budget in one of the last `AGAIN` checks too, a keyframe is no cure, and the
    stream is *tightened*: it goes on under a plan with more bits (`mquans.plan.tightened`).
 
 After `QUIET` checks within the budget a tightened stream is *loosened* by one step again; each time
@@ -30,7 +30,7 @@ import numpy.typing as npt
 from mquans.errors import MquansError
 from mquans.metrics.agreement import FLOOR, channels_first, nothing_comparable, relative
 from mquans.metrics.meter import AnyMetric, MetricMeter, new_meter
-from mquans.metrics.scored import counted
+from mquans.metrics.scored import scored
 from mquans.metrics.variance import ChannelVariance
 from mquans.plan import Feedback, Plan, finest, plan_fingerprint, tightened
 from mquans.runtime.session import Session
@@ -40,7 +40,7 @@ from mquans.sources.frames import Feeds, feeds_of, in_place_of, states_at
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 Dense = Callable[[Feeds], Outputs]
-Action = Literal["none", "refresh", "tighten", "loosen"]
+Action = Literal["none", "keyframe", "tighten", "loosen"]
 
 AGAIN = 10
 """Checks that a violation is remembered for. A budget holds for 95 of 100 frames, so a single one
@@ -82,7 +82,7 @@ class GuardReport:
         budget, every: as given.
         checks: dense frames computed for comparison.
         violations: checks that counted and whose loss was above the budget.
-        refreshes, tightenings, loosenings: actions taken.
+        keyframes, tightenings, loosenings: actions taken.
         out_of_reach: violations that neither action can cure: the loss stays above the budget with
             nothing stale, or every neuron has all the bits of its grid. Calibrate again, on a clip
             like this stream.
@@ -95,7 +95,7 @@ class GuardReport:
     every: int
     checks: int = 0
     violations: int = 0
-    refreshes: int = 0
+    keyframes: int = 0
     tightenings: int = 0
     loosenings: int = 0
     out_of_reach: int = 0
@@ -142,8 +142,8 @@ class Guard:
     """A stream of a session that watches its own loss; `step` is used as a stream's.
 
     The outputs of a checked frame are the stream's own. Only if they are beyond the budget, those
-    of the refreshed or tightened stream are returned instead: what is known to be bad is not handed
-    out.
+    after the keyframe, or of the tightened stream, are returned instead: what is known to be bad is
+    not handed out.
 
     A check costs about one dense frame, and a second stream's memory unless `dense` is given.
     Tightening packs the weights again, once, under the new plan.
@@ -186,18 +186,19 @@ class Guard:
         self._plan = session.plan
         self._holds = session.plan.rule == "hold"
         self._dense = dense
-        # A snap takes all the bits of the grid under `hold`; `nearest` rounds to its steps always.
-        self._twin: Stream | None = None
+        # A keyframe takes all the bits of the grid under `hold`; `nearest` rounds to its steps
+        # always.
+        self._reference: Stream | None = None
         if dense is None:
             exact = session if self._holds else session.with_plan(finest(session.plan))
-            self._twin = exact.stream()
+            self._reference = exact.stream()
         self._metric = metric
         self._meter: MetricMeter | None = None if metric is None else new_meter(metric)
         self._running = RunningLoss()
         self._frames = 0
         self._states = Feedback(session.plan.feedback, session.plan.input_shapes)
-        self._counted = counted(session.graph, session.plan.feedback)
-        if metric is None and not self._counted:
+        self._scored = scored(session.graph, session.plan.feedback)
+        if metric is None and not self._scored:
             raise nothing_comparable()
         self._patience = QUIET
         self._since_violation: int | None = None
@@ -212,8 +213,8 @@ class Guard:
     def close(self) -> None:
         """Frees the memory of all streams."""
         self.stream.close()
-        if self._twin is not None:
-            self._twin.close()
+        if self._reference is not None:
+            self._reference.close()
 
     def reset(self) -> None:
         """The next frame begins a new recording; what the guard has learned is kept."""
@@ -228,15 +229,17 @@ class Guard:
     @property
     def state_bytes(self) -> int:
         """Memory of the stream and of the one it is compared with."""
-        return self.stream.state_bytes + (0 if self._twin is None else self._twin.state_bytes)
+        return self.stream.state_bytes + (
+            0 if self._reference is None else self._reference.state_bytes
+        )
 
     @property
     def stats(self) -> StreamStats:
         """What the stream's last step cost. The dense frame of a check is in it only if it
-        refreshed the stream."""
+        made a keyframe."""
         return self.stream.stats
 
-    def step(self, frame: Frame, *, snap: bool = False) -> Outputs:
+    def step(self, frame: Frame, *, keyframe: bool = False) -> Outputs:
         """As `Stream.step`, with a check at every `every`-th frame.
 
         Raises:
@@ -246,7 +249,7 @@ class Guard:
         given = feeds_of(frame, self.session.frame_inputs)
         states = states_at(given, self._states)  # kept only if the stream takes the frame
         feeds = in_place_of(given, states.fill(given))
-        outputs = self.stream.step(feeds, snap=snap)
+        outputs = self.stream.step(feeds, keyframe=keyframe)
         self._states = states
         self._frames += 1
         self.last_check = None
@@ -258,14 +261,14 @@ class Guard:
         return outputs
 
     def _shown(self, outputs: Outputs) -> Outputs:
-        return {name: outputs[name] for name in self._counted}
+        return {name: outputs[name] for name in self._scored}
 
     def _check(self, feeds: Feeds, outputs: Outputs) -> Outputs:
-        if self._twin is None:
+        if self._reference is None:
             assert self._dense is not None
             dense = self._dense(feeds)
         else:
-            dense = self._twin.step(feeds, snap=True)
+            dense = self._reference.step(feeds, keyframe=True)
         if self._meter is None:
             self._running.learn(self._shown(dense))
         loss = self._loss(outputs, dense)
@@ -296,12 +299,12 @@ class Guard:
         return loss
 
     def _respond(self, feeds: Feeds, dense: Outputs, loss: float) -> tuple[Action, Outputs]:
-        """Refreshes or tightens the stream; the action and the outputs after it."""
+        """Makes a keyframe or tightens the stream; the action and the outputs after it."""
         report = self.report
         report.violations += 1
         again = self._since_violation is not None and self._since_violation < AGAIN
-        fresh = self._snap(feeds, dense)
-        stale = not self._holds or self._twin is not None
+        fresh = self._keyframe(feeds, dense)
+        stale = not self._holds or self._reference is not None
         curable = stale or self._loss(fresh, dense) <= report.budget
         if again and curable:
             plan = self._tighter(loss / report.budget)
@@ -312,15 +315,15 @@ class Guard:
                 return "tighten", self._go_on_under(plan, feeds)
             curable = False
         report.out_of_reach += not curable
-        report.refreshes += 1
-        return "refresh", fresh
+        report.keyframes += 1
+        return "keyframe", fresh
 
-    def _snap(self, feeds: Feeds, dense: Outputs) -> Outputs:
-        """Ends all staleness. Under `hold` the twin that the comparison was made with has none, and
-        the two change places."""
-        if self._twin is None or not self._holds:
-            return self.stream.step(feeds, snap=True)
-        self.stream, self._twin = self._twin, self.stream
+    def _keyframe(self, feeds: Feeds, dense: Outputs) -> Outputs:
+        """Ends all staleness. Under `hold` the reference that the comparison was made with has
+        none, and the two change places."""
+        if self._reference is None or not self._holds:
+            return self.stream.step(feeds, keyframe=True)
+        self.stream, self._reference = self._reference, self.stream
         return dense
 
     def _tighter(self, excess: float) -> Plan | None:
@@ -358,7 +361,7 @@ class Guard:
         self.session = self.session.with_plan(plan)
         self.stream.close()
         self.stream = self.session.stream()
-        if self._twin is not None and self._holds:
-            self._twin.close()
-            self._twin = self.session.stream()
+        if self._reference is not None and self._holds:
+            self._reference.close()
+            self._reference = self.session.stream()
         return self.stream.step(feeds)

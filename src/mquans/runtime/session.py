@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mquans import _native
 from mquans.errors import FrameError, MquansError
-from mquans.graph import Island, Node
+from mquans.graph import Fallback, Node
 from mquans.onnx import ModelFile, import_model, read_model
 from mquans.plan import (
     Plan,
@@ -94,7 +94,7 @@ class Session:
         self.threads = threads
         self.model_sha256 = file.sha256
         self.graph = import_model(file, plan.options)
-        self._islands: dict[str, Any] = {}
+        self._fallbacks: dict[str, Any] = {}
         self._adopt(plan)
 
     def _adopt(self, plan: Plan) -> None:
@@ -295,21 +295,21 @@ class Session:
         """Uninitialised arrays for the outputs that the native program computes, by name."""
         return {name: np.empty(shape, np.float32) for name, shape in self._output_shapes}
 
-    def run_island(
+    def run_fallback(
         self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]
     ) -> list[npt.NDArray[np.float32]]:
-        """One island on onnxruntime; its session is made at first use."""
+        """One fallback subgraph on onnxruntime; its session is made at first use."""
         import onnxruntime
 
-        assert isinstance(node.op, Island)
-        if node.name not in self._islands:
+        assert isinstance(node.op, Fallback)
+        if node.name not in self._fallbacks:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = self.threads
             options.log_severity_level = 3
-            self._islands[node.name] = onnxruntime.InferenceSession(
+            self._fallbacks[node.name] = onnxruntime.InferenceSession(
                 node.op.model, options, providers=["CPUExecutionProvider"]
             )
-        return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
+        return list(self._fallbacks[node.name].run(list(node.outputs), dict(feeds)))
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -39,7 +39,7 @@ class SavedState:
     Attributes:
         model_sha256, plan_fingerprint: what it belongs to.
         frames: steps done so far.
-        held: the held values of all layers that are brought up to date value by value, int16 [n].
+        held: the held values of all layers computed value by value, int16 [n].
         codes: of all tensors of the integer engine, int16 [n].
         inputs: the last frame by input name, float32 [n].
     """

@@ -1,4 +1,4 @@
-"""The state of one camera or microphone, brought up to date frame by frame."""
+"""The state of one camera or microphone, updated frame by frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mquans import _native
 from mquans.errors import MquansError, RefusedFrameError, StateError
 from mquans.files import atomic_write, read_limited
 from mquans.plan import Feedback
-from mquans.runtime.lowering.program import IslandCall
+from mquans.runtime.lowering.program import FallbackCall
 from mquans.runtime.lowering.quantization import grid_limit
 from mquans.runtime.state import SavedState, decode
 from mquans.runtime.stats import LayerStats, StreamStats
@@ -63,7 +63,7 @@ class Stream:
         self._native = _native.Stream(session.lowered.program) if native is None else native
         self._frames = frames
         self._feedback = Feedback(session.plan.feedback, session.plan.input_shapes)
-        # What islands made that the engine has no tensor for, by value name.
+        # What fallback subgraphs made that the engine has no tensor for, by value name.
         self._outside: dict[str, npt.NDArray[Any]] = {}
         # Nanoseconds of every program step in the last frame, while profiling.
         self._frame_ns: list[int] | None = None
@@ -89,16 +89,16 @@ class Stream:
         """Memory of this stream: held values, accumulators, activations, bookkeeping."""
         return int(self._open().bytes)
 
-    def step(self, frame: Frame, *, snap: bool = False) -> dict[str, npt.NDArray[np.float32]]:
-        """Brings the stream up to date with a frame and returns the network's outputs. With a
+    def step(self, frame: Frame, *, keyframe: bool = False) -> dict[str, npt.NDArray[np.float32]]:
+        """Takes a frame and returns the network's outputs. With a
         `FirstFrame`, where a recording begins, the stream begins anew.
 
         Args:
             frame: array of the input's shape, or arrays by input name: float32, or uint8 for pixels
                 from 0 to 255, to which the plan's scale, mean and std are applied. States that the
                 plan feeds back may be left out: they go on from the last frame, first from zeros.
-            snap: end all staleness: held values take the grid values everywhere, as on the first
-                frame. Costs one dense frame.
+            keyframe: end all staleness: held values take the grid values everywhere, as on the
+                first frame. Costs one dense frame.
 
         Returns:
             Arrays by output name, newly allocated, in the shapes of the model.
@@ -107,27 +107,27 @@ class Stream:
             FrameError: wrong shape or dtype; a `RefusedFrameError` for NaN or infinity, in it or in
                 a state. The stream is as it was.
         """
-        brought = self._session.frame_arrays(frame)
+        given = self._session.frame_arrays(frame)
         with self._lock:
             native = self._open()
             if begins(frame) and self._frames:
-                if not finite(brought):
-                    raise _refusal(brought, brought)
+                if not finite(given):
+                    raise _refusal(given, given)
                 self._begin_anew()
-            fed = self._feedback.fill(brought)
+            fed = self._feedback.fill(given)
             arrays = [fed[name] for name in self._session.graph.inputs]
-            snap = snap or self._frames == 0
+            keyframe = keyframe or self._frames == 0
             before = native.step_ns if native.profile else None
-            if not self._session.lowered.islands:
+            if not self._session.lowered.fallbacks:
                 outputs = self._session.empty_outputs()
-                ok = native.step(arrays, list(outputs.values()), snap)
+                ok = native.step(arrays, list(outputs.values()), keyframe)
             else:
-                ok = native.bring(arrays, snap)
+                ok = native.begin_frame(arrays, keyframe)
                 if ok:
-                    self._run(snap=snap, keep_held=False)
+                    self._run(dense=keyframe, keep_held=False)
                     outputs = self.outputs()
             if not ok:
-                raise _refusal(fed, brought)
+                raise _refusal(fed, given)
             self._frames += 1
             self._feedback.keep(outputs)
             self._frame_ns = before and [
@@ -144,12 +144,12 @@ class Stream:
         found = outputs | self._outside
         return {name: found[name].copy() for name in self._session.graph.outputs}
 
-    def refresh(self) -> None:
+    def recompute(self) -> None:
         """Recomputes every layer densely from its held values. Changes no output (the law)."""
         with self._lock:
             self._open()
             if self._frames:
-                self._run(snap=True, keep_held=True)
+                self._run(dense=True, keep_held=True)
 
     def reset(self) -> None:
         """Forgets everything; the next frame is a first frame."""
@@ -233,7 +233,7 @@ class Stream:
                 at += size
             for name, value in saved.inputs.items():
                 native.write(session.stored_inputs[name], value)
-            self._run(snap=True, keep_held=True)
+            self._run(dense=True, keep_held=True)
             self._feedback.keep(self.outputs())
 
     @property
@@ -329,7 +329,7 @@ class Stream:
         if not self._session.coded or not self._frames:
             return None
         again = self.clone()
-        again.refresh()
+        again.recompute()
         for tensor in self._session.coded:
             found = self._open().read_codes(tensor)
             expected = again._open().read_codes(tensor)
@@ -391,20 +391,20 @@ class Stream:
         except KeyError:
             raise MquansError(f"there is no reuse layer named {name!r}.") from None
 
-    def _run(self, *, snap: bool, keep_held: bool) -> None:
+    def _run(self, *, dense: bool, keep_held: bool) -> None:
         first, moved = 0, set[str]()
-        for call in self._session.lowered.islands:
-            self._native.run(first, call.step, snap, keep_held)
-            if self._island(call, snap, moved):
+        for call in self._session.lowered.fallbacks:
+            self._native.run(first, call.step, dense, keep_held)
+            if self._fallback(call, dense, moved):
                 moved.update(call.node.outputs)
             first = call.step
-        self._native.run(first, len(self._session.step_labels), snap, keep_held)
+        self._native.run(first, len(self._session.step_labels), dense, keep_held)
 
-    def _island(self, call: IslandCall, snap: bool, moved: set[str]) -> bool:
-        """Runs an island if anything it reads moved; tells whether it ran."""
+    def _fallback(self, call: FallbackCall, dense: bool, moved: set[str]) -> bool:
+        """Runs a fallback subgraph if anything it reads moved; tells whether it ran."""
         inputs = list(zip(call.node.inputs, call.inputs, strict=True))
         outputs = list(zip(call.node.outputs, call.outputs, strict=True))
-        if not snap and not any(
+        if not dense and not any(
             name in moved if x is None else self._native.mask_any(x.tensor) for name, x in inputs
         ):
             for _, y in outputs:
@@ -415,7 +415,7 @@ class Stream:
             name: self._outside[name] if x is None else self._native.read(x.tensor).reshape(x.dims)
             for name, x in inputs
         }
-        results = self._session.run_island(call.node, feeds)
+        results = self._session.run_fallback(call.node, feeds)
         for (name, y), result in zip(outputs, results, strict=True):
             if y is None:
                 self._outside[name] = result
@@ -424,9 +424,9 @@ class Stream:
         return True
 
 
-def _refusal(fed: Arrays, brought: Arrays) -> RefusedFrameError:
-    """Why the inputs of a step, those that the frame brought and states, cannot be taken."""
-    for name in fed.keys() - brought.keys():
+def _refusal(fed: Arrays, given: Arrays) -> RefusedFrameError:
+    """Why the inputs of a step, those of the frame and states, cannot be taken."""
+    for name in fed.keys() - given.keys():
         if not np.isfinite(fed[name]).all():
             return RefusedFrameError(
                 f"the network's state {name!r} has become NaN or infinite.",

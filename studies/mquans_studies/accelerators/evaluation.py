@@ -62,7 +62,7 @@ class Case:
 class Point:
     """A plan, and its error on data that plans are made from and on data that judge."""
 
-    knob: float
+    setting: float
     rule: Rule
     plan: Plan
     planned_error: float
@@ -71,7 +71,14 @@ class Point:
     computation_reuse: float
 
     def as_dict(self) -> dict[str, Any]:
-        names = ("knob", "rule", "planned_error", "judged_error", "similarity", "computation_reuse")
+        names = (
+            "setting",
+            "rule",
+            "planned_error",
+            "judged_error",
+            "similarity",
+            "computation_reuse",
+        )
         return {name: getattr(self, name) for name in names}
 
 
@@ -116,11 +123,11 @@ def _layers(path: Path) -> tuple[LayerShape, ...] | None:
     return tuple(layer_geometry(graph, node).shape for node in graph.reuse_layers())
 
 
-def judge(case: Case, bench: Bench, plan: Plan, knob: float) -> Point:
+def judge(case: Case, bench: Bench, plan: Plan, setting: float) -> Point:
     """A plan measured on both parts."""
     planned, judged = (bench.measure(plan, [part]) for part in (case.planned, case.judged))
     return Point(
-        knob,
+        setting,
         plan.rule,
         plan,
         planned.task or 0.0,
@@ -196,7 +203,7 @@ def evaluate(
         "ours": ours.as_dict(),
         "uniform": best.as_dict(),
         "chosen_before": {name: point.as_dict() for name, point in earlier.items()},
-        "published_width": next(p for p in uniform if p.knob == case.task.bits).as_dict(),
+        "published_width": next(p for p in uniform if p.setting == case.task.bits).as_dict(),
         "budgets": [point.as_dict() for point in points],
         "widths": [point.as_dict() for point in uniform],
         "simulated": rows,
@@ -281,8 +288,8 @@ def _accuracy(networks: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _point(point: dict[str, Any], allowed: float) -> str:
-    knob, loses = point["knob"], point["judged_error"] > allowed
-    what = f"{knob} bits" if knob >= 1 else f"`{point['rule']}` {knob:g}"
+    setting, loses = point["setting"], point["judged_error"] > allowed
+    what = f"{setting} bits" if setting >= 1 else f"`{point['rule']}` {setting:g}"
     return (
         f"{what}: {point['judged_error']:.4f}{' (loses)' if loses else ''}, reuse "
         f"{100 * point['computation_reuse']:.1f} %, similarity {100 * point['similarity']:.1f} %"

@@ -68,7 +68,7 @@ def utilization(shape: LayerShape, array: RowStationary) -> float:
     return _filled(shape.kernel_rows, rows) * _filled(output_rows, columns)
 
 
-def _filled(size: int, room: float) -> float:
-    if size <= room:
-        return size * (room // size) / room
-    return size / (room * ceil(size / room))
+def _filled(size: int, capacity: float) -> float:
+    if size <= capacity:
+        return size * (capacity // size) / capacity
+    return size / (capacity * ceil(size / capacity))

@@ -119,7 +119,7 @@ def uniform_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, dict
 def criticality_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, dict[str, Any]]:
     """The plan and how it was judged; where nothing keeps the rule, with the least tolerance.
 
-    Layers that are brought up to date value by value stay as they were calibrated.
+    Layers computed value by value stay as they were calibrated.
     """
     target = NETWORKS[judge.network]
     start = perf_counter()

@@ -42,7 +42,7 @@ class Network:
     """Weights of a graph as torch parameters.
 
     Args:
-        graph: of the closed set without islands.
+        graph: of the closed set without fallback subgraphs.
         plan: checked against the graph; its steps, rule and weight widths are simulated.
 
     Attributes:

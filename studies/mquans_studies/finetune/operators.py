@@ -99,8 +99,8 @@ def evaluate(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     """The output of a node for inputs that are present, in order, of the graph's shapes.
 
     Raises:
-        UnsupportedOperatorError: gradients cannot pass through it (islands, products along an
-            axis); names the node.
+        UnsupportedOperatorError: gradients cannot pass through it (fallback subgraphs, products
+            along an axis); names the node.
     """
     op, x = node.op, inputs[0]
     match op:

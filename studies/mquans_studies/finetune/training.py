@@ -73,7 +73,7 @@ def finetune(
     is refused for it.
 
     Args:
-        model: as `Session` takes it, without islands.
+        model: as `Session` takes it, without fallback subgraphs.
         plan: made for this model; fewer bits than the untrained network bears are the point.
         source: one clip, as `open_source` takes it; it is read into memory.
         frames: at most so many of it.

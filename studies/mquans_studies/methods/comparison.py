@@ -82,15 +82,18 @@ def compare_methods(
     tuned = clips[-1][-TUNED:]
     clips[-1] = clips[-1][:-TUNED]
     graph = import_model(model, NetworkOptions(target.shapes))
-    weigh = getattr(READY.get(f"{network}_f1"), "weigh", None)
-    calibration = Calibration(model, graph, clips, Frames(tuned, [None] * len(tuned)), weigh)
+    error_weights = getattr(READY.get(f"{network}_f1"), "error_weights", None)
+    calibration = Calibration(
+        model, graph, clips, Frames(tuned, [None] * len(tuned)), error_weights
+    )
     judge = Judge(network, model, SCENES[scene].judged.load(network, shared))
     points = {}
     for variant in variants:
-        if variant.boxes and weigh is None:
+        if variant.boxes and error_weights is None:
             continue
         points[variant.name] = [
-            {"knob": knob, **judge.judge(plan)} for knob, plan in calibration.plans(variant)
+            {"setting": setting, **judge.judge(plan)}
+            for setting, plan in calibration.plans(variant)
         ]
         print(f"  {variant.name}: {calibration.seconds[variant.name]:.0f} s", flush=True)
     return {"points": points, "seconds": calibration.seconds, "frozen": judge.frozen()}

@@ -36,7 +36,7 @@ ABLATION = (
     ("one number of bits for the network", "uniform, hold"),
     ("all changes cost alike", "criticality, hold, all changes cost alike"),
     ("int8 weights everywhere", "criticality, hold, int8 weights"),
-    ("ApproxANN's loop instead of a price of loss", "ApproxANN loop, hold"),
+    ("ApproxANN's loop instead of a multiplier of the loss", "ApproxANN loop, hold"),
     ("criticality by `taylor`", "criticality by taylor, hold"),
     ("criticality by `closed_form`", "criticality by closed_form, hold"),
     ("criticality by `perturb`", "criticality by perturb, hold"),

@@ -1,4 +1,4 @@
-"""Plans of every method along its knob, for the comparison of methods and the ablation."""
+"""Plans of every method along its setting, for the comparison of methods and the ablation."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Calibration:
     Attributes:
         observed: clips that ranges and curves are taken from.
         tuned: frames on which candidates are run before they are judged elsewhere.
-        weigh: what the network's boxes depend on; None where it finds none.
+        error_weights: what the network's boxes depend on; None where it finds none.
         seconds: by stage and criticality method.
     """
 
@@ -99,7 +99,7 @@ class Calibration:
     graph: Graph
     observed: Sequence[Sequence[Feeds]]
     tuned: Segment
-    weigh: OutputWeights | None = None
+    error_weights: OutputWeights | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _criticality: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _bench: Bench = field(init=False)
@@ -115,7 +115,7 @@ class Calibration:
         self.seconds["observe"] = perf_counter() - start
 
     def plans(self, variant: Variant) -> Iterator[tuple[float, Plan]]:
-        """(knob, plan) of a variant."""
+        """(setting, plan) of a variant."""
         problem = self._problem(variant)
         widths = dict.fromkeys(problem.layers, variant.weight_bits)
         start = perf_counter()
@@ -136,13 +136,13 @@ class Calibration:
                 problem=problem,
                 measure=partial(self._measure, variant.cost == "values"),
                 observe=self._observe,
-                probe=partial(self._probe, self.weigh if variant.boxes else None),
+                probe=partial(self._probe, self.error_weights if variant.boxes else None),
                 weight_bits=widths,
             )
-            found = [(c.knob, c.layers) for loss in TRACED_LOSSES for c in _traced(family, loss)]
+            found = [(c.setting, c.layers) for loss in TRACED_LOSSES for c in _traced(family, loss)]
         self.seconds[variant.name] = perf_counter() - start
-        for knob, layers in found:
-            yield knob, self.plan(layers, variant.rule)
+        for setting, layers in found:
+            yield setting, self.plan(layers, variant.rule)
 
     def _measure(
         self, alike: bool, layers: tuple[LayerPlan, ...], rule: Rule
@@ -159,9 +159,9 @@ class Calibration:
         return observe_under(session, [self.tuned.frames]).curves
 
     def _probe(
-        self, weigh: OutputWeights | None, layers: tuple[LayerPlan, ...], rule: Rule
+        self, error_weights: OutputWeights | None, layers: tuple[LayerPlan, ...], rule: Rule
     ) -> float:
-        return self._bench.mean_loss(self.plan(layers, rule), [self.tuned], weigh)
+        return self._bench.mean_loss(self.plan(layers, rule), [self.tuned], error_weights)
 
     def plan(self, layers: tuple[LayerPlan, ...], rule: Rule) -> Plan:
         return Plan(
@@ -198,8 +198,10 @@ class Calibration:
         if name not in self._criticality:
             start = perf_counter()
             frames = [frame for clip in self.observed for frame in clip]
-            weigh = self.weigh if variant.boxes else None
-            self._criticality[name] = criticality(self.graph, frames, method=method, weigh=weigh)
+            error_weights = self.error_weights if variant.boxes else None
+            self._criticality[name] = criticality(
+                self.graph, frames, method=method, error_weights=error_weights
+            )
             self.seconds[name] = perf_counter() - start
         return self._criticality[name]
 

@@ -153,7 +153,7 @@ def layer_geometry(graph: Graph, node: Node) -> Geometry:
         row_grid, col_grid = _identity(rows), _identity(width)
     elif isinstance(op, Linear):
         rows, width, _ = pixels(graph.shape(node.inputs[0]))
-        steps = rows * width // op.lanes if op.lanes else 1
+        steps = rows * width // op.batch if op.batch else 1
         row_grid, col_grid, row = _identity(rows), _identity(width), weight[1]
     else:
         assert isinstance(op, Conv | ConvTranspose)

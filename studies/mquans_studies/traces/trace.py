@@ -203,7 +203,7 @@ class TraceRecorder:
         memory: windows per layer to look for repetitions in; 0 to leave that out.
 
     Raises:
-        MquansError: some layers are not brought up to date value by value.
+        MquansError: some layers are not computed value by value.
     """
 
     def __init__(self, session: Session, *, memory: int = 0) -> None:
@@ -288,4 +288,4 @@ def _native_layers(node: Node) -> tuple[str, ...]:
 
 def _is_sequence(node: Node) -> bool:
     """True for layers whose rows are compared with the rows before them, not with last frame's."""
-    return isinstance(node.op, Recurrence) or (isinstance(node.op, Linear) and node.op.lanes > 0)
+    return isinstance(node.op, Recurrence) or (isinstance(node.op, Linear) and node.op.batch > 0)

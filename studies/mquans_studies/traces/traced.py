@@ -11,7 +11,7 @@ from mquans.errors import SourceError
 from mquans.evaluate.progress import Track, silent
 from mquans.metrics import AnyMetric, new_meter
 from mquans.metrics.agreement import Agreement, AgreementMeter
-from mquans.metrics.scored import counted
+from mquans.metrics.scored import scored
 from mquans.onnx import ModelFile
 from mquans.runtime.replay import replay
 from mquans.runtime.session import Session
@@ -60,7 +60,7 @@ def run_traced(
         MetricError: fewer labels than frames.
         SourceError: there are no usable frames.
     """
-    names = counted(session.graph, session.plan.feedback)
+    names = scored(session.graph, session.plan.feedback)
     dense = open_engine("ort-fp32", model, session.plan.options, threads=session.threads)
     recorder = TraceRecorder(session, memory=memory)
     agreement = AgreementMeter()

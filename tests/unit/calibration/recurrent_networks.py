@@ -64,9 +64,9 @@ def recurrent(
         inputs=("x", *names),
         outputs=("y", *(outputs[1:] if states else ())),
         nodes=[
-            Node("layer/input", Linear(lanes=batch if steps > 1 else 0), ("x", "W", "b"), ("p",)),
+            Node("layer/input", Linear(batch=batch if steps > 1 else 0), ("x", "W", "b"), ("p",)),
             Node("layer", op, tuple(inputs), tuple(outputs)),
-            Node("out", Linear(lanes=batch if steps > 1 else 0), ("s", "V"), ("y",)),
+            Node("out", Linear(batch=batch if steps > 1 else 0), ("s", "V"), ("y",)),
         ],
         constants={name: np.array(a, np.float32) for name, a in constants.items()},
         types={

@@ -170,7 +170,7 @@ def first_outputs(outputs: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_weights_of_outputs_take_the_place_of_variances(graph: Graph, layer: str) -> None:
     """Criticality predicts the loss that a task is about, and `REST` of the default one."""
-    found = criticality(graph, scenes(8), weigh=first_outputs, samples=8)[layer]
+    found = criticality(graph, scenes(8), error_weights=first_outputs, samples=8)[layer]
     noisy, at = with_noise(graph, layer, output=False)
     dense, oracle = ReferenceNetwork(graph), ReferenceNetwork(noisy)
     meter, plain = WeightedError(first_outputs), AgreementMeter()
@@ -202,12 +202,12 @@ def refuses(message: str, **options: Any) -> None:
 )
 def test_wrong_weights_of_outputs_are_refused(weights: Any, message: str) -> None:
     """A user's mistake in a metric of their own."""
-    refuses(message, weigh=lambda outputs: weights)
+    refuses(message, error_weights=lambda outputs: weights)
 
 
 def test_failing_weights_are_explained() -> None:
     """Code of the user's that asks for an output by a wrong name."""
-    refuses(r"KeyError: 'boxes'.*fc/y", weigh=lambda outputs: {"boxes": outputs["boxes"]})
+    refuses(r"KeyError: 'boxes'.*fc/y", error_weights=lambda outputs: {"boxes": outputs["boxes"]})
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_wrong_gradients_of_a_task_loss_are_refused(gradient: Any, message: str)
         ({"samples": 0}, "at least 1"),
         ({"loss": lambda outputs, label: {}, "labels": [1]}, "1 labels for 2 frames"),
         ({"loss": lambda outputs, label: {}, "method": "perturb"}, "takes no task loss"),
-        ({"weigh": first_outputs, "method": "perturb"}, "fisher and taylor"),
+        ({"error_weights": first_outputs, "method": "perturb"}, "fisher and taylor"),
     ],
 )
 def test_impossible_wishes_are_named(graph: Graph, options: dict[str, Any], message: str) -> None:

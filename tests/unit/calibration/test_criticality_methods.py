@@ -147,7 +147,7 @@ def test_closed_form_is_bounded_by_the_frames() -> None:
 
 
 @pytest.fixture
-def island() -> Graph:
+def fallback() -> Graph:
     """conv `a` -> CumSum, which only onnxruntime can run -> conv `b`."""
     arrays = {
         "wa": RNG.normal(size=(3, 3, 1, 1)).astype(np.float32),
@@ -160,7 +160,7 @@ def island() -> Graph:
             helper.make_node("CumSum", ["p", "axis"], ["q"], "sum"),
             helper.make_node("Conv", ["q", "wb"], ["y"], "b"),
         ],
-        "island",
+        "fallback",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, X)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 4, 4])],
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
@@ -171,16 +171,16 @@ def island() -> Graph:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_layers_before_an_island_are_not_forgotten(island: Graph, method: str) -> None:
+def test_layers_before_an_fallback_are_not_forgotten(fallback: Graph, method: str) -> None:
     """A criticality of 0 would give them the fewest bits."""
     frames = [{"x": RNG.normal(size=X).astype(np.float32)} for _ in range(4)]
-    found = criticality(island, frames, method=method)
+    found = criticality(fallback, frames, method=method)
     assert (found["a"] > 0).all()
     assert (found["b"] > 0).all()
 
 
-def test_a_task_loss_cannot_be_followed_through_an_island(island: Graph) -> None:
+def test_a_task_loss_cannot_be_followed_through_an_fallback(fallback: Graph) -> None:
     """It is said, with what to do, instead of a 0."""
     frames = [{"x": np.ones(X, np.float32)}]
     with pytest.raises(MquansError, match="perturb"):
-        criticality(island, frames, loss=lambda outputs, label: {})
+        criticality(fallback, frames, loss=lambda outputs, label: {})

@@ -1,4 +1,4 @@
-"""Gradients through whole networks: branches, several outputs, islands."""
+"""Gradients through whole networks: branches, several outputs, fallback subgraphs."""
 
 from __future__ import annotations
 
@@ -128,13 +128,13 @@ def test_the_network_itself_stays_as_it_was(branches: Graph) -> None:
         np.testing.assert_array_equal(found[name], array)
 
 
-def test_gradients_stop_at_islands_and_start_anew() -> None:
+def test_gradients_stop_at_fallbacks_and_start_anew() -> None:
     """A network with a node that nobody can differentiate still tells its layers apart: what the
-    island reads counts as an output, and layers behind it are as ever."""
+    fallback subgraph reads counts as an output, and layers behind it are as ever."""
     graph = network(
         node("Conv", "x wa", "a0", "a", pads=[1, 1, 1, 1]),
         node("Relu", "a0", "a1", "relu"),
-        node("CumSum", "a1 axis", "k", "island"),
+        node("CumSum", "a1 axis", "k", "fallback"),
         node("Conv", "k wb", "y", "b"),
         outputs={"y": [1, 4, 5, 5]},
     )

@@ -1,4 +1,4 @@
-"""Steps per neuron from curves and criticality, and what a price does to them."""
+"""Steps per neuron from curves and criticality, and what a multiplier does to them."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def problem(graph: Graph, seen: Observation) -> Problem:
 
 
 def test_dearer_loss_means_less_loss_and_more_work(problem: Problem) -> None:
-    """The knob that budgets are met with turns one way."""
-    found = [solve(problem, 2.0**price) for price in range(-12, 13, 2)]
+    """The setting that budgets are met with turns one way."""
+    found = [solve(problem, 2.0**multiplier) for multiplier in range(-12, 13, 2)]
     macs, losses = [p.macs for p in found], [p.loss for p in found]
     assert macs == sorted(macs)
     assert losses == sorted(losses, reverse=True)
@@ -54,9 +54,9 @@ def test_dearer_loss_means_less_loss_and_more_work(problem: Problem) -> None:
 
 def test_no_other_steps_beat_the_solution_at_its_price(problem: Problem) -> None:
     """Every neuron decides for itself, so none can do better alone."""
-    price = 4.0
-    best = solve(problem, price)
-    lagrangian = best.macs + price * problem.macs * best.loss
+    multiplier = 4.0
+    best = solve(problem, multiplier)
+    lagrangian = best.macs + multiplier * problem.macs * best.loss
     rng = np.random.default_rng(1)
     for _ in range(50):
         macs = loss = 0.0
@@ -65,7 +65,7 @@ def test_no_other_steps_beat_the_solution_at_its_price(problem: Problem) -> None
             every = np.arange(len(option))
             macs += float(tensor.cost @ tensor.change[every, option])
             loss += float(tensor.criticality @ tensor.error[every, option])
-        assert lagrangian <= macs + price * problem.macs * loss + 1e-9
+        assert lagrangian <= macs + multiplier * problem.macs * loss + 1e-9
 
 
 def test_critical_neurons_move_in_finer_steps(problem: Problem) -> None:
@@ -83,8 +83,8 @@ def test_one_step_per_tensor_is_one(problem: Problem) -> None:
     together = solve(problem, 4.0, per_tensor=True)
     apart = solve(problem, 4.0)
     assert all(len(set(steps)) == 1 for steps in together.steps.values())
-    price = 4.0 * problem.macs
-    assert apart.macs + price * apart.loss <= together.macs + price * together.loss + 1e-9
+    multiplier = 4.0 * problem.macs
+    assert apart.macs + multiplier * apart.loss <= together.macs + multiplier * together.loss + 1e-9
 
 
 def test_plans_hold_the_steps_that_were_chosen(problem: Problem) -> None:

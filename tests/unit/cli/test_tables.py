@@ -13,11 +13,11 @@ def test_verification_speaks_of_accumulators_and_codes(capsys: pytest.CaptureFix
     show_verification(Verification(frames=3, layers=2, refused=0, first_violation=None))
     said = " ".join(capsys.readouterr().out.split())
     assert "every accumulator equals the product of weights and held values" in said
-    assert "no refresh changed a code or an output bit" in said
+    assert "recomputing changed no code and no output bit" in said
     for kind, what in (
         ("accumulator", "accumulator of layer 'x', position (1, 2, 3): expected 4, found 5."),
         ("code", "code of tensor 'x', position (1, 2, 3): expected 4, found 5, changed by"),
-        ("refresh", "output 'x', position (1, 2, 3): expected 4, found 5, changed by"),
+        ("output", "output 'x', position (1, 2, 3): expected 4, found 5, changed by"),
     ):
         found = BrokenLaw(7, "x", kind, (1, 2, 3), 4, 5)
         show_verification(Verification(frames=3, layers=2, refused=0, first_violation=found))

@@ -42,14 +42,14 @@ def network(
     return make_graph(nodes, {"x": (steps, batch, HIDDEN)}, ["z", "h"], constants)
 
 
-def lanes(graph: Graph) -> dict[str, int]:
-    return {node.name: node.op.lanes for node in graph.nodes if isinstance(node.op, Linear)}
+def batch(graph: Graph) -> dict[str, int]:
+    return {node.name: node.op.batch for node in graph.nodes if isinstance(node.op, Linear)}
 
 
 def test_a_layer_behind_a_recurrence_compares_its_steps(keeps_values: Keeps) -> None:
     graph = network()
     assert keeps_values(find_sequences, graph)
-    assert lanes(graph) == {"z": BATCH}
+    assert batch(graph) == {"z": BATCH}
     assert not keeps_values(find_sequences, graph)
 
 
@@ -79,7 +79,7 @@ def test_nodes_that_leave_time_alone_are_passed(
     rows = 1
     for size in graph.shape("m")[:-1]:
         rows *= size
-    assert lanes(graph) == {"z": rows // STEPS}
+    assert batch(graph) == {"z": rows // STEPS}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_nodes_that_mix_or_move_time_are_not(
 ) -> None:
     graph = network(middle, last="m")
     assert not keeps_values(find_sequences, graph)
-    assert lanes(graph) == {"z": 0}
+    assert batch(graph) == {"z": 0}
 
 
 def test_one_step_per_frame_is_no_sequence(keeps_values: Keeps) -> None:
@@ -113,7 +113,7 @@ def test_layers_before_a_recurrence_and_beside_it(keeps_values: Keeps) -> None:
     nodes = [
         (Linear(Unary("relu")), "x w1", "a"),
         (Reshape((STEPS, 1, HIDDEN)), "a", "b"),
-        (Linear(lanes=1), "b w2", "p"),
+        (Linear(batch=1), "b w2", "p"),
         (RNN, "p r", "y h"),
         (Reshape((1, STEPS, HIDDEN)), "y", "c"),
         (Binary("add"), "c a", "d"),
@@ -124,4 +124,4 @@ def test_layers_before_a_recurrence_and_beside_it(keeps_values: Keeps) -> None:
                  "r": random(HIDDEN, HIDDEN, seed=2), "w3": random(HIDDEN, 4, seed=3)}  # fmt: skip
     graph = make_graph(nodes, {"x": (1, STEPS, 5)}, ["z", "last"], constants)
     assert keeps_values(find_sequences, graph)
-    assert lanes(graph) == {"a": 1, "p": 1, "z": 1, "last": 0}
+    assert batch(graph) == {"a": 1, "p": 1, "z": 1, "last": 0}

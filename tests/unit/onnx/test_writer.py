@@ -49,7 +49,7 @@ def test_a_written_model_imports_to_the_same_graph(graph: Graph) -> None:
 
 
 @pytest.mark.parametrize("opset", [9, 13, 22])
-def test_islands_of_any_opset_are_written(opset: int) -> None:
+def test_fallbacks_of_any_opset_are_written(opset: int) -> None:
     nodes = [op("Relu", "x", "h"), op("ArgMax", "h", "i", axis=1), op("Cast", "i", "y", to=1)]
     graph = import_model(read_model(build(nodes, {"x": (2, 5)}, ["y"], opset=opset)))
     x = values(1, 2, 5)

@@ -65,7 +65,7 @@ def scripted(session: mquans.Session, losses: list[float], **options: Any) -> Gu
 def losses(stream: Any, frames: Frames, session: mquans.Session) -> list[float]:
     """Loss of every frame's outputs against the whole clip's variance."""
     exact = session.stream()
-    wanted = [exact.step(frame, snap=True)["y"] for frame in frames]
+    wanted = [exact.step(frame, keyframe=True)["y"] for frame in frames]
     found = [stream.step(frame)["y"] for frame in frames]
     variance = np.var(wanted, axis=(0, 3, 4))[0]
     errors = (np.array(found) - wanted) ** 2
@@ -82,7 +82,7 @@ def test_slow_change_under_a_coarse_plan_is_caught(coarse: mquans.Session, dusk:
     assert max(guarded[-40:]) < budget
     report = guard.report
     assert report.checks == 15
-    assert next(check.action for check in report.log if check.action != "none") == "refresh"
+    assert next(check.action for check in report.log if check.action != "none") == "keyframe"
     assert report.tightenings >= 1
     assert [check.action for check in report.log][-2:] == ["none", "none"]
     assert report.out_of_reach == 0
@@ -101,12 +101,12 @@ def test_fine_plan_is_left_alone(small_model: Path, dusk: Frames, session_of: Se
 
 
 def test_bad_outputs_are_not_handed_out(coarse: mquans.Session, dusk: Frames) -> None:
-    """On a violation the refreshed outputs are returned, and the stream goes on from them."""
+    """On a violation the outputs of a keyframe are returned, and the stream goes on from them."""
     guard, fresh = scripted(coarse, [0, 2, 0]), coarse.stream()
     guard.step(dusk[0])
     for frame in dusk[60:62]:
         np.testing.assert_array_equal(guard.step(frame)["y"], fresh.step(frame)["y"])
-    assert guard.report.refreshes == 1
+    assert guard.report.keyframes == 1
 
 
 def test_refresh_first_then_tighten(coarse: mquans.Session, dusk: Frames) -> None:
@@ -119,7 +119,7 @@ def test_refresh_first_then_tighten(coarse: mquans.Session, dusk: Frames) -> Non
         assert guard.last_check is not None
         actions.append(guard.last_check.action)
     quiet = ["none"] * AGAIN
-    assert actions == ["refresh", "none", "tighten", *quiet, "refresh", "tighten", "tighten"]
+    assert actions == ["keyframe", "none", "tighten", *quiet, "keyframe", "tighten", "tighten"]
     assert guard.report.violations == 5
     assert guard.report.worst == 2.0
 
@@ -150,7 +150,7 @@ def test_quiet_time_loosens_again(coarse: mquans.Session, dusk: Frames) -> None:
         bits.append(int(np.max(guard.session.plan.layer("first").bits)))
     changes = [(index, action) for index, action in enumerate(actions) if action != "none"]
     assert changes == [
-        (0, "refresh"),
+        (0, "keyframe"),
         (1, "tighten"),
         (1 + QUIET, "loosen"),
         (2 + QUIET, "tighten"),
@@ -169,7 +169,7 @@ def test_what_no_bits_can_cure_is_said(coarse: mquans.Session, dusk: Frames) -> 
     report = guard.report
     assert {np.max(layer.bits) for layer in guard.session.plan.layers} == {12}
     assert report.tightenings < 7
-    assert report.out_of_reach == report.refreshes - 1 > 0
+    assert report.out_of_reach == report.keyframes - 1 > 0
 
 
 def test_clipping_is_not_cured_by_bits(
@@ -189,7 +189,7 @@ def test_clipping_is_not_cured_by_bits(
 def test_nearest_is_checked_against_all_bits_of_the_grid(
     small_model: Path, dusk: Frames, session_of: SessionOf
 ) -> None:
-    """A snap under this rule keeps its steps, so it would find nothing wrong."""
+    """A keyframe under this rule keeps its steps, so it would find nothing wrong."""
     session = session_of(small_model, dusk, 3, rule="nearest")
     guard = Guard(session, budget=0.01, every=8)
     for frame in dusk:

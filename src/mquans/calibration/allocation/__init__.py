@@ -30,7 +30,12 @@ from mquans.calibration.allocation.grids import (
 )
 from mquans.calibration.allocation.problem import Problem, Tensor, problem_of
 from mquans.calibration.allocation.quantizers import QUANTIZERS
-from mquans.calibration.allocation.search import search_bits, search_price, trace_bits, trace_price
+from mquans.calibration.allocation.search import (
+    search_bits,
+    search_multiplier,
+    trace_bits,
+    trace_multiplier,
+)
 from mquans.calibration.allocation.separable import solve, work_factors
 from mquans.calibration.allocation.widths import affordable_widths
 
@@ -80,7 +85,7 @@ def allocate(family: Family, budget: float) -> Allocation:
     elif family.method in QUANTIZERS:
         tried = search_bits(family, budget)
     else:
-        tried = search_price(family, budget)
+        tried = search_multiplier(family, budget)
     return cheapest(tried, budget)
 
 
@@ -98,4 +103,4 @@ def trace(family: Family, budget: float) -> list[Candidate]:
         return search_demotions(family, budget)
     if family.method in QUANTIZERS:
         return trace_bits(family)
-    return trace_price(family, budget)
+    return trace_multiplier(family, budget)

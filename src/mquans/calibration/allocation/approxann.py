@@ -1,4 +1,4 @@
-"""The loop of ApproxANN (Zhang et al., DATE 2015, algorithm 1), with steps as its knob.
+"""The loop of ApproxANN (Zhang et al., DATE 2015, algorithm 1), with steps as its setting.
 
     demote a batch of the least critical neurons by one bit, measure; if the budget breaks, roll
     back and halve the batch; the batch shrinks with what is left of the budget

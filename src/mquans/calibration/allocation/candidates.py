@@ -1,4 +1,4 @@
-"""Plans of a method along its one knob, and how they are measured."""
+"""Plans of a method along its one setting, and how they are measured."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ class Candidate:
     """A plan of some method, measured.
 
     Attributes:
-        knob: bits of the whole network, log2 of the price of loss, or the number of demotions.
+        setting: bits of the whole network, log2 of the multiplier of the loss, or the number of
+            demotions.
         steps: in which the plan's neurons move.
     """
 
     method: str
-    knob: float
+    setting: float
     rule: Rule
     steps: Steps
     layers: tuple[LayerPlan, ...]
@@ -48,12 +49,12 @@ class Candidate:
         changes / that of changes everywhere."""
         moving = self.measured.moving
         if self.objective == "energy":
-            priced = [
+            costs = [
                 (layer, self.per_change[name.removesuffix("/reset")])
                 for name, layer in moving.layers.items()
             ]
-            everywhere = sum(layer.inputs * price for layer, price in priced)
-            spent = sum(layer.changed * price for layer, price in priced)
+            everywhere = sum(layer.inputs * cost for layer, cost in costs)
+            spent = sum(layer.changed * cost for layer, cost in costs)
             return spent / everywhere if everywhere else 0.0
         if self.objective == "macs":
             return moving.macs_fraction
@@ -95,20 +96,20 @@ class Family:
         """The published quantizers come with `nearest`; all others take the user's rule."""
         return "nearest" if self.method in ("linear", "dorefa") else self.problem.rule
 
-    def at(self, knob: float, factors: Mapping[str, float] | None = None) -> Candidate:
-        """Measures the plan at a knob: bits, or log2 of the price of loss."""
+    def at(self, setting: float, factors: Mapping[str, float] | None = None) -> Candidate:
+        """Measures the plan at a setting: bits, or log2 of the multiplier of the loss."""
         if self.method in QUANTIZERS:
-            steps: Steps = quantized(self.problem, self.method, round(knob))
+            steps: Steps = quantized(self.problem, self.method, round(setting))
         else:
             per_tensor = self.method == "per_layer"
-            steps = solve(self.problem, 2.0**knob, factors=factors, per_tensor=per_tensor).steps
-        return self.with_steps(steps, knob)
+            steps = solve(self.problem, 2.0**setting, factors=factors, per_tensor=per_tensor).steps
+        return self.with_steps(steps, setting)
 
-    def with_steps(self, steps: Steps, knob: float) -> Candidate:
+    def with_steps(self, steps: Steps, setting: float) -> Candidate:
         """Measures the plan with these steps."""
         layers = layer_plans(self.problem, steps, weight_bits=self.weight_bits)
         measured, stress = self.measure(layers, self.rule)
         return Candidate(
-            self.method, knob, self.rule, steps, layers, measured, stress,
+            self.method, setting, self.rule, steps, layers, measured, stress,
             self.problem.objective, self.problem.per_change,
         )  # fmt: skip

@@ -6,12 +6,12 @@ range is smaller, by powers of two, so that rounding to it costs every neuron al
 
     layer range   |---------------------------------|     2**12 grid units of a neuron that fills it
     neuron c        |---|                                 an eighth of the range: grid units of a
-                                                          fourth, and twice the head room
+                                                          fourth, and twice the headroom
 
 In networks with depthwise layers this cuts the error several times at equal bits. A neuron that was
-quiet during calibration may wake up later, hence the room: on a clip in which a hand appears after
-calibration, own grids without it cost FastestDet 0.08 (p95, 12 bits), with it 0.01 (decision 17).
-"""
+quiet during calibration may wake up later, hence the headroom: on a clip in which a hand appears
+after calibration, own grids without it cost FastestDet 0.08 (p95, 12 bits), with it 0.01 (decision
+17)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ GRID_BITS = 12
 FINEST = 2
 """log2 of how much finer than its layer's a neuron's grid units can be."""
 
-ROOM = 1
-"""log2 of the head room that a neuron on a finer grid has beyond its layer's."""
+HEADROOM = 1
+"""log2 of the headroom that a neuron on a finer grid has beyond its layer's."""
 
 LEAST_RANGE = 2.0**-80
 """A layer whose inputs were all 0 needs some grid; also keeps grid units far from denormals."""
@@ -113,7 +113,7 @@ def _own_grids(seen: LayerRange, steps: Sums) -> tuple[Sums, Sums]:
     unit = grid_unit(seen)
     # The range is at least 2**-80 of a unit range here, so an empty neuron just gets the finest.
     share = np.maximum(seen.neuron, LEAST_RANGE) / (unit * 2**GRID_BITS)
-    finest = unit / 2 ** np.clip(np.floor(-np.log2(share)) - ROOM, 0, FINEST)
+    finest = unit / 2 ** np.clip(np.floor(-np.log2(share)) - HEADROOM, 0, FINEST)
     steps = np.maximum(steps, finest)
     # Bits round down: the grid unit is then at least the finest, so nothing observed clips.
     octaves = np.floor(np.log2(steps / finest) + 1e-9)

@@ -30,7 +30,7 @@ def dorefa_step(seen: LayerRange, bits: int) -> float:
 
 
 QUANTIZERS = {"uniform": uniform_step, "linear": linear_step, "dorefa": dorefa_step}
-"""Methods whose knob is the number of bits of the whole network: a layer's step."""
+"""Methods whose setting is the number of bits of the whole network: a layer's step."""
 
 
 def quantized(problem: Problem, method: str, bits: int) -> dict[str, Sums]:

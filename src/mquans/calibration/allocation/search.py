@@ -14,8 +14,9 @@ from mquans.calibration.allocation.separable import solve, work_factors
 MOST_BITS = 12
 FEWEST_BITS = 3
 
-PRICES = (-16.0, 28.0)
-"""Least and largest log2 of a price: from everything frozen to everything on the finest steps."""
+MULTIPLIERS = (-16.0, 28.0)
+"""Least and largest log2 of a multiplier: from everything frozen to everything on the finest
+steps."""
 
 TAIL = 1.6
 """Predictions are means over frames, budgets apply to the 95th percentile: where to start."""
@@ -33,7 +34,7 @@ CLOSE = 0.93
 """A loss of at least this share of the budget is close enough to it."""
 
 TRACED = (-10.0, -6.0, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5)
-"""Prices of a trace around the one that meets the budget."""
+"""Multipliers of a trace around the one that meets the budget."""
 
 
 def search_bits(family: Family, budget: float) -> list[Candidate]:
@@ -48,11 +49,11 @@ def search_bits(family: Family, budget: float) -> list[Candidate]:
     return found
 
 
-def search_price(family: Family, budget: float) -> list[Candidate]:
+def search_multiplier(family: Family, budget: float) -> list[Candidate]:
     """Walks towards the budget from several starts, then on from the one that needs least work.
 
     Work falls in cliffs: noise is either held back at the first layer, or passes through all of
-    them; a band of rows is computed change by change or afresh. So one start may end far above
+    them; a band of rows is computed change by change or dense. So one start may end far above
     another, and which is best is measured.
     """
     lines = _explored(family, budget)
@@ -70,20 +71,20 @@ def trace_bits(family: Family) -> list[Candidate]:
     return [family.at(bits) for bits in family.track(widths, "comparing", len(widths))]
 
 
-def trace_price(family: Family, budget: float) -> list[Candidate]:
-    """Prices around the one that meets the budget, from the best start."""
+def trace_multiplier(family: Family, budget: float) -> list[Candidate]:
+    """Multipliers around the one that meets the budget, from the best start."""
     best = min(_explored(family, budget), key=lambda line: line.score)
     return [
-        best.family.at(best.price + offset, best.factors)
+        best.family.at(best.multiplier + offset, best.factors)
         for offset in family.track(TRACED, "comparing", len(TRACED))
     ]
 
 
 def _explored(family: Family, budget: float) -> list[_Line]:
     family = normalized(family)
-    price = _predicted_price(family, budget / TAIL)
+    multiplier = _predicted_multiplier(family, budget / TAIL)
     per_tensor = family.method == "per_layer"
-    plan = solve(family.problem, 2.0**price, per_tensor=per_tensor).steps
+    plan = solve(family.problem, 2.0**multiplier, per_tensor=per_tensor).steps
     starts = [
         tilted(known.problem, tilt) for known in (family, corrected(family, plan)) for tilt in TILTS
     ]
@@ -96,21 +97,21 @@ def _explored(family: Family, budget: float) -> list[_Line]:
 
 @dataclass(slots=True)
 class _Line:
-    """Candidates from one start, by price.
+    """Candidates from one start, by multiplier.
 
     While it learns, each candidate tells how often values change under plans near the budget and
-    how predicted work relates to measured work there. Prices follow secant steps on log loss over
-    log price.
+    how predicted work relates to measured work there. Multipliers follow secant steps on log loss
+    over log multiplier.
     """
 
     family: Family
     budget: float
-    price: float = 0.0
+    multiplier: float = 0.0
     factors: dict[str, float] = field(default_factory=dict)
     found: list[Candidate] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.price = _predicted_price(self.family, self.budget / TAIL)
+        self.multiplier = _predicted_multiplier(self.family, self.budget / TAIL)
 
     @property
     def score(self) -> float:
@@ -125,34 +126,36 @@ class _Line:
         return any(CLOSE * self.budget <= c.loss <= self.budget for c in self.found)
 
     def measure(self, *, learn: bool) -> None:
-        """Measures at the price, learns from it, and moves the price on."""
-        candidate = self.family.at(self.price, self.factors)
+        """Measures at the multiplier, learns from it, and moves the multiplier on."""
+        candidate = self.family.at(self.multiplier, self.factors)
         self.found.append(candidate)
         if learn:
             curves = self.family.observe(candidate.layers, candidate.rule)
             problem = with_curves(self.family.problem, curves)
             self.family = replace(self.family, problem=problem)
             self.factors = work_factors(problem, candidate.steps, candidate.measured.moving)
-        self.price = self._next_price()
+        self.multiplier = self._next_multiplier()
 
     def _excess(self, candidate: Candidate) -> float:
         return max(candidate.loss, 1e-3 * self.budget) / self.budget
 
-    def _next_price(self) -> float:
+    def _next_multiplier(self) -> float:
         now = self.found[-1]
-        slope = -0.6  # losses fall roughly with the square root of the price
-        if len(self.found) > 1 and self.found[-2].knob != now.knob:
+        slope = -0.6  # losses fall roughly with the square root of the multiplier
+        if len(self.found) > 1 and self.found[-2].setting != now.setting:
             before = self.found[-2]
-            rise = np.log2(self._excess(now) / self._excess(before)) / (now.knob - before.knob)
+            rise = np.log2(self._excess(now) / self._excess(before)) / (
+                now.setting - before.setting
+            )
             slope = float(np.clip(rise, -1.2, -0.35))
         # A little inside the budget: a hit just outside is of no use.
         move = float(np.log2(0.96 / self._excess(now)) / slope)
-        return float(np.clip(now.knob + np.clip(move, -3.0, 3.0), *PRICES))
+        return float(np.clip(now.setting + np.clip(move, -3.0, 3.0), *MULTIPLIERS))
 
 
-def _predicted_price(family: Family, loss: float) -> float:
+def _predicted_multiplier(family: Family, loss: float) -> float:
     """Where the curves say that a loss is met."""
-    low, high = PRICES
+    low, high = MULTIPLIERS
     per_tensor = family.method == "per_layer"
     for _ in range(12):
         middle = (low + high) / 2

@@ -1,11 +1,11 @@
-"""Steps that minimise work for a loss: for one price of loss, every neuron decides alone.
+"""Steps that minimise work for a loss: for one multiplier of the loss, every neuron decides alone.
 
-    minimise  sum_c cost[c] * change[c](step) + price * sum_c criticality[c] * error[c](step)
+    minimise  sum_c cost[c] * change[c](step) + multiplier * sum_c criticality[c] * error[c](step)
 
 Source: design, section 4. What the sum over neurons does not know is measured and fed back as one
 factor per tensor: how many MACs a predicted MAC stands for. It is less than 1 where coarser steps
 upstream keep values from moving, and more where one moving value makes the engine compute a whole
-pixel afresh.
+pixel.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Predicted:
 
 def solve(
     problem: Problem,
-    price: float,
+    multiplier: float,
     *,
     factors: Mapping[str, float] | None = None,
     per_tensor: bool = False,
 ) -> Predicted:
-    """The best steps at a price.
+    """The best steps at a multiplier.
 
     Args:
-        price: dense frames' MACs that a loss of 1 is worth.
+        multiplier: dense frames' MACs that a loss of 1 is worth.
         factors: MACs per predicted MAC, by tensor; 1 where absent.
         per_tensor: one step for all neurons of a tensor.
     """
@@ -51,7 +51,7 @@ def solve(
     for tensor in problem.tensors:
         work = tensor.cost[:, None] * tensor.change * (factors or {}).get(tensor.name, 1.0)
         lost = tensor.criticality[:, None] * tensor.error
-        total = work + price * problem.macs * lost
+        total = work + multiplier * problem.macs * lost
         # Of equals the coarsest: a neuron that never moved shall not start to cost.
         if per_tensor:
             chosen = np.full(len(total), _last_least(total.sum(axis=0)[None])[0])

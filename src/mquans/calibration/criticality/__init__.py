@@ -36,7 +36,7 @@ from mquans.sources.frames import Feeds
 __all__ = [
     "METHODS",
     "REST",
-    "WEIGHING",
+    "WITH_ERROR_WEIGHTS",
     "OutputLoss",
     "Sensitivity",
     "TaskLoss",
@@ -51,7 +51,7 @@ __all__ = [
 
 METHODS = ("fisher", "taylor", "closed_form", "perturb")
 
-WEIGHING = ("fisher", "taylor")
+WITH_ERROR_WEIGHTS = ("fisher", "taylor")
 """Those that take a loss of the user's own, or weights of outputs."""
 
 
@@ -63,7 +63,7 @@ def criticality(
     feedback: Mapping[str, str] | None = None,
     loss: TaskLoss | None = None,
     labels: Sequence[Any] | None = None,
-    weigh: OutputWeights | None = None,
+    error_weights: OutputWeights | None = None,
     samples: int | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -85,7 +85,8 @@ def criticality(
             for a log-likelihood twice the expected growth. By default the loss of
             `evaluate.agreement`, mean over frames.
         labels: what `loss` gets with each frame; as many as frames.
-        weigh: for `fisher` and `taylor`, what a task makes of errors at the outputs, frame by
+        error_weights: for `fisher` and `taylor`, what a task makes of errors at the outputs, frame
+            by
             frame: the loss is `sum w (z - y)^2` with these weights, and `REST` of the default one.
         samples: random directions per frame (`fisher`, `taylor`), noises per frame and group
             (`perturb`); by default 4 and 1.
@@ -103,11 +104,11 @@ def criticality(
             hint=f"Methods are: {', '.join(METHODS)}.",
         )
     _check(frames, loss, labels, samples)
-    if method not in WEIGHING and loss is not None:
+    if method not in WITH_ERROR_WEIGHTS and loss is not None:
         raise MquansError(
             f"the criticality method {method} takes no task loss.", hint="Use fisher or taylor."
         )
-    if weigh is not None and (loss is not None or method not in WEIGHING):
+    if error_weights is not None and (loss is not None or method not in WITH_ERROR_WEIGHTS):
         raise MquansError(
             "weights of outputs go with the criticality methods fisher and taylor, without a task "
             "loss."
@@ -117,7 +118,7 @@ def criticality(
     options: dict[str, Any] = {"feedback": feedback, "seed": seed, "threads": threads}
     if method == "perturb":
         return perturb(graph, frames, samples=samples or 1, **options, track=track)
-    options |= {"loss": loss, "labels": labels, "weigh": weigh}
+    options |= {"loss": loss, "labels": labels, "error_weights": error_weights}
     if samples is not None:
         options["samples"] = samples
     if method == "taylor":

@@ -120,17 +120,17 @@ class OutputLoss:
         )
 
     def with_weights(
-        self, network: Unrolled, weigh: OutputWeights, dense: Arrays
+        self, network: Unrolled, error_weights: OutputWeights, dense: Arrays
     ) -> dict[str, Floats]:
-        """Weights of one window for a loss of the user's: those that `weigh` gives for each of its
-        frames, mean over them, and `REST` of these here.
+        """Weights of one window for a loss of the user's: those that `error_weights` gives for each
+        of its frames, mean over them, and `REST` of these here.
 
         Args:
             dense: values of the window.
         """
         weights = {value: REST * weight for value, weight in self.weights.items()}
         for names, outputs in zip(network.outputs, network.outputs_in(dense), strict=True):
-            for name, weight in checked_weights(weigh, outputs).items():
+            for name, weight in checked_weights(error_weights, outputs).items():
                 weights[names[name]] = weights[names[name]] + weight / len(network.outputs)
         return weights
 
@@ -146,16 +146,16 @@ def directions(
     }
 
 
-def checked_weights(weigh: OutputWeights, outputs: Arrays) -> Mapping[str, Floats]:
-    """What `weigh` says of one frame.
+def checked_weights(error_weights: OutputWeights, outputs: Arrays) -> Mapping[str, Floats]:
+    """What `error_weights` says of one frame.
 
     Raises:
         MetricError: it fails, it names what is no output, or weights are of another shape, not
             finite or negative.
     """
-    where = f"metric {metric_name(weigh)!r}"
+    where = f"metric {metric_name(error_weights)!r}"
     try:
-        found = weigh(outputs)
+        found = error_weights(outputs)
     except MquansError:
         raise
     except Exception as error:
@@ -182,15 +182,16 @@ def checked_weights(weigh: OutputWeights, outputs: Arrays) -> Mapping[str, Float
 
 
 class WeightedError:
-    """A meter of the squared error that `weigh` asks for; the result is its mean over frames."""
+    """A meter of the squared error that `error_weights` asks for; the result is its mean over
+    frames."""
 
-    def __init__(self, weigh: OutputWeights) -> None:
-        self._weigh = weigh
+    def __init__(self, error_weights: OutputWeights) -> None:
+        self._error_weights = error_weights
         self.per_frame: list[float] = []
 
     def add(self, outputs: Arrays, dense_outputs: Arrays, label: Any) -> None:
         """One frame; see `MetricMeter`."""
-        weights = checked_weights(self._weigh, dense_outputs)
+        weights = checked_weights(self._error_weights, dense_outputs)
         errors = {name: outputs[name].astype(np.float64) - dense_outputs[name] for name in weights}
         total = sum(float((w * np.square(errors[name])).sum()) for name, w in weights.items())
         self.per_frame.append(total)

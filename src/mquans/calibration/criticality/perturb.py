@@ -15,7 +15,7 @@ from mquans.calibration.gradients import Tape
 from mquans.calibration.unrolling import Part, Unrolled, unroll
 from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
-from mquans.graph import Graph, Island
+from mquans.graph import Fallback, Graph
 from mquans.sources.frames import Feeds
 
 FRAMES = 4
@@ -42,7 +42,7 @@ def perturb(
     Normal noise is added to a group of a layer's neurons, the network is run, and the loss is
     divided by the noise's energy. All neurons of a group get the same criticality; groups are made
     of neurons that `closed_form` ranks alike, since one neuron alone changes too little to tell
-    (ApproxANN makes the same remark). Sees through islands, which gradients do not.
+    (ApproxANN makes the same remark). Sees through fallback subgraphs, which gradients do not.
 
     Args:
         feedback: see `criticality`.
@@ -87,10 +87,10 @@ def perturb(
 
 
 def _measured_at(graph: Graph) -> list[str]:
-    """Outputs of fixed shape, or what islands make them of where there are none."""
+    """Outputs of fixed shape, or what fallback subgraphs make them of where there are none."""
     values = [value for value in graph.outputs if _is_fixed(graph, value)]
     if not values:
-        read = [v for n in graph.nodes if isinstance(n.op, Island) for v in n.inputs]
+        read = [v for n in graph.nodes if isinstance(n.op, Fallback) for v in n.inputs]
         values = [v for v in dict.fromkeys(read) if _is_fixed(graph, v)]
     if not values:
         raise MquansError(

@@ -58,7 +58,7 @@ def fisher(
     feedback: Mapping[str, str] | None = None,
     loss: TaskLoss | None = None,
     labels: Sequence[Any] | None = None,
-    weigh: OutputWeights | None = None,
+    error_weights: OutputWeights | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
     threads: int = 1,
@@ -77,14 +77,16 @@ def fisher(
     With states `J` reaches into later frames, and steps in time are positions.
 
     Args:
-        feedback, loss, weigh: see `criticality`.
+        feedback, loss, error_weights: see `criticality`.
         at_outputs: also at the outputs of layers.
     """
     run = _Differentiated(graph, feedback or {}, threads=threads, at_outputs=at_outputs)
     inputs = {node.name: np.zeros(graph.neurons(node)) for node in graph.reuse_layers()}
     outputs = {node.name: np.zeros(_channels(graph, node)) for node in graph.reuse_layers()}
     count = 0
-    for feeds, cotangents in _cotangents(run, frames, loss, labels, weigh, samples, seed, track):
+    for feeds, cotangents in _cotangents(
+        run, frames, loss, labels, error_weights, samples, seed, track
+    ):
         found = run.squares(feeds, cotangents)
         run.network.add_neurons(inputs, found.inputs)
         run.network.add_outputs(outputs, found.outputs)
@@ -102,7 +104,7 @@ def taylor(
     feedback: Mapping[str, str] | None = None,
     loss: TaskLoss | None = None,
     labels: Sequence[Any] | None = None,
-    weigh: OutputWeights | None = None,
+    error_weights: OutputWeights | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
     threads: int = 1,
@@ -119,7 +121,9 @@ def taylor(
     run = _Differentiated(graph, feedback or {}, threads=threads, products=True)
     total = {node.name: np.zeros(graph.neurons(node)) for node in graph.reuse_layers()}
     count = 0
-    for feeds, cotangents in _cotangents(run, frames, loss, labels, weigh, samples, seed, track):
+    for feeds, cotangents in _cotangents(
+        run, frames, loss, labels, error_weights, samples, seed, track
+    ):
         found = [{name: np.zeros_like(sums) for name, sums in total.items()} for _ in range(2)]
         for sums, parts in zip(found, run.products(feeds, cotangents), strict=True):
             run.network.add_neurons(sums, parts)
@@ -213,7 +217,7 @@ def _cotangents(
     frames: Sequence[Feeds],
     loss: TaskLoss | None,
     labels: Sequence[Any] | None,
-    weigh: OutputWeights | None,
+    error_weights: OutputWeights | None,
     samples: int,
     seed: int,
     track: Track,
@@ -236,8 +240,8 @@ def _cotangents(
     weights = plain.weights
     rounds = [(index, sample) for index in picked for sample in range(samples)]
     for index, sample in track(rounds, "differentiating", len(rounds)):
-        if weigh is not None and sample == 0:
-            weights = plain.with_weights(run.network, weigh, run.dense(windows[index]))
+        if error_weights is not None and sample == 0:
+            weights = plain.with_weights(run.network, error_weights, run.dense(windows[index]))
         yield windows[index], directions(weights, random)
 
 

@@ -46,7 +46,7 @@ class Surrogate:
     """See the module.
 
     Attributes:
-        graph: inputs are those of the network and what islands make.
+        graph: inputs are those of the network and what fallback subgraphs make.
         values: value of the network to that of the surrogate.
         layers: reuse layer to the name of its node in the surrogate.
     """

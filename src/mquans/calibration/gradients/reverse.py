@@ -20,8 +20,8 @@ class GradientGraph:
             graph's inputs are those of the network, then the cotangents.
         cotangents: value to the graph input that takes `v` there, of the value's shape: for every
             output that gradients can start from, and for every value in `stopped`.
-        stopped: values whose gradients end in nodes without a derivative (islands, sign), which
-            read them. They get a cotangent of their own as if they were outputs.
+        stopped: values whose gradients end in nodes without a derivative (fallback subgraphs,
+            sign), which read them. They get a cotangent of their own as if they were outputs.
         layer_inputs: reuse layer to the gradient at its input, of the input's shape. What other
             readers of the same value contribute is not in it.
         layer_outputs: reuse layer to the gradient at its output before the activation.

@@ -90,7 +90,7 @@ class Tape:
         self.graph.nodes.append(node)
 
     def apply(self, op: Operator, *inputs: str, name: str | None = None) -> str:
-        """The value of an operator that is not an island, under a free name."""
+        """The value of an operator that is not a fallback subgraph, under a free name."""
         label = name or self._next(type(op).__name__.lower())
         node = Node(label, op, inputs, (label,))
         (shape,) = infer_node(node, [self.shape(value) for value in inputs])

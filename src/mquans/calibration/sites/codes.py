@@ -1,4 +1,4 @@
-"""Exponents and widths of codes, from ranges: fine enough, with room for what was not seen."""
+"""Exponents and widths of codes, from ranges: fine enough, with headroom for what was not seen."""
 
 from __future__ import annotations
 

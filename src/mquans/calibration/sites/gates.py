@@ -35,7 +35,7 @@ class Gates:
         formats: of codes, by tensor.
         scales: [channels] by tensor; none of those that no layer depends on, which have no gate.
         ranges: by tensor.
-        weight_bits: of layers that are brought up to date value by value.
+        weight_bits: of layers computed value by value.
     """
 
     graph: Graph
@@ -122,7 +122,7 @@ def deviation_scales(
     return {name: spread(ranges[name]) for name in gated(graph, analysis)}
 
 
-def weighed_scales(
+def weighted_scales(
     graph: Graph,
     analysis: Analysis,
     ranges: Mapping[str, ChannelRange],

@@ -2,7 +2,7 @@
 
 Of every clip the first part gives ranges, the next one chooses factors and the tolerance, and the
 last one, with stress segments of its own, judges. A plan that breaks the budget there is tightened
-and judged again; repairs are counted.
+and validated again; repairs are counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mquans.calibration.budget import (
     Goal,
     stressed,
 )
-from mquans.calibration.criticality import WEIGHING
+from mquans.calibration.criticality import WITH_ERROR_WEIGHTS
 from mquans.calibration.criticality import criticality as criticality_of
 from mquans.calibration.measure import Bench, Measured, Segment
 from mquans.calibration.observe import DenseRun, Observation, tensor_of
@@ -36,7 +36,7 @@ from mquans.calibration.sites.gates import (
     Gates,
     deviation_scales,
     uniform_scales,
-    weighed_scales,
+    weighted_scales,
 )
 from mquans.calibration.sites.ranges import RangeMeter, Ranges, Reals, by_value_layers
 from mquans.calibration.sites.sensitivity import (
@@ -58,7 +58,7 @@ METHODS = ("criticality", "uniform")
 
 LATE = 0.5
 """Share of every clip, its last part, that ranges are not taken from; the first half of it is
-searched on, the second one judges. Ranges are soon known, and there is head room."""
+for selection, the second one for validation. Ranges are soon known, and there is headroom."""
 
 PROBED = 16
 """Frames of each clip that gates are measured on."""
@@ -123,7 +123,7 @@ def observe_sites(
     """Reads every clip once; arguments as `workspace.observe`.
 
     Args:
-        rule, weight_bits: of layers that are brought up to date value by value.
+        rule, weight_bits: of layers computed value by value.
     """
     analysis = analyse(opened.graph)
     meter = RangeMeter(opened.graph, analysis)
@@ -146,10 +146,10 @@ def observe_sites(
 
 @dataclass(slots=True)
 class Trials:
-    """Plans along one knob, measured on the frames of selection.
+    """Plans along one setting, measured on the frames of selection.
 
     Attributes:
-        plan_of: the plan at a knob: the tolerance of all gates.
+        plan_of: the plan at a setting: the tolerance of all gates.
         limit: loss beyond which segments that would lose even more are left out.
     """
 
@@ -161,11 +161,11 @@ class Trials:
     measured: dict[float, Measured] = field(default_factory=dict)
     found: Found = field(default_factory=Found)
 
-    def loss(self, knob: float) -> float:
+    def loss(self, setting: float) -> float:
         """What a budget is kept by."""
-        plan = self.plan_of(knob)
-        self.measured[knob] = self.bench.measure(plan, self.clips)
-        loss = self.measured[knob].worst
+        plan = self.plan_of(setting)
+        self.measured[setting] = self.bench.measure(plan, self.clips)
+        loss = self.measured[setting].worst
         if loss <= self.limit and self.stress:
             loss = max(loss, self.bench.measure(plan, self.stress).loss)
         return loss
@@ -177,15 +177,15 @@ class Trials:
             self.found.losses[tolerance] = self.loss(tolerance)
         return tolerance
 
-    def work(self, knob: float) -> float:
+    def work(self, setting: float) -> float:
         """Share of MACs, first frames left out."""
-        return self.measured[knob].moving.macs_fraction
+        return self.measured[setting].moving.macs_fraction
 
     @property
     def points(self) -> list[Point]:
         """(share of MACs, loss) of all tries."""
         losses = self.found.losses
-        return [(self.measured[knob].work.macs_fraction, losses[knob]) for knob in losses]
+        return [(self.measured[setting].work.macs_fraction, losses[setting]) for setting in losses]
 
 
 class Widths(Trials):
@@ -221,57 +221,61 @@ def site_plan_within(
     space = sites.space
     clock.stop("ranges")
     bench = space.bench(goal.metric, threads=selected.threads)
-    clips, judged = space.late(0.0, 0.5), space.late(0.5, 1.0)
-    stress, judged_stress = (
-        stressed(space, each) if goal.stress else [] for each in (clips, judged)
+    selection, validation = space.late(0.0, 0.5), space.late(0.5, 1.0)
+    stress, validation_stress = (
+        stressed(space, each) if goal.stress else [] for each in (selection, validation)
     )
-    tells = bench.frozen_loss(clips) > max_loss
+    tells = bench.frozen_loss(selection) > max_loss
     budget = (MARGIN if tells else QUIET_MARGIN) * max_loss
     weights: dict[str, Reals] = {}
     factors: Factors = {}
     gates = sites.gates(deviation_scales(space.graph, sites.analysis, sites.ranges.tensors))
     trials: Trials
     if goal.method == "uniform":
-        trials = Widths(bench, lambda bits: sites.uniform(int(bits)), clips, stress, budget)
+        trials = Widths(bench, lambda bits: sites.uniform(int(bits)), selection, stress, budget)
     else:
         if criticality is not None:
             weights = _criticality(criticality, goal, sites, selected)
             gates = sites.gates(
-                weighed_scales(space.graph, sites.analysis, sites.ranges.tensors, weights)
+                weighted_scales(space.graph, sites.analysis, sites.ranges.tensors, weights)
             )
-        factors, start = _factors(gates, goal, sites, bench, clips, max_loss, selected)
+        factors, start = _factors(gates, goal, sites, bench, selection, max_loss, selected)
         clock.stop("sensitivity")
         trials = Trials(
-            bench, lambda tolerance: sites.plan(gates, tolerance, factors), clips, stress, budget
+            bench,
+            lambda tolerance: sites.plan(gates, tolerance, factors),
+            selection,
+            stress,
+            budget,
         )
         trials.best(budget, start)
     repairs = 0
     while True:
-        knob = trials.best(budget)
-        plan = trials.plan_of(knob)
-        reached = trials.found.losses[knob] <= budget
-        measured = bench.measure(plan, judged)
-        stressing = bench.measure(plan, judged_stress) if judged_stress else None
+        setting = trials.best(budget)
+        plan = trials.plan_of(setting)
+        reached = trials.found.losses[setting] <= budget
+        measured = bench.measure(plan, validation)
+        stressing = bench.measure(plan, validation_stress) if validation_stress else None
         worst = max(measured.loss, stressing.loss if stressing else 0.0)
         if worst <= max_loss or not reached or repairs == REPAIRS:
             break
         repairs += 1
-        # What was used of the budget, lest the same plan be judged again.
-        budget = min(budget, trials.found.losses[knob]) * MARGIN * max_loss / worst
+        # What was used of the budget, lest the same plan be validated again.
+        budget = min(budget, trials.found.losses[setting]) * MARGIN * max_loss / worst
     clock.stop("tolerance")
-    uniform = {bits: bench.measure(sites.uniform(bits), judged) for bits in COMPARED_BITS}
+    uniform = {bits: bench.measure(sites.uniform(bits), validation) for bits in COMPARED_BITS}
     clock.stop("compare")
     points = [(m.work.macs_fraction, m.loss) for m in uniform.values()]
     return CalibrationResult(
         plan=plan,
         method=goal.method,
-        bits=int(knob) if goal.method == "uniform" else None,
+        bits=int(setting) if goal.method == "uniform" else None,
         budget=max_loss,
         reached=worst <= max_loss,
         measured=measured,
-        held_out_frames=sum(len(clip.frames) for clip in judged),
-        frozen_loss=bench.frozen_loss(judged),
-        tuned=trials.measured[knob],
+        held_out_frames=sum(len(clip.frames) for clip in validation),
+        frozen_loss=bench.frozen_loss(validation),
+        tuned=trials.measured[setting],
         stress=stressing,
         repairs=repairs,
         uniform=uniform,
@@ -315,7 +319,7 @@ def _criticality(method: str, goal: Goal, sites: SiteSpace, selected: Selected) 
         method=method,
         feedback=sites.space.feedback,
         loss=goal.task_loss,
-        weigh=goal.weigh if method in WEIGHING else None,
+        error_weights=goal.error_weights if method in WITH_ERROR_WEIGHTS else None,
         labels=[label for _, label in sample],
         threads=selected.threads,
         track=selected.track,
@@ -330,7 +334,7 @@ def _factors(
     probed = [clip.until(PROBED) for clip in clips[:PROBED_CLIPS]]
     if all(len(clip.frames) < 2 for clip in probed):
         return {}, START
-    losses = [WeightedLoss(clip.dense, bench.counted, goal.weigh) for clip in probed]
+    losses = [WeightedLoss(clip.dense, bench.scored, goal.error_weights) for clip in probed]
     session = Session(sites.space.file, sites.plan(gates, START), threads=selected.threads)
     probe = GateBench(session, gates, 1.0, probed, losses)
     found = Found()

@@ -1,7 +1,7 @@
 """Stage 1: what every channel of every tensor of codes did on the frames that ranges come from.
 
-One pass through onnxruntime, frame after frame; nothing of a frame is kept. Layers that are brought
-up to date value by value are looked at too: their grids come from the same numbers.
+One pass through onnxruntime, frame after frame; nothing of a frame is kept. Layers computed
+value by value are looked at too: their grids come from the same numbers.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class RangeMeter:
 
 
 def by_value_layers(graph: Graph, analysis: Analysis) -> list[Node]:
-    """Layers that are brought up to date value by value."""
+    """Layers computed value by value."""
     return [node for node in graph.reuse_layers() if node.name not in analysis.integer_nodes]
 
 

@@ -144,19 +144,20 @@ def _believed(slopes: Reals) -> Reals:
 
 
 class WeightedLoss:
-    """Squared errors of outputs, weighted frame by frame, as criticality counts them: `weigh` of a
-    detector's metric and a little of `evaluate.agreement`, or the latter alone."""
+    """Squared errors of outputs, weighted frame by frame, as criticality counts them:
+    `error_weights` of a detector's metric and a little of `evaluate.agreement`, or the latter
+    alone."""
 
     def __init__(
-        self, dense: Sequence[Outputs], counted: Sequence[str], weigh: OutputWeights | None
+        self, dense: Sequence[Outputs], scored: Sequence[str], error_weights: OutputWeights | None
     ) -> None:
-        names = [name for name in counted if dense[0][name].dtype.kind == "f"]
+        names = [name for name in scored if dense[0][name].dtype.kind == "f"]
         rest = _agreement_weights(dense, names)
-        share = 1.0 if weigh is None else REST
+        share = 1.0 if error_weights is None else REST
         self._dense = dense
         self._weights: list[Mapping[str, npt.NDArray[np.float32]]] = []
         for outputs in dense:
-            own = {} if weigh is None else checked_weights(weigh, outputs)
+            own = {} if error_weights is None else checked_weights(error_weights, outputs)
             self._weights.append(
                 {
                     name: np.asarray(share * rest[name] + own.get(name, 0.0), np.float32)

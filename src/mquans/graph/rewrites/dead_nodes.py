@@ -22,5 +22,5 @@ def remove_dead_nodes(editor: Editor) -> bool:
     alive = computed | set(graph.inputs) | set(graph.constants)
     graph.types = {name: kind for name, kind in graph.types.items() if name in alive}
     if changed:
-        editor.refresh()
+        editor.reindex()
     return changed

@@ -29,7 +29,7 @@ from mquans.graph.operators import (
 
 
 def find_sequences(editor: Editor) -> bool:
-    """Afterwards every linear layer has `lanes` whose input is a sequence that a recurrence of
+    """Afterwards every linear layer has `batch` whose input is a sequence that a recurrence of
     several steps reads or makes, as far as nodes between them leave time alone.
 
     Time is the first axis that is longer than 1, both in [T, B, K] and in [1, T, K].
@@ -38,10 +38,10 @@ def find_sequences(editor: Editor) -> bool:
     found = _sequences(editor)
     changed = False
     for node in editor.visit():
-        if isinstance(node.op, Linear) and node.op.lanes == 0 and node.inputs[0] in found:
+        if isinstance(node.op, Linear) and node.op.batch == 0 and node.inputs[0] in found:
             shape = graph.shape(node.inputs[0])
-            lanes = math.prod(shape[:-1]) // shape[_time(shape)]
-            editor.replace(node, replace(node.op, lanes=lanes), node.inputs)
+            batch = math.prod(shape[:-1]) // shape[_time(shape)]
+            editor.replace(node, replace(node.op, batch=batch), node.inputs)
             changed = True
     return changed
 

@@ -83,8 +83,8 @@ def recurrent(call: Call) -> None:
         inputs = [x, call.add_constant(f"{one.prefix}W", weight.T)]
         if merged is not None:
             inputs.append(call.add_constant(f"{one.prefix}b", merged))
-        lanes = batch if steps > 1 else 0
-        p = call.emit(f"{one.prefix}input", Linear(lanes=lanes), *inputs)
+        in_time = batch if steps > 1 else 0
+        p = call.emit(f"{one.prefix}input", Linear(batch=in_time), *inputs)
         states = [_initial(call, 5, one, len(directions), batch_first)]
         if kind == "lstm":
             states.append(_initial(call, 6, one, len(directions), batch_first))

@@ -14,8 +14,8 @@ from mquans.errors import ModelError, UnsupportedOperatorError
 from mquans.graph import (
     Conv,
     ConvTranspose,
+    Fallback,
     Graph,
-    Island,
     Linear,
     Node,
     Recurrence,
@@ -47,12 +47,12 @@ Weight = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
-class IslandCall:
-    """An island in a program: after `step` native steps, onnxruntime runs `node`.
+class FallbackCall:
+    """a fallback subgraph in a program: after `step` native steps, onnxruntime runs `node`.
 
     Inputs and outputs that the engine has no tensor for (other dtypes, sizes that depend on the
-    data) are None: they pass from island to island, or out of the network, as arrays.
-    """
+    data) are None: they pass from fallback subgraph to fallback subgraph, or out of the network, as
+    arrays."""
 
     step: int
     node: Node
@@ -82,16 +82,16 @@ class Lowered:
 
     Attributes:
         program: packed weights and steps.
-        islands: in order.
+        fallback subgraphs: in order.
         layers: index of every reuse layer by name.
         sites: values in codes.
         site_layers: layers over sites by name, in the order of their reports.
         stored_inputs: native tensor of every graph input that is not only compared as it comes.
-        outputs: graph outputs that the program computes; islands compute the others.
+        outputs: graph outputs that the program computes; fallback subgraphs compute the others.
     """
 
     program: Any
-    islands: list[IslandCall]
+    fallbacks: list[FallbackCall]
     layers: dict[str, int]
     sites: Sites
     site_layers: dict[str, SiteLayer]
@@ -115,7 +115,7 @@ class Lowering:
     slots: dict[str, Slot] = field(default_factory=dict)
     # Concatenations that were not made since only gathers read them: their parts.
     joined: dict[str, list[Placed]] = field(default_factory=dict)
-    islands: list[IslandCall] = field(default_factory=list)
+    fallbacks: list[FallbackCall] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
 
     def new(self, value: str, order: Dims, *, stored: bool = True) -> Placed:
@@ -214,11 +214,11 @@ class Lowering:
         layer = self.plan.layer(node.name)
         shape, out_shape = self.graph.shape(node.inputs[0]), self.graph.shape(node.outputs[0])
         weight = np.asarray(self.graph.constants[node.inputs[1]], np.float64)
-        lanes = op.lanes if isinstance(op, Linear) else 0
+        batch = op.batch if isinstance(op, Linear) else 0
         if isinstance(op, Linear):
             order = layout.identity(len(shape))
             groups = 1
-            grids = pointwise_grids((1, lanes, 1) if lanes else shape)
+            grids = pointwise_grids((1, batch, 1) if batch else shape)
             weight = weight.T
         else:
             order = layout.channels_last(len(shape))
@@ -229,31 +229,31 @@ class Lowering:
         inputs = self.graph.neurons(node)
         bias = node.inputs[2] if len(node.inputs) > 2 else ""
         x = self.in_order(node.inputs[0], order)
-        if lanes:
-            x = self.reread(node.inputs[0], x, order, _time_steps(shape, lanes))
-            dims = _time_steps(out_shape, lanes)
+        if batch:
+            x = self.reread(node.inputs[0], x, order, _time_steps(shape, batch))
+            dims = _time_steps(out_shape, batch)
             y = Placed(self.program.add_tensor(*dims), order, dims)
         else:
             y = self.new(node.outputs[0], order)
-        quantized = self.quantize(x, layer, inputs, groups, time=FORWARD if lanes else NO_TIME)
+        quantized = self.quantize(x, layer, inputs, groups, time=FORWARD if batch else NO_TIME)
         self.layers[node.name] = self.add_layer(
             node.name, layer, quantized, y.tensor, weight, bias, grids,
             groups=groups, activation=op.activation,
         )  # fmt: skip
-        if lanes:
+        if batch:
             self.placed[node.outputs[0]] = self.reread(node.outputs[0], y, order, out_shape)
 
     def add_layer(
         self, name: str, layer: LayerPlan, quantized: int, y: int, weight: Weight, bias: str,
         grids: tuple[Grid, Grid], *, groups: int = 1, activation: Unary | None = None,
-        driven: bool = False,
+        externally_clocked: bool = False,
     ) -> int:  # fmt: skip
         """The native layer over a quantized tensor: integer weights and what follows them.
 
         Args:
             weight: [outputs, inputs of a group, kernel...].
             bias: a constant of the graph, or "" for none.
-            driven: a recurrence runs it.
+            externally_clocked: a recurrence runs it.
         """
         constant = self.graph.constants[bias] if bias else np.zeros(weight.shape[0])
         if not np.isfinite(weight).all() or not np.isfinite(constant).all():
@@ -288,13 +288,13 @@ class Lowering:
                 activation=kind,
                 a=a,
                 b=b,
-                driven=driven,
+                externally_clocked=externally_clocked,
             )
         )
 
     def quantize(
         self, x: Placed, layer: LayerPlan, neurons: int, groups: int = 1, *, time: int = NO_TIME,
-        driven: bool = False,
+        externally_clocked: bool = False,
     ) -> int:  # fmt: skip
         """A tensor on the grid. Layers that read the same one with the same precision share it."""
         step, delta = steps(layer, self.plan.grid_bits, neurons), deltas(layer, neurons)
@@ -310,11 +310,11 @@ class Lowering:
                 mask=tables.mask,
                 threshold=tables.threshold,
                 order=time,
-                driven=driven,
+                externally_clocked=externally_clocked,
             )
         return self.quantized[key]
 
-    def island(self, node: Node) -> None:
+    def fallback(self, node: Node) -> None:
         """onnxruntime runs the node between two native runs."""
         inputs = [
             self.in_order(value, self.row_major(value)) if self.is_native(value) else None
@@ -325,7 +325,7 @@ class Lowering:
             self.new(value, self.row_major(value)) if self.is_native(value) else None
             for value in node.outputs
         ]
-        self.islands.append(IslandCall(step, node, tuple(inputs), tuple(outputs)))
+        self.fallbacks.append(FallbackCall(step, node, tuple(inputs), tuple(outputs)))
 
     def is_native(self, value: str) -> bool:
         """True when the engine can hold a value: float32 of a known size."""
@@ -343,9 +343,9 @@ class Lowering:
         return placed.tensor, np.asarray(offsets, np.int64), x_step, c_step
 
 
-def _time_steps(shape: Dims, lanes: int) -> Dims:
-    """(time steps, lanes, features) of rows that follow each other in time."""
-    return prod(shape[:-1]) // lanes, lanes, shape[-1]
+def _time_steps(shape: Dims, batch: int) -> Dims:
+    """(time steps, batch, features) of rows that follow each other in time."""
+    return prod(shape[:-1]) // batch, batch, shape[-1]
 
 
 def _input_order(graph: Graph, value: str) -> Dims:
@@ -406,8 +406,8 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
             add_site_node(lowering, node)
         elif node.is_reuse:
             lowering.reuse_layer(node)
-        elif isinstance(node.op, Island):
-            lowering.island(node)
+        elif isinstance(node.op, Fallback):
+            lowering.fallback(node)
         else:
             add_operator(lowering, node)
     outputs = tuple(value for value in graph.outputs if lowering.is_native(value))
@@ -418,5 +418,5 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
     program.finish()
     site_layers = {name: SiteLayer(*rest) for name, *rest in _native.site_layers(program)}
     return Lowered(
-        program, lowering.islands, lowering.layers, sites, site_layers, stored_inputs, outputs
+        program, lowering.fallbacks, lowering.layers, sites, site_layers, stored_inputs, outputs
     )

@@ -45,17 +45,17 @@ def quantize_weights(
     """
     flat = weight.reshape(weight.shape[0], -1).astype(np.float64)
     largest = 2 ** (bits - 1) - 1
-    room = ACCUMULATOR_MAX // grid_limit(grid_bits)
+    limit = ACCUMULATOR_MAX // grid_limit(grid_bits)
     magnitude = np.abs(flat)
     peak = magnitude.max(axis=1, initial=0.0)
     # Rounding adds at most one half per weight to the sum.
-    spare = max(room - flat.shape[1] / 2, room / 2)
+    spare = max(limit - flat.shape[1] / 2, limit / 2)
     scale = np.maximum(peak / largest, magnitude.sum(axis=1) / spare)
     scale[scale == 0] = 1.0
     values = np.rint(flat / scale[:, None])
     while True:
         total = np.abs(values).sum(axis=1)
-        over = total > room
+        over = total > limit
         if not over.any():
             break
         scale[over] *= 1.0 + 1.0 / 64

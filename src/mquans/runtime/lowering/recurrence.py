@@ -31,23 +31,30 @@ def add_recurrence(low: Lowering, node: Node, op: Recurrence) -> None:
     The native layer of the second product is named behind the node: "<name>/reset".
     """
     p, weight, bias, h, c, peepholes = (*node.inputs, "", "", "", "")[:6]
-    time_steps, lanes, _ = low.graph.shape(p)
+    time_steps, batch, _ = low.graph.shape(p)
     matrix = np.asarray(low.graph.constants[weight], np.float64).T
     hidden = matrix.shape[1]
-    rows = np.zeros((1, 1), np.int32), np.arange(lanes, dtype=np.int32)[:, None]
+    rows = np.zeros((1, 1), np.int32), np.arange(batch, dtype=np.int32)[:, None]
     split = 2 * hidden if op.states == 2 else GATES[op.kind] * hidden
     layers = []
     for index, part in enumerate(np.split(matrix, [split])[: op.states]):
         name = f"{node.name}/reset" if index else node.name
         plan = _part(low, node.name, op, index, hidden)
-        x = low.program.add_tensor(time_steps, lanes, hidden)
+        x = low.program.add_tensor(time_steps, batch, hidden)
         quantized = low.quantize(
-            Placed(x, layout.identity(3), (time_steps, lanes, hidden)), plan, hidden,
-            time=BACKWARD if op.reverse else FORWARD, driven=True,
+            Placed(x, layout.identity(3), (time_steps, batch, hidden)), plan, hidden,
+            time=BACKWARD if op.reverse else FORWARD, externally_clocked=True,
         )  # fmt: skip
-        y = low.program.add_tensor(1, lanes, len(part))
+        y = low.program.add_tensor(1, batch, len(part))
         low.layers[name] = low.add_layer(
-            name, plan, quantized, y, part, bias if op.states == 1 else "", rows, driven=True
+            name,
+            plan,
+            quantized,
+            y,
+            part,
+            bias if op.states == 1 else "",
+            rows,
+            externally_clocked=True,
         )
         layers.append(low.layers[name])
 

@@ -20,9 +20,9 @@ from mquans.graph import (
     Conv,
     ConvTranspose,
     Expand,
+    Fallback,
     Gather,
     Graph,
-    Island,
     LayerNorm,
     Linear,
     MatMul,
@@ -72,7 +72,7 @@ class ReferenceNetwork:
             outputs: values to return, any of the graph; by default its outputs.
 
         Returns:
-            name to array, in `dtype` (island outputs of other types keep theirs).
+            name to array, in `dtype` (fallback subgraph outputs of other types keep theirs).
 
         Raises:
             FrameError: an input is missing or of another shape.
@@ -97,8 +97,8 @@ class ReferenceNetwork:
         Args:
             inputs: the inputs that are present, in order.
         """
-        if isinstance(node.op, Island):
-            return self._island(node, inputs)
+        if isinstance(node.op, Fallback):
+            return self._fallback(node, inputs)
         # Infinities and NaN are answers here, not accidents.
         with np.errstate(all="ignore"):
             if isinstance(node.op, Recurrence):
@@ -110,8 +110,8 @@ class ReferenceNetwork:
     def _cast(self, array: Array) -> Array:
         return array.astype(self.dtype) if array.dtype.kind == "f" else array
 
-    def _island(self, node: Node, inputs: Sequence[Array]) -> list[Array]:
-        assert isinstance(node.op, Island)
+    def _fallback(self, node: Node, inputs: Sequence[Array]) -> list[Array]:
+        assert isinstance(node.op, Fallback)
         if node.name not in self._sessions:
             import onnxruntime
 

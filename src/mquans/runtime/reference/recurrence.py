@@ -21,12 +21,12 @@ def recurrence(
     """Outputs of a Recurrence; inputs as the operator names them, None where absent."""
     assert p is not None
     assert weight is not None
-    steps, lanes, _ = p.shape
+    steps, batch, _ = p.shape
     hidden = weight.shape[0]
-    h = np.zeros((lanes, hidden), p.dtype) if h is None else h
-    c = np.zeros((lanes, hidden), p.dtype) if c is None else c
-    y = np.zeros((steps, lanes, hidden), p.dtype)
-    lengths = np.array(op.lengths or [steps] * lanes)
+    h = np.zeros((batch, hidden), p.dtype) if h is None else h
+    c = np.zeros((batch, hidden), p.dtype) if c is None else c
+    y = np.zeros((steps, batch, hidden), p.dtype)
+    lengths = np.array(op.lengths or [steps] * batch)
     for t in reversed(range(steps)) if op.reverse else range(steps):
         runs = (t < lengths)[:, None]
         next_h, next_c = _step(op, p[t], weight, bias, h, c, peepholes)

@@ -15,7 +15,7 @@ from mquans.calibration.sites.gates import (
     gated,
     spread,
     uniform_scales,
-    weighed_scales,
+    weighted_scales,
 )
 from mquans.calibration.sites.ranges import ChannelRange
 from mquans.graph import Graph, Linear, Node, ValueType
@@ -87,7 +87,7 @@ def test_critical_channels_have_small_scales(graph: Graph, ranges: dict[str, Cha
     analysis = analyse(graph)
     critical = {"second": np.array([4.0, *[1.0] * 7])}
     plain = deviation_scales(graph, analysis, ranges)
-    found = weighed_scales(graph, analysis, ranges, critical)
+    found = weighted_scales(graph, analysis, ranges, critical)
     assert found["b"][1] / found["b"][0] == pytest.approx(2)
     assert np.mean((plain["b"] / found["b"]) ** 2) == pytest.approx(1)
     np.testing.assert_array_equal(found["d"], plain["d"])

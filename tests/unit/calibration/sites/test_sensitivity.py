@@ -105,10 +105,10 @@ def test_what_a_metric_weighs_counts_more() -> None:
     """And the rest still counts a little."""
     dense = [{"y": np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)}]
 
-    def weigh(outputs: dict[str, Frames]) -> dict[str, npt.NDArray[np.float64]]:
+    def error_weights(outputs: dict[str, Frames]) -> dict[str, npt.NDArray[np.float64]]:
         return {"y": np.array([[1.0, 0.0], [0.0, 0.0]])}
 
-    loss = WeightedLoss(dense, ["y"], weigh)  # type: ignore[arg-type]
+    loss = WeightedLoss(dense, ["y"], error_weights)  # type: ignore[arg-type]
     wrong = [dense[0]["y"].copy() for _ in range(2)]
     wrong[0][0, 0] += 1
     wrong[1][1, 1] += 1

@@ -122,11 +122,11 @@ def test_gates_behind_parts_keep_the_law() -> None:
             first[..., seed::9] += 200
             codes = changed({"x": np.clip(first, -16383, 16383)}, seed)
             found = {k: v.copy() for k, v in stream.step(network.frame(codes)).items()}
-            stream.refresh()
+            stream.recompute()
             again = stream.step(network.frame(codes))
             for name, values in found.items():
                 np.testing.assert_array_equal(values, again[name], err_msg=name)
-        exact = stream.step(network.frame(codes), snap=True)
+        exact = stream.step(network.frame(codes), keyframe=True)
         assert any((found[name] != exact[name]).any() for name in found)
 
 

@@ -442,10 +442,10 @@ def test_changed_sites_alone_give_what_everything_gives(case: Case) -> None:
         for seed, sites in enumerate((1, 4, 0, 60)):
             codes = changed(codes, seed, sites)
             found = {k: v.copy() for k, v in stream.step(net.frame(codes)).items()}
-            expected = whole.step(net.frame(codes), snap=True)
+            expected = whole.step(net.frame(codes), keyframe=True)
             for name in found:
                 np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
-        stream.refresh()
+        stream.recompute()
         again = stream.step(net.frame(codes))
         for name in found:
             np.testing.assert_array_equal(found[name], again[name], err_msg=name)

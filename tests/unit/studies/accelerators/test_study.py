@@ -88,7 +88,7 @@ def test_energy_of_changes(session: mquans.Session, name: str) -> None:
     """The objective `energy`: a change in the layer of more multiplications costs more."""
     found = change_energy(session.graph, "hold", name)
     assert list(found) == ["first", "second", "third"]
-    assert all(price > 0 for price in found.values())
+    assert all(cost > 0 for cost in found.values())
     if name == "reuse":
         assert found["first"] > found["second"]
 

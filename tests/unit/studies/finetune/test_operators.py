@@ -12,9 +12,9 @@ from mquans.graph import (
     Conv,
     ConvTranspose,
     Expand,
+    Fallback,
     Gather,
     Graph,
-    Island,
     LayerNorm,
     Linear,
     MatMul,
@@ -127,8 +127,8 @@ def test_other_operators(op: Operator, shapes: list[tuple[int, ...]]) -> None:
     check(op, shapes)
 
 
-def test_an_island_is_named() -> None:
+def test_an_fallback_is_named() -> None:
     """So that the user knows where training has to stop."""
-    node = Node("strange", Island(b"", ("NonZero",), "no rule"), ("x",), ("y",))
+    node = Node("strange", Fallback(b"", ("NonZero",), "no rule"), ("x",), ("y",))
     with pytest.raises(UnsupportedOperatorError, match="strange"):
         evaluate(node, [torch.zeros(1)])

@@ -30,8 +30,8 @@ from mquans.graph import (
     Conv,
     ConvTranspose,
     Expand,
+    Fallback,
     Gather,
-    Island,
     LayerNorm,
     Linear,
     MatMul,
@@ -51,9 +51,9 @@ __all__ = ["input_gradient", "stops"]
 
 
 def stops(node: Node) -> bool:
-    """True for nodes without a derivative that says anything: islands, whose inside is unknown, and
-    sign, which is flat everywhere."""
-    return isinstance(node.op, Island) or (isinstance(node.op, Unary) and node.op.kind == "sign")
+    """True for nodes without a derivative that says anything: fallback subgraphs, whose inside is
+    unknown, and sign, which is flat everywhere."""
+    return isinstance(node.op, Fallback) or (isinstance(node.op, Unary) and node.op.kind == "sign")
 
 
 def input_gradient(tape: Tape, node: Node, index: int, gradient: str) -> str:

@@ -67,9 +67,9 @@ def is_site_layer(graph: Graph, node: Node) -> bool:
     match node.op:
         case Conv() | ConvTranspose():
             return True
-        case Linear(lanes=lanes):
+        case Linear(batch=batch):
             shape = graph.shape(node.inputs[0])
-            return not lanes and len(shape) > 1 and prod(shape[:-1]) >= MANY_SITES
+            return not batch and len(shape) > 1 and prod(shape[:-1]) >= MANY_SITES
         case _:
             return False
 
@@ -84,7 +84,7 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
     """Finds the values that are held as codes.
 
     Args:
-        by_value: layers that are brought up to date value by value instead.
+        by_value: layers computed value by value instead.
     """
     layers = {
         node.name

@@ -127,9 +127,9 @@ def integer_layer(
     peak = magnitude.max(axis=1, initial=0.0)
     # Half a unit per weight may be added by rounding, and half of the last bit by the shift.
     total = magnitude.sum(axis=1) * x_limit + np.abs(start) + 0.5
-    room = ACCUMULATOR_MAX - x_limit * flat.shape[1] / 2 - 1
+    limit = ACCUMULATOR_MAX - x_limit * flat.shape[1] / 2 - 1
     with np.errstate(divide="ignore"):
-        most = np.minimum(np.log2(LARGEST_WEIGHT / peak), np.log2(max(room, 1) / total))
+        most = np.minimum(np.log2(LARGEST_WEIGHT / peak), np.log2(max(limit, 1) / total))
     shift = np.clip(np.floor(most), -1, LARGEST_SHIFT).astype(np.int64)
     if (shift < 0).any():
         raise PlanError(

@@ -76,7 +76,7 @@ class Sites:
         """Nothing placed yet.
 
         Raises:
-            PlanError: the plan lacks a tensor or a layer that is brought up to date value by value,
+            PlanError: the plan lacks a tensor or a layer computed value by value,
                 has a tensor without codes of its own, or a gate where there can be none.
         """
         plans = {tensor.name: tensor for tensor in plan.tensors}

@@ -1,4 +1,5 @@
-"""Merging neighbouring islands, so that onnxruntime is called once for each stretch of nodes."""
+"""Merging neighbouring fallback subgraphs, so that onnxruntime is called once for each stretch of
+nodes."""
 
 from __future__ import annotations
 
@@ -8,19 +9,21 @@ import onnx
 from onnx import numpy_helper
 
 from mquans.errors import UnsupportedOperatorError
-from mquans.graph import Graph, Island, Node
+from mquans.graph import Fallback, Graph, Node
+from mquans.onnx.fallbacks import OPAQUE, type_proto
 from mquans.onnx.folding import IR_VERSION
-from mquans.onnx.islands import OPAQUE, type_proto
 from mquans.onnx.node_writer import NodeWriter
 
 
-def merge_islands(graph: Graph) -> Graph:
-    """Join islands that feed each other, unless that would close a cycle; edits in place.
+def merge_fallbacks(graph: Graph) -> Graph:
+    """Join fallback subgraphs that feed each other, unless that would close a cycle; edits in
+    place.
 
-    Afterwards the inputs and outputs of every island's model carry the names of the graph's values.
+    Afterwards the inputs and outputs of every fallback subgraph's model carry the names of the
+    graph's values.
 
     Raises:
-        UnsupportedOperatorError: a value that is no tensor would have to leave an island.
+        UnsupportedOperatorError: a value that is no tensor would have to leave a fallback subgraph.
     """
     groups = _group(graph)
     if not groups:
@@ -44,7 +47,7 @@ def merge_islands(graph: Graph) -> Graph:
 
 
 def _group(graph: Graph) -> list[list[Node]]:
-    """Islands in groups that may become one node each."""
+    """Fallback subgraphs in groups that may become one node each."""
     groups: list[list[Node]] = []
     own: dict[str, int] = {}
     """Group that computes a value."""
@@ -55,7 +58,7 @@ def _group(graph: Graph) -> list[list[Node]]:
     for node in graph.nodes:
         inputs = [value for value in node.inputs if value in above]
         reached = set().union(*(above[value] for value in inputs))
-        if isinstance(node.op, Island):
+        if isinstance(node.op, Fallback):
             index = next((g for g in _joinable(inputs, own, above, deps)), len(groups))
             if index == len(groups):
                 groups.append([])
@@ -101,10 +104,10 @@ def _merged(graph: Graph, group: list[Node]) -> Node:
     op_types: list[str] = []
     reasons: list[str] = []
     for node in group:
-        assert isinstance(node.op, Island)
+        assert isinstance(node.op, Fallback)
         model = onnx.load_model_from_string(node.op.model)
         opsets |= {entry.domain: entry.version for entry in model.opset_import}
-        writer.island(node, model)
+        writer.fallback(node, model)
         op_types += node.op.op_types
         reasons.append(node.op.reason)
     body = onnx.helper.make_graph(
@@ -118,7 +121,7 @@ def _merged(graph: Graph, group: list[Node]) -> Node:
     model = onnx.helper.make_model(body, opset_imports=imports, ir_version=IR_VERSION)
     reason = "; ".join(dict.fromkeys(reasons))
     return Node(
-        group[0].name, Island(model.SerializeToString(), tuple(op_types), reason), inputs, outputs
+        group[0].name, Fallback(model.SerializeToString(), tuple(op_types), reason), inputs, outputs
     )
 
 
@@ -142,7 +145,7 @@ def _sorted(nodes: list[Node]) -> list[Node]:
 def _check_borders(graph: Graph) -> None:
     for node in graph.nodes:
         for output in node.outputs:
-            if isinstance(node.op, Island) and graph.types[output].dtype == OPAQUE:
+            if isinstance(node.op, Fallback) and graph.types[output].dtype == OPAQUE:
                 raise UnsupportedOperatorError(
                     f"its result {output!r} is not a tensor and is read outside of the "
                     f"nodes that onnxruntime runs ({', '.join(node.op.op_types)}).",

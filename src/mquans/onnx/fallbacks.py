@@ -1,4 +1,4 @@
-"""Islands: nodes that only onnxruntime can run, wrapped as small models."""
+"""Fallback subgraphs: nodes that only onnxruntime can run, wrapped as small models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnx.shape_inference
 import onnx.version_converter
 
 from mquans.errors import UnsupportedOperatorError
-from mquans.graph import Island, Node, ValueType
+from mquans.graph import Fallback, Node, ValueType
 from mquans.onnx.folding import small_model
 from mquans.onnx.model_file import default_opset
 from mquans.onnx.scopes import captured, rename
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import onnxruntime
 
 OPAQUE = "sequence"
-"""dtype of values that are no tensors; they never leave an island."""
+"""dtype of values that are no tensors; they never leave a fallback subgraph."""
 
 UNKNOWN = (-1,)
 """Shape of values of unknown rank, or of one axis of unknown size."""
 
 
-def island_node(
+def fallback_node(
     proto: onnx.NodeProto,
     name: str,
     reason: str,
@@ -37,7 +37,8 @@ def island_node(
     constants: Mapping[str, npt.NDArray[np.generic]],
     doubles: Container[str],
 ) -> tuple[Node, dict[str, ValueType]]:
-    """One ONNX node as an island, and the types of its outputs as onnxruntime infers them.
+    """One ONNX node as a fallback subgraph, and the types of its outputs as onnxruntime infers
+    them.
 
     Args:
         types, constants: of the values that the node may read.
@@ -67,7 +68,7 @@ def island_node(
     found = _output_types(model, proto, name)
     for value in model.graph.output:
         value.type.CopyFrom(type_proto(found[value.name]))
-    op = Island(model.SerializeToString(), (proto.op_type,), reason)
+    op = Fallback(model.SerializeToString(), (proto.op_type,), reason)
     return Node(name, op, tuple(inputs), tuple(outputs)), found
 
 
@@ -106,7 +107,7 @@ def _known_scalars(model: onnx.ModelProto) -> set[str]:
 
 
 def upgraded(model: onnx.ModelProto, opset: int, name: str) -> onnx.ModelProto:
-    """An island's model in a newer standard operator set.
+    """a fallback subgraph's model in a newer standard operator set.
 
     Raises:
         UnsupportedOperatorError: onnx has no conversion for one of its operators.

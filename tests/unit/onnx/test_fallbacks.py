@@ -8,14 +8,14 @@ import onnx
 import pytest
 
 from mquans.errors import UnsupportedOperatorError
-from mquans.graph import Island
+from mquans.graph import Fallback
 from mquans.onnx import import_model, read_model, to_onnx
 from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 from .conftest import Check, build, kinds, op, run_onnxruntime, values
 
 
-def test_integer_chains_become_one_island(check: Check) -> None:
+def test_integer_chains_become_one_fallback(check: Check) -> None:
     nodes = [
         op("Relu", "x", "h"),
         op("Greater", "h t", "g"),
@@ -25,29 +25,29 @@ def test_integer_chains_become_one_island(check: Check) -> None:
         op("Mul", "h f", "y"),
     ]
     graph = check(
-        build(nodes, {"x": (2, 5)}, ["y"], {"t": np.float32(0.3)}, opset=11), islands=True
+        build(nodes, {"x": (2, 5)}, ["y"], {"t": np.float32(0.3)}, opset=11), fallbacks=True
     )
-    assert kinds(graph) == ["Unary:relu", "Island", "Binary:mul"]
-    island = graph.nodes[1].op
-    assert isinstance(island, Island)
-    assert island.op_types == ("Greater", "Cast", "ReduceSum", "Cast")
-    assert "Greater" in island.op_types
-    assert island.reason.startswith("no native operator for it")
+    assert kinds(graph) == ["Unary:relu", "Fallback", "Binary:mul"]
+    fallback = graph.nodes[1].op
+    assert isinstance(fallback, Fallback)
+    assert fallback.op_types == ("Greater", "Cast", "ReduceSum", "Cast")
+    assert "Greater" in fallback.op_types
+    assert fallback.reason.startswith("no native operator for it")
 
 
-def test_the_island_model_carries_the_names_of_the_graph(check: Check) -> None:
+def test_the_fallback_model_carries_the_names_of_the_graph(check: Check) -> None:
     nodes = [op("Relu", "x", "h"), op("Identity", "h", "k"), op("CumSum", "k a", "c")]
     nodes += [op("Identity", "c", "y")]
-    graph = check(build(nodes, {"x": (2, 5)}, ["y"], {"a": np.array(1)}), islands=True)
-    node = next(node for node in graph.nodes if isinstance(node.op, Island))
-    assert isinstance(node.op, Island)
+    graph = check(build(nodes, {"x": (2, 5)}, ["y"], {"a": np.array(1)}), fallbacks=True)
+    node = next(node for node in graph.nodes if isinstance(node.op, Fallback))
+    assert isinstance(node.op, Fallback)
     model = onnx.load_model_from_string(node.op.model)
     assert tuple(value.name for value in model.graph.input) == node.inputs
     assert tuple(value.name for value in model.graph.output) == node.outputs
 
 
-def test_islands_are_not_merged_around_native_nodes(check: Check) -> None:
-    """Two islands with a path through a native node between them would close a cycle."""
+def test_fallbacks_are_not_merged_around_native_nodes(check: Check) -> None:
+    """Two fallback subgraphs with a path through a native node between them would close a cycle."""
     nodes = [
         op("CumSum", "x a", "p"),
         op("Relu", "p", "r"),
@@ -56,11 +56,11 @@ def test_islands_are_not_merged_around_native_nodes(check: Check) -> None:
         op("CumSum", "w a", "y"),
     ]
     constants = {"a": np.array(1), "c": np.array([True, False, True])}
-    graph = check(build(nodes, {"x": (2, 3)}, ["y"], constants), islands=True)
-    assert kinds(graph) == ["Island", "Unary:relu", "Island"]
+    graph = check(build(nodes, {"x": (2, 3)}, ["y"], constants), fallbacks=True)
+    assert kinds(graph) == ["Fallback", "Unary:relu", "Fallback"]
 
 
-def test_values_of_changing_size_stay_inside_islands() -> None:
+def test_values_of_changing_size_stay_inside_fallbacks() -> None:
     nodes = [
         op("NonZero", "x", "n"),
         op("Transpose", "n", "t", perm=[1, 0]),
@@ -93,14 +93,16 @@ def test_detections_chosen_by_non_max_suppression(check: Check) -> None:
         "zero": np.array([0]), "four": np.array([4]), "five": np.array([5]), "two": np.array([2]),
         "n": np.array([3]), "iou": np.float32([0.5]), "score": np.float32([0.1]),
     }  # fmt: skip
-    graph = check(build(nodes, {"x": (1, 9, 5)}, ["picked", "h"], constants), islands=True)
+    graph = check(build(nodes, {"x": (1, 9, 5)}, ["picked", "h"], constants), fallbacks=True)
     assert graph.types["picked"].dtype == "int64"
 
 
 def test_topk_and_argmax(check: Check) -> None:
     nodes = [op("TopK", "x k", "v i", axis=1), op("ArgMax", "v", "a", axis=1)]
-    graph = check(build(nodes, {"x": (2, 6)}, ["v", "i", "a"], {"k": np.array([3])}), islands=True)
-    assert kinds(graph) == ["Island"]
+    graph = check(
+        build(nodes, {"x": (2, 6)}, ["v", "i", "a"], {"k": np.array([3])}), fallbacks=True
+    )
+    assert kinds(graph) == ["Fallback"]
 
 
 def test_sequences_stay_inside(check: Check) -> None:
@@ -109,8 +111,8 @@ def test_sequences_stay_inside(check: Check) -> None:
         op("SequenceAt", "q i", "e"),
         op("Relu", "e", "y"),
     ]
-    graph = check(build(nodes, {"x": (2, 3)}, ["y"], {"i": np.array(1)}), islands=True)
-    assert kinds(graph) == ["Island"]
+    graph = check(build(nodes, {"x": (2, 3)}, ["y"], {"i": np.array(1)}), fallbacks=True)
+    assert kinds(graph) == ["Fallback"]
 
 
 def test_a_loop_reads_values_from_around_it(check: Check) -> None:
@@ -134,11 +136,11 @@ def test_a_loop_reads_values_from_around_it(check: Check) -> None:
         op("Abs", "l", "y"),
     ]
     constants = {"count": np.array(3), "true": np.array(True)}
-    graph = check(build(nodes, {"x": (2, 3)}, ["y"], constants), islands=True)
-    assert kinds(graph).count("Island") == 1
+    graph = check(build(nodes, {"x": (2, 3)}, ["y"], constants), fallbacks=True)
+    assert kinds(graph).count("Fallback") == 1
 
 
-def test_quantised_networks_run_as_islands(check: Check) -> None:
+def test_quantised_networks_run_as_fallbacks(check: Check) -> None:
     nodes = [
         op("QuantizeLinear", "x s z", "q"),
         op("DequantizeLinear", "q s z", "d"),
@@ -147,8 +149,8 @@ def test_quantised_networks_run_as_islands(check: Check) -> None:
     ]
     constants = {"s": np.float32(0.05), "z": np.uint8(100), "wz": np.int8(0)}
     constants["wq"] = np.arange(-6, 6, dtype=np.int8).reshape(4, 3)
-    graph = check(build(nodes, {"x": (2, 4)}, ["y"], constants), islands=True)
-    assert kinds(graph) == ["Island", "Linear"]
+    graph = check(build(nodes, {"x": (2, 4)}, ["y"], constants), fallbacks=True)
+    assert kinds(graph) == ["Fallback", "Linear"]
 
 
 def test_an_operator_that_nobody_can_run_is_named() -> None:
@@ -170,11 +172,11 @@ def test_malformed_nodes_are_named_without_a_traceback() -> None:
             import_model(read_model(build([node], {"x": (1, 2, 4, 4)}, ["y"])))
 
 
-def test_recurrent_layers_with_coupled_gates_are_islands(check: Check) -> None:
+def test_recurrent_layers_with_coupled_gates_are_fallbacks(check: Check) -> None:
     node = op("LSTM", "x w r", "h", hidden_size=4, input_forget=1)
     constants = {"w": values(1, 1, 16, 3), "r": values(2, 1, 16, 4), "one": np.array([1])}
     model = build([node, op("Squeeze", "h one", "y")], {"x": (5, 2, 3)}, ["y"], constants)
-    assert kinds(check(model, islands=True)) == ["Island", "Reshape"]
+    assert kinds(check(model, fallbacks=True)) == ["Fallback", "Reshape"]
 
 
 def test_integer_inputs_feed_an_embedding(check: Check) -> None:
@@ -183,6 +185,6 @@ def test_integer_inputs_feed_an_embedding(check: Check) -> None:
     model.graph.input.append(
         onnx.helper.make_tensor_value_info("i", onnx.TensorProto.INT64, [1, 6])
     )
-    graph = check(model, feeds={"i": np.array([[0, 4, 2, 2, 1, 3]])}, islands=True)
+    graph = check(model, feeds={"i": np.array([[0, 4, 2, 2, 1, 3]])}, fallbacks=True)
     assert graph.types["i"].dtype == "int64"
-    assert kinds(graph) == ["Island", "Linear"]
+    assert kinds(graph) == ["Fallback", "Linear"]

@@ -1,5 +1,6 @@
-"""A refresh computes every layer afresh from its held values and may not change a bit: that is the
-proof that reuse itself loses nothing. A snap ends all staleness, as if the stream began anew."""
+"""Recomputing computes every layer from its held values and may not change a bit: that is the
+proof that reuse itself loses nothing. A keyframe ends all staleness, as if the stream began
+anew."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ MOMENTS = st.lists(st.booleans(), min_size=8, max_size=8)
 def test_refresh_changes_nothing(name: str, seed: int, moments: list[bool], threads: int) -> None:
     net = network(name, "hold" if seed % 2 else "nearest")
     session = net.session(threads=threads)
-    plain, refreshed = session.stream(), session.stream()
-    for frame, refresh in zip(net.frames(seed, 8), moments, strict=True):
+    plain, recomputed = session.stream(), session.stream()
+    for frame, recompute in zip(net.frames(seed, 8), moments, strict=True):
         expected = plain.step(frame)
-        same_outputs(refreshed.step(frame), expected)
-        if refresh:
-            refreshed.refresh()
-            same_outputs(refreshed.outputs(), expected)
-        same_states(refreshed, plain)
+        same_outputs(recomputed.step(frame), expected)
+        if recompute:
+            recomputed.recompute()
+            same_outputs(recomputed.outputs(), expected)
+        same_states(recomputed, plain)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -38,9 +39,9 @@ def test_snap_is_a_first_frame(name: str, seed: int, moments: list[bool]) -> Non
     net = network(name)
     session = net.session()
     stream = session.stream()
-    for frame, snap in zip(net.frames(seed, 8), moments, strict=True):
-        outputs = stream.step(frame, snap=snap)
-        if snap:
+    for frame, keyframe in zip(net.frames(seed, 8), moments, strict=True):
+        outputs = stream.step(frame, keyframe=keyframe)
+        if keyframe:
             fresh = session.stream()
             same_outputs(outputs, fresh.step(frame))
             same_states(stream, fresh)
@@ -52,7 +53,7 @@ def test_snap_is_a_first_frame(name: str, seed: int, moments: list[bool]) -> Non
 def test_refresh_before_the_first_frame_is_harmless() -> None:
     net = network("mobile")
     stream, plain = net.session().stream(), net.session().stream()
-    stream.refresh()
+    stream.recompute()
     [frame] = net.frames(1, 1)
     same_outputs(stream.step(frame), plain.step(frame))
 
@@ -66,7 +67,7 @@ def test_refresh_repairs_a_damaged_stream(name: str) -> None:
     for stream in (damaged, plain):
         stream.step(first)
     damaged.flip_bit(damaged.stats.layers[0].name, 0, 30)
-    damaged.refresh()
+    damaged.recompute()
     same_states(damaged, plain)
     for frame in (second, third):
         same_outputs(damaged.step(frame), plain.step(frame))
