@@ -39,7 +39,9 @@ def compare(
         plan: a Plan, or the path of one.
         source: a clip as `open_source` takes it.
         engines: of `mquans.baselines.ENGINES`; ours and `ort-fp32` always run.
-        frames, skip, stride: which frames of the clip.
+        frames: of the clip, at most; all without it.
+        skip: first frames that are left out.
+        stride: every so-many-th frame is taken.
         threads: of every engine.
         track: shows progress, see `mquans.evaluate.Track`.
 

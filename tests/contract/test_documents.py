@@ -73,3 +73,15 @@ def anchors(text: str) -> set[str]:
     titles = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
     plain = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
     return set(plain)
+
+
+def test_every_decision_is_listed() -> None:
+    """With its title, and whether it still holds."""
+    folder = ROOT / "docs/decisions"
+    index = (folder / "index.md").read_text()
+    for path in sorted(folder.glob("0*.md")):
+        text = path.read_text()
+        number, _, title = text.splitlines()[0].removeprefix("# ").partition(". ")
+        [row] = [line for line in index.splitlines() if line.startswith(f"| {number} |")]
+        assert f"[{title}]({path.name})" in row
+        assert ("superseded" in row) == ("**Superseded**" in text), path.name

@@ -70,8 +70,9 @@ def open_source(
             `FirstFrame`.
         input_shapes: of the network, to tell whether a ready tensor has its batch axis already;
             without it (and without a format), a leading axis of length 1 is taken for the batch.
-        frames, skip, stride: leave out the first `skip` frames, then take every `stride`-th, at
-            most `frames` of them.
+        frames: at most so many; all without it.
+        skip: first frames that are left out.
+        stride: every so-many-th of the others is taken.
         pixels: give pictures as uint8, resized and in the network's layout, and leave scale, mean
             and std to the stream that takes them (`Stream.step`), which is faster and gives the
             same outputs. For our engine only.
