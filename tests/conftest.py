@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mquans.calibration.allocation import uniform_layers
-from mquans.calibration.workspace import Selected, observe, open_clips
+from mquans.calibration.context import observe, open_context
 from mquans.plan import Plan, Rule
 
 
@@ -76,7 +76,8 @@ def value_plan() -> ValuePlan:
     """Makes plans of one width under which all layers are updated value by value."""
 
     def make(model: Any, frames: Any, *, bits: int = 8, rule: Rule = "hold") -> Plan:
-        space = observe(open_clips(model, frames, Selected()), late=0.25, least=4, rules=())
-        return space.plan(uniform_layers(space.graph, space.seen.ranges, bits=bits), rule)
+        context = open_context(model, frames)
+        seen = observe(context, late=0.25, least=4, rules=())
+        return context.plan(uniform_layers(context.graph, seen.ranges, bits=bits), rule)
 
     return make

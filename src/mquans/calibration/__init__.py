@@ -1,8 +1,10 @@
 """The offline half: from a network and a sample of its stream to a plan.
 
-    observe -> criticality -> allocate -> verify
-
-`budget` shows the stages in order. Plans of given bits need neither criticality nor a search.
+`pipeline` chooses: networks with layers over sites go through `sites.pipeline` (ranges,
+sensitivity, tolerance, validation), others through `allocation.pipeline` (ranges, criticality,
+allocation, validation). Plans of given bits need neither criticality nor a search. All stages work
+on one `CalibrationContext`: its training part gives ranges, its selection part chooses, its
+validation part has chosen nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from mquans.calibration.allocation import (
     trace,
     uniform_layers,
 )
-from mquans.calibration.budget import LATE, Goal, plans_within
+from mquans.calibration.allocation.pipeline import plans_within
+from mquans.calibration.context import CalibrationContext, open_context
 from mquans.calibration.criticality import METHODS as CRITICALITIES
 from mquans.calibration.criticality import criticality
 from mquans.calibration.curves import Curves
@@ -30,28 +33,27 @@ from mquans.calibration.inspection import Inspection, inspect
 from mquans.calibration.measure import Bench, Measured, Segment
 from mquans.calibration.objectives import OBJECTIVES
 from mquans.calibration.observe import LayerRange, Observation, Observer
-from mquans.calibration.pipeline import CalibrationOptions, calibrate, calibrate_fully
+from mquans.calibration.options import CalibrationOptions
+from mquans.calibration.pipeline import calibrate, calibrate_fully
 from mquans.calibration.resolution import InputSetup, resolve_inputs
 from mquans.calibration.result import BudgetError, CalibrationResult, Stages, Sweep
 from mquans.calibration.stress import stress_segments
-from mquans.calibration.workspace import Selected
 
 __all__ = [
     "CRITICALITIES",
     "GRID_BITS",
-    "LATE",
     "METHODS",
     "OBJECTIVES",
     "Allocation",
     "Bench",
     "BudgetError",
+    "CalibrationContext",
     "CalibrationOptions",
     "CalibrationResult",
     "Candidate",
     "Clip",
     "Curves",
     "Family",
-    "Goal",
     "InputSetup",
     "Inspection",
     "LayerRange",
@@ -60,7 +62,6 @@ __all__ = [
     "Observer",
     "Problem",
     "Segment",
-    "Selected",
     "Spec",
     "Stages",
     "Sweep",
@@ -70,6 +71,7 @@ __all__ = [
     "criticality",
     "inspect",
     "layer_plans",
+    "open_context",
     "plans_within",
     "problem_of",
     "resolve_inputs",

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mquans.calibration.context import open_context, open_network
 from mquans.calibration.inputs import Spec
+from mquans.calibration.options import CalibrationOptions
 from mquans.calibration.pipeline import sweep
 from mquans.calibration.resolution import Format
 from mquans.calibration.result import Sweep
-from mquans.calibration.workspace import Selected, open_clips, open_network
 from mquans.evaluate import Coverage, LayerTable, Track, coverage, layer_table, silent
 from mquans.onnx import read_model
 from mquans.plan import Rule
@@ -77,14 +78,24 @@ def inspect(
     Arguments as `calibrate`.
     """
     file = read_model(model)
-    selected = Selected(
-        frames, skip, stride, input_shapes, input, None, threads, track,
-        constants, feedback, carry_state,
-    )  # fmt: skip
+    options = CalibrationOptions(
+        frames=frames,
+        skip=skip,
+        stride=stride,
+        input_shapes=input_shapes,
+        constants=constants,
+        feedback=feedback,
+        carry_state=carry_state,
+        input=input,
+        rule=rule,
+        threads=threads,
+        track=track,
+    )
     if source is None:
-        return Inspection(coverage(open_network(file, None, selected)[0]))
-    found, space = sweep(open_clips(file, source, selected), SWEPT_BITS, rule)
-    clip = space.late()[0].frames
+        return Inspection(coverage(open_network(file, None, options)[0]))
+    context = open_context(file, source, options)
+    found = sweep(context, SWEPT_BITS)
+    clip = context.held_out[0].frames
     session = Session(file, found.plans[TIMED_BITS], threads=threads)
     layers = layer_table(session, file, clip, total=len(clip), track=track)
-    return Inspection(coverage(space.graph), found, layers)
+    return Inspection(coverage(context.graph), found, layers)

@@ -89,7 +89,7 @@ class Bench:
 
     Args:
         options: how the model is run; without any, in the shapes of the graph.
-        metric: the user's loss; by default that of `evaluate.agreement`, of outputs that carry more
+        metric: the user's loss; by default that of `metrics.agreement`, of outputs that carry more
             than a state (`metrics.scored`).
     """
 

@@ -176,22 +176,19 @@ def calibrate(
     json: o.Json = False,
 ) -> None:
     """Make a plan for a network from a sample of its stream."""
-    from mquans.calibration import BudgetError, calibrate_fully
+    from mquans.calibration import BudgetError, CalibrationOptions, calibrate_fully
     from mquans.cli import tables
     from mquans.cli.terminal import complain
+    from mquans.metrics import load_metric
 
-    result = calibrate_fully(
-        model,
-        source,
-        bits=bits,
-        max_loss=max_loss,
+    options = CalibrationOptions(
         method=method.value,
         criticality=criticality and criticality.value,
         objective=objective.value,
         accelerator=accelerator,
         rule=rule.value,
         weight_bits=o.width(weight_bits),
-        metric=metric,
+        metric=None if metric is None else load_metric(metric),
         labels=o.read_labels(labels, len(source)),
         stress=stress,
         compare=o.methods(compare),
@@ -211,6 +208,7 @@ def calibrate(
         threads=threads,
         track=track,
     )
+    result = calibrate_fully(model, source, options, bits=bits, max_loss=max_loss)
     written = result.reached or best
     if written:
         result.plan.save(output)

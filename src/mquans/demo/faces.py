@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.calibration import calibrate_fully
+from mquans.calibration import calibrate
 from mquans.demo.picture import draw
 from mquans.errors import DependencyError
 from mquans.evaluate import Comparison, Track, compare, silent
@@ -78,7 +78,7 @@ def run_demo(output: PathLike, *, threads: int = 1, track: Track = silent) -> De
         DependencyError: the extra `demo` is not installed.
     """
     model, clip = read_model(packaged_file(*MODEL)), packaged_file(*CLIP)
-    plan = calibrate_fully(
+    plan = calibrate(
         model,
         clip,
         bits=BITS,
@@ -86,7 +86,7 @@ def run_demo(output: PathLike, *, threads: int = 1, track: Track = silent) -> De
         input={"width": WIDTH, "height": HEIGHT, "preset": "pixels"},
         threads=threads,
         track=track,
-    ).plan
+    )
     session = Session(model, plan, threads=threads)
     shown: list[tuple[Picture, Outputs]] = []
     score, work = DetectionScore(), WorkMap(session.graph, HEIGHT, WIDTH)

@@ -109,7 +109,7 @@ class GuardReport:
 
 
 class RunningLoss:
-    """The loss of single frames (`evaluate.agreement`) of a stream without an end: variances are
+    """The loss of single frames (`metrics.agreement`) of a stream without an end: variances are
     those of the dense outputs so far."""
 
     def __init__(self) -> None:

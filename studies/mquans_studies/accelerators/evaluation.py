@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mquans import Session
-from mquans.calibration import Bench, Goal, Segment, Selected, plans_within
+from mquans.calibration import Bench, CalibrationOptions, Segment, plans_within
 from mquans.errors import MquansError
 from mquans.evaluate import compare
 from mquans.graph import Recurrence
@@ -157,10 +157,9 @@ def evaluate(
             BUDGETS,
             plans_within(
                 BUDGETS,
-                Goal(objective="energy", accelerator="reuse", rule=rule, stress=False),
                 case.model,
                 sample,
-                Selected(frames=len(sample)),
+                CalibrationOptions(objective="energy", rule=rule, stress=False, frames=len(sample)),
             ),
             strict=True,
         )

@@ -17,10 +17,9 @@ from msgspec.structs import replace
 
 import mquans
 from mquans.baselines import open_engine
-from mquans.calibration import Selected
+from mquans.calibration import CalibrationOptions, open_context
 from mquans.calibration.pipeline import sweep
 from mquans.calibration.sites.tolerance import LEAST, MOST
-from mquans.calibration.workspace import open_clips
 from mquans.errors import MquansError
 from mquans.evaluate import Work
 from mquans.evaluate.interleave import Outputs
@@ -104,10 +103,10 @@ def run_dense(
 
 def uniform_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, dict[str, Any]]:
     """The plan and how it was judged; where nothing keeps the rule, the most bits."""
-    selected = Selected(input_shapes=NETWORKS[judge.network].shapes)
+    options = CalibrationOptions(input_shapes=NETWORKS[judge.network].shapes)
     widths = range(FEWEST_BITS, MOST_BITS + 1)
     start = perf_counter()
-    found, _ = sweep(open_clips(judge.model, list(calibration), selected), widths, "hold")
+    found = sweep(open_context(judge.model, list(calibration), options), widths)
     seconds = perf_counter() - start
     for bits in widths:
         judged = judge.judge(found.plans[bits])

@@ -7,7 +7,7 @@ plans      by `network/clip` and kind, `uniform` or `criticality`: `bits` or `to
 cells      by `network/clip/threads`:
              engines      by name: `time_ms` {median, p95, mean, first, cut (median of scene cuts)},
                           `description`; but for fp32 `rel_sq_mean`, `rel_sq_p95`, `unexplained`,
-                          `loss_mean`, `loss_p95` (`evaluate.agreement`), `f1` and `objects` of
+                          `loss_mean`, `loss_p95` (`metrics.agreement`), `f1` and `objects` of
                           detectors. Of plans also `keeps_rule`, `macs_fraction` (MACs done, first
                           frame left out, over those of the dense network), `macs_per_frame`,
                           `state_bytes` of a stream, `activation_bytes` (float32), `state_ratio` of

@@ -51,7 +51,7 @@ def run_traced(
     Frames with NaN or infinity are left out.
 
     Args:
-        metric: of a task, see `evaluate.metrics`.
+        metric: of a task, see `metrics`.
         labels: one per frame.
         memory: windows per layer to look for repetitions in, see `TraceRecorder`.
 

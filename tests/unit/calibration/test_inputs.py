@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mquans.calibration import Clip, resolve_inputs
+from mquans.calibration import CalibrationOptions, Clip, resolve_inputs
+from mquans.calibration.context import open_network
 from mquans.calibration.inputs import (
     MOST_LATE,
     MOST_SAMPLED,
@@ -19,7 +20,6 @@ from mquans.calibration.inputs import (
     as_specs,
     read_clip,
 )
-from mquans.calibration.workspace import Selected, open_network
 from mquans.errors import SourceError
 from mquans.metrics import load_labels
 from mquans.onnx import ModelFile, read_model
@@ -99,7 +99,7 @@ def test_stored_pictures_are_pictures(tmp_path: Path) -> None:
 def test_several_inputs_need_named_arrays() -> None:
     """A picture cannot feed two inputs."""
     with pytest.raises(SourceError, match="x0, x1"):
-        open_network(relu([1, 3, 8, 8], [1, 4]), "clip.mp4", Selected(feedback={}))
+        open_network(relu([1, 3, 8, 8], [1, 4]), "clip.mp4", CalibrationOptions(feedback={}))
 
 
 def test_shapes_without_a_clip() -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import mquans
-from mquans.calibration import METHODS, Goal, Selected, calibrate_fully, inspect, plans_within
+from mquans.calibration import METHODS, CalibrationOptions, calibrate_fully, inspect, plans_within
 from mquans.errors import MquansError
 
 Frames = npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ def test_every_method_keeps_the_budget_on_frames_that_chose_nothing(
 ) -> None:
     """The one promise of a budget: value by value, as accelerators have it."""
     (result,) = plans_within(
-        (0.05,), Goal(method=method), small_model, small_frames, Selected(frames=20)
+        (0.05,), small_model, small_frames, CalibrationOptions(method=method, frames=20)
     )
     assert result.reached
     assert result.measured.loss <= 0.05
@@ -163,7 +163,7 @@ def test_either_rule_is_the_one_that_leaves_less_to_do(
     """And bits without a budget say nothing about which rule is better."""
     left = {
         rule: plans_within(
-            (0.05,), Goal(rule=rule), small_model, small_frames, Selected(frames=20)
+            (0.05,), small_model, small_frames, CalibrationOptions(rule=rule, frames=20)
         )[0]
         for rule in ("hold", "nearest", "either")
     }

@@ -12,14 +12,15 @@ import numpy.typing as npt
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mquans.calibration import Bench, Curves, Measured, Observer, Segment, budget, calibrate_fully
+from mquans.calibration import Bench, Curves, Measured, Observer, Segment, calibrate_fully, context
 from mquans.calibration.allocation import Family, problem_of
+from mquans.calibration.allocation import pipeline as allocation
 from mquans.calibration.allocation.corrections import corrected, normalized
 from mquans.calibration.allocation.problem import SHRINKAGE
 from mquans.calibration.allocation.quantizers import quantized
-from mquans.calibration.budget import MARGIN, QUIET_MARGIN
 from mquans.calibration.sites import pipeline
 from mquans.calibration.sites.ranges import RangeMeter
+from mquans.calibration.validation import MARGIN, QUIET_MARGIN
 from mquans.onnx import import_model, read_model
 from mquans.plan import Plan
 
@@ -125,7 +126,7 @@ def test_a_plan_that_fails_under_stress_alone_is_not_accepted(
 ) -> None:
     """Clips show what streams do on quiet days."""
     late, judging = COUNT * 3 // 4, set[int]()
-    segments_of, measure = budget.stress_segments, Bench.measure
+    segments_of, measure = context.stress_segments, Bench.measure
 
     def stressing(items: Sequence[Any], *rest: Any) -> Any:
         made = [list(frames) for frames in segments_of(items, *rest)]
@@ -137,7 +138,7 @@ def test_a_plan_that_fails_under_stress_alone_is_not_accepted(
         found = measure(self, plan, segments, **options)
         return replace(found, task=9.0) if id(segments[0].frames[0]) in judging else found
 
-    monkeypatch.setattr(budget, "stress_segments", stressing)
+    monkeypatch.setattr(context, "stress_segments", stressing)
     monkeypatch.setattr(Bench, "measure", measuring)
     result = calibrate_fully(network(kind), frames(kind), max_loss=0.2)
     assert judging
@@ -154,7 +155,7 @@ def test_a_part_of_the_budget_is_left_for_other_frames(
 ) -> None:
     """More of it where the clip is so quiet that a dead stream would have kept the budget."""
     given: list[float] = []
-    allocate, best = budget.allocate, pipeline.Trials.best
+    allocate, best = allocation.allocate, pipeline.Trials.best
 
     def allocating(family: Family, limit: float) -> Any:
         given.append(limit)
@@ -164,7 +165,7 @@ def test_a_part_of_the_budget_is_left_for_other_frames(
         given.append(limit)
         return best(self, limit, *start)
 
-    monkeypatch.setattr(budget, "allocate", allocating)
+    monkeypatch.setattr(allocation, "allocate", allocating)
     monkeypatch.setattr(pipeline.Trials, "best", searching)
     clip = frames(kind, moving)
     result = calibrate_fully(network(kind), clip, max_loss=max_loss, stress=False)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 import mquans
-from mquans.calibration import Goal, Selected, calibrate_fully, plans_within
+from mquans.calibration import CalibrationOptions, calibrate_fully, plans_within
 from mquans.report import content_of, report_calibration
 
 Frames = npt.NDArray[np.float32]
@@ -48,8 +48,8 @@ def test_numbers_are_those_of_the_result(small_model: Path, small_frames: Frames
 def test_value_by_value_there_is_more_to_tell(small_model: Path, small_frames: Frames) -> None:
     """Criticality of every neuron, and how many values change at which width."""
     frames = np.concatenate([small_frames] * 3)
-    goal, selected = Goal(stress=False), Selected(frames=60)
-    (result,) = plans_within((0.05,), goal, small_model, frames, selected)
+    options = CalibrationOptions(stress=False, frames=60)
+    (result,) = plans_within((0.05,), small_model, frames, options)
     content = content_of(result, mquans.Session(small_model, result.plan))
     for row, neurons in zip(content.layers, (3, 8, 8), strict=True):
         assert row.bits.shape == (neurons,)

@@ -66,7 +66,7 @@ Observe = Callable[[tuple[LayerPlan, ...], Rule], Mapping[str, Curves]]
 """Curves of every tensor under layers and a rule."""
 
 Probe = Callable[[tuple[LayerPlan, ...], Rule], float]
-"""Mean loss (`evaluate.agreement`) of layers under a rule, on few frames."""
+"""Mean loss (`metrics.agreement`) of layers under a rule, on few frames."""
 
 Measure = Callable[[tuple[LayerPlan, ...], Rule], tuple[Measured, Measured | None]]
 """Layers under a rule, measured on clips and, unless those were left out, on stress segments."""

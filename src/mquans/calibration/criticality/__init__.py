@@ -83,7 +83,7 @@ def criticality(
         loss: the gradient of a loss of the user's own at the outputs, for `fisher` and `taylor`.
             Criticality is then that of the squared change of that loss, in its unit squared, and
             for a log-likelihood twice the expected growth. By default the loss of
-            `evaluate.agreement`, mean over frames.
+            `metrics.agreement`, mean over frames.
         labels: what `loss` gets with each frame; as many as frames.
         error_weights: for `fisher` and `taylor`, what a task makes of errors at the outputs, frame
             by

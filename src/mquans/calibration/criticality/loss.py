@@ -1,6 +1,6 @@
 """The loss of calibration as a weighted squared error, so that it can be differentiated.
 
-`evaluate.agreement` divides the squared error of every output channel by the channel's variance and
+`metrics.agreement` divides the squared error of every output channel by the channel's variance and
 averages over channels. Written for single values, that is `sum_j w_j (z_j - y_j)^2` with
 
     w_j = 1 / (variance of its channel * channels of all outputs * positions)

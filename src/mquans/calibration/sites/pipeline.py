@@ -1,34 +1,21 @@
-"""Calibration of networks with layers over sites: ranges, sensitivity, tolerance, validation.
-
-Of every clip the first part gives ranges, the next one chooses factors and the tolerance, and the
-last one, with stress segments of its own, judges. A plan that breaks the budget there is tightened
-and validated again; repairs are counted.
-"""
+"""Calibration of networks with layers over sites: ranges, sensitivity, tolerance, validation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
 from mquans.calibration.allocation import WeightBits, uniform_layers
-from mquans.calibration.budget import (
-    LEAST_FRAMES,
-    MARGIN,
-    QUIET_MARGIN,
-    REPAIRS,
-    UNIFORM_BITS,
-    Clock,
-    Goal,
-    stressed,
-)
-from mquans.calibration.criticality import WITH_ERROR_WEIGHTS
-from mquans.calibration.criticality import criticality as criticality_of
-from mquans.calibration.measure import Bench, Measured, Segment
-from mquans.calibration.observe import DenseRun, Observation, tensor_of
+from mquans.calibration.allocation.pipeline import LEAST_FRAMES, UNIFORM_BITS
+from mquans.calibration.context import CalibrationContext, Part
+from mquans.calibration.criticality import WITH_ERROR_WEIGHTS, criticality
+from mquans.calibration.measure import Bench, Measured
+from mquans.calibration.observe import Observation, tensor_of
+from mquans.calibration.options import CalibrationOptions
 from mquans.calibration.result import CalibrationResult, Point, Stages
 from mquans.calibration.sites.codes import code_formats
 from mquans.calibration.sites.gates import (
@@ -47,7 +34,7 @@ from mquans.calibration.sites.sensitivity import (
     measured_slopes,
 )
 from mquans.calibration.sites.tolerance import LEAST, START, Found, search_tolerance
-from mquans.calibration.workspace import Opened, Selected, Workspace, read_clips
+from mquans.calibration.validation import Choice, first_budget, validate
 from mquans.errors import MquansError
 from mquans.graph import Graph
 from mquans.plan import InputFormat, Plan, Rule
@@ -57,8 +44,8 @@ from mquans.runtime.session import Session
 METHODS = ("criticality", "uniform")
 
 LATE = 0.5
-"""Share of every clip, its last part, that ranges are not taken from; the first half of it is
-for selection, the second one for validation. Ranges are soon known, and there is headroom."""
+"""Share of every clip, its last part, that ranges are not taken from: half of it is for selection,
+half for validation. Ranges are soon known, and there is headroom."""
 
 PROBED = 16
 """Frames of each clip that gates are measured on."""
@@ -67,7 +54,7 @@ PROBED_CLIPS = 4
 
 PROBED_LOSS = 0.1
 """Loss at which gates are measured under a metric of the user's: weighted errors of a detector, 1
-for a frame spoilt, or those of `evaluate.agreement`."""
+for a frame spoilt, or those of `metrics.agreement`."""
 
 ROUGHLY = 1.3
 """Factor within which the tolerance is known before there are factors."""
@@ -82,29 +69,39 @@ def over_sites(graph: Graph) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class SiteSpace:
-    """A network over sites and its clips, of which ranges are known."""
+class SitePlans:
+    """Makes plans of a network over sites whose ranges are known.
 
-    space: Workspace
+    Attributes:
+        seen: ranges of layers value by value.
+        rule, weight_bits: of those layers.
+    """
+
+    context: CalibrationContext
     analysis: Analysis
     ranges: Ranges
+    seen: Observation
     rule: Rule
     weight_bits: WeightBits
 
     def gates(self, scales: Mapping[str, Reals]) -> Gates:
         """Gates of these scales."""
-        graph, seen, format = self.space.graph, self.ranges.tensors, self.space.setup.format
+        graph, seen, format = self.context.graph, self.ranges.tensors, self.context.setup.format
         pictures = format if isinstance(format, InputFormat) else None
         formats = code_formats(graph, self.analysis, seen, pictures)
         return Gates(graph, self.analysis, formats, scales, seen, self.weight_bits)
 
+    def plain_gates(self) -> Gates:
+        """Gates whose channels count by their standard deviation."""
+        return self.gates(deviation_scales(self.context.graph, self.analysis, self.ranges.tensors))
+
     def uniform(self, bits: int) -> Plan:
         """The plan of one width for the whole network."""
-        graph = self.space.graph
+        graph = self.context.graph
         scales = uniform_scales(graph, self.analysis, self.ranges.tensors, bits)
         layers = uniform_layers(
             graph,
-            self.space.seen.ranges,
+            self.seen.ranges,
             bits=bits,
             weight_bits=self.weight_bits,
             nodes=by_value_layers(graph, self.analysis),
@@ -113,35 +110,28 @@ class SiteSpace:
 
     def plan(self, gates: Gates, tolerance: float, factors: Factors | None = None) -> Plan:
         """The plan of gates under a tolerance."""
-        bare = self.space.plan(gates.layers(tolerance), self.rule)
+        bare = self.context.plan(gates.layers(tolerance), self.rule)
         return msgspec.structs.replace(bare, tolerance=tolerance, tensors=gates.tensors(factors))
 
 
-def observe_sites(
-    opened: Opened, rule: Rule, weight_bits: WeightBits, *, late: float, least: int
-) -> SiteSpace:
-    """Reads every clip once; arguments as `workspace.observe`.
+def observe_sites(context: CalibrationContext, *, late: float, least: int, rule: Rule) -> SitePlans:
+    """The first stage: ranges of every tensor.
 
     Args:
-        rule, weight_bits: of layers computed value by value.
+        late, least: as `CalibrationContext.read`.
+        rule: of layers computed value by value.
     """
-    analysis = analyse(opened.graph)
-    meter = RangeMeter(opened.graph, analysis)
-    run = DenseRun(
-        opened.graph,
-        opened.setup.options.feedback,
-        threads=opened.selected.threads,
-        tensors=meter.tensors,
-    )
-    clips = read_clips(opened, run, meter, late=late, least=least)
+    graph = context.graph
+    analysis = analyse(graph)
+    meter = RangeMeter(graph, analysis)
+    context.read(meter, late=late, least=least, tensors=meter.tensors)
     ranges = meter.result()
     by_value = {
         tensor_of(node): ranges.tensors[tensor_of(node)].as_layer
-        for node in by_value_layers(opened.graph, analysis)
+        for node in by_value_layers(graph, analysis)
     }
     seen = Observation(by_value, {}, ranges.frames)
-    space = Workspace(opened.file, opened.graph, opened.setup, clips, seen)
-    return SiteSpace(space, analysis, ranges, rule, weight_bits)
+    return SitePlans(context, analysis, ranges, seen, rule, context.options.weight_bits or 16)
 
 
 @dataclass(slots=True)
@@ -151,23 +141,24 @@ class Trials:
     Attributes:
         plan_of: the plan at a setting: the tolerance of all gates.
         limit: loss beyond which segments that would lose even more are left out.
+        setting: of the plan that was chosen last.
     """
 
     bench: Bench
     plan_of: Callable[[float], Plan]
-    clips: Sequence[Segment]
-    stress: Sequence[Segment]
+    part: Part
     limit: float
     measured: dict[float, Measured] = field(default_factory=dict)
     found: Found = field(default_factory=Found)
+    setting: float = START
 
     def loss(self, setting: float) -> float:
         """What a budget is kept by."""
         plan = self.plan_of(setting)
-        self.measured[setting] = self.bench.measure(plan, self.clips)
+        self.measured[setting] = self.bench.measure(plan, self.part.clips)
         loss = self.measured[setting].worst
-        if loss <= self.limit and self.stress:
-            loss = max(loss, self.bench.measure(plan, self.stress).loss)
+        if loss <= self.limit and self.part.stress:
+            loss = max(loss, self.bench.measure(plan, self.part.stress).loss)
         return loss
 
     def best(self, budget: float, start: float = START) -> float:
@@ -177,9 +168,12 @@ class Trials:
             self.found.losses[tolerance] = self.loss(tolerance)
         return tolerance
 
-    def work(self, setting: float) -> float:
-        """Share of MACs, first frames left out."""
-        return self.measured[setting].moving.macs_fraction
+    def choose(self, budget: float) -> Choice:
+        """What validation is given."""
+        self.setting = self.best(budget)
+        loss = self.found.losses[self.setting]
+        plan = self.plan_of(self.setting)
+        return Choice(plan, loss, loss <= budget, self.measured[self.setting])
 
     @property
     def points(self) -> list[Point]:
@@ -201,152 +195,130 @@ class Widths(Trials):
         return UNIFORM_BITS[-1]
 
 
-def site_plan_within(
-    max_loss: float, goal: Goal, opened: Opened, criticality: str | None = None
-) -> CalibrationResult:
+def site_plan_within(max_loss: float, context: CalibrationContext) -> CalibrationResult:
     """The plan that leaves least to do within a budget.
-
-    Args:
-        goal: of which `criticality` is not looked at.
-        criticality: weighs channels, one of `criticality.METHODS`; by default they count by their
-            standard deviation.
 
     Raises:
         MquansError: a method, an objective or a rule for single values.
     """
-    _check(goal)
-    clock, selected = Clock(), opened.selected
-    assert goal.rule != "either"
-    sites = observe_sites(opened, goal.rule, goal.weight_bits or 16, late=LATE, least=LEAST_FRAMES)
-    space = sites.space
+    options, clock = context.options, context.clock
+    plans = observe_sites(context, late=LATE, least=LEAST_FRAMES, rule=_checked_rule(options))
     clock.stop("ranges")
-    bench = space.bench(goal.metric, threads=selected.threads)
-    selection, validation = space.late(0.0, 0.5), space.late(0.5, 1.0)
-    stress, validation_stress = (
-        stressed(space, each) if goal.stress else [] for each in (selection, validation)
-    )
-    tells = bench.frozen_loss(selection) > max_loss
-    budget = (MARGIN if tells else QUIET_MARGIN) * max_loss
-    weights: dict[str, Reals] = {}
+    weights = _criticality(context)
+    gates = plans.plain_gates()
     factors: Factors = {}
-    gates = sites.gates(deviation_scales(space.graph, sites.analysis, sites.ranges.tensors))
+    limit = first_budget(context, max_loss)
     trials: Trials
-    if goal.method == "uniform":
-        trials = Widths(bench, lambda bits: sites.uniform(int(bits)), selection, stress, budget)
+    if options.method == "uniform":
+        trials = Widths(
+            context.bench, lambda bits: plans.uniform(int(bits)), context.selection, limit
+        )
     else:
-        if criticality is not None:
-            weights = _criticality(criticality, goal, sites, selected)
-            gates = sites.gates(
-                weighted_scales(space.graph, sites.analysis, sites.ranges.tensors, weights)
-            )
-        factors, start = _factors(gates, goal, sites, bench, selection, max_loss, selected)
+        if weights:
+            seen = plans.ranges.tensors
+            gates = plans.gates(weighted_scales(context.graph, plans.analysis, seen, weights))
+        factors, start = _factors(gates, plans, max_loss)
         clock.stop("sensitivity")
         trials = Trials(
-            bench,
-            lambda tolerance: sites.plan(gates, tolerance, factors),
-            selection,
-            stress,
-            budget,
+            context.bench,
+            lambda tolerance: plans.plan(gates, tolerance, factors),
+            context.selection,
+            limit,
         )
-        trials.best(budget, start)
-    repairs = 0
-    while True:
-        setting = trials.best(budget)
-        plan = trials.plan_of(setting)
-        reached = trials.found.losses[setting] <= budget
-        measured = bench.measure(plan, validation)
-        stressing = bench.measure(plan, validation_stress) if validation_stress else None
-        worst = max(measured.loss, stressing.loss if stressing else 0.0)
-        if worst <= max_loss or not reached or repairs == REPAIRS:
-            break
-        repairs += 1
-        # What was used of the budget, lest the same plan be validated again.
-        budget = min(budget, trials.found.losses[setting]) * MARGIN * max_loss / worst
+        trials.best(limit, start)
+    validated = validate(context, max_loss, trials.choose)
     clock.stop("tolerance")
-    uniform = {bits: bench.measure(sites.uniform(bits), validation) for bits in COMPARED_BITS}
+    bench, clips = context.bench, context.validation.clips
+    uniform = {bits: bench.measure(plans.uniform(bits), clips) for bits in COMPARED_BITS}
     clock.stop("compare")
     points = [(m.work.macs_fraction, m.loss) for m in uniform.values()]
+    plan = validated.choice.plan
     return CalibrationResult(
         plan=plan,
-        method=goal.method,
-        bits=int(setting) if goal.method == "uniform" else None,
+        method=options.method,
+        bits=int(trials.setting) if options.method == "uniform" else None,
         budget=max_loss,
-        reached=worst <= max_loss,
-        measured=measured,
-        held_out_frames=sum(len(clip.frames) for clip in validation),
-        frozen_loss=bench.frozen_loss(validation),
-        tuned=trials.measured[setting],
-        stress=stressing,
-        repairs=repairs,
+        reached=validated.reached,
+        measured=validated.measured,
+        held_out_frames=context.validation.frames,
+        frozen_loss=bench.frozen_loss(clips),
+        tuned=validated.choice.measured,
+        stress=validated.stress,
+        repairs=validated.repairs,
         uniform=uniform,
         stages=Stages(
-            observation=space.seen,
+            observation=plans.seen,
             criticality=weights,
-            tried={goal.method: trials.points},
-            compared={name: points for name in goal.compare if name == "uniform"},
+            tried={options.method: trials.points},
+            compared={name: points for name in options.compare if name == "uniform"},
             seconds=dict(clock.seconds),
-            widths=gates.widths(plan.tolerance, factors) if goal.method != "uniform" else {},
+            widths=gates.widths(plan.tolerance, factors) if options.method != "uniform" else {},
         ),
     )
 
 
-def _check(goal: Goal) -> None:
-    if goal.method not in METHODS:
+def _checked_rule(options: CalibrationOptions) -> Rule:
+    """The rule of layers value by value, once nothing is asked for that is of single values."""
+    if options.method not in METHODS:
         raise MquansError(
-            f"the method {goal.method} decides on single values, but this network is computed site "
-            "by site.",
+            f"the method {options.method} decides on single values, but this network is computed "
+            "site by site.",
             hint=f"Choose one of: {', '.join(METHODS)}.",
         )
-    if goal.objective != "macs":
+    if options.objective != "macs":
         raise MquansError(
-            f"the objective {goal.objective} counts changes of single values, but this network is "
-            "computed site by site.",
+            f"the objective {options.objective} counts changes of single values, but this network "
+            "is computed site by site.",
             hint="Choose macs.",
         )
-    if goal.rule == "either":
+    if options.rule == "either":
         raise MquansError(
             "the rule is of single values, but this network is computed site by site: there is "
             "nothing to choose it by.",
             hint="Choose hold or nearest.",
         )
+    return options.rule
 
 
-def _criticality(method: str, goal: Goal, sites: SiteSpace, selected: Selected) -> dict[str, Reals]:
-    sample = sites.space.sample
-    return criticality_of(
-        sites.space.graph,
+def _criticality(context: CalibrationContext) -> Mapping[str, Reals]:
+    """What channels count by, where the user wants more than their standard deviation."""
+    options, sample = context.options, context.training
+    if options.criticality is None or options.method == "uniform":
+        return {}
+    weighted = options.criticality in WITH_ERROR_WEIGHTS
+    return criticality(
+        context.graph,
         [feeds for feeds, _ in sample],
-        method=method,
-        feedback=sites.space.feedback,
-        loss=goal.task_loss,
-        error_weights=goal.error_weights if method in WITH_ERROR_WEIGHTS else None,
+        method=options.criticality,
+        feedback=context.feedback,
+        loss=options.task_loss,
+        error_weights=options.error_weights if weighted else None,
         labels=[label for _, label in sample],
-        threads=selected.threads,
-        track=selected.track,
+        threads=options.threads,
+        track=options.track,
     )
 
 
-def _factors(
-    gates: Gates, goal: Goal, sites: SiteSpace, bench: Bench, clips: Sequence[Segment],
-    max_loss: float, selected: Selected,
-) -> tuple[Factors, float]:  # fmt: skip
+def _factors(gates: Gates, plans: SitePlans, max_loss: float) -> tuple[Factors, float]:
     """(factors of the gates, a tolerance that is about right)."""
-    probed = [clip.until(PROBED) for clip in clips[:PROBED_CLIPS]]
+    context, options = plans.context, plans.context.options
+    probed = [clip.until(PROBED) for clip in context.selection.clips[:PROBED_CLIPS]]
     if all(len(clip.frames) < 2 for clip in probed):
         return {}, START
-    losses = [WeightedLoss(clip.dense, bench.scored, goal.error_weights) for clip in probed]
-    session = Session(sites.space.file, sites.plan(gates, START), threads=selected.threads)
+    scored = context.bench.scored
+    losses = [WeightedLoss(clip.dense, scored, options.error_weights) for clip in probed]
+    session = Session(context.file, plans.plan(gates, START), threads=options.threads)
     probe = GateBench(session, gates, 1.0, probed, losses)
     found = Found()
 
     def loss(tolerance: float) -> float:
         return probe.run(np.full(probe.groups, math.log2(tolerance)))[0]
 
-    level = max_loss if goal.metric is None else PROBED_LOSS
+    level = max_loss if options.metric is None else PROBED_LOSS
     start = search_tolerance(loss, level, found, close=ROUGHLY)
     if not start or probe.groups < 2:
         return {}, start or LEAST
     octave = math.log2(start)
-    slopes = measured_slopes(probe.run, probe.groups, octave, selected.track)
+    slopes = measured_slopes(probe.run, probe.groups, octave, options.track)
     best = as_far_as_they_help(probe.run, best_factors(slopes), octave)
     return probe.factors(best), start

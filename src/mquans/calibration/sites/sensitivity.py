@@ -145,7 +145,7 @@ def _believed(slopes: Reals) -> Reals:
 
 class WeightedLoss:
     """Squared errors of outputs, weighted frame by frame, as criticality counts them:
-    `error_weights` of a detector's metric and a little of `evaluate.agreement`, or the latter
+    `error_weights` of a detector's metric and a little of `metrics.agreement`, or the latter
     alone."""
 
     def __init__(
@@ -175,7 +175,7 @@ class WeightedLoss:
 
 
 def _agreement_weights(dense: Sequence[Outputs], names: Sequence[str]) -> dict[str, Reals]:
-    """What `evaluate.agreement` weighs a squared error of every output with, to be broadcast."""
+    """What `metrics.agreement` weighs a squared error of every output with, to be broadcast."""
     variances = {name: ChannelVariance() for name in names}
     for outputs in dense:
         for name, variance in variances.items():

@@ -12,7 +12,7 @@ import pytest
 import mquans
 from mquans.baselines import open_engine
 from mquans.calibration.allocation import uniform_layers
-from mquans.calibration.workspace import Selected, observe, open_clips
+from mquans.calibration.context import observe, open_context
 from mquans.errors import MquansError
 from mquans.onnx import import_model, read_model
 from mquans.plan import NetworkOptions, Rule
@@ -28,9 +28,9 @@ SETTINGS = {"epochs": 6, "sequence": 5, "batch": 2, "learning_rate": 3e-2}
 
 def plan_at(model: Path, frames: Frames, bits: int, rule: Rule = "hold") -> mquans.Plan:
     """Value by value, which is what training simulates."""
-    opened = open_clips(model, frames, Selected())
-    space = observe(opened, late=0.25, least=4, rules=())
-    return space.plan(uniform_layers(space.graph, space.seen.ranges, bits=bits), rule)
+    context = open_context(model, frames)
+    seen = observe(context, late=0.25, least=4, rules=())
+    return context.plan(uniform_layers(context.graph, seen.ranges, bits=bits), rule)
 
 
 @pytest.mark.parametrize("rule", ["hold", "nearest"])
