@@ -100,6 +100,7 @@ void add_combine_sites(Program& program, const std::string& name, CodesId y, Com
     const SiteKernels& kernels = program.site_kernels();
     const int32_t padded = mquans::padded(out.channels, unit);
     require(spec.a.x >= 0, "the first operand is computed");
+    require(spec.kind != CombineKind::align || spec.b.x < 0, "a function has one operand");
     settle(program, spec.a, out, padded);
     if (spec.kind != CombineKind::align) settle(program, spec.b, out, padded);
     if (spec.kind == CombineKind::product) {

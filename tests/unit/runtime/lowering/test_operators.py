@@ -13,6 +13,7 @@ from mquans import _native
 from mquans.graph import (
     Binary,
     Concat,
+    Conv,
     Gather,
     Pad,
     Pool,
@@ -449,6 +450,35 @@ def test_changed_sites_alone_give_what_everything_gives(case: Case) -> None:
         again = stream.step(net.frame(codes))
         for name in found:
             np.testing.assert_array_equal(found[name], again[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("op", "names"),
+    [(Unary("relu"), "x"), (Unary("silu"), "x"), (Binary("mul"), "x k")],
+)
+@pytest.mark.parametrize("other", [(1, 3, 1, 200), (1, 3, 9, 9)], ids=["wider", "more rows"])
+def test_sites_of_another_tensor_activate_nothing(op: Any, names: str, other: Any) -> None:
+    """Not those of the network's first tensor either: a sound network's first tensor is long, its
+    last ones are single sites, and what lies beyond them in memory belongs to others."""
+    apart = (Conv((1, 1), (1, 1), (0,) * 4, (1, 1)), "a w", "c")
+    constants = {"w": np.ones((2, 3, 1, 1)), "k": np.full((1, 5, 1, 1), 0.5)}
+    network = Network(
+        [apart, (op, names, "v")],
+        {"a": other, "x": (1, 5, 2, 3)},
+        {name: constants[name] for name in ("w", *names.split()[1:])},
+        outputs=["c"],
+    )
+    session = network.session()
+    codes = network.random_codes(1)
+    with session.stream() as stream, session.stream() as whole:
+        stream.step(network.frame(codes))
+        codes["a"][..., 4:6] += 50
+        codes["a"][..., 30:60] += 50
+        found = stream.step(network.frame(codes))
+        expected = whole.step(network.frame(codes), keyframe=True)
+        for name in found:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+        assert stream.check() is None
 
 
 @pytest.mark.parametrize(
