@@ -17,6 +17,7 @@ from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
 from mquans.metrics import AnyMetric, load_metric
 from mquans.plan import Plan, Rule
+from mquans.sources import OnError
 
 DEFAULT_BITS = 8
 
@@ -46,6 +47,7 @@ class CalibrationOptions(TypedDict, total=False):
         compare: further methods whose trade-offs are measured, for reports.
         frames, skip, stride: which frames of every clip; by default 240 shared among all, of sound
             and other small frames 4800.
+        on_error: what to do about files that cannot be read, see `open_source`.
         input_shapes: fixed shapes of inputs, for dynamic dimensions or to override.
         constants: value of inputs that are the same in all frames, such as a sample rate.
         feedback: state inputs by the output that feeds them in the next frame; {} for none. By
@@ -71,6 +73,7 @@ class CalibrationOptions(TypedDict, total=False):
     frames: int | None
     skip: int
     stride: int
+    on_error: OnError
     input_shapes: Mapping[str, Sequence[int]] | None
     constants: Mapping[str, float] | None
     feedback: Mapping[str, str] | None
@@ -131,6 +134,7 @@ def calibrate_fully(
     frames: int | None = None,
     skip: int = 0,
     stride: int = 1,
+    on_error: OnError = "stop",
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     constants: Mapping[str, float] | None = None,
     feedback: Mapping[str, str] | None = None,
@@ -149,9 +153,14 @@ def calibrate_fully(
         raise MquansError(f"bits must be from 1 to {GRID_BITS}, not {bits}.")
     if max_loss is not None and not max_loss > 0:
         raise MquansError(f"the largest loss must be greater than 0, not {max_loss:g}.")
+    if labels is not None and on_error == "skip":
+        raise MquansError(
+            "labels are by the number of a frame, which is lost where files are left out.",
+            hint="Remove the files that cannot be read, and their labels, instead.",
+        )
     selected = Selected(
         frames, skip, stride, input_shapes, input, labels, threads, track,
-        constants, feedback, carry_state,
+        constants, feedback, carry_state, on_error,
     )  # fmt: skip
     loaded = load_metric(metric) if isinstance(metric, str) else metric
     if max_loss is not None:

@@ -38,7 +38,7 @@ from mquans.onnx import (
     whole_feedback,
 )
 from mquans.plan import AudioFormat, InputFormat, LayerPlan, Plan, Provenance, Rule
-from mquans.sources import SourceWarning, open_source
+from mquans.sources import OnError, SourceWarning, open_source
 from mquans.sources.frames import Feeds
 
 
@@ -57,6 +57,7 @@ class Selected:
     constants: Mapping[str, float] | None = None
     feedback: Mapping[str, str] | None = None
     carry_state: bool = False
+    on_error: OnError = "stop"
 
 
 class Meter(Protocol):
@@ -208,6 +209,7 @@ def read_clips(
             frames=count,
             skip=selected.skip,
             stride=selected.stride,
+            on_error=selected.on_error,
         ) as source:
             clip = Clip(source.name)
             run.reset()

@@ -24,6 +24,7 @@ def run(
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
+    on_error: o.OnErrorOption = o.OnErrorName.stop,
     guard: Annotated[
         int | None,
         typer.Option(
@@ -66,6 +67,7 @@ def run(
             frames=frames,
             skip=skip,
             stride=stride,
+            on_error=on_error.value,
             # A guard also runs the dense network, which takes floats.
             pixels=watch is None,
         ) as clip,
@@ -79,6 +81,7 @@ def run(
             total=clip.length,
             track=silent if talk else track,
         )
+        summary.skipped = clip.skipped
         if not summary.work.frames:
             raise MquansError("every frame was refused.", where=clip.name)
     if json:
@@ -102,6 +105,7 @@ def compare(
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
+    on_error: o.OnErrorOption = o.OnErrorName.stop,
     threads: o.Threads = 1,
     json: o.Json = False,
 ) -> None:
@@ -121,13 +125,21 @@ def compare(
         frames=frames,
         skip=skip,
         stride=stride,
+        on_error=on_error.value,
         threads=threads,
         track=track,
     )
     values, spent = result.as_dict(), None
     if energy:
         session = mquans.Session(file, plan, threads=threads)
-        with open_planned(session.plan, source, frames=frames, skip=skip, stride=stride) as clip:
+        with open_planned(
+            session.plan,
+            source,
+            frames=frames,
+            skip=skip,
+            stride=stride,
+            on_error=on_error.value,
+        ) as clip:
             spent = frame_energy(session, file, clip, names)
         values["energy_j"] = spent
     if json:
@@ -146,6 +158,7 @@ def verify(
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
+    on_error: o.OnErrorOption = o.OnErrorName.stop,
     threads: o.Threads = 1,
     json: o.Json = False,
 ) -> None:
@@ -155,7 +168,15 @@ def verify(
     from mquans.cli import tables
 
     result = mquans.verify(
-        model, plan, source, frames=frames, skip=skip, stride=stride, threads=threads, track=track
+        model,
+        plan,
+        source,
+        frames=frames,
+        skip=skip,
+        stride=stride,
+        on_error=on_error.value,
+        threads=threads,
+        track=track,
     )
     if json:
         show_json(result.as_dict())

@@ -8,12 +8,14 @@ from mquans.sources.preparation import Placement, guess_format, place_boxes, pla
 from mquans.sources.resynthesis import OverlapAdd, SpectralGains, masked, resynthesise, spectra
 from mquans.sources.sound import read_sound
 from mquans.sources.source import Source
+from mquans.sources.unreadable import OnError
 from mquans.sources.warning import SourceWarning
 
 __all__ = [
     "FRONT_ENDS",
     "AudioFrames",
     "FirstFrame",
+    "OnError",
     "OverlapAdd",
     "Placement",
     "Source",

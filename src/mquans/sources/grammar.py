@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mquans.sources.microphone import MicrophoneReader
 from mquans.sources.selection import Selection
 from mquans.sources.sound import AUDIO_SUFFIXES, SoundReader
 from mquans.sources.source import Reader, Source
+from mquans.sources.unreadable import OnError, Unreadable
 from mquans.sources.video import (
     NETWORK_TIMEOUT_S,
     VideoReader,
@@ -45,6 +47,14 @@ ACCEPTED = (
 Format = InputFormat | AudioFormat | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a source is opened for."""
+
+    format: Format
+    unreadable: Unreadable
+
+
 def open_source(
     spec: str | Path | int | Iterable[Any],
     format: InputFormat | AudioFormat | None = None,
@@ -54,6 +64,7 @@ def open_source(
     skip: int = 0,
     stride: int = 1,
     pixels: bool = False,
+    on_error: OnError = "stop",
 ) -> Source:
     """Open a source of frames.
 
@@ -75,6 +86,8 @@ def open_source(
         pixels: give pictures as uint8, resized and in the network's layout, and leave scale, mean
             and std to the stream that takes them (`Stream.step`), which is faster and gives the
             same outputs. For our engine only.
+        on_error: a file of a folder or glob that cannot be read is an error (`stop`), or is left
+            out, counted in `Source.skipped`, and told of at the end by a `SourceWarning` (`skip`).
 
     Raises:
         DependencyError: sound, or a microphone, without the extra that reads it.
@@ -83,11 +96,14 @@ def open_source(
             breaks off gives what it holds, then warns with `SourceWarning`.
     """
     selection = Selection(frames=frames, skip=skip, stride=stride)
-    reader = _open(spec, format)
+    wanted = _Wanted(format, Unreadable(on_error))
+    reader = _open(spec, wanted)
     if not isinstance(reader, ClipsReader):
         reader = _windows(reader, format)
     try:
-        return Source(reader, selection, format, input_shapes, pixels=pixels)
+        return Source(
+            reader, selection, format, input_shapes, pixels=pixels, unreadable=wanted.unreadable
+        )
     except BaseException:
         reader.close()
         raise
@@ -101,6 +117,7 @@ def open_planned(
     skip: int = 0,
     stride: int = 1,
     pixels: bool = False,
+    on_error: OnError = "stop",
 ) -> Source:
     """A source prepared as a plan says; arguments and errors as `open_source`."""
     return open_source(
@@ -111,19 +128,20 @@ def open_planned(
         skip=skip,
         stride=stride,
         pixels=pixels,
+        on_error=on_error,
     )
 
 
-def _open(spec: object, format: Format) -> Reader:
+def _open(spec: object, wanted: _Wanted) -> Reader:
     match spec:
         case bool() | bytes() | bytearray():
             raise SourceError(f"{type(spec).__name__} is not a source.", hint=ACCEPTED)
         case int():
             return _camera(spec)
         case str():
-            return _open_text(spec, format)
+            return _open_text(spec, wanted)
         case Path():
-            return _open_path(spec, format)
+            return _open_path(spec, wanted)
         case np.ndarray():
             return ArrayReader(spec, name="array")
         case Mapping():
@@ -147,12 +165,12 @@ def _windows(reader: Reader, format: Format) -> Reader:
     return windows
 
 
-def _open_text(spec: str, format: Format) -> Reader:
+def _open_text(spec: str, wanted: _Wanted) -> Reader:
     if re.fullmatch(r"[0-9]{1,4}", spec):
         return _camera(int(spec))
     if microphone := re.fullmatch(r"mic:([0-9]{0,4})", spec):
         index = int(microphone[1]) if microphone[1] else None
-        return MicrophoneReader(index, _of_sound(format, spec))
+        return MicrophoneReader(index, _of_sound(wanted.format, spec))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec):
         if scheme[1].lower() in ("rtsp", "rtsps"):
             return open_rtsp(spec)
@@ -162,24 +180,24 @@ def _open_text(spec: str, format: Format) -> Reader:
     path = Path(spec).expanduser()
     # A file may be called `clip[1].mp4`: what exists under its own name is no pattern.
     if not _exists(path) and glob.has_magic(spec):
-        return _open_files(list_glob(str(path)), format, name=printable(spec))
-    return _open_path(path, format)
+        return _open_files(list_glob(str(path)), wanted, name=printable(spec))
+    return _open_path(path, wanted)
 
 
-def _open_path(path: Path, format: Format) -> Reader:
+def _open_path(path: Path, wanted: _Wanted) -> Reader:
     if not _exists(path):
         raise SourceError(
             "there is no such file or folder.", where=printable(str(path)), hint=ACCEPTED
         )
     if path.is_dir():
         name = printable(str(path))
-        sounds = _sounds_in(path, preferred=isinstance(format, AudioFormat))
-        return _open_files(sounds or _shown_in(path), format, name=name)
+        sounds = _sounds_in(path, preferred=isinstance(wanted.format, AudioFormat))
+        return _open_files(sounds or _shown_in(path), wanted, name=name)
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return read_array_file(path)
     if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES:
-        return _open_files([path], format, name=printable(str(path)))
+        return _open_files([path], wanted, name=printable(str(path)))
     try:
         return open_video_file(path)
     except SourceError as error:
@@ -213,14 +231,19 @@ def _shown_in(path: Path) -> list[Path]:
     return videos if videos and not files_in(path, IMAGE_SUFFIXES) else list_folder(path)
 
 
-def _open_files(paths: list[Path], format: Format, *, name: str) -> Reader:
+def _open_files(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
     """Sound files or videos, if the first is one, else pictures."""
     suffix = paths[0].suffix.lower()
     if suffix in AUDIO_SUFFIXES:
-        return SoundReader(paths, _of_sound(format, name), name=name)
+        return SoundReader(paths, _of_sound(wanted.format, name), wanted.unreadable, name=name)
     if suffix in VIDEO_SUFFIXES:
-        return ClipsReader(paths, lambda path: _windows(open_video_file(path), format), name=name)
-    return ImageReader(paths, name=name)
+        return ClipsReader(
+            paths,
+            lambda path: _windows(open_video_file(path), wanted.format),
+            wanted.unreadable,
+            name=name,
+        )
+    return ImageReader(paths, wanted.unreadable, name=name)
 
 
 def _of_sound(format: Format, name: str) -> AudioFormat:

@@ -18,6 +18,7 @@ from mquans.files import printable, reason
 from mquans.sources.orientation import UPRIGHT, exif_matrix, upright
 from mquans.sources.preparation import Picture, stored_rgb
 from mquans.sources.selection import Selection
+from mquans.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
     import av
@@ -48,10 +49,15 @@ IMAGE_SUFFIXES = frozenset(
 
 
 class ImageReader:
-    """Decodes pictures one by one, in the order given."""
+    """Decodes pictures one by one, in the order given.
 
-    def __init__(self, paths: Sequence[Path], *, name: str) -> None:
+    Args:
+        unreadable: meets pictures that cannot be decoded.
+    """
+
+    def __init__(self, paths: Sequence[Path], unreadable: Unreadable, *, name: str) -> None:
         self.name = name
+        self._unreadable = unreadable
         self.total = len(paths)
         self._paths = paths
         self._codecs: dict[str, Any] = {}
@@ -61,10 +67,17 @@ class ImageReader:
         """Decoded pictures, each in its file's size, held upright.
 
         Raises:
-            SourceError: a file cannot be read, is not a picture, or is damaged (named).
+            SourceError: as `unreadable`; a file cannot be read, is not a picture, or is damaged.
         """
-        for index in selection.indices(self.total):
-            yield self._decode(self._paths[index])
+        chosen = selection.indices(self.total)
+        for index in chosen:
+            try:
+                picture = self._decode(self._paths[index])
+            except SourceError as error:
+                self._unreadable.meet(error)
+            else:
+                yield picture
+        self._unreadable.tell(self.name, len(chosen))
 
     def close(self) -> None:
         self._codecs.clear()

@@ -22,6 +22,7 @@ from mquans.sources.audio_frames import (
 )
 from mquans.sources.frames import FirstFrame
 from mquans.sources.selection import Selection
+from mquans.sources.unreadable import Unreadable
 from mquans.sources.warning import SourceWarning
 
 AUDIO_SUFFIXES = frozenset(
@@ -34,17 +35,21 @@ Samples = npt.NDArray[np.float32]
 
 
 class SoundReader:
-    """Frames of sound files, in the order given. Memory does not grow with their length."""
+    """Frames of sound files, in the order given. Memory does not grow with their length.
 
-    def __init__(self, paths: Sequence[Path], format: AudioFormat, *, name: str) -> None:
+    Args:
+        unreadable: meets files that cannot be read, or not to their end.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], format: AudioFormat, unreadable: Unreadable, *, name: str
+    ) -> None:
         self.name = name
         self._paths = paths
+        self._unreadable = unreadable
         self._format = format
         self._frames = AudioFrames(format)
-        self.total = sum(
-            count_frames(format, round(length * format.rate / rate))
-            for length, rate in map(_length_and_rate, paths)
-        )
+        self.total = sum(map(self._count, paths))
 
     def frames(self, selection: Selection) -> Iterator[dict[str, Tensor]]:
         """The network's input by name; the first frame of every file is a `FirstFrame`, also when
@@ -53,21 +58,34 @@ class SoundReader:
         A file that breaks off gives what it holds, then warns with `SourceWarning`.
 
         Raises:
-            SourceError: a file cannot be read, is empty, or holds NaN (named).
+            SourceError: as `unreadable`; a file cannot be read, is empty, or holds NaN (named).
         """
         playing = None
         for recording, frame in selection.apply(self._every_frame()):
             feeds = {self._format.name: frame}
             yield feeds if recording == playing else FirstFrame(feeds)
             playing = recording
+        self._unreadable.tell(self.name, len(self._paths))
 
     def close(self) -> None:
         self._paths = ()
 
     def _every_frame(self) -> Iterator[tuple[int, Tensor]]:
         for recording, path in enumerate(self._paths):
-            for frame in whole_recording(self._frames, _pieces(path, self._format.rate)):
-                yield recording, frame
+            try:
+                for frame in whole_recording(self._frames, _pieces(path, self._format.rate)):
+                    yield recording, frame
+            except SourceError as error:
+                self._unreadable.meet(error)
+
+    def _count(self, path: Path) -> int:
+        try:
+            length, rate = _length_and_rate(path)
+        except SourceError:
+            if not self._unreadable.skips:
+                raise
+            return 0  # met when it is its turn
+        return count_frames(self._format, round(length * self._format.rate / rate))
 
 
 def read_sound(path: str | Path, rate: int | None = None) -> tuple[Samples, int]:

@@ -23,6 +23,7 @@ from mquans.sources.preparation import (
     place_boxes,
 )
 from mquans.sources.selection import Selection
+from mquans.sources.unreadable import Unreadable
 
 Feed = Tensor | dict[str, Tensor]
 """One network input, or several by name; see `FirstFrame` for where a recording begins."""
@@ -64,6 +65,7 @@ class Source:
         input_shapes: Mapping[str, Sequence[int]] | None,
         *,
         pixels: bool = False,
+        unreadable: Unreadable | None = None,
     ) -> None:
         self.name = reader.name
         self.length = _selected(reader.total, selection)
@@ -76,6 +78,7 @@ class Source:
         if isinstance(format, AudioFormat):
             self._ranks[format.name] = len(format.shape)
         self._frames = 0
+        self._unreadable = unreadable
         self._window: dict[int, tuple[Any, Tensor]] = {}
         """Pictures of the last window by identity, and prepared."""
 
@@ -95,6 +98,11 @@ class Source:
         if isinstance(item, np.ndarray) and item.dtype != np.uint8:
             return self._tensor(item, self._only_rank())
         return self._prepared(item)
+
+    @property
+    def skipped(self) -> int:
+        """Files that could not be read and were left out; see `open_source(on_error=...)`."""
+        return 0 if self._unreadable is None else self._unreadable.count
 
     def pictures(self) -> Iterator[tuple[Picture, Tensor]]:
         """Pairs of a picture, uint8 [H, W, 3] in RGB at its own size, and the tensor made of it; of
