@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mquans.errors import SourceError
 from mquans.files import printable
+from mquans.sources.deinterlacing import Deinterlacer
 from mquans.sources.selection import Selection
 from mquans.sources.warning import SourceWarning
 
@@ -86,7 +87,8 @@ class VideoReader:
     def _decode(self) -> Iterator[av.VideoFrame]:
         import av
 
-        decoded = damaged = 0
+        decoded = damaged = patched = 0
+        whole = Deinterlacer()
         reached_s = 0.0
         broken_by: Exception | None = None
         packets = self._container.demux(self._stream)
@@ -110,7 +112,9 @@ class VideoReader:
                 continue
             for frame in frames:
                 decoded += 1
-                yield frame
+                patched += frame.is_corrupt
+                yield from whole.push(frame)
+        yield from whole.finish()
         if self.live:
             if broken_by is not None:
                 raise SourceError(
@@ -119,10 +123,12 @@ class VideoReader:
                 )
             return
         cut_off = broken_by is not None or reached_s < self._expected_s()
-        if decoded and (damaged or cut_off):
-            declared = f" of about {self.total}" if self.total else ""
+        if decoded and (damaged or cut_off or patched):
+            declared = f" of about {self.total}" if self.total and decoded < self.total else ""
+            guessed = f", {patched} of them partly guessed by the decoder" if patched else ""
             warnings.warn(
-                f"{self.name} is damaged or cut off; {decoded}{declared} frames could be read.",
+                f"{self.name} is damaged or cut off; {decoded}{declared} frames could be read"
+                f"{guessed}.",
                 SourceWarning,
                 stacklevel=2,
             )

@@ -14,6 +14,8 @@ from mquans.errors import SourceError
 from mquans.plan import InputFormat
 from mquans.sources import SourceWarning, open_source
 
+from .conftest import write_clip
+
 pytest.importorskip("av")
 
 Picture = npt.NDArray[np.uint8]
@@ -99,6 +101,20 @@ def test_whole_clips_do_not_warn(common_clip: Path, clip: Path) -> None:
         warnings.simplefilter("error")
         assert len(list(open_source(common_clip, SMALL))) == 120
         assert len(list(open_source(clip, SMALL))) == 20
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_frames_that_the_decoder_guesses_are_counted(
+    tmp_path: Path, smooth: list[Picture], suffix: str
+) -> None:
+    """They come, gray or smeared, as if nothing had happened to them."""
+    path = write_clip(tmp_path / f"a.{suffix}", smooth, codec="mpeg4", pixels="yuv420p")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 40] = bytes(40)
+    path.write_bytes(data)
+    with pytest.warns(SourceWarning, match=r"[1-9]\d* of them partly guessed by the decoder"):
+        assert len(list(open_source(path, SMALL))) >= 10
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.004])
