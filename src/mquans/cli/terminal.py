@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from mquans.errors import MquansError
+from mquans.files import reason
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,7 +30,36 @@ class PipeClosedError(Exception):
 
 def complain(sentence: str) -> None:
     """An error, on stderr."""
-    print(f"mquans: {sentence}", file=sys.stderr)
+    with suppress(OSError):  # full, or a terminal that was closed: there is no other place
+        print(f"mquans: {sentence}", file=sys.stderr)
+
+
+def prepare_output() -> None:
+    """Makes stdout and stderr take any text, as file names may hold what a locale cannot encode.
+
+    Raises:
+        MquansError: stdout is closed.
+    """
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115, it stays open
+    if sys.stdout is None:
+        raise MquansError(
+            "the standard output is closed, so that there is no place for results.",
+            hint="Send them to a file, or to /dev/null.",
+        )
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """What Python flushes on its way out must not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def output_error(error: OSError) -> MquansError:
+    """Why stdout took nothing."""
+    discard_output()
+    return MquansError(f"the standard output cannot be written: {reason(error)}")
 
 
 def write(text: str) -> None:
@@ -31,12 +67,15 @@ def write(text: str) -> None:
 
     Raises:
         PipeClosedError: nobody reads it.
+        MquansError: it cannot be written, as on a full disk.
     """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise PipeClosedError from None
+    except OSError as error:
+        raise output_error(error) from error
 
 
 def show(*parts: RenderableType) -> None:

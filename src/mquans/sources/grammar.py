@@ -44,6 +44,10 @@ ACCEPTED = (
     "or .npz file, or any Python iterable of arrays."
 )
 
+CUT_OFF = (
+    "Was the recording cut off? MP4 and MOV files have at their end what says where pictures are."
+)
+
 Format = InputFormat | AudioFormat | None
 
 
@@ -170,7 +174,7 @@ def _open_text(spec: str, wanted: _Wanted) -> Reader:
         return _camera(int(spec))
     if microphone := re.fullmatch(r"mic:([0-9]{0,4})", spec):
         index = int(microphone[1]) if microphone[1] else None
-        return MicrophoneReader(index, _of_sound(wanted.format, spec))
+        return MicrophoneReader(index, _of_sound(wanted.format, "a microphone"))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec):
         if scheme[1].lower() in ("rtsp", "rtsps"):
             return open_rtsp(spec)
@@ -201,7 +205,16 @@ def _open_path(path: Path, wanted: _Wanted) -> Reader:
     try:
         return open_video_file(path)
     except SourceError as error:
-        raise SourceError(error.what, where=error.where, hint=ACCEPTED) from error
+        hint = CUT_OFF if _is_mp4(path) else ACCEPTED
+        raise SourceError(error.what, where=error.where, hint=hint) from error
+
+
+def _is_mp4(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(8)[4:] == b"ftyp"
+    except OSError:
+        return False
 
 
 def is_sound(spec: object) -> bool:
@@ -251,7 +264,8 @@ def _of_sound(format: Format, name: str) -> AudioFormat:
         raise SourceError(
             "is sound, but nothing says how it becomes the network's input.",
             where=printable(name),
-            hint="Give a format of sound (mquans.guess_audio_format), or --rate and --features.",
+            hint="Take a plan that was calibrated with sound, or calibrate with --features; in "
+            "Python, give a format of sound (mquans.guess_audio_format).",
         )
     return format
 

@@ -128,6 +128,17 @@ def test_clip_of_which_nothing_is_left_is_an_error(
         list(open_source(path, SMALL))
 
 
+def test_recording_that_was_cut_off_before_its_index_is_explained(
+    tmp_path: Path, smooth: list[Picture]
+) -> None:
+    """Cameras that lost their power leave such, whatever they are called."""
+    path = write_clip(tmp_path / "a.mp4", smooth, codec="mpeg4", pixels="yuv420p")
+    data = path.read_bytes()
+    (tmp_path / "a.bin").write_bytes(data[: data.rfind(b"moov") - 4])
+    with pytest.raises(SourceError, match=r"a\.bin: cannot be opened: .* cut off\? MP4 and MOV"):
+        open_source(tmp_path / "a.bin", SMALL)
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.mp4", "a.onnx", "a", "a.nfo"])
 def test_text_is_no_video(tmp_path: Path, name: str) -> None:
     """FFmpeg would draw it in a terminal font and call that a film."""
