@@ -25,6 +25,13 @@ def run(
     skip: o.Skip = 0,
     stride: o.Stride = 1,
     on_error: o.OnErrorOption = o.OnErrorName.stop,
+    reconnect: Annotated[
+        bool,
+        typer.Option(
+            help="Open a camera again that breaks off, ends or falls silent.",
+            rich_help_panel=o.SELECTION,
+        ),
+    ] = True,
     guard: Annotated[
         int | None,
         typer.Option(
@@ -49,6 +56,7 @@ def run(
 
     from mquans import Session
     from mquans.cli import tables
+    from mquans.cli.ending import EndedBySignals
     from mquans.cli.guarding import open_guard
     from mquans.evaluate import NpzWriter, run_clip, silent
     from mquans.onnx import read_model
@@ -68,10 +76,14 @@ def run(
             skip=skip,
             stride=stride,
             on_error=on_error.value,
+            reconnect=reconnect,
             # A guard also runs the dense network, which takes floats.
             pixels=watch is None,
         ) as clip,
+        EndedBySignals(clip) as ended,
     ):
+        if file is not None:
+            file.keep = clip.live
         summary = run_clip(
             session,
             clip,
@@ -88,6 +100,7 @@ def run(
         show_json(summary.as_dict())
     else:
         tables.show_run(summary, output)
+    raise typer.Exit(ended.code)
 
 
 @app.command()

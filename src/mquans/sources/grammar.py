@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from mquans.sources.images import (
 )
 from mquans.sources.live import LiveReader
 from mquans.sources.microphone import MicrophoneReader
+from mquans.sources.reconnecting import ReconnectingReader
 from mquans.sources.selection import Selection
 from mquans.sources.sound import AUDIO_SUFFIXES, SoundReader
 from mquans.sources.source import Reader, Source
@@ -33,20 +35,23 @@ from mquans.sources.video import (
     NETWORK_TIMEOUT_S,
     VideoReader,
     open_camera,
+    open_http,
     open_rtsp,
     open_video_file,
 )
 from mquans.sources.windows import WindowReader
 
 ACCEPTED = (
-    "A source is a video file, an rtsp:// URL, a camera index (0, 1, ...), a sound file, a "
-    "microphone (mic: or mic:0, ...), a folder or glob of images, videos or sound files, an .npy "
-    "or .npz file, or any Python iterable of arrays."
+    "A source is a video file, an rtsp:// or http:// URL, a camera index (0, 1, ...), a sound "
+    "file, a microphone (mic: or mic:0, ...), a folder or glob of images, videos or sound files, "
+    "an .npy or .npz file, or any Python iterable of arrays."
 )
 
 CUT_OFF = (
     "Was the recording cut off? MP4 and MOV files have at their end what says where pictures are."
 )
+
+_NETWORK = {"rtsp": open_rtsp, "rtsps": open_rtsp, "http": open_http, "https": open_http}
 
 Format = InputFormat | AudioFormat | None
 
@@ -57,6 +62,8 @@ class _Wanted:
 
     format: Format
     unreadable: Unreadable
+    reconnect: bool
+    """Open cameras again that fall away."""
 
 
 def open_source(
@@ -69,15 +76,16 @@ def open_source(
     stride: int = 1,
     pixels: bool = False,
     on_error: OnError = "stop",
+    reconnect: bool = True,
 ) -> Source:
     """Open a source of frames.
 
     Args:
-        spec: video file, RTSP URL, camera index (an int, or a string of digits), sound file,
-            microphone (`mic:` or `mic:INDEX`), folder or glob of images, of videos or of sound
-            files (in natural order), `.npy` or `.npz` file (frames along the first axis; an .npz of
-            several arrays holds one per network input), or any iterable of arrays or of dicts of
-            arrays by input name.
+        spec: video file, RTSP or HTTP URL, camera index (an int, or a string of digits), sound
+            file, microphone (`mic:` or `mic:INDEX`), folder or glob of images, of videos or of
+            sound files (in natural order), `.npy` or `.npz` file (frames along the first axis; an
+            .npz of several arrays holds one per network input), or any iterable of arrays or of
+            dicts of arrays by input name.
         format: how pictures or sound become the network's input. uint8 arrays [H, W, 3] in RGB and
             [H, W] are pictures; float arrays are ready tensors, which bypass it. With a layout
             that has an axis of time, a frame is a window of consecutive pictures. Every sound
@@ -92,17 +100,20 @@ def open_source(
             same outputs. For our engine only.
         on_error: a file of a folder or glob that cannot be read is an error (`stop`), or is left
             out, counted in `Source.skipped`, and told of at the end by a `SourceWarning` (`skip`).
+        reconnect: a camera that breaks off, ends or falls silent is opened again, until it has been
+            away for `reconnecting.AWAY_LIMIT_S`; each gap is told of by a `SourceWarning`.
 
     Raises:
         DependencyError: sound, or a microphone, without the extra that reads it.
         SourceError: the source cannot be opened, or is nothing of the above. While iterating: it
-            gives no frame at all, a picture is damaged, or a live stream breaks off. A clip that
-            breaks off gives what it holds, then warns with `SourceWarning`.
+            gives no frame at all, a picture is damaged, or a live stream breaks off (with
+            `reconnect`: for good). A clip that breaks off gives what it holds, then warns with
+            `SourceWarning`.
     """
     selection = Selection(frames=frames, skip=skip, stride=stride)
-    wanted = _Wanted(format, Unreadable(on_error))
+    wanted = _Wanted(format, Unreadable(on_error), reconnect)
     reader = _open(spec, wanted)
-    if not isinstance(reader, ClipsReader):
+    if not isinstance(reader, ClipsReader | LiveReader):
         reader = _windows(reader, format)
     try:
         return Source(
@@ -122,6 +133,7 @@ def open_planned(
     stride: int = 1,
     pixels: bool = False,
     on_error: OnError = "stop",
+    reconnect: bool = True,
 ) -> Source:
     """A source prepared as a plan says; arguments and errors as `open_source`."""
     return open_source(
@@ -133,6 +145,7 @@ def open_planned(
         stride=stride,
         pixels=pixels,
         on_error=on_error,
+        reconnect=reconnect,
     )
 
 
@@ -141,7 +154,7 @@ def _open(spec: object, wanted: _Wanted) -> Reader:
         case bool() | bytes() | bytearray():
             raise SourceError(f"{type(spec).__name__} is not a source.", hint=ACCEPTED)
         case int():
-            return _camera(spec)
+            return _camera(spec, wanted)
         case str():
             return _open_text(spec, wanted)
         case Path():
@@ -157,27 +170,36 @@ def _open(spec: object, wanted: _Wanted) -> Reader:
 
 
 def _windows(reader: Reader, format: Format) -> Reader:
-    """The reader's pictures, or windows of them if the format says so; of a camera the newest."""
+    """The reader's pictures, or windows of them if the format says so."""
     if isinstance(reader, ArrayReader | IterableReader) and reader.ready:
         return reader
-    windows = reader
     if isinstance(format, InputFormat) and "t" in format.layout:
-        windows = WindowReader(reader, format.window, format.hop)
+        return WindowReader(reader, format.window, format.hop)
+    return reader
+
+
+def _live(open: Callable[[], VideoReader], wanted: _Wanted) -> Reader:
+    """The newest pictures of a camera; what lies in the network may also be a clip."""
+    video = open()
+    if not video.live:
+        return video
+    closing = threading.Event()
+    camera: Reader = video
+    if wanted.reconnect:
+        camera = ReconnectingReader(video, open, pause=closing.wait)
     # A window of a camera holds every picture of its time: only whole windows are dropped.
-    if isinstance(reader, VideoReader) and reader.live:
-        return LiveReader(windows, NETWORK_TIMEOUT_S)
-    return windows
+    return LiveReader(_windows(camera, wanted.format), NETWORK_TIMEOUT_S, closing)
 
 
 def _open_text(spec: str, wanted: _Wanted) -> Reader:
     if re.fullmatch(r"[0-9]{1,4}", spec):
-        return _camera(int(spec))
+        return _camera(int(spec), wanted)
     if microphone := re.fullmatch(r"mic:([0-9]{0,4})", spec):
         index = int(microphone[1]) if microphone[1] else None
         return MicrophoneReader(index, _of_sound(wanted.format, "a microphone"))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec):
-        if scheme[1].lower() in ("rtsp", "rtsps"):
-            return open_rtsp(spec)
+        if opener := _NETWORK.get(scheme[1].lower()):
+            return _live(lambda: opener(spec), wanted)
         raise SourceError(f"{scheme[1]}:// is not a source.", hint=ACCEPTED)
     if not spec or "\0" in spec:
         raise SourceError("the source is not a usable name.", hint=ACCEPTED)
@@ -270,10 +292,10 @@ def _of_sound(format: Format, name: str) -> AudioFormat:
     return format
 
 
-def _camera(index: int) -> Reader:
+def _camera(index: int, wanted: _Wanted) -> Reader:
     if index < 0:
         raise SourceError(f"there is no camera {index}.", hint=ACCEPTED)
-    return open_camera(index)
+    return _live(lambda: open_camera(index), wanted)
 
 
 def _exists(path: Path) -> bool:
