@@ -222,7 +222,7 @@ def _open_path(path: Path, wanted: _Wanted) -> Reader:
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return read_array_file(path)
-    if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES or _heard(suffix, wanted):
         return _open_files([path], wanted, name=printable(str(path)))
     try:
         return open_video_file(path)
@@ -254,6 +254,11 @@ def is_sound(spec: object) -> bool:
     return path.suffix.lower() in AUDIO_SUFFIXES
 
 
+def is_video(spec: object) -> bool:
+    """Is this the name of a video file, which may hold sound as well?"""
+    return isinstance(spec, str | Path) and Path(spec).suffix.lower() in VIDEO_SUFFIXES
+
+
 def _sounds_in(folder: Path, *, preferred: bool) -> list[Path]:
     """Sound files of a folder, unless it holds pictures that were meant."""
     sounds = files_in(folder, AUDIO_SUFFIXES)
@@ -269,7 +274,7 @@ def _shown_in(path: Path) -> list[Path]:
 def _open_files(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
     """Sound files or videos, if the first is one, else pictures."""
     suffix = paths[0].suffix.lower()
-    if suffix in AUDIO_SUFFIXES:
+    if _heard(suffix, wanted):
         return SoundReader(paths, _of_sound(wanted.format, name), wanted.unreadable, name=name)
     if suffix in VIDEO_SUFFIXES:
         return ClipsReader(
@@ -279,6 +284,12 @@ def _open_files(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
             name=name,
         )
     return ImageReader(paths, wanted.unreadable, name=name)
+
+
+def _heard(suffix: str, wanted: _Wanted) -> bool:
+    """Is sound read of such a file? Of a video, if it is for a network that listens."""
+    listens = isinstance(wanted.format, AudioFormat)
+    return suffix in AUDIO_SUFFIXES or (listens and suffix in VIDEO_SUFFIXES)
 
 
 def _of_sound(format: Format, name: str) -> AudioFormat:

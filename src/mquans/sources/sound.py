@@ -20,16 +20,17 @@ from mquans.sources.audio_frames import (
     count_frames,
     whole_recording,
 )
+from mquans.sources.decoded_sound import DECODED_SUFFIXES, DecodedSound
 from mquans.sources.frames import FirstFrame
 from mquans.sources.selection import Selection
 from mquans.sources.unreadable import Unreadable
 from mquans.sources.warning import SourceWarning
 
-AUDIO_SUFFIXES = frozenset(
+_LIBSNDFILE_SUFFIXES = frozenset(
     (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".caf",
      ".au")
 )  # fmt: skip
-"""Formats that libsndfile reads."""
+AUDIO_SUFFIXES = _LIBSNDFILE_SUFFIXES | DECODED_SUFFIXES
 
 Samples = npt.NDArray[np.float32]
 
@@ -112,7 +113,7 @@ def _pieces(path: Path, rate: int) -> Iterator[Samples]:
         own, resampler = file.samplerate, None
         if own != rate:
             resampler = _resampler(own, rate)
-        declared, heard, silent = file.frames, 0, True
+        heard, silent = 0, True
         while len(piece := _read(file)):
             mono = np.ascontiguousarray(piece.mean(axis=1))
             if not np.isfinite(mono).all():
@@ -128,10 +129,13 @@ def _pieces(path: Path, rate: int) -> Iterator[Samples]:
             yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
     if not heard:
         raise SourceError("holds no samples.", where=printable(str(path)))
-    _warn(path, heard, declared, own, silent=silent)
+    promised = file.promised if isinstance(file, DecodedSound) else file.frames
+    _warn(path, heard, promised, own, silent=silent)
 
 
 def _read(file: Any) -> Samples:
+    if isinstance(file, DecodedSound):
+        return file.read()
     import soundfile
 
     try:
@@ -142,9 +146,9 @@ def _read(file: Any) -> Samples:
     return piece
 
 
-def _warn(path: Path, heard: int, declared: int, rate: int, *, silent: bool) -> None:
+def _warn(path: Path, heard: int, promised: int, rate: int, *, silent: bool) -> None:
     name = printable(str(path))
-    if heard < declared or _cut_off(path):
+    if heard < promised or _cut_off(path):
         warnings.warn(
             f"{name} is damaged or cut off; {heard / rate:.2f} s could be read.",
             SourceWarning,
@@ -171,6 +175,14 @@ def _length_and_rate(path: Path) -> tuple[int, int]:
 
 
 def _open(path: Path) -> Any:
+    where = printable(str(path))
+    try:
+        if path.stat().st_size == 0:
+            raise SourceError("is an empty file.", where=where)
+    except OSError as error:
+        raise SourceError(f"cannot be read: {reason(error)}", where=where) from error
+    if path.suffix.lower() not in _LIBSNDFILE_SUFFIXES:
+        return DecodedSound(path)
     try:
         import soundfile
     except (ImportError, OSError):  # OSError: the package without the library under it
@@ -178,10 +190,7 @@ def _open(path: Path) -> Any:
             "sound files need the package 'soundfile'.",
             hint='Install it with: pip install "mquans[audio]"',
         ) from None
-    where = printable(str(path))
     try:
-        if path.stat().st_size == 0:
-            raise SourceError("is an empty file.", where=where)
         return soundfile.SoundFile(str(path))
     except OSError as error:
         raise SourceError(f"cannot be read: {reason(error)}", where=where) from error

@@ -178,7 +178,7 @@ def open_video_file(path: Path) -> VideoReader:
         f"file:{path}",
         name=printable(str(path)),
         live=False,
-        options={"protocol_whitelist": "file", "format_whitelist": _allowed_formats()},
+        options={"protocol_whitelist": "file", "format_whitelist": allowed_formats()},
     )
 
 
@@ -195,7 +195,7 @@ def open_http(url: str) -> VideoReader:
         live=None,
         options={
             "protocol_whitelist": "http,https,tcp,tls,httpproxy",
-            "format_whitelist": _allowed_formats(),
+            "format_whitelist": allowed_formats(),
         },
         timeout_s=NETWORK_TIMEOUT_S,
     )
@@ -236,7 +236,8 @@ def open_camera(index: int) -> VideoReader:
     )
 
 
-def _allowed_formats() -> str:
+def allowed_formats() -> str:
+    """Formats that a file may have, as FFmpeg's option takes them."""
     import av
 
     allowed = [
