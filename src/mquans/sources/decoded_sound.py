@@ -22,8 +22,9 @@ DECODED_SUFFIXES = frozenset(
 _GUESSES_LENGTH = frozenset(("aac", "ac3", "amr", "eac3"))
 """Formats without a header that says how long they are."""
 
-_SLACK_S = 0.1
-"""By which a whole file may be shorter than its header says: coders add and cut at both ends."""
+_SLACK = 4096
+"""Samples by which a whole file may be shorter than its header says: coders work in blocks, of
+which some are cut at both ends."""
 
 Samples = npt.NDArray[np.float32]
 
@@ -63,7 +64,7 @@ class DecodedSound:
             duration_s = self._container.duration / 1e6
         self.frames = round(duration_s * self.samplerate)
         known = self._container.format.name not in _GUESSES_LENGTH
-        self.promised = round((duration_s - _SLACK_S) * self.samplerate) if known else 0
+        self.promised = self.frames - _SLACK if known else 0
         self._pieces = self._decoded(stream)
 
     def read(self) -> Samples:

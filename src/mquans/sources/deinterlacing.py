@@ -13,7 +13,7 @@ FILTER, OPTIONS = "yadif", "mode=send_frame:deint=interlaced"
 
 
 class Deinterlacer:
-    """Frames in, whole pictures out. Those before the first interlaced one pass untouched; from
+    """Frames in, whole pictures out. Those before the first interlaced one pass as they are; from
     then on a frame comes out once the next one is in, which it is compared with."""
 
     def __init__(self) -> None:

@@ -73,6 +73,10 @@ class VideoReader:
             raise SourceError("holds no video.", where=name)
         self._stream: VideoStream = stream
         stream.codec_context.thread_count = 1
+        if stream.codec_context.name == "mjpeg" and format is None:
+            # Left to itself, the decoder fills what is missing with gray and tells nobody. Of
+            # webcams even whole pictures have errors.
+            stream.codec_context.options = {"err_detect": "explode"}
         self.live = not self._duration_s() if live is None else live
         self.total = None if self.live else self._declared_frames()
 

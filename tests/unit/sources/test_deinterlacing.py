@@ -101,7 +101,7 @@ def test_no_frame_is_lost_where_the_size_changes_and_at_the_end(still: Picture) 
     assert not any(frame.interlaced_frame for frame in shown)
 
 
-def test_what_is_not_interlaced_passes_untouched(still: Picture) -> None:
+def test_what_is_not_interlaced_passes_as_it_is(still: Picture) -> None:
     """At once, and as the same object: ordinary video costs nothing more."""
     frame = av.VideoFrame.from_ndarray(still, format="rgb24")
     whole = Deinterlacer()

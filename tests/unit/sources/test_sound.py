@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 import sys
+import warnings
 import wave
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,8 @@ def test_container_that_is_cut_off_gives_what_it_holds_and_warns(tmp_path: Path)
 def test_folder_of_videos_is_heard_by_a_network_that_listens(tmp_path: Path) -> None:
     for name in ("a.mkv", "b.mkv"):
         write_coded(tmp_path / name, tone(0.5), "aac")
-    with open_source(tmp_path, FORMAT) as source:
+    with open_source(tmp_path, FORMAT) as source, warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert [begins(frame) for frame in source].count(True) == 2
 
 

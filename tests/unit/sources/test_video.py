@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from pathlib import Path
@@ -101,6 +102,22 @@ def test_whole_clips_do_not_warn(common_clip: Path, clip: Path) -> None:
         warnings.simplefilter("error")
         assert len(list(open_source(common_clip, SMALL))) == 120
         assert len(list(open_source(clip, SMALL))) == 20
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_motion_jpeg_with_incomplete_pictures_leaves_them_out_and_warns(
+    tmp_path: Path, pictures: list[Picture], suffix: str
+) -> None:
+    """Half of each would be gray, and no word of it."""
+    path = write_clip(tmp_path / f"a.{suffix}", pictures[:8], codec="mjpeg", pixels="yuvj420p")
+    data = bytearray(path.read_bytes())
+    starts = [place.start() for place in re.finditer(b"\xff\xd8\xff", data)]
+    for number in (2, 5):
+        middle = (starts[number] + starts[number + 1]) // 2
+        data[middle : middle + 4] = b"\xff\xd9\0\0"
+    path.write_bytes(data)
+    with pytest.warns(SourceWarning, match="is damaged or cut off; 6 of about 8 frames"):
+        assert len(list(open_source(path, SMALL))) == 6
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mkv"])
