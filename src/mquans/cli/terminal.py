@@ -1,19 +1,18 @@
-"""Writing to the terminal: results on stdout, progress and complaints on stderr."""
+"""Writing to the terminal: results on stdout, progress and complaints on stderr.
+
+Loaded before the command can meet Ctrl-C, so it loads as little as it can.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from io import TextIOWrapper
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mquans.errors import MquansError
-from mquans.files import reason
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,6 +40,8 @@ def prepare_output() -> None:
         MquansError: stdout is closed.
     """
     if sys.stderr is None:
+        from pathlib import Path
+
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115, it stays open
     if sys.stdout is None:
         raise MquansError(
@@ -58,6 +59,8 @@ def discard_output() -> None:
 
 def output_error(error: OSError) -> MquansError:
     """Why stdout took nothing."""
+    from mquans.files import reason
+
     discard_output()
     return MquansError(f"the standard output cannot be written: {reason(error)}")
 
@@ -80,6 +83,8 @@ def write(text: str) -> None:
 
 def show(*parts: RenderableType) -> None:
     """Tables and lines of text, in colour on a terminal."""
+    import shutil
+
     from rich.console import Console
 
     width = max(NARROWEST, shutil.get_terminal_size((120, 24)).columns)
@@ -92,6 +97,8 @@ def show(*parts: RenderableType) -> None:
 
 def show_json(value: dict[str, Any]) -> None:
     """Exactly one JSON object on stdout."""
+    import json
+
     write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
