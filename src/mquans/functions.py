@@ -12,7 +12,7 @@ from mquans.evaluate import verify as verify_law
 from mquans.onnx import read_model
 from mquans.plan import Plan
 from mquans.runtime.session import Session
-from mquans.sources import open_planned
+from mquans.sources import OnError, open_planned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,7 @@ def compare(
     frames: int | None = None,
     skip: int = 0,
     stride: int = 1,
+    on_error: OnError = "stop",
     threads: int = 1,
     track: Track = silent,
 ) -> Comparison:
@@ -42,6 +43,7 @@ def compare(
         frames: of the clip, at most; all without it.
         skip: first frames that are left out.
         stride: every so-many-th frame is taken.
+        on_error: what to do about files that cannot be read, see `open_source`.
         threads: of every engine.
         track: shows progress, see `mquans.evaluate.Track`.
 
@@ -53,7 +55,13 @@ def compare(
     file = read_model(model)
     session = Session(file, plan, threads=threads)
     with open_planned(
-        session.plan, source, frames=frames, skip=skip, stride=stride, pixels=True
+        session.plan,
+        source,
+        frames=frames,
+        skip=skip,
+        stride=stride,
+        pixels=True,
+        on_error=on_error,
     ) as clip:
         return compare_engines(session, file, clip, engines=engines, total=clip.length, track=track)
 
@@ -66,11 +74,14 @@ def verify(
     frames: int | None = None,
     skip: int = 0,
     stride: int = 1,
+    on_error: OnError = "stop",
     threads: int = 1,
     track: Track = silent,
 ) -> Verification:
     """Proves on a clip that reuse changes nothing: recomputing everything after every frame changes
     no code, no accumulator and no output. Arguments and errors as `compare`."""
     session = Session(model, plan, threads=threads)
-    with open_planned(session.plan, source, frames=frames, skip=skip, stride=stride) as clip:
+    with open_planned(
+        session.plan, source, frames=frames, skip=skip, stride=stride, on_error=on_error
+    ) as clip:
         return verify_law(session, clip, total=clip.length, track=track)

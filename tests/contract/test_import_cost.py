@@ -28,6 +28,11 @@ def test_engine_does_not_load_the_offline_half() -> None:
     assert loaded(code).isdisjoint({"torch", "openvino", "rich", "typer"})
 
 
+def test_command_loads_nothing_heavy_before_it_can_be_interrupted() -> None:
+    """Whatever is loaded before its first line ends in a traceback on Ctrl-C."""
+    assert loaded("from mquans.cli import main").isdisjoint({*HEAVY, "numpy", "pathlib", "json"})
+
+
 def test_help_is_quick() -> None:
     """Shells ask for it on every Tab: it must load neither networks nor pictures."""
     code = (

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from .conftest import Run, one_sentence, only_json
+
+VERBS = ("run", "compare", "verify")
 
 
 def test_wrong_flag(mquans: Run, small_model: Path) -> None:
@@ -140,6 +143,26 @@ def test_frame_with_nan_is_refused_and_the_run_goes_on(
     found = only_json(mquans(*args, "--json"))
     assert (found["frames"], found["refused"]) == (19, [5])
     assert "frame 5: refused" in mquans(*args).stdout
+
+
+def test_pictures_that_cannot_be_read_end_every_command_unless_told_otherwise(
+    mquans: Run, small_model: Path, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (8, 16, 16, 3), np.uint8)
+    (tmp_path / "day").mkdir()
+    for number, picture in enumerate(noise):
+        Image.fromarray(picture).save(tmp_path / "day" / f"{number}.png")
+    (tmp_path / "day" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    calibrating = ("calibrate", small_model, "--source", "day", "--preset", "unit", "-o", "p.json")
+    verbs = [(verb, small_model, "--plan", "p.json", "--source", "day") for verb in VERBS]
+    for command in (calibrating, *verbs):
+        done = mquans(*command, "--on-error", "skip", "--json")
+        assert done.returncode == 0
+        assert "1 of 8 files could not be read and were left out" in done.stderr
+        done = mquans(*command, "--json")
+        assert done.returncode == 1
+        assert "7.png: is a damaged picture." in one_sentence(done)
+    assert only_json(mquans(*verbs[0], "--on-error", "skip", "--json"))["skipped"] == 1
 
 
 def test_frames_of_another_shape(

@@ -13,6 +13,12 @@ import pytest
 from .conftest import command
 
 
+def as_from_a_terminal() -> None:
+    """Jobs in the background begin with interrupts ignored, those under nohup with hangups."""
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_DFL)
+
+
 @pytest.fixture
 def long_clip(tmp_path: Path, clip: Path) -> Path:
     """More frames than are computed before the signal comes."""
@@ -23,7 +29,11 @@ def long_clip(tmp_path: Path, clip: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("sent", "code", "said"),
-    [(signal.SIGINT, 130, "mquans: stopped"), (signal.SIGTERM, 143, "")],
+    [
+        (signal.SIGINT, 130, "mquans: stopped"),
+        (signal.SIGTERM, 143, ""),
+        (signal.SIGHUP, 129, ""),
+    ],
 )
 def test_stopped_run_says_so_and_leaves_nothing(
     tmp_path: Path,
@@ -45,8 +55,7 @@ def test_stopped_run_says_so_and_leaves_nothing(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Jobs in the background begin with interrupts ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=as_from_a_terminal,
     )
     assert process.stdout is not None
     for _ in range(5):
@@ -58,6 +67,30 @@ def test_stopped_run_says_so_and_leaves_nothing(
     assert errors.startswith(said)
     assert "Traceback" not in errors
     assert list(folder.iterdir()) == []
+
+
+def test_hangup_is_ignored_under_nohup(
+    tmp_path: Path,
+    small_model: Path,
+    plan: Path,
+    long_clip: Path,
+    environment: dict[str, str],
+) -> None:
+    """Whoever starts a night's run so wants it to go on when the terminal is closed."""
+    process = subprocess.Popen(
+        [*command(), "run", small_model, "--plan", plan, "--source", long_clip],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("frame ")
+    process.send_signal(signal.SIGHUP)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
 
 
 def test_state_continues_in_another_process(

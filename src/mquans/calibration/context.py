@@ -130,6 +130,7 @@ class CalibrationContext:
                 frames=count,
                 skip=options.skip,
                 stride=options.stride,
+                on_error=options.on_error,
             ) as source:
                 clip = Clip(source.name)
                 run.reset()

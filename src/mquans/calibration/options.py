@@ -15,6 +15,7 @@ from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
 from mquans.metrics import AnyMetric, OutputWeights
 from mquans.plan import Rule
+from mquans.sources import OnError
 
 RuleChoice = Rule | Literal["either"]
 """A rule, or the one under which less is left to do."""
@@ -28,7 +29,8 @@ class CalibrationOptions:
     """What `calibrate` can be told beyond bits and budget; fields as its arguments.
 
     Raises:
-        MquansError: there is no such method, criticality or objective.
+        MquansError: there is no such method, criticality or objective; or labels, with files left
+            out.
     """
 
     method: str = "criticality"
@@ -45,6 +47,7 @@ class CalibrationOptions:
     frames: int | None = None
     skip: int = 0
     stride: int = 1
+    on_error: OnError = "stop"
     input_shapes: Mapping[str, Sequence[int]] | None = None
     constants: Mapping[str, float] | None = None
     feedback: Mapping[str, str] | None = None
@@ -54,6 +57,11 @@ class CalibrationOptions:
     track: Track = silent
 
     def __post_init__(self) -> None:
+        if self.labels is not None and self.on_error == "skip":
+            raise MquansError(
+                "labels are by the number of a frame, which is lost where files are left out.",
+                hint="Remove the files that cannot be read, and their labels, instead.",
+            )
         for kind, name, known in (
             ("method", self.method, METHODS),
             *(("method", name, METHODS) for name in self.compare),

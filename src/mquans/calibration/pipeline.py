@@ -19,6 +19,7 @@ from mquans.errors import MquansError
 from mquans.evaluate import Track, silent
 from mquans.metrics import AnyMetric, load_metric
 from mquans.plan import Plan, Rule
+from mquans.sources import OnError
 
 DEFAULT_BITS = 8
 
@@ -46,6 +47,7 @@ def calibrate(
     frames: int | None = None,
     skip: int = 0,
     stride: int = 1,
+    on_error: OnError = "stop",
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     constants: Mapping[str, float] | None = None,
     feedback: Mapping[str, str] | None = None,
@@ -82,6 +84,7 @@ def calibrate(
             frames 4800.
         skip: first frames of every clip that are left out.
         stride: every so-many-th frame is taken.
+        on_error: what to do about files that cannot be read, see `open_source`.
         input_shapes: fixed shapes of inputs, for dynamic dimensions or to override.
         constants: value of inputs that are the same in all frames, such as a sample rate.
         feedback: state inputs by the output that feeds them in the next frame; {} for none. By
@@ -114,6 +117,7 @@ def calibrate(
         frames=frames,
         skip=skip,
         stride=stride,
+        on_error=on_error,
         input_shapes=input_shapes,
         constants=constants,
         feedback=feedback,

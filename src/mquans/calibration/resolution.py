@@ -13,7 +13,7 @@ from mquans.calibration.inputs import Shape, Spec
 from mquans.errors import SourceError
 from mquans.onnx import ModelFile, declared_inputs, metadata_of
 from mquans.plan import AudioFormat, InputFormat, NetworkOptions
-from mquans.sources import guess_audio_format, guess_format, is_sound, open_source
+from mquans.sources import guess_audio_format, guess_format, is_sound, is_video, open_source
 from mquans.sources.frames import feeds_of
 from mquans.sources.presets import VALUES, preset_of
 
@@ -86,7 +86,9 @@ def resolve_inputs(
         fed = (named,) if named in shapes else fed[:1]
     shape = shapes.get(fed[0], ()) if fed else ()
     unseen = spec is None or tensor is not None
-    sound = is_sound(spec) or (unseen and _is_sound(input, shape))
+    # Of a video, pictures or sound may be meant, and windows of either.
+    video = is_video(spec)
+    sound = is_sound(spec) or ((unseen or video) and _is_sound(input, shape, windows=not video))
     if (tensor is None and (spec is not None or input)) or sound:
         if not sound and not isinstance(input, Format) and VALUES.isdisjoint(input or {}):
             guessed = preset_of(metadata_of(model))
@@ -152,11 +154,15 @@ def _format(
     return format
 
 
-def _is_sound(input: Format | Mapping[str, Any] | None, shape: Sequence[int | None]) -> bool:
-    """Whether a preparation for an input of this shape is one of sound. It is kept in the plan even
-    where ready features bypass it: a microphone may come later."""
+def _is_sound(
+    input: Format | Mapping[str, Any] | None, shape: Sequence[int | None], *, windows: bool
+) -> bool:
+    """Whether a preparation for an input of this shape is one of sound; windows say so only where
+    they cannot be of pictures. It is kept in the plan even where ready features bypass it: a
+    microphone may come later."""
     if isinstance(input, Mapping):
-        fields = SOUND_FIELDS if len(shape) == VIDEO_RANK else SOUND_FIELDS | WINDOW_FIELDS
+        of_sound = windows and len(shape) != VIDEO_RANK
+        fields = SOUND_FIELDS | WINDOW_FIELDS if of_sound else SOUND_FIELDS
         return not fields.isdisjoint(input)
     return isinstance(input, AudioFormat)
 

@@ -23,17 +23,24 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def version_option(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    """Options before any command."""
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         import mquans
         from mquans.cli.terminal import write
 
         write(f"mquans {mquans.__version__}\n")
         raise typer.Exit(0)
+
+
+@app.callback()
+def options_before_commands(
+    version: Annotated[
+        bool,
+        # Eager: before it is missed that no command follows.
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    """Options before any command."""
 
 
 @app.command()

@@ -1,25 +1,32 @@
 """From the shell to a command and back: one sentence per error, documented exit codes.
 
 0 done   1 user error   2 law or threshold broken   3 budget not reachable
-130 stopped by Ctrl-C   141 the reader of our output went away   143 terminated
+129 the terminal was closed   130 stopped by Ctrl-C   141 the reader of our output went away
+143 terminated
 """
 
 from __future__ import annotations
 
-import os
+import errno
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from typing import Any, TextIO
 
-import typer
-
-from mquans.cli.terminal import PipeClosedError, complain
+from mquans.cli.terminal import (
+    PipeClosedError,
+    complain,
+    discard_output,
+    output_error,
+    prepare_output,
+)
 from mquans.errors import MquansError
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-TERMINATED = 143
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -32,18 +39,18 @@ def run(args: list[str]) -> int:
     warnings.showwarning = _show_warning
     # Terminated like interrupted: temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, _terminate)
     try:
-        from mquans.cli.commands import app
-
-        code = int(app(args=args, prog_name="mquans", standalone_mode=False) or 0)
+        prepare_output()
+        code = _command(args)
     except MquansError as error:
         complain(str(error))
         return 1
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED  # newer versions of typer return it instead
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except (PipeClosedError, BrokenPipeError):
-        # What Python flushes on its way out must not fail either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return PIPE_CLOSED
     except MemoryError:
         complain("there is not enough memory. Use a smaller input size or fewer frames.")
@@ -56,6 +63,23 @@ def run(args: list[str]) -> int:
     if code == INTERRUPTED:
         complain("stopped; nothing was written.")
     return code
+
+
+def _command(args: list[str]) -> int:
+    """Loads the commands, which takes long enough to be interrupted, and runs one."""
+    import typer
+
+    from mquans.cli.commands import app
+
+    try:
+        return int(app(args=args, prog_name="mquans", standalone_mode=False) or 0)
+    except typer.Abort:
+        return INTERRUPTED  # newer versions of typer return it instead
+    except OSError as error:
+        # Help is printed by typer; files are met where they are read and written.
+        if error.filename is None and error.errno in _UNWRITABLE:
+            raise output_error(error) from error
+        raise
 
 
 def _usage(error: Any) -> str:
@@ -77,8 +101,9 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Warnings as one line each, without the place in our source."""
-    print(f"mquans: warning: {message}", file=file or sys.stderr)
+    with suppress(OSError):  # the terminal was closed
+        print(f"mquans: warning: {message}", file=file or sys.stderr)
 
 
-def _terminate(*_: object) -> None:
-    sys.exit(TERMINATED)
+def _terminate(number: int, _: object) -> None:
+    sys.exit(128 + number)

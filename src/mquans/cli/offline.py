@@ -150,6 +150,7 @@ def calibrate(
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
+    on_error: o.OnErrorOption = o.OnErrorName.stop,
     preset: o.Preset = None,
     size: o.Size = None,
     resize: o.Resize = None,
@@ -205,6 +206,7 @@ def calibrate(
         frames=frames,
         skip=skip,
         stride=stride,
+        on_error=on_error.value,
         threads=threads,
         track=track,
     )
@@ -216,7 +218,14 @@ def calibrate(
         from mquans.report import report_calibration
 
         report_calibration(
-            result, model, source[0], report, skip=skip, stride=stride, threads=threads
+            result,
+            model,
+            source[0],
+            report,
+            skip=skip,
+            stride=stride,
+            on_error=on_error.value,
+            threads=threads,
         )
     if json:
         show_json(result.as_dict())

@@ -24,6 +24,14 @@ def run(
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
+    on_error: o.OnErrorOption = o.OnErrorName.stop,
+    reconnect: Annotated[
+        bool,
+        typer.Option(
+            help="Open a camera again that breaks off, ends or falls silent.",
+            rich_help_panel=o.SELECTION,
+        ),
+    ] = True,
     guard: Annotated[
         int | None,
         typer.Option(
@@ -48,6 +56,7 @@ def run(
 
     from mquans import Session
     from mquans.cli import tables
+    from mquans.cli.ending import EndedBySignals
     from mquans.cli.guarding import open_guard
     from mquans.evaluate import NpzWriter, run_clip, silent
     from mquans.onnx import read_model
@@ -66,10 +75,15 @@ def run(
             frames=frames,
             skip=skip,
             stride=stride,
+            on_error=on_error.value,
+            reconnect=reconnect,
             # A guard also runs the dense network, which takes floats.
             pixels=watch is None,
         ) as clip,
+        EndedBySignals(clip) as ended,
     ):
+        if file is not None:
+            file.keep = clip.live
         summary = run_clip(
             session,
             clip,
@@ -79,12 +93,14 @@ def run(
             total=clip.length,
             track=silent if talk else track,
         )
+        summary.skipped = clip.skipped
         if not summary.work.frames:
             raise MquansError("every frame was refused.", where=clip.name)
     if json:
         show_json(summary.as_dict())
     else:
         tables.show_run(summary, output)
+    raise typer.Exit(ended.code)
 
 
 @app.command()
@@ -102,6 +118,7 @@ def compare(
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
+    on_error: o.OnErrorOption = o.OnErrorName.stop,
     threads: o.Threads = 1,
     json: o.Json = False,
 ) -> None:
@@ -121,13 +138,21 @@ def compare(
         frames=frames,
         skip=skip,
         stride=stride,
+        on_error=on_error.value,
         threads=threads,
         track=track,
     )
     values, spent = result.as_dict(), None
     if energy:
         session = mquans.Session(file, plan, threads=threads)
-        with open_planned(session.plan, source, frames=frames, skip=skip, stride=stride) as clip:
+        with open_planned(
+            session.plan,
+            source,
+            frames=frames,
+            skip=skip,
+            stride=stride,
+            on_error=on_error.value,
+        ) as clip:
             spent = frame_energy(session, file, clip, names)
         values["energy_j"] = spent
     if json:
@@ -146,6 +171,7 @@ def verify(
     frames: o.Frames = None,
     skip: o.Skip = 0,
     stride: o.Stride = 1,
+    on_error: o.OnErrorOption = o.OnErrorName.stop,
     threads: o.Threads = 1,
     json: o.Json = False,
 ) -> None:
@@ -155,7 +181,15 @@ def verify(
     from mquans.cli import tables
 
     result = mquans.verify(
-        model, plan, source, frames=frames, skip=skip, stride=stride, threads=threads, track=track
+        model,
+        plan,
+        source,
+        frames=frames,
+        skip=skip,
+        stride=stride,
+        on_error=on_error.value,
+        threads=threads,
+        track=track,
     )
     if json:
         show_json(result.as_dict())

@@ -73,6 +73,13 @@ class ResizeName(StrEnum):
     letterbox = "letterbox"
 
 
+class OnErrorName(StrEnum):
+    """What to do about a file of a folder or glob that cannot be read."""
+
+    stop = "stop"
+    skip = "skip"
+
+
 class AnchorName(StrEnum):
     """Where a picture whose aspect is kept lies in the network's input."""
 
@@ -133,6 +140,14 @@ Skip = Annotated[
 ]
 Stride = Annotated[
     int, typer.Option(min=1, help="Take every N-th frame.", rich_help_panel=SELECTION)
+]
+OnErrorOption = Annotated[
+    OnErrorName,
+    typer.Option(
+        "--on-error",
+        help="Stop at a file that cannot be read, or leave it out and count it.",
+        rich_help_panel=SELECTION,
+    ),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="Cores that one frame may use.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -1,12 +1,18 @@
-"""Writing to the terminal: results on stdout, progress and complaints on stderr."""
+"""Writing to the terminal: results on stdout, progress and complaints on stderr.
+
+Loaded before the command can meet Ctrl-C, so it loads as little as it can.
+"""
 
 from __future__ import annotations
 
-import json
-import shutil
+import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from mquans.errors import MquansError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +31,40 @@ class PipeClosedError(Exception):
 
 def complain(sentence: str) -> None:
     """An error, on stderr."""
-    print(f"mquans: {sentence}", file=sys.stderr)
+    with suppress(OSError):  # full, or a terminal that was closed: there is no other place
+        print(f"mquans: {sentence}", file=sys.stderr)
+
+
+def prepare_output() -> None:
+    """Makes stdout and stderr take any text, as file names may hold what a locale cannot encode.
+
+    Raises:
+        MquansError: stdout is closed.
+    """
+    if sys.stderr is None:
+        from pathlib import Path
+
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115, it stays open
+    if sys.stdout is None:
+        raise MquansError(
+            "the standard output is closed, so that there is no place for results.",
+            hint="Send them to a file, or to /dev/null.",
+        )
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """What Python flushes on its way out must not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def output_error(error: OSError) -> MquansError:
+    """Why stdout took nothing."""
+    from mquans.files import reason
+
+    discard_output()
+    return MquansError(f"the standard output cannot be written: {reason(error)}")
 
 
 def write(text: str) -> None:
@@ -33,16 +72,21 @@ def write(text: str) -> None:
 
     Raises:
         PipeClosedError: nobody reads it.
+        MquansError: it cannot be written, as on a full disk.
     """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise PipeClosedError from None
+    except OSError as error:
+        raise output_error(error) from error
 
 
 def show(*parts: RenderableType) -> None:
     """Tables and lines of text, in colour on a terminal."""
+    import shutil
+
     from rich.console import Console
 
     width = max(NARROWEST, shutil.get_terminal_size((120, 24)).columns)
@@ -55,6 +99,8 @@ def show(*parts: RenderableType) -> None:
 
 def show_json(value: dict[str, Any]) -> None:
     """Exactly one JSON object on stdout; keys change only with `format`."""
+    import json
+
     write(json.dumps({"format": JSON_FORMAT, **value}, indent=2, allow_nan=False) + "\n")
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ class _Output:
         self.file.write(np.ascontiguousarray(array).data)
         self.shapes.append(array.shape)
 
+    def close(self, frames: int) -> None:
+        """Leaves so many frames in the file; more may have been begun."""
+        del self.shapes[frames:]
+        self.file.truncate(sum(map(prod, self.shapes)) * self.dtype.itemsize)
+        self.file.close()
+
     def forms(self) -> tuple[Shape, dict[str, npt.NDArray[np.int64]]]:
         """(shape of all values together, arrays that say where those of a frame are)."""
         shapes = self.shapes
@@ -71,7 +78,11 @@ class NpzWriter:
 
     While frames come, each output grows in a hidden file of its own beside the target. Leaving the
     context without an error packs them and puts the archive in place at once; leaving it with one
-    removes everything, and whatever was at the target stays.
+    removes everything, and whatever was at the target stays. Of a stream that cannot be run again,
+    what came before an error may be kept.
+
+    Attributes:
+        keep: after an error, pack the whole frames that came before it, and warn of it.
 
     >>> with NpzWriter("outputs.npz") as file:  # doctest: +SKIP
     ...     file.add(stream.step(frame))
@@ -88,6 +99,7 @@ class NpzWriter:
                 where=printable(str(path)),
                 hint="Give a file name that ends in .npz.",
             )
+        self.keep = False
         self._stem = f".mquans-{secrets.token_hex(8)}"
         self._outputs: dict[str, _Output] = {}
 
@@ -106,6 +118,11 @@ class NpzWriter:
             if kind is None:
                 with self._explained():
                     self._pack()
+            elif self.keep and self._frames and issubclass(kind, Exception):
+                with contextlib.suppress(OSError):  # such as the full disk that is the error
+                    self._pack()
+                    where = printable(str(self._path))
+                    warnings.warn(f"{where} holds the {self._frames} frames before.", stacklevel=2)
         finally:
             self._clean()
 
@@ -123,11 +140,17 @@ class NpzWriter:
                     self._outputs[name] = _Output(file, array.dtype, [])
                 self._outputs[name].add(name, array)
 
+    @property
+    def _frames(self) -> int:
+        """Frames of which all outputs were added."""
+        return min((len(output.shapes) for output in self._outputs.values()), default=0)
+
     def _pack(self) -> None:
+        frames = self._frames
         target = self._temporary("zip")
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             for index, (name, output) in enumerate(self._outputs.items()):
-                output.file.close()
+                output.close(frames)
                 raw = self._temporary(str(index))
                 shape, places = output.forms()
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

@@ -37,12 +37,14 @@ class RunSummary:
 
     Attributes:
         refused: numbers of the frames that held NaN or infinity; they have no outputs.
+        skipped: how many files of the source could not be read and were left out.
         times_ms: of every other frame.
         guard: what a guard saw and did, if there was one.
     """
 
     work: Work = field(default_factory=Work)
     refused: list[int] = field(default_factory=list)
+    skipped: int = 0
     times_ms: list[float] = field(default_factory=list)
     state_bytes: int = 0
     guard: GuardReport | None = None
@@ -53,6 +55,7 @@ class RunSummary:
         return {
             "frames": self.work.frames,
             "refused": self.refused,
+            "skipped": self.skipped,
             "macs_total": self.work.macs_total,
             "macs_done": self.work.macs_done,
             "computation_reuse": self.work.computation_reuse,

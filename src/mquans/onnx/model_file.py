@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mquans.errors import ModelError
+from mquans.files import printable
 
 if TYPE_CHECKING:
     import onnx
@@ -74,7 +75,7 @@ def read_model(model: Any, *, example: Any = None) -> ModelFile:
             ) from None
         except OSError as error:
             raise ModelError(f"cannot be read: {error.strerror}.", where=str(path)) from None
-        return _checked(path.stem, data, path.resolve().parent)
+        return _checked(printable(path.stem), data, path.resolve().parent)
     if isinstance(model, bytes | bytearray | memoryview):
         return _checked("model", bytes(model), None)
     if type(model).__module__.split(".")[0] == "onnx" and hasattr(model, "SerializeToString"):

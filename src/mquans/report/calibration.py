@@ -16,7 +16,7 @@ from mquans.report.content import Content, Curve, LayerRow
 from mquans.report.page import write_report
 from mquans.report.watching import watch
 from mquans.runtime.session import Session
-from mquans.sources import open_source
+from mquans.sources import OnError, open_source
 from mquans.sources.frames import Feeds, feeds_of, finite
 
 WATCHED_FRAMES = 48
@@ -33,6 +33,7 @@ def report_calibration(
     *,
     skip: int = 0,
     stride: int = 1,
+    on_error: OnError = "stop",
     threads: int = 1,
 ) -> None:
     """Writes the report of a calibration.
@@ -56,6 +57,7 @@ def report_calibration(
         frames=WATCHED_FRAMES,
         skip=skip,
         stride=stride,
+        on_error=on_error,
     ) as clip:
         frames = [feeds for feeds in (feeds_of(frame, inputs) for frame in clip) if finite(feeds)]
     write_report(content_of(result, session, frames), path)

@@ -3,17 +3,19 @@
 from mquans.sources.audio_format import FRONT_ENDS, guess_audio_format
 from mquans.sources.audio_frames import AudioFrames, prepare_recordings
 from mquans.sources.frames import FirstFrame, begins, in_place_of
-from mquans.sources.grammar import is_sound, open_planned, open_source
+from mquans.sources.grammar import is_sound, is_video, open_planned, open_source
 from mquans.sources.preparation import Placement, guess_format, place_boxes, placement, prepare
 from mquans.sources.resynthesis import OverlapAdd, SpectralGains, masked, resynthesise, spectra
 from mquans.sources.sound import read_sound
 from mquans.sources.source import Source
+from mquans.sources.unreadable import OnError
 from mquans.sources.warning import SourceWarning
 
 __all__ = [
     "FRONT_ENDS",
     "AudioFrames",
     "FirstFrame",
+    "OnError",
     "OverlapAdd",
     "Placement",
     "Source",
@@ -24,6 +26,7 @@ __all__ = [
     "guess_format",
     "in_place_of",
     "is_sound",
+    "is_video",
     "masked",
     "open_planned",
     "open_source",

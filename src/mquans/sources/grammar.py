@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +26,44 @@ from mquans.sources.images import (
 )
 from mquans.sources.live import LiveReader
 from mquans.sources.microphone import MicrophoneReader
+from mquans.sources.reconnecting import ReconnectingReader
 from mquans.sources.selection import Selection
 from mquans.sources.sound import AUDIO_SUFFIXES, SoundReader
 from mquans.sources.source import Reader, Source
+from mquans.sources.unreadable import OnError, Unreadable
 from mquans.sources.video import (
     NETWORK_TIMEOUT_S,
     VideoReader,
     open_camera,
+    open_http,
     open_rtsp,
     open_video_file,
 )
 from mquans.sources.windows import WindowReader
 
 ACCEPTED = (
-    "A source is a video file, an rtsp:// URL, a camera index (0, 1, ...), a sound file, a "
-    "microphone (mic: or mic:0, ...), a folder or glob of images, videos or sound files, an .npy "
-    "or .npz file, or any Python iterable of arrays."
+    "A source is a video file, an rtsp:// or http:// URL, a camera index (0, 1, ...), a sound "
+    "file, a microphone (mic: or mic:0, ...), a folder or glob of images, videos or sound files, "
+    "an .npy or .npz file, or any Python iterable of arrays."
 )
 
+CUT_OFF = (
+    "Was the recording cut off? MP4 and MOV files have at their end what says where pictures are."
+)
+
+_NETWORK = {"rtsp": open_rtsp, "rtsps": open_rtsp, "http": open_http, "https": open_http}
+
 Format = InputFormat | AudioFormat | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a source is opened for."""
+
+    format: Format
+    unreadable: Unreadable
+    reconnect: bool
+    """Open cameras again that fall away."""
 
 
 def open_source(
@@ -54,15 +75,17 @@ def open_source(
     skip: int = 0,
     stride: int = 1,
     pixels: bool = False,
+    on_error: OnError = "stop",
+    reconnect: bool = True,
 ) -> Source:
     """Open a source of frames.
 
     Args:
-        spec: video file, RTSP URL, camera index (an int, or a string of digits), sound file,
-            microphone (`mic:` or `mic:INDEX`), folder or glob of images, of videos or of sound
-            files (in natural order), `.npy` or `.npz` file (frames along the first axis; an .npz of
-            several arrays holds one per network input), or any iterable of arrays or of dicts of
-            arrays by input name.
+        spec: video file, RTSP or HTTP URL, camera index (an int, or a string of digits), sound
+            file, microphone (`mic:` or `mic:INDEX`), folder or glob of images, of videos or of
+            sound files (in natural order), `.npy` or `.npz` file (frames along the first axis; an
+            .npz of several arrays holds one per network input), or any iterable of arrays or of
+            dicts of arrays by input name.
         format: how pictures or sound become the network's input. uint8 arrays [H, W, 3] in RGB and
             [H, W] are pictures; float arrays are ready tensors, which bypass it. With a layout
             that has an axis of time, a frame is a window of consecutive pictures. Every sound
@@ -76,19 +99,27 @@ def open_source(
         pixels: give pictures as uint8, resized and in the network's layout, and leave scale, mean
             and std to the stream that takes them (`Stream.step`), which is faster and gives the
             same outputs. For our engine only.
+        on_error: a file of a folder or glob that cannot be read is an error (`stop`), or is left
+            out, counted in `Source.skipped`, and told of at the end by a `SourceWarning` (`skip`).
+        reconnect: a camera that breaks off, ends or falls silent is opened again, until it has been
+            away for `reconnecting.AWAY_LIMIT_S`; each gap is told of by a `SourceWarning`.
 
     Raises:
         DependencyError: sound, or a microphone, without the extra that reads it.
         SourceError: the source cannot be opened, or is nothing of the above. While iterating: it
-            gives no frame at all, a picture is damaged, or a live stream breaks off. A clip that
-            breaks off gives what it holds, then warns with `SourceWarning`.
+            gives no frame at all, a picture is damaged, or a live stream breaks off (with
+            `reconnect`: for good). A clip that breaks off gives what it holds, then warns with
+            `SourceWarning`.
     """
     selection = Selection(frames=frames, skip=skip, stride=stride)
-    reader = _open(spec, format)
-    if not isinstance(reader, ClipsReader):
+    wanted = _Wanted(format, Unreadable(on_error), reconnect)
+    reader = _open(spec, wanted)
+    if not isinstance(reader, ClipsReader | LiveReader):
         reader = _windows(reader, format)
     try:
-        return Source(reader, selection, format, input_shapes, pixels=pixels)
+        return Source(
+            reader, selection, format, input_shapes, pixels=pixels, unreadable=wanted.unreadable
+        )
     except BaseException:
         reader.close()
         raise
@@ -102,6 +133,8 @@ def open_planned(
     skip: int = 0,
     stride: int = 1,
     pixels: bool = False,
+    on_error: OnError = "stop",
+    reconnect: bool = True,
 ) -> Source:
     """A source prepared as a plan says; arguments and errors as `open_source`."""
     return open_source(
@@ -112,19 +145,21 @@ def open_planned(
         skip=skip,
         stride=stride,
         pixels=pixels,
+        on_error=on_error,
+        reconnect=reconnect,
     )
 
 
-def _open(spec: object, format: Format) -> Reader:
+def _open(spec: object, wanted: _Wanted) -> Reader:
     match spec:
         case bool() | bytes() | bytearray():
             raise SourceError(f"{type(spec).__name__} is not a source.", hint=ACCEPTED)
         case int():
-            return _camera(spec)
+            return _camera(spec, wanted)
         case str():
-            return _open_text(spec, format)
+            return _open_text(spec, wanted)
         case Path():
-            return _open_path(spec, format)
+            return _open_path(spec, wanted)
         case np.ndarray():
             return ArrayReader(spec, name="array")
         case Mapping():
@@ -136,55 +171,73 @@ def _open(spec: object, format: Format) -> Reader:
 
 
 def _windows(reader: Reader, format: Format) -> Reader:
-    """The reader's pictures, or windows of them if the format says so; of a camera the newest."""
+    """The reader's pictures, or windows of them if the format says so."""
     if isinstance(reader, ArrayReader | IterableReader) and reader.ready:
         return reader
-    windows = reader
     if isinstance(format, InputFormat) and "t" in format.layout:
-        windows = WindowReader(reader, format.window, format.hop)
+        return WindowReader(reader, format.window, format.hop)
+    return reader
+
+
+def _live(open: Callable[[], VideoReader], wanted: _Wanted) -> Reader:
+    """The newest pictures of a camera; what lies in the network may also be a clip."""
+    video = open()
+    if not video.live:
+        return video
+    closing = threading.Event()
+    camera: Reader = video
+    if wanted.reconnect:
+        camera = ReconnectingReader(video, open, pause=closing.wait)
     # A window of a camera holds every picture of its time: only whole windows are dropped.
-    if isinstance(reader, VideoReader) and reader.live:
-        return LiveReader(windows, NETWORK_TIMEOUT_S)
-    return windows
+    return LiveReader(_windows(camera, wanted.format), NETWORK_TIMEOUT_S, closing)
 
 
-def _open_text(spec: str, format: Format) -> Reader:
+def _open_text(spec: str, wanted: _Wanted) -> Reader:
     if re.fullmatch(r"[0-9]{1,4}", spec):
-        return _camera(int(spec))
+        return _camera(int(spec), wanted)
     if microphone := re.fullmatch(r"mic:([0-9]{0,4})", spec):
         index = int(microphone[1]) if microphone[1] else None
-        return MicrophoneReader(index, _of_sound(format, spec))
+        return MicrophoneReader(index, _of_sound(wanted.format, "a microphone"))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec):
-        if scheme[1].lower() in ("rtsp", "rtsps"):
-            return open_rtsp(spec)
+        if opener := _NETWORK.get(scheme[1].lower()):
+            return _live(lambda: opener(spec), wanted)
         raise SourceError(f"{scheme[1]}:// is not a source.", hint=ACCEPTED)
     if not spec or "\0" in spec:
         raise SourceError("the source is not a usable name.", hint=ACCEPTED)
     path = Path(spec).expanduser()
     # A file may be called `clip[1].mp4`: what exists under its own name is no pattern.
     if not _exists(path) and glob.has_magic(spec):
-        return _open_files(list_glob(str(path)), format, name=printable(spec))
-    return _open_path(path, format)
+        return _open_files(list_glob(str(path)), wanted, name=printable(spec))
+    return _open_path(path, wanted)
 
 
-def _open_path(path: Path, format: Format) -> Reader:
+def _open_path(path: Path, wanted: _Wanted) -> Reader:
     if not _exists(path):
         raise SourceError(
             "there is no such file or folder.", where=printable(str(path)), hint=ACCEPTED
         )
     if path.is_dir():
         name = printable(str(path))
-        sounds = _sounds_in(path, preferred=isinstance(format, AudioFormat))
-        return _open_files(sounds or _shown_in(path), format, name=name)
+        sounds = _sounds_in(path, preferred=isinstance(wanted.format, AudioFormat))
+        return _open_files(sounds or _shown_in(path), wanted, name=name)
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return read_array_file(path)
-    if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES:
-        return _open_files([path], format, name=printable(str(path)))
+    if suffix in IMAGE_SUFFIXES or _heard(suffix, wanted):
+        return _open_files([path], wanted, name=printable(str(path)))
     try:
         return open_video_file(path)
     except SourceError as error:
-        raise SourceError(error.what, where=error.where, hint=ACCEPTED) from error
+        hint = CUT_OFF if _is_mp4(path) else ACCEPTED
+        raise SourceError(error.what, where=error.where, hint=hint) from error
+
+
+def _is_mp4(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(8)[4:] == b"ftyp"
+    except OSError:
+        return False
 
 
 def is_sound(spec: object) -> bool:
@@ -202,6 +255,11 @@ def is_sound(spec: object) -> bool:
     return path.suffix.lower() in AUDIO_SUFFIXES
 
 
+def is_video(spec: object) -> bool:
+    """Is this the name of a video file, which may hold sound as well?"""
+    return isinstance(spec, str | Path) and Path(spec).suffix.lower() in VIDEO_SUFFIXES
+
+
 def _sounds_in(folder: Path, *, preferred: bool) -> list[Path]:
     """Sound files of a folder, unless it holds pictures that were meant."""
     sounds = files_in(folder, AUDIO_SUFFIXES)
@@ -214,14 +272,25 @@ def _shown_in(path: Path) -> list[Path]:
     return videos if videos and not files_in(path, IMAGE_SUFFIXES) else list_folder(path)
 
 
-def _open_files(paths: list[Path], format: Format, *, name: str) -> Reader:
+def _open_files(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
     """Sound files or videos, if the first is one, else pictures."""
     suffix = paths[0].suffix.lower()
-    if suffix in AUDIO_SUFFIXES:
-        return SoundReader(paths, _of_sound(format, name), name=name)
+    if _heard(suffix, wanted):
+        return SoundReader(paths, _of_sound(wanted.format, name), wanted.unreadable, name=name)
     if suffix in VIDEO_SUFFIXES:
-        return ClipsReader(paths, lambda path: _windows(open_video_file(path), format), name=name)
-    return ImageReader(paths, name=name)
+        return ClipsReader(
+            paths,
+            lambda path: _windows(open_video_file(path), wanted.format),
+            wanted.unreadable,
+            name=name,
+        )
+    return ImageReader(paths, wanted.unreadable, name=name)
+
+
+def _heard(suffix: str, wanted: _Wanted) -> bool:
+    """Is sound read of such a file? Of a video, if it is for a network that listens."""
+    listens = isinstance(wanted.format, AudioFormat)
+    return suffix in AUDIO_SUFFIXES or (listens and suffix in VIDEO_SUFFIXES)
 
 
 def _of_sound(format: Format, name: str) -> AudioFormat:
@@ -229,15 +298,16 @@ def _of_sound(format: Format, name: str) -> AudioFormat:
         raise SourceError(
             "is sound, but nothing says how it becomes the network's input.",
             where=printable(name),
-            hint="Give a format of sound (mquans.guess_audio_format), or --rate and --features.",
+            hint="Take a plan that was calibrated with sound, or calibrate with --features; in "
+            "Python, give a format of sound (mquans.guess_audio_format).",
         )
     return format
 
 
-def _camera(index: int) -> Reader:
+def _camera(index: int, wanted: _Wanted) -> Reader:
     if index < 0:
         raise SourceError(f"there is no camera {index}.", hint=ACCEPTED)
-    return open_camera(index)
+    return _live(lambda: open_camera(index), wanted)
 
 
 def _exists(path: Path) -> bool:

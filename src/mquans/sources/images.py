@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import glob
 import re
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mquans.errors import SourceError
 from mquans.files import printable, reason
+from mquans.sources.orientation import UPRIGHT, exif_matrix, upright
+from mquans.sources.preparation import Picture, stored_rgb
 from mquans.sources.selection import Selection
+from mquans.sources.unreadable import Unreadable
 
 if TYPE_CHECKING:
     import av
 
 # The codec is told by the first bytes: extensions lie, and probing by FFmpeg takes longer than
-# decoding a small picture.
-_MAGIC: tuple[tuple[bytes, str], ...] = (
+# decoding a small picture. What has no codec here is read by Pillow: FFmpeg gives TIFF files that
+# are compressed as JPEG in black, and no animated WebP.
+_MAGIC: tuple[tuple[bytes, str | None], ...] = (
     (b"\xff\xd8\xff", "mjpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"BM", "bmp"),
-    (b"RIFF", "webp"),
-    (b"II*\x00", "tiff"),
-    (b"MM\x00*", "tiff"),
+    (b"RIFF", None),
+    (b"II*\x00", None),
+    (b"MM\x00*", None),
     (b"P5", "pgm"),
     (b"P6", "ppm"),
 )
+
+# Left to itself, FFmpeg fills what is missing of a picture with gray.
+_STRICT = {"err_detect": "explode+crccheck"}
+
+_MILLION = 1_000_000
+_DAMAGED = "is a damaged picture."
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -34,53 +49,122 @@ IMAGE_SUFFIXES = frozenset(
 
 
 class ImageReader:
-    """Decodes pictures one by one, in the order given."""
+    """Decodes pictures one by one, in the order given.
 
-    def __init__(self, paths: Sequence[Path], *, name: str) -> None:
+    Args:
+        unreadable: meets pictures that cannot be decoded.
+    """
+
+    def __init__(self, paths: Sequence[Path], unreadable: Unreadable, *, name: str) -> None:
         self.name = name
+        self._unreadable = unreadable
         self.total = len(paths)
         self._paths = paths
         self._codecs: dict[str, Any] = {}
+        self._reformatter: Any = None
 
-    def frames(self, selection: Selection) -> Iterator[av.VideoFrame]:
-        """Decoded pictures, each in its file's size and pixel format.
+    def frames(self, selection: Selection) -> Iterator[av.VideoFrame | Picture]:
+        """Decoded pictures, each in its file's size, held upright.
 
         Raises:
-            SourceError: a file cannot be read or is not a picture (named).
+            SourceError: as `unreadable`; a file cannot be read, is not a picture, or is damaged.
         """
-        for index in selection.indices(self.total):
-            yield self._decode(self._paths[index])
+        chosen = selection.indices(self.total)
+        for index in chosen:
+            try:
+                picture = self._decode(self._paths[index])
+            except SourceError as error:
+                self._unreadable.meet(error)
+            else:
+                yield picture
+        self._unreadable.tell(self.name, len(chosen))
 
     def close(self) -> None:
         self._codecs.clear()
 
-    def _decode(self, path: Path) -> av.VideoFrame:
-        import av
-
+    def _decode(self, path: Path) -> av.VideoFrame | Picture:
         where = printable(str(path))
         try:
             data = path.read_bytes()
         except OSError as error:
             raise SourceError(f"cannot be read: {reason(error)}", where=where) from error
-        name = next((codec for magic, codec in _MAGIC if data.startswith(magic)), None)
-        if name is None:
-            raise SourceError("is not a picture in a known format.", where=where)
+        for magic, codec in _MAGIC:
+            if data.startswith(magic):
+                return _by_pillow(data, where) if codec is None else self._by(codec, data, where)
+        raise SourceError("is not a picture of a kind that is read.", where=where)
+
+    def _by(self, name: str, data: bytes, where: str) -> av.VideoFrame | Picture:
+        import av
+        from av.video.reformatter import VideoReformatter
+
         try:
             if name not in self._codecs:
-                self._codecs[name] = av.CodecContext.create(name, "r")
-                self._codecs[name].thread_count = 1
+                codec = av.CodecContext.create(name, "r")
+                codec.thread_count, codec.options = 1, _STRICT
+                self._codecs[name] = codec
             packet = av.Packet(data)
             # Without the mark, the PNG decoder takes a picture for a change to the one before.
             packet.is_keyframe = True
             frames = self._codecs[name].decode(packet)
         except (av.FFmpegError, ValueError) as error:
             self._codecs.pop(name, None)
-            raise SourceError("is a damaged picture.", where=where) from error
+            if name != "mjpeg":
+                # FFmpeg also refuses pictures for what stands beside their pixels.
+                return _by_pillow(data, where)
+            if isinstance(error, av.PatchWelcomeError):
+                raise SourceError(_unread("its coding"), where=where) from error
+            raise SourceError(_verdict(data), where=where) from error
         if not frames:
             self._codecs.pop(name, None)
-            raise SourceError("is a damaged picture.", where=where)
+            raise SourceError(_DAMAGED, where=where)
         frame: av.VideoFrame = frames[0]
-        return frame
+        matrix = exif_matrix(data)
+        if matrix == UPRIGHT:
+            return frame
+        self._reformatter = self._reformatter or VideoReformatter()
+        return upright(stored_rgb(frame, self._reformatter), matrix)
+
+
+def _by_pillow(data: bytes, where: str) -> Picture:
+    """The first picture of a file: uint8 [H, W, 3] in RGB, or [H, W] in gray."""
+    from PIL import Image
+
+    try:
+        # What it warns of, it also raises where the picture suffers.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(data)) as image:
+                image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # of as many kinds as there are coders
+        raise SourceError(_verdict(data), where=where) from error
+    if image.mode.startswith("I;16"):
+        picture = (np.asarray(image) >> 8).astype(np.uint8)
+    elif image.mode in ("I", "F"):
+        values = "fractions" if image.mode == "F" else "whole numbers of 32 bits"
+        raise SourceError(_unread(f"its pixels are {values}"), where=where)
+    else:
+        picture = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    # Of TIFF files, Pillow does it by itself.
+    return picture if image.format == "TIFF" else upright(picture, exif_matrix(data))
+
+
+def _unread(why: str) -> str:
+    return f"is a picture of a kind that is not read: {why}."
+
+
+def _verdict(data: bytes) -> str:
+    """Why a picture cannot be decoded: it is larger than any that is read, or damaged."""
+    from PIL import Image
+
+    with suppress(Exception):  # as above
+        try:
+            Image.open(BytesIO(data)).close()
+        except Image.DecompressionBombError:
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // _MILLION
+            return f"is a picture of more than {most} million pixels, which is not read."
+    return _DAMAGED
 
 
 def list_folder(folder: Path) -> list[Path]:
@@ -99,13 +183,20 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def files_in(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Files directly in a folder with one of the suffixes, in natural order.
+    """Files directly in a folder with one of the suffixes, in natural order. Hidden ones, which
+    systems keep beside others for themselves (`._a.jpg`), are left out.
 
     Raises:
         SourceError: the folder cannot be listed.
     """
     try:
-        found = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
+        found = [
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in suffixes
+            and not path.name.startswith(".")
+            and not path.is_dir()
+        ]
     except OSError as error:
         raise SourceError(
             f"cannot be read: {reason(error)}", where=printable(str(folder))

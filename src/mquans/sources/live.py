@@ -13,20 +13,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NOTICED_WITHIN_S = 0.2
+"""An end that a signal handler has set."""
+
 
 class LiveReader:
     """The newest items of another reader; those that are not taken in time are dropped.
 
     Args:
         timeout_s: for closing; how long the reader may take for an item.
+        closing: set when nothing more is wanted, for readers that wait.
     """
 
     total = None
 
-    def __init__(self, reader: Reader, timeout_s: float) -> None:
+    def __init__(
+        self, reader: Reader, timeout_s: float, closing: threading.Event | None = None
+    ) -> None:
         self.name = reader.name
         self._reader = reader
         self._timeout_s = timeout_s
+        self._closing = threading.Event() if closing is None else closing
         self._newest: Newest[Any] | None = None
 
     def frames(self, selection: Selection) -> Iterator[Any]:
@@ -34,7 +41,13 @@ class LiveReader:
         self._newest = Newest(self._reader.frames(Selection()))
         return selection.apply(self._newest)
 
+    def end(self) -> None:
+        """Hand over no more, from a signal handler: whoever waits for an item finds the end."""
+        if self._newest is not None:
+            self._newest.ended = True
+
     def close(self) -> None:
+        self._closing.set()
         # Closing under a thread that still waits for data would crash; it ends with the program.
         if self._newest is None or self._newest.close(self._timeout_s):
             self._reader.close()
@@ -52,6 +65,8 @@ class Newest(Generic[T]):
 
     Attributes:
         dropped: number of frames that came but were not handed over.
+        ended: nothing more is handed over. May be set by a signal handler, which must not take
+            locks.
     """
 
     def __init__(self, items: Iterable[T]) -> None:
@@ -60,7 +75,7 @@ class Newest(Generic[T]):
         self._changed = threading.Condition()
         self._waiting: list[T] = []
         self._error: BaseException | None = None
-        self._ended = False
+        self.ended = False
         # A daemon, since a camera that has fallen silent may hold it up for its whole timeout.
         self._thread = threading.Thread(target=self._read, name="mquans-camera", daemon=True)
         self._thread.start()
@@ -68,7 +83,10 @@ class Newest(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._ended)
+                while not self._changed.wait_for(
+                    lambda: self._waiting or self.ended, timeout=_NOTICED_WITHIN_S
+                ):
+                    pass
                 if not self._waiting:
                     if self._error is not None:
                         raise self._error
@@ -83,7 +101,7 @@ class Newest(Generic[T]):
             whether reading has stopped, so that what is read from may be closed.
         """
         with self._changed:
-            self._ended = True
+            self.ended = True
             self._changed.notify_all()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -93,7 +111,7 @@ class Newest(Generic[T]):
         try:
             for item in self._items:
                 with self._changed:
-                    if self._ended:
+                    if self.ended:
                         return
                     self.dropped += len(self._waiting)
                     self._waiting[:] = [item]
@@ -102,5 +120,5 @@ class Newest(Generic[T]):
             error = caught
         with self._changed:
             self._error = error
-            self._ended = True
+            self.ended = True
             self._changed.notify_all()

@@ -21,6 +21,9 @@ from mquans.sources.warning import SourceWarning
 TIMEOUT_S = 5.0
 """How long the microphone may take to send the next samples."""
 
+_NOTICED_WITHIN_S = 0.2
+"""An end that a signal handler has set."""
+
 MOST_WAITING_S = 10.0
 """Of sound, when frames are computed more slowly than they come; then the oldest is dropped."""
 
@@ -37,6 +40,7 @@ class MicrophoneReader:
         self._format = format
         self._frames = AudioFrames(format)
         self._dropped = 0
+        self._ended = False
         self._waiting: queue.Queue[npt.NDArray[np.float32]] = queue.Queue(
             max(2, round(MOST_WAITING_S * format.rate / format.hop))
         )
@@ -70,6 +74,10 @@ class MicrophoneReader:
             yield feeds if begun else FirstFrame(feeds)
             begun = True
 
+    def end(self) -> None:
+        """Hand over no more, from a signal handler."""
+        self._ended = True
+
     def close(self) -> None:
         self._stream.close()
         if self._dropped:
@@ -81,11 +89,18 @@ class MicrophoneReader:
             )
 
     def _every_frame(self) -> Iterator[Tensor]:
-        while True:
+        silent_s = 0.0
+        while not self._ended:
             try:
-                samples = self._waiting.get(timeout=TIMEOUT_S)
+                samples = self._waiting.get(timeout=_NOTICED_WITHIN_S)
             except queue.Empty:
-                raise SourceError(f"sent nothing for {TIMEOUT_S:g} s.", where=self.name) from None
+                silent_s += _NOTICED_WITHIN_S
+                if silent_s >= TIMEOUT_S:
+                    raise SourceError(
+                        f"sent nothing for {TIMEOUT_S:g} s.", where=self.name
+                    ) from None
+                continue
+            silent_s = 0.0
             yield from self._frames.push(samples)
 
     def _heard(self, samples: npt.NDArray[np.float32], *_: object) -> None:

@@ -14,6 +14,7 @@ from mquans.errors import SourceError
 from mquans.plan import pixel_scale
 from mquans.plan.checks import problem_with
 from mquans.plan.schema import InputFormat
+from mquans.sources.orientation import UPRIGHT, matrix_of, upright
 from mquans.sources.presets import preset
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Preparation:
 
     def frame(self, frame: av.VideoFrame) -> Tensor:
         """Prepare a decoded frame; as `picture`, without the detour over RGB at full size."""
-        if frame.format.is_rgb or len(frame.format.components) < 3 or frame.rotation % 360:
+        if frame.format.is_rgb or len(frame.format.components) < 3 or matrix_of(frame) != UPRIGHT:
             return self.picture(frame_to_rgb(frame, self._reformatter))
         from av.video.reformatter import Interpolation
 
@@ -238,6 +239,11 @@ def prepare(picture: Picture, format: InputFormat) -> Tensor:
 
 def frame_to_rgb(frame: av.VideoFrame, reformatter: Any) -> Picture:
     """A decoded frame as uint8 [H, W, 3] in RGB, upright if the file says how it was held."""
+    return upright(stored_rgb(frame, reformatter), matrix_of(frame))
+
+
+def stored_rgb(frame: av.VideoFrame, reformatter: Any) -> Picture:
+    """A decoded frame as uint8 [H, W, 3] in RGB, as it lies in the file."""
     from av.video.reformatter import Interpolation
 
     converted = reformatter.reformat(
@@ -250,9 +256,7 @@ def frame_to_rgb(frame: av.VideoFrame, reformatter: Any) -> Picture:
         threads=1,
     )
     picture: Picture = converted.to_ndarray()
-    # The display matrix counts counter-clockwise, as rot90 does.
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    return picture
 
 
 def check_picture(picture: npt.NDArray[Any]) -> None:

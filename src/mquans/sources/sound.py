@@ -20,31 +20,37 @@ from mquans.sources.audio_frames import (
     count_frames,
     whole_recording,
 )
+from mquans.sources.decoded_sound import DECODED_SUFFIXES, DecodedSound
 from mquans.sources.frames import FirstFrame
 from mquans.sources.selection import Selection
+from mquans.sources.unreadable import Unreadable
 from mquans.sources.warning import SourceWarning
 
-AUDIO_SUFFIXES = frozenset(
+_LIBSNDFILE_SUFFIXES = frozenset(
     (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".caf",
      ".au")
 )  # fmt: skip
-"""Formats that libsndfile reads."""
+AUDIO_SUFFIXES = _LIBSNDFILE_SUFFIXES | DECODED_SUFFIXES
 
 Samples = npt.NDArray[np.float32]
 
 
 class SoundReader:
-    """Frames of sound files, in the order given. Memory does not grow with their length."""
+    """Frames of sound files, in the order given. Memory does not grow with their length.
 
-    def __init__(self, paths: Sequence[Path], format: AudioFormat, *, name: str) -> None:
+    Args:
+        unreadable: meets files that cannot be read, or not to their end.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], format: AudioFormat, unreadable: Unreadable, *, name: str
+    ) -> None:
         self.name = name
         self._paths = paths
+        self._unreadable = unreadable
         self._format = format
         self._frames = AudioFrames(format)
-        self.total = sum(
-            count_frames(format, round(length * format.rate / rate))
-            for length, rate in map(_length_and_rate, paths)
-        )
+        self.total = sum(map(self._count, paths))
 
     def frames(self, selection: Selection) -> Iterator[dict[str, Tensor]]:
         """The network's input by name; the first frame of every file is a `FirstFrame`, also when
@@ -53,21 +59,34 @@ class SoundReader:
         A file that breaks off gives what it holds, then warns with `SourceWarning`.
 
         Raises:
-            SourceError: a file cannot be read, is empty, or holds NaN (named).
+            SourceError: as `unreadable`; a file cannot be read, is empty, or holds NaN (named).
         """
         playing = None
         for recording, frame in selection.apply(self._every_frame()):
             feeds = {self._format.name: frame}
             yield feeds if recording == playing else FirstFrame(feeds)
             playing = recording
+        self._unreadable.tell(self.name, len(self._paths))
 
     def close(self) -> None:
         self._paths = ()
 
     def _every_frame(self) -> Iterator[tuple[int, Tensor]]:
         for recording, path in enumerate(self._paths):
-            for frame in whole_recording(self._frames, _pieces(path, self._format.rate)):
-                yield recording, frame
+            try:
+                for frame in whole_recording(self._frames, _pieces(path, self._format.rate)):
+                    yield recording, frame
+            except SourceError as error:
+                self._unreadable.meet(error)
+
+    def _count(self, path: Path) -> int:
+        try:
+            length, rate = _length_and_rate(path)
+        except SourceError:
+            if not self._unreadable.skips:
+                raise
+            return 0  # met when it is its turn
+        return count_frames(self._format, round(length * self._format.rate / rate))
 
 
 def read_sound(path: str | Path, rate: int | None = None) -> tuple[Samples, int]:
@@ -94,7 +113,7 @@ def _pieces(path: Path, rate: int) -> Iterator[Samples]:
         own, resampler = file.samplerate, None
         if own != rate:
             resampler = _resampler(own, rate)
-        declared, heard, silent = file.frames, 0, True
+        heard, silent = 0, True
         while len(piece := _read(file)):
             mono = np.ascontiguousarray(piece.mean(axis=1))
             if not np.isfinite(mono).all():
@@ -110,10 +129,13 @@ def _pieces(path: Path, rate: int) -> Iterator[Samples]:
             yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
     if not heard:
         raise SourceError("holds no samples.", where=printable(str(path)))
-    _warn(path, heard, declared, own, silent=silent)
+    promised = file.promised if isinstance(file, DecodedSound) else file.frames
+    _warn(path, heard, promised, own, silent=silent)
 
 
 def _read(file: Any) -> Samples:
+    if isinstance(file, DecodedSound):
+        return file.read()
     import soundfile
 
     try:
@@ -124,9 +146,9 @@ def _read(file: Any) -> Samples:
     return piece
 
 
-def _warn(path: Path, heard: int, declared: int, rate: int, *, silent: bool) -> None:
+def _warn(path: Path, heard: int, promised: int, rate: int, *, silent: bool) -> None:
     name = printable(str(path))
-    if heard < declared or _cut_off(path):
+    if heard < promised or _cut_off(path):
         warnings.warn(
             f"{name} is damaged or cut off; {heard / rate:.2f} s could be read.",
             SourceWarning,
@@ -153,6 +175,14 @@ def _length_and_rate(path: Path) -> tuple[int, int]:
 
 
 def _open(path: Path) -> Any:
+    where = printable(str(path))
+    try:
+        if path.stat().st_size == 0:
+            raise SourceError("is an empty file.", where=where)
+    except OSError as error:
+        raise SourceError(f"cannot be read: {reason(error)}", where=where) from error
+    if path.suffix.lower() not in _LIBSNDFILE_SUFFIXES:
+        return DecodedSound(path)
     try:
         import soundfile
     except (ImportError, OSError):  # OSError: the package without the library under it
@@ -160,10 +190,7 @@ def _open(path: Path) -> Any:
             "sound files need the package 'soundfile'.",
             hint='Install it with: pip install "mquans[audio]"',
         ) from None
-    where = printable(str(path))
     try:
-        if path.stat().st_size == 0:
-            raise SourceError("is an empty file.", where=where)
         return soundfile.SoundFile(str(path))
     except OSError as error:
         raise SourceError(f"cannot be read: {reason(error)}", where=where) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from mquans.sources.preparation import (
     place_boxes,
 )
 from mquans.sources.selection import Selection
+from mquans.sources.unreadable import Unreadable
 
 Feed = Tensor | dict[str, Tensor]
 """One network input, or several by name; see `FirstFrame` for where a recording begins."""
@@ -44,6 +45,14 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Endless(Protocol):
+    """A reader of a camera or microphone: it goes on until somebody ends it."""
+
+    def end(self) -> None:
+        """Let whoever waits for an item find the end; safe in signal handlers."""
+
+
 class Source:
     """An iterator of network inputs with a batch axis, float32 or, of pixels, uint8; also a context
     manager.
@@ -54,6 +63,9 @@ class Source:
     Attributes:
         name: for messages and provenance, without passwords.
         length: frames that will come, if known; for video as its container declares it.
+        live: of a camera or microphone; it goes on until it is ended.
+        time_s: when the frame that came last was taken, of a window its last picture; as its video
+            or camera counts it, None where nothing does.
     """
 
     def __init__(
@@ -64,9 +76,12 @@ class Source:
         input_shapes: Mapping[str, Sequence[int]] | None,
         *,
         pixels: bool = False,
+        unreadable: Unreadable | None = None,
     ) -> None:
         self.name = reader.name
         self.length = _selected(reader.total, selection)
+        self.live = isinstance(reader, Endless)
+        self.time_s: float | None = None
         self._reader = reader
         self._items = reader.frames(selection)
         self._preparation = (
@@ -76,6 +91,7 @@ class Source:
         if isinstance(format, AudioFormat):
             self._ranks[format.name] = len(format.shape)
         self._frames = 0
+        self._unreadable = unreadable
         self._window: dict[int, tuple[Any, Tensor]] = {}
         """Pictures of the last window by identity, and prepared."""
 
@@ -95,6 +111,11 @@ class Source:
         if isinstance(item, np.ndarray) and item.dtype != np.uint8:
             return self._tensor(item, self._only_rank())
         return self._prepared(item)
+
+    @property
+    def skipped(self) -> int:
+        """Files that could not be read and were left out; see `open_source(on_error=...)`."""
+        return 0 if self._unreadable is None else self._unreadable.count
 
     def pictures(self) -> Iterator[tuple[Picture, Tensor]]:
         """Pairs of a picture, uint8 [H, W, 3] in RGB at its own size, and the tensor made of it; of
@@ -140,6 +161,17 @@ class Source:
             )
         return place_boxes(boxes, self._preparation.format, *self._preparation.picture_size)
 
+    def end(self) -> bool:
+        """Ends a live source, as if the camera had: for signal handlers.
+
+        Returns:
+            False if it is none, or has given no frame so far: then nothing was done.
+        """
+        if not isinstance(self._reader, Endless) or self._frames == 0:
+            return False
+        self._reader.end()
+        return True
+
     def close(self) -> None:
         """Release files and devices; the source ends here."""
         self._items = iter(())
@@ -165,6 +197,7 @@ class Source:
                 raise SourceError("gave no frame.", where=self.name) from None
             raise
         self._frames += 1
+        self.time_s = _time_of(item)
         return item
 
     def _prepared(self, item: Any) -> Tensor:
@@ -207,6 +240,15 @@ class Source:
         batched = array.ndim == rank if rank is not None else array.ndim > 1 and len(array) == 1
         with np.errstate(over="ignore"):  # too large for float32 becomes inf, which streams refuse
             return np.ascontiguousarray(array if batched else array[np.newaxis], dtype=np.float32)
+
+
+def _time_of(item: Any) -> float | None:
+    """Seconds, of a decoded frame."""
+    if isinstance(item, Recorded):
+        item = item.item
+    if isinstance(item, tuple):
+        item = item[-1]
+    return getattr(item, "time", None)
 
 
 def _selected(total: int | None, selection: Selection) -> int | None:

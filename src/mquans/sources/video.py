@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mquans.errors import SourceError
 from mquans.files import printable
+from mquans.sources.deinterlacing import Deinterlacer
 from mquans.sources.selection import Selection
 from mquans.sources.warning import SourceWarning
 
@@ -37,6 +38,10 @@ class VideoReader:
 
     Attributes:
         live: of a camera; it goes on without end, and is to be read as a `LiveReader`.
+
+    Args:
+        live: whether it is of a camera; None if it is unless it says how long it is.
+        timeout_s: to answer, and to send the next data.
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class VideoReader:
         url: str,
         *,
         name: str,
-        live: bool,
+        live: bool | None,
         format: str | None = None,
         options: dict[str, str] | None = None,
         timeout_s: float | None = None,
@@ -52,13 +57,13 @@ class VideoReader:
         import av
 
         self.name = name
-        self.live = live
+        self._timeout_s = timeout_s
         started_s = time.monotonic()
         try:
             self._container = av.open(url, format=format, options=options or {}, timeout=timeout_s)
         except (av.FFmpegError, ValueError) as error:
             # The RTSP reader reports its own interruption as damaged data.
-            if timeout_s is not None and time.monotonic() - started_s >= timeout_s:
+            if self._timed_out(started_s):
                 message = f"nothing answered within {timeout_s:g} s."
                 raise SourceError(message, where=name) from error
             raise SourceError(f"cannot be opened: {_why(error)}", where=name) from error
@@ -68,7 +73,12 @@ class VideoReader:
             raise SourceError("holds no video.", where=name)
         self._stream: VideoStream = stream
         stream.codec_context.thread_count = 1
-        self.total = None if live else self._declared_frames()
+        if stream.codec_context.name == "mjpeg" and format is None:
+            # Left to itself, the decoder fills what is missing with gray and tells nobody. Of
+            # webcams even whole pictures have errors.
+            stream.codec_context.options = {"err_detect": "explode"}
+        self.live = not self._duration_s() if live is None else live
+        self.total = None if self.live else self._declared_frames()
 
     def frames(self, selection: Selection) -> Iterator[av.VideoFrame]:
         """Decoded frames in the order they are shown.
@@ -76,7 +86,7 @@ class VideoReader:
         A damaged part is left out; at the end of the clip a `SourceWarning` tells of it.
 
         Raises:
-            SourceError: a live stream breaks off.
+            SourceError: a live stream breaks off, ends or falls silent.
         """
         return selection.apply(self._decode())
 
@@ -86,17 +96,20 @@ class VideoReader:
     def _decode(self) -> Iterator[av.VideoFrame]:
         import av
 
-        decoded = damaged = 0
+        decoded = damaged = patched = 0
+        whole = Deinterlacer()
         reached_s = 0.0
         broken_by: Exception | None = None
         packets = self._container.demux(self._stream)
         while True:
+            asked_s = time.monotonic()
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
-                broken_by = error
-                break
-            if packet is None:
+                broken_by, packet = error, None
+            # The RTSP reader reports its own interruption as the end, or gives half a picture.
+            silent = self._timed_out(asked_s)
+            if packet is None or silent:
                 break
             damaged += packet.is_corrupt
             if packet.pts is not None and packet.time_base is not None:
@@ -110,22 +123,30 @@ class VideoReader:
                 continue
             for frame in frames:
                 decoded += 1
-                yield frame
+                patched += frame.is_corrupt
+                yield from whole.push(frame)
+        yield from whole.finish()
         if self.live:
-            if broken_by is not None:
-                raise SourceError(
-                    f"the stream broke off after {decoded} frames: {_why(broken_by)}",
-                    where=self.name,
-                )
-            return
+            if silent:
+                what = f"sent nothing for {self._timeout_s:g} s, after {decoded} frames."
+            elif broken_by is not None:
+                what = f"the stream broke off after {decoded} frames: {_why(broken_by)}"
+            else:
+                what = f"the stream ended after {decoded} frames."
+            raise SourceError(what, where=self.name)
         cut_off = broken_by is not None or reached_s < self._expected_s()
-        if decoded and (damaged or cut_off):
-            declared = f" of about {self.total}" if self.total else ""
+        if decoded and (damaged or cut_off or patched):
+            declared = f" of about {self.total}" if self.total and decoded < self.total else ""
+            guessed = f", {patched} of them partly guessed by the decoder" if patched else ""
             warnings.warn(
-                f"{self.name} is damaged or cut off; {decoded}{declared} frames could be read.",
+                f"{self.name} is damaged or cut off; {decoded}{declared} frames could be read"
+                f"{guessed}.",
                 SourceWarning,
                 stacklevel=2,
             )
+
+    def _timed_out(self, since_s: float) -> bool:
+        return self._timeout_s is not None and time.monotonic() - since_s >= self._timeout_s
 
     def _declared_frames(self) -> int | None:
         """Number of frames as the container states it, or as its duration suggests."""
@@ -156,17 +177,31 @@ def open_video_file(path: Path) -> VideoReader:
     Raises:
         SourceError: not a video, or unreadable.
     """
-    import av
-
-    allowed = [
-        name for name in av.formats_available if _REFUSED_FORMATS.isdisjoint(name.split(","))
-    ]
     # The prefix keeps names such as `concat:a|b` from being read as FFmpeg protocols.
     return VideoReader(
         f"file:{path}",
         name=printable(str(path)),
         live=False,
-        options={"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(allowed))},
+        options={"protocol_whitelist": "file", "format_whitelist": allowed_formats()},
+    )
+
+
+def open_http(url: str) -> VideoReader:
+    """A reader of a camera that sends MJPEG, or another endless stream, by HTTP; or of a clip that
+    lies there. Passwords as `open_rtsp`.
+
+    Raises:
+        SourceError: nothing answers within `NETWORK_TIMEOUT_S`, or what does is no video.
+    """
+    return VideoReader(
+        url,
+        name=_without_password(url),
+        live=None,
+        options={
+            "protocol_whitelist": "http,https,tcp,tls,httpproxy",
+            "format_whitelist": allowed_formats(),
+        },
+        timeout_s=NETWORK_TIMEOUT_S,
     )
 
 
@@ -178,10 +213,11 @@ def open_rtsp(url: str) -> VideoReader:
     """
     return VideoReader(
         url,
-        name=printable(re.sub(r"://[^/]*@", "://***@", url)),
+        name=_without_password(url),
         live=True,
         # Over UDP, FFmpeg's default, lost packets smear over the picture until the next key frame.
-        options={"rtsp_transport": "tcp"},
+        # The rate of frames, which takes a second or two to find out, is not needed.
+        options={"rtsp_transport": "tcp", "fpsprobesize": "0"},
         timeout_s=NETWORK_TIMEOUT_S,
     )
 
@@ -202,6 +238,20 @@ def open_camera(index: int) -> VideoReader:
     return VideoReader(
         str(device), name=f"camera {index}", live=True, format="v4l2", timeout_s=NETWORK_TIMEOUT_S
     )
+
+
+def allowed_formats() -> str:
+    """Formats that a file may have, as FFmpeg's option takes them."""
+    import av
+
+    allowed = [
+        name for name in av.formats_available if _REFUSED_FORMATS.isdisjoint(name.split(","))
+    ]
+    return ",".join(sorted(allowed))
+
+
+def _without_password(url: str) -> str:
+    return printable(re.sub(r"://[^/]*@", "://***@", url))
 
 
 def _why(error: Any) -> str:

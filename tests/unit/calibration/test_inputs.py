@@ -119,6 +119,8 @@ def test_windows_are_of_pictures_where_the_network_sees_movement() -> None:
         assert setup.options.input_shapes == {"x0": (1, 3, 16, 8, 12)}
     fields = {"features": "samples", "window": 512, "hop": 256}
     assert isinstance(resolve_inputs(relu([1, 512]), None, input=fields).format, AudioFormat)
+    # Of a video, its sound: what is said of it fits nothing else.
+    assert isinstance(resolve_inputs(relu([1, 512]), "a.mp4", input=fields).format, AudioFormat)
     with pytest.raises(SourceError, match="a layout with an axis t"):
         resolve_inputs(relu([1, 3, 8, 12]), "clip.mp4", input={"window": 16})
 

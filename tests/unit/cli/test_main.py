@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import signal
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,9 +19,11 @@ from mquans.errors import ModelError
 @pytest.fixture(autouse=True)
 def untouched() -> Iterator[None]:
     """The command line owns its process; this one is pytest's."""
-    handler, show_warning = signal.getsignal(signal.SIGTERM), warnings.showwarning
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    handlers, show_warning = [signal.getsignal(number) for number in numbers], warnings.showwarning
     yield
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
     warnings.showwarning = show_warning
 
 
@@ -69,6 +73,22 @@ def test_every_way_out_has_its_code(
     monkeypatch.setattr(app, "show_json", fail)
     assert run(["doctor", "--json"]) == code
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_interrupt_while_commands_are_loaded_has_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Loading them takes longer than many runs."""
+
+    def interrupted(name: str, *rest: Any) -> Any:
+        if name == "mquans.cli.commands":
+            raise KeyboardInterrupt
+        return importing(name, *rest)
+
+    importing = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    assert run(["doctor"]) == INTERRUPTED
+    assert capsys.readouterr().err == "mquans: stopped; nothing was written.\n"
 
 
 def test_faults_of_our_own_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

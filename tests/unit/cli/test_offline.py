@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from mquans.calibration import CalibrationOptions
 from mquans.cli.main import run
 from mquans.errors import MquansError
 
@@ -17,12 +16,12 @@ def test_how_neurons_are_weighed_is_left_to_calibration(
     monkeypatch: pytest.MonkeyPatch, options: list[str], criticality: str | None
 ) -> None:
     """Whose default depends on the network."""
-    given: dict[str, Any] = {}
+    given: list[CalibrationOptions] = []
 
-    def calibrate(*_: object, **options: Any) -> None:
-        given.update(options)
+    def calibrate(model: object, source: object, options: CalibrationOptions, **_: object) -> None:
+        given.append(options)
         raise MquansError("enough seen.")
 
     monkeypatch.setattr("mquans.calibration.calibrate_fully", calibrate)
     assert run(["calibrate", "m.onnx", "--source", "x", "-o", "p", *options]) == 1
-    assert given["criticality"] == criticality
+    assert given[0].criticality == criticality

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mquans.errors import MquansError
+from mquans.errors import MquansError, SourceError
 from mquans.evaluate import NpzWriter
 
 
@@ -47,6 +47,42 @@ def test_stopped_run_leaves_nothing_and_keeps_the_old_file(
         interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_whole_frames_before_an_error_are_kept_where_they_cannot_be_computed_again(
+    tmp_path: Path,
+) -> None:
+    """A camera that is gone. Of a frame that was only begun, nothing is left."""
+    path = tmp_path / "out.npz"
+
+    def camera_breaks_off(error: Exception) -> None:
+        with NpzWriter(path) as file:
+            file.keep = True
+            for value in range(3):
+                file.add(outputs(value))
+            file.add({"a/b": outputs(9)["a/b"]})
+            raise error
+
+    with (
+        pytest.warns(UserWarning, match=r"out\.npz holds the 3 frames before"),
+        pytest.raises(SourceError),
+    ):
+        camera_breaks_off(SourceError("the stream ended."))
+    with np.load(path) as found:
+        assert {name: found[name].shape for name in found} == {"a/b": (3, 2, 3), "flat": (3, 4)}
+        np.testing.assert_array_equal(found["flat"][:, 0], [0, 1, 2])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_kept_where_there_was_no_frame(tmp_path: Path) -> None:
+    def never_answers() -> None:
+        with NpzWriter(tmp_path / "out.npz") as file:
+            file.keep = True
+            raise SourceError("gave no frame.")
+
+    with pytest.raises(SourceError):
+        never_answers()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_that_does_not_exist_is_found_before_the_run(tmp_path: Path) -> None:

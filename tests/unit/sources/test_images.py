@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import struct
+import zlib
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from mquans.errors import SourceError
 from mquans.plan import InputFormat
@@ -122,6 +127,90 @@ def test_truncated_pictures_are_refused_or_read_but_never_crash(tmp_path: Path) 
         (tmp_path / "a.png").write_bytes(data[:length])
         with contextlib.suppress(SourceError):
             assert next(open_source(tmp_path, FORMAT)).shape == (1, 12, 16, 3)
+
+
+def jpeg(**options: Any) -> bytes:
+    """Noise as a JPEG file, in which every byte matters."""
+    noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    return encoded(Image.fromarray(noise), "jpeg", quality=90, **options)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_jpeg_that_is_cut_off_is_damaged(
+    tmp_path: Path, options: dict[str, Any], end: bytes
+) -> None:
+    """FFmpeg would fill the rest with gray, and the network would see it; the mark of the end,
+    which some programs add, does not make it whole."""
+    data = jpeg(**options)
+    path = tmp_path / "a.jpg"
+    for share in (0.3, 0.6, 0.95):
+        path.write_bytes(data[: int(len(data) * share)] + end)
+        with pytest.raises(SourceError, match=r"a\.jpg: is a damaged picture"):
+            next(open_source(path, FORMAT))
+    path.write_bytes(data)
+    assert next(open_source(path, FORMAT)).shape == (1, 12, 16, 3)
+
+
+def test_png_with_a_flipped_byte_is_damaged(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    data = bytearray(encoded(Image.fromarray(noise), "png"))
+    data[5000] ^= 0xFF
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(SourceError, match="is a damaged picture"):
+        next(open_source(tmp_path, FORMAT))
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_tiff_has_its_colours_however_it_is_compressed(tmp_path: Path, compression: str) -> None:
+    Image.new("RGB", (16, 12), (250, 10, 10)).save(tmp_path / "a.tif", compression=compression)
+    frame = next(open_source(tmp_path, FORMAT))
+    np.testing.assert_allclose(frame[0], np.broadcast_to([250, 10, 10], (12, 16, 3)), atol=3)
+
+
+def test_pictures_of_16_bits_and_animations_are_read(tmp_path: Path) -> None:
+    Image.fromarray(np.full((12, 16), 0x80FF, np.uint16)).save(tmp_path / "a.tif")
+    frames = [Image.new("RGB", (16, 12), colour) for colour in ((128,) * 3, (9, 9, 9))]
+    frames[0].save(tmp_path / "b.webp", save_all=True, append_images=frames[1:], lossless=True)
+    assert firsts(open_source(tmp_path, FORMAT)) == [128, 128]
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_whole_pictures_of_kinds_that_are_not_read_are_not_called_damaged(
+    tmp_path: Path, mode: str
+) -> None:
+    Image.new(mode, (16, 12)).save(tmp_path / "a.tif")
+    with pytest.raises(SourceError, match="of a kind that is not read: its pixels are"):
+        next(open_source(tmp_path, FORMAT))
+
+
+def test_pictures_too_large_to_be_read_are_not_called_damaged(tmp_path: Path) -> None:
+    header = encoded(Image.new("L", (1, 1)), "png")
+    huge = header[:16] + struct.pack(">II", 20000, 14000) + header[24:29]
+    huge += struct.pack(">I", zlib.crc32(huge[12:29])) + header[33:]
+    (tmp_path / "a.png").write_bytes(huge)
+    with pytest.raises(SourceError, match="more than 178 million pixels"):
+        next(open_source(tmp_path, FORMAT))
+
+
+def test_hidden_files_and_folders_are_no_pictures_of_a_folder(tmp_path: Path) -> None:
+    """macOS and file managers leave such behind; one of them ended a whole run."""
+    write_image(tmp_path / "a.png", flat(5))
+    for name in ("._a.png", ".DS_Store", ".thumbnail.jpg"):
+        (tmp_path / name).write_bytes(b"\0\5\26\7")
+    (tmp_path / "d.png").mkdir()
+    source = open_source(tmp_path, FORMAT)
+    assert source.length == 1
+    assert firsts(source) == [5]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(SourceError, match="holds no pictures"):
+        open_source(tmp_path, FORMAT)
 
 
 def test_empty_folder_and_pattern_without_match_are_named(tmp_path: Path) -> None:

@@ -87,8 +87,34 @@ def test_live_stream_of_a_real_decoder_can_be_closed_at_any_frame(clip: Path) ->
         reader.close()
 
 
-def test_live_stream_ends_with_its_last_frame(clip: Path) -> None:
+def test_live_stream_that_ends_is_an_error_behind_its_last_frame(clip: Path) -> None:
+    """A camera has no end: it was switched off, or the network is down."""
     reader = LiveReader(VideoReader(f"file:{clip}", name="camera", live=True), timeout_s=5)
-    last = list(reader.frames(Selection()))[-1]
-    assert last.to_ndarray(format="rgb24")[0, 0].tolist() == [19, 38, 57]
+    seen = []
+    with pytest.raises(SourceError, match="camera: the stream ended after 20 frames"):
+        seen.extend(reader.frames(Selection()))
+    reader.close()
+
+
+def test_ending_is_noticed_without_a_frame_coming() -> None:
+    """Ctrl-C while a camera is silent."""
+    silence = threading.Event()
+
+    class Camera:
+        name = "camera"
+        total = None
+
+        def frames(self, selection: Selection) -> Iterator[int]:
+            yield 0
+            silence.wait(5)
+
+        def close(self) -> None:
+            pass
+
+    reader = LiveReader(Camera(), timeout_s=5)
+    frames = reader.frames(Selection())
+    assert next(frames) == 0
+    reader.end()
+    assert list(frames) == []
+    silence.set()
     reader.close()

@@ -91,6 +91,15 @@ def test_a_microphone_that_falls_silent_for_good_is_told(
         list(source)
 
 
+def test_ending_is_noticed_while_it_is_silent(sounddevice: type[Device]) -> None:
+    """Ctrl-C ends the run as if the microphone had ended; what was heard is kept."""
+    with open_source("mic:", FORMAT) as source:
+        assert source.live
+        next(source)
+        assert source.end()
+        assert len(list(source)) <= 2
+
+
 def test_a_network_that_is_too_slow_is_told(sounddevice: type[Device]) -> None:
     """Then states miss hops; memory must not grow instead."""
     sounddevice.pieces = (np.zeros(4, np.float32),) * 20010

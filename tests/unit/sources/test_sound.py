@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 import sys
+import warnings
 import wave
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,58 @@ def test_lossless_files_are_heard_to_the_last_bit(tmp_path: Path, suffix: str) -
 def test_ogg_is_heard(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ogg", tone(0.5))
     assert np.abs(heard(path)[500:3500] - tone(0.5)[500:3500]).max() < 0.05
+
+
+def write_coded(path: Path, samples: Samples, codec: str, rate: int = 8000) -> Path:
+    """Sound as phones and cameras record it; two channels, which differ."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout="stereo")
+        both = np.stack([1.5 * samples, 0.5 * samples]).astype(np.float32)
+        for start in range(0, len(samples), 1024):
+            piece = np.ascontiguousarray(both[:, start : start + 1024])
+            frame = av.AudioFrame.from_ndarray(piece, "fltp", "stereo")
+            frame.rate, frame.pts = rate, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.m4a", "aac"), ("a.mka", "pcm_s16le"), ("a.aac", "aac"), ("a.mkv", "ac3"),
+     ("a.mp4", "aac"), ("a.AC3", "ac3")],
+)  # fmt: skip
+def test_sound_in_containers_is_heard(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, name: str, codec: str
+) -> None:
+    """Also that of videos; coders add a little at both ends, and none of that is damage."""
+    pytest.importorskip("soxr")
+    path = write_coded(tmp_path / name, tone(2, 48000), codec, 48000)
+    found = heard(path)
+    assert 15800 < len(found) < 16800
+    # At any phase: what is left beside a tone of its frequency is little.
+    middle = found[4000:12000]
+    spectrum = np.abs(np.fft.rfft(middle)) / len(middle)
+    assert spectrum[200] == pytest.approx(0.25, abs=0.02)
+    assert np.sqrt((spectrum**2).sum() - spectrum[200] ** 2) < 0.03
+    assert not recwarn.list
+
+
+def test_container_that_is_cut_off_gives_what_it_holds_and_warns(tmp_path: Path) -> None:
+    path = write_coded(tmp_path / "a.mka", tone(4), "pcm_s16le")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.warns(SourceWarning, match=r"a\.mka is damaged or cut off; [12]\.\d+ s"):
+        assert 8000 < len(heard(path)) < 24000
+
+
+def test_folder_of_videos_is_heard_by_a_network_that_listens(tmp_path: Path) -> None:
+    for name in ("a.mkv", "b.mkv"):
+        write_coded(tmp_path / name, tone(0.5), "aac")
+    with open_source(tmp_path, FORMAT) as source, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [begins(frame) for frame in source].count(True) == 2
 
 
 def test_another_rate_is_resampled_in_pieces_as_at_once(tmp_path: Path) -> None:
@@ -144,12 +197,19 @@ def test_silence_warns(tmp_path: Path) -> None:
         ("a.wav", b"RIFF", "is not sound that can be read"),
         ("a.flac", b"fLaC" + bytes(50), "is not sound that can be read"),
         ("a.ogg", b"text, not sound\n" * 10, "is not sound that can be read"),
+        ("a.m4a", b"", "is an empty file"),
+        ("a.m4a", b"text, not sound\n" * 10, "is not sound that can be read"),
     ],
 )
 def test_what_is_no_sound_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError, match=rf"{re.escape(name)}: {message}"):
         heard(tmp_path / name)
+
+
+def test_video_without_sound_is_named(tmp_path: Path, clip: Path) -> None:
+    with pytest.raises(SourceError, match=r"clip \[1\]\.mkv: holds no sound"):
+        heard(clip)
 
 
 def test_file_without_samples_is_named(tmp_path: Path) -> None:

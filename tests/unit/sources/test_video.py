@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from mquans.errors import SourceError
 from mquans.plan import InputFormat
 from mquans.sources import SourceWarning, open_source
+
+from .conftest import write_clip
 
 pytest.importorskip("av")
 
@@ -101,6 +104,36 @@ def test_whole_clips_do_not_warn(common_clip: Path, clip: Path) -> None:
         assert len(list(open_source(clip, SMALL))) == 20
 
 
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_motion_jpeg_with_incomplete_pictures_leaves_them_out_and_warns(
+    tmp_path: Path, pictures: list[Picture], suffix: str
+) -> None:
+    """Half of each would be gray, and no word of it."""
+    path = write_clip(tmp_path / f"a.{suffix}", pictures[:8], codec="mjpeg", pixels="yuvj420p")
+    data = bytearray(path.read_bytes())
+    starts = [place.start() for place in re.finditer(b"\xff\xd8\xff", data)]
+    for number in (2, 5):
+        middle = (starts[number] + starts[number + 1]) // 2
+        data[middle : middle + 4] = b"\xff\xd9\0\0"
+    path.write_bytes(data)
+    with pytest.warns(SourceWarning, match="is damaged or cut off; 6 of about 8 frames"):
+        assert len(list(open_source(path, SMALL))) == 6
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_frames_that_the_decoder_guesses_are_counted(
+    tmp_path: Path, smooth: list[Picture], suffix: str
+) -> None:
+    """They come, gray or smeared, as if nothing had happened to them."""
+    path = write_clip(tmp_path / f"a.{suffix}", smooth, codec="mpeg4", pixels="yuv420p")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 40] = bytes(40)
+    path.write_bytes(data)
+    with pytest.warns(SourceWarning, match=r"[1-9]\d* of them partly guessed by the decoder"):
+        assert len(list(open_source(path, SMALL))) >= 10
+
+
 @pytest.mark.parametrize("share", [0, 0.001, 0.004])
 def test_clip_of_which_nothing_is_left_is_an_error(
     common_clip: Path, tmp_path: Path, share: float
@@ -110,6 +143,17 @@ def test_clip_of_which_nothing_is_left_is_an_error(
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(SourceError, match=r"clip\.\w+: (cannot be opened|gave no frame|holds no)"):
         list(open_source(path, SMALL))
+
+
+def test_recording_that_was_cut_off_before_its_index_is_explained(
+    tmp_path: Path, smooth: list[Picture]
+) -> None:
+    """Cameras that lost their power leave such, whatever they are called."""
+    path = write_clip(tmp_path / "a.mp4", smooth, codec="mpeg4", pixels="yuv420p")
+    data = path.read_bytes()
+    (tmp_path / "a.bin").write_bytes(data[: data.rfind(b"moov") - 4])
+    with pytest.raises(SourceError, match=r"a\.bin: cannot be opened: .* cut off\? MP4 and MOV"):
+        open_source(tmp_path / "a.bin", SMALL)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.mp4", "a.onnx", "a", "a.nfo"])
