@@ -42,7 +42,11 @@ Axis::Axis(const std::vector<int32_t>& grid, int32_t tap_count, int32_t inputs) 
 AxisTaps Axis::view() const { return {begin.data(), taps.data(), reach_begin.data(), reach.data()}; }
 
 Program::Program(const KernelTable& kernels, const SiteKernels& sites, int threads)
-    : kernels_(kernels), sites_(sites), pool_(threads) {}
+    : kernels_(kernels), sites_(sites), workplace_(new Workplace(threads)) {}
+
+void Program::follow_fork() {
+    if (!workplace_->usable()) workplace_.reset(new Workplace(pool().threads()));
+}
 
 TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored) {
     tensors.push_back({rows, width, channels, channels, stored ? floats_size : -1, mask_words});
@@ -206,17 +210,17 @@ void Program::finish() {
 
 std::unique_ptr<FrameRoom> Program::take_room() {
     {
-        std::lock_guard<std::mutex> lock(rooms_mutex_);
-        if (!free_rooms_.empty()) {
-            auto room = std::move(free_rooms_.back());
-            free_rooms_.pop_back();
+        std::lock_guard<std::mutex> lock(workplace_->rooms_mutex);
+        if (!workplace_->free_rooms.empty()) {
+            auto room = std::move(workplace_->free_rooms.back());
+            workplace_->free_rooms.pop_back();
             return room;
         }
     }
     auto room = std::make_unique<FrameRoom>();
     room->channel.resize(lists_size_ + 64);
     room->delta.resize(lists_size_ + 64);
-    room->bands.resize(pool_.threads());
+    room->bands.resize(pool().threads());
     for (FrameRoom::Band& band : room->bands) {
         band.codes.resize(codes_scratch_ + 64);  // vectors may be written a little past the end
     }
@@ -224,19 +228,19 @@ std::unique_ptr<FrameRoom> Program::take_room() {
 }
 
 void Program::give_back(std::unique_ptr<FrameRoom> room) {
-    std::lock_guard<std::mutex> lock(rooms_mutex_);
-    free_rooms_.push_back(std::move(room));
+    std::lock_guard<std::mutex> lock(workplace_->rooms_mutex);
+    workplace_->free_rooms.push_back(std::move(room));
 }
 
 bool Program::bring(Stream& stream, const std::vector<Brought>& brought, bool snap) {
-    std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
-    if (pool_.threads() > 1) pool_lock.lock();
+    std::unique_lock<std::mutex> pool_lock(workplace_->pool_mutex, std::defer_lock);
+    if (pool().threads() > 1) pool_lock.lock();
     compares.resize(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i)
         if (!compares[i] && !Stream::finite(brought[i].values, inputs[i].size)) return false;
     std::unique_ptr<FrameRoom>& room = stream.room.lent;
     if (!room) room = take_room();
-    Context context{stream, pool_, kernels_, sites_, snap, false, *room};
+    Context context{stream, pool(), kernels_, sites_, snap, false, *room};
     int64_t taken = 0, pixels = 0;
     for (size_t i = 0; i < inputs.size(); ++i) {
         if (!compares[i]) continue;
@@ -257,12 +261,12 @@ bool Program::bring(Stream& stream, const std::vector<Brought>& brought, bool sn
 }
 
 void Program::run(Stream& stream, int32_t first, int32_t last, bool snap, bool keep_held) {
-    std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
-    if (pool_.threads() > 1) pool_lock.lock();
+    std::unique_lock<std::mutex> pool_lock(workplace_->pool_mutex, std::defer_lock);
+    if (pool().threads() > 1) pool_lock.lock();
     // Lists made before an island are read after it, so the stream keeps them until its frame ends.
     std::unique_ptr<FrameRoom>& room = stream.room.lent;
     if (!room) room = take_room();
-    Context context{stream, pool_, kernels_, sites_, snap || (stream.keyframe && !keep_held), keep_held, *room};
+    Context context{stream, pool(), kernels_, sites_, snap || (stream.keyframe && !keep_held), keep_held, *room};
     if (context.snap && first == 0)
         for (const Port& port : inputs) stream.mask(port.tensor).fill();
     for (int32_t i = first; i < last; ++i) {

@@ -27,6 +27,7 @@ from mquans.plan import (
     read_plan,
 )
 from mquans.runtime.lowering.program import lower
+from mquans.runtime.processes import ending_waits, follow_forks
 from mquans.runtime.stream import Frame, Stream, Values
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class Session:
         if threads < 1:
             raise MquansError(f"a session needs at least one thread, not {threads}.")
         file = read_model(model)
+        # What a pickle opens again: a path where there is one, since a file may be large.
+        self._model = Path(model).resolve() if isinstance(model, str | Path) else file
+        self._wanted_isa = isa
+        self._exposed: tuple[str, ...] = ()
         plan = plan if isinstance(plan, Plan) else read_plan(plan)
         check_model(plan, file.sha256)
         self.isa = choose_isa(isa)
@@ -124,6 +129,34 @@ class Session:
         self._output_shapes = [(name, self.graph.shape(name)) for name in self.lowered.outputs]
         self._default: Stream | None = None
         self._lock = threading.Lock()
+        follow_forks(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the model's path or bytes, the plan and the options; streams are left
+        out. Where it is loaded the model is read and its weights are packed again."""
+        arguments = self._model, self.plan, self.threads, self._wanted_isa, self._exposed
+        return type(self)._reopened, arguments
+
+    @classmethod
+    def _reopened(
+        cls,
+        model: Path | ModelFile,
+        plan: Plan,
+        threads: int,
+        isa: str | None,
+        exposed: tuple[str, ...],
+    ) -> Session:
+        session = cls(model, plan, threads=threads, isa=isa)
+        return session.exposing(exposed) if exposed else session
+
+    def follow_fork(self) -> None:
+        """In a forked child: what another thread was using there is made anew."""
+        if self._lock.locked():
+            self._default = None
+        self._lock = threading.Lock()
+        # Sessions of onnxruntime wait for their threads when they end; a child has none of these.
+        _native.keep_forever(self._islands)
+        self._islands = {}
 
     def _names_in_order(self) -> list[str]:
         """Layers of both kinds in the network's order; a recurrence may have two."""
@@ -150,6 +183,7 @@ class Session:
         """The same network and plan; steps also return these values of the graph, by name."""
         more = [name for name in values if name not in self.graph.outputs]
         other = copy.copy(self)
+        other._exposed = (*self._exposed, *more)
         other.graph = replace(self.graph, outputs=(*self.graph.outputs, *more))
         other._adopt(self.plan)
         return other
@@ -194,7 +228,7 @@ class Session:
         Raises:
             FrameError: as `Stream.step`; or an unknown output name.
         """
-        names = list(output_names) if output_names else list(self.graph.outputs)
+        names = list(output_names) if output_names else self.graph.listed_outputs()
         unknown = [name for name in names if name not in self.graph.outputs]
         if unknown:
             raise FrameError(
@@ -213,7 +247,7 @@ class Session:
 
     def get_outputs(self) -> list[NodeArg]:
         """Outputs of the network, as onnxruntime lists them."""
-        return [self._argument(name) for name in self.graph.outputs]
+        return [self._argument(name) for name in self.graph.listed_outputs()]
 
     def _argument(self, name: str) -> NodeArg:
         kind = self.graph.types[name]
@@ -309,7 +343,8 @@ class Session:
             self._islands[node.name] = onnxruntime.InferenceSession(
                 node.op.model, options, providers=["CPUExecutionProvider"]
             )
-        return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
+        with ending_waits():
+            return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
 
 
 def _unique(names: Sequence[str]) -> list[str]:
