@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,18 +75,21 @@ class Translation:
         self._load(graph)
         for node in graph.node:
             self.translate(node)
-        for output in graph.output:
-            self._finish_output(output.name)
+        listed = [output.name for output in graph.output]
+        outputs = tuple(dict.fromkeys(listed))
+        for value in outputs:
+            self._finish_output(value)
         used = {value for node in self.nodes for value in node.inputs}
         constants = {name: array for name, array in self.constants.items() if name in used}
         kinds = {name: ValueType(a.shape, str(a.dtype)) for name, a in constants.items()}
         return Graph(
             name=name,
             inputs=tuple(inputs),
-            outputs=tuple(dict.fromkeys(output.name for output in graph.output)),
+            outputs=outputs,
             nodes=self.nodes,
             constants=constants,
             types=kinds | self.types,
+            repeats={i: value for i, value in enumerate(listed) if value in listed[:i]},
         )
 
     def translate(self, proto: onnx.NodeProto) -> None:
@@ -235,6 +239,7 @@ class Translation:
             array = self.constants.pop(name)
             source = self.new_value(f"{name}/constant")
             self.constants[source] = array
+            self.nodes = [_reading(node, name, source) for node in self.nodes]
             proto = onnx.helper.make_node("Identity", [source], [name])
             if array.dtype == np.float32:
                 self._apply_rule(proto, name)
@@ -255,6 +260,13 @@ class Translation:
         name = free_name(name, self._node_names)
         self._node_names.add(name)
         return name
+
+
+def _reading(node: Node, old: str, new: str) -> Node:
+    """The node with one value that it reads renamed."""
+    if old not in node.inputs:
+        return node
+    return replace(node, inputs=tuple(new if value == old else value for value in node.inputs))
 
 
 def _value_names(graph: onnx.GraphProto) -> set[str]:
