@@ -13,12 +13,14 @@ from mquans.onnx.model_file import (
 )
 from mquans.onnx.reader import import_model
 from mquans.onnx.recurrence_writer import state_value
+from mquans.onnx.verdict import explained
 from mquans.onnx.writer import to_onnx
 
 __all__ = [
     "ModelFile",
     "declared_inputs",
     "declared_outputs",
+    "explained",
     "guess_feedback",
     "import_model",
     "metadata_of",

@@ -11,10 +11,13 @@ from mquans.onnx.island_merging import merge_islands
 from mquans.onnx.model_file import ModelFile
 from mquans.onnx.preparation import prepare
 from mquans.onnx.translation import Translation
+from mquans.onnx.verdict import check_operators
 from mquans.plan import NetworkOptions, problem_with_feedback
 
 
-def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Graph:
+def import_model(
+    model: ModelFile, options: NetworkOptions | None = None, *, judged: bool = False
+) -> Graph:
     """Translate a model into the closed operator set and rewrite it.
 
     Args:
@@ -23,6 +26,8 @@ def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Gra
             (which is 1 then), and may override what the model declares, since many declared
             shapes are leftovers of the export. Constant inputs are no inputs of the graph; carried
             states are.
+        judged: onnxruntime is known to load it, as it did when a plan was made for it; importing
+            onnxruntime takes time and memory that a stream need not spend.
 
     Raises:
         ModelError: a dimension is not known, the shapes do not fit the model's weights, or the
@@ -34,7 +39,10 @@ def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Gra
     edited, feedback = apply_options(model, options)
     proto = prepare(edited)
     wanted = {name: s for name, s in options.input_shapes.items() if name not in options.constants}
-    graph = Translation(proto).run(model.name, fix_shapes(proto, wanted, where))
+    inputs = fix_shapes(proto, wanted, where)
+    if not judged:
+        check_operators(proto, inputs, where)
+    graph = Translation(proto).run(model.name, inputs)
     if problem := problem_with_feedback(feedback, graph):
         raise ModelError(
             problem, where=where, hint="Feedback (--state) is STATE_INPUT=OUTPUT that feeds it."

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mquans import _native
 from mquans.errors import FrameError, MquansError
 from mquans.graph import Island, Node
-from mquans.onnx import ModelFile, import_model, read_model
+from mquans.onnx import ModelFile, explained, import_model, read_model
 from mquans.plan import (
     Plan,
     check_model,
@@ -98,7 +98,7 @@ class Session:
         self.isa = choose_isa(isa)
         self.threads = threads
         self.model_sha256 = file.sha256
-        self.graph = import_model(file, plan.options)
+        self.graph = import_model(file, plan.options, judged=True)
         self._islands: dict[str, Any] = {}
         self._adopt(plan)
 
@@ -343,8 +343,13 @@ class Session:
             self._islands[node.name] = onnxruntime.InferenceSession(
                 node.op.model, options, providers=["CPUExecutionProvider"]
             )
-        with ending_waits():
-            return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
+        try:
+            with ending_waits():
+                return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
+        except Exception as error:
+            raise MquansError(
+                f"onnxruntime cannot run it: {explained(error)}", where=f"node {node.name!r}"
+            ) from None
 
 
 def _unique(names: Sequence[str]) -> list[str]:
