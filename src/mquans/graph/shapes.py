@@ -137,6 +137,10 @@ def _infer(op: Operator, inputs: Sequence[Shape]) -> Shape:
             raise ValueError("their types are found elsewhere")
 
 
+MOST_TAPS = 1 << 24
+"""Places that the windows of one axis may name: the tables of an engine hold them all."""
+
+
 def broadcast(*shapes: Shape) -> Shape:
     """Common shape of operands under numpy's rules.
 
@@ -162,6 +166,11 @@ def _need(condition: bool, complaint: str) -> None:
         raise ValueError(complaint)
 
 
+def _check_taps(space: Sequence[int], kernel: Shape) -> None:
+    for size, taps in zip(space, kernel, strict=True):
+        _need(size * taps <= MOST_TAPS, f"{size} windows of {taps} are too many")
+
+
 def _recurrence(op: Recurrence, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     (steps, batch, outputs), (hidden, columns) = inputs[:2]
     _need(columns == outputs, f"{outputs} input products meet {columns} recurrent ones")
@@ -181,6 +190,7 @@ def _conv(op: Conv, x: Shape, weight: Shape) -> Shape:
         room = size + op.pads[i] + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
         _need(room >= 0, "the input is smaller than the kernel")
         space.append(room // op.strides[i] + 1)
+    _check_taps(space, op.kernel)
     return (x[0], weight[0], *space)
 
 
@@ -194,6 +204,7 @@ def _conv_transpose(op: ConvTranspose, x: Shape, weight: Shape) -> Shape:
         full = (size - 1) * op.strides[i] + window_span(op.kernel[i], op.dilations[i])
         space.append(full + op.output_padding[i] - op.pads[i] - op.pads[axes + i])
     _need(min(space) > 0, "nothing is left after cropping the padding")
+    _check_taps(space, op.kernel)
     return (x[0], weight[1] * op.groups, *space)
 
 
@@ -210,4 +221,5 @@ def _pool(op: Pool, x: Shape) -> Shape:
         if op.ceil_mode and (count - 1) * stride >= size + begin:
             count -= 1
         space.append(count)
+    _check_taps(space, op.kernel)
     return (x[0], x[1], *space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mquans.onnx.applied_options import whole_feedback
+from mquans.onnx.explanation import explained
 from mquans.onnx.feedback import guess_feedback
 from mquans.onnx.model_file import (
     ModelFile,
@@ -13,7 +14,6 @@ from mquans.onnx.model_file import (
 )
 from mquans.onnx.reader import import_model
 from mquans.onnx.recurrence_writer import state_value
-from mquans.onnx.verdict import explained
 from mquans.onnx.writer import to_onnx
 
 __all__ = [

@@ -19,14 +19,19 @@ class Limits:
     Attributes:
         value: numbers in one tensor.
         total: numbers in all tensors together.
+        computed: numbers in all tensors together that are computed when the model is read, beyond
+            four times those in the file.
+        products: multiplications of one operator whose result is the same in every frame.
         nodes: after local functions are unfolded.
-        seconds: spent on computing what is the same in every frame.
+        seconds: that one loop or branch may take, in the model's constants or in a frame.
     """
 
     value: int = 1 << 28
     total: int = 1 << 32
+    computed: int = 1 << 25
+    products: int = 1 << 36
     nodes: int = 100_000
-    seconds: float = 20.0
+    seconds: float = 5.0
 
     @staticmethod
     def from_environment() -> Limits:
@@ -49,6 +54,8 @@ class Limits:
         return Limits(
             int(plain.value * factor),
             int(plain.total * factor),
+            int(plain.computed * factor),
+            int(plain.products * factor),
             int(plain.nodes * factor),
             plain.seconds * factor,
         )

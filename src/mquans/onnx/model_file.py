@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mquans.errors import ModelError
 from mquans.files import printable, read_limited, reason
+from mquans.onnx.boundary import model_errors
 from mquans.onnx.external_weights import external_tensors, is_external, tensors_of
 from mquans.onnx.structure import check_structure
 
@@ -86,6 +87,11 @@ def read_model(model: Any, *, example: Any = None) -> ModelFile:
 
 def _checked(name: str, data: bytes, directory: Path | None) -> ModelFile:
     """The model file, after the checks that need no more than its structure."""
+    with model_errors(f"model {name!r}"):
+        return _sound(name, data, directory)
+
+
+def _sound(name: str, data: bytes, directory: Path | None) -> ModelFile:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 

@@ -6,6 +6,7 @@ from mquans.errors import ModelError
 from mquans.files import printable
 from mquans.graph import Graph, Island, rewrite
 from mquans.onnx.applied_options import apply_options
+from mquans.onnx.boundary import model_errors
 from mquans.onnx.input_shapes import fix_shapes
 from mquans.onnx.island_merging import merge_islands
 from mquans.onnx.model_file import ModelFile
@@ -34,7 +35,11 @@ def import_model(
             options do not fit the model.
         UnsupportedOperatorError: an operator that neither the engine nor onnxruntime can run.
     """
-    options = options or NetworkOptions()
+    with model_errors(f"model {model.name!r}"):
+        return _imported(model, options or NetworkOptions(), judged)
+
+
+def _imported(model: ModelFile, options: NetworkOptions, judged: bool) -> Graph:
     where = f"model {model.name!r}"
     edited, feedback = apply_options(model, options)
     proto = prepare(edited)

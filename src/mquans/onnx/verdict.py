@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
 
 from mquans.errors import ModelError
-from mquans.files import printable
 from mquans.graph import ValueType
-from mquans.onnx.folding import IR_VERSION
+from mquans.onnx.explanation import explained
+from mquans.onnx.folding import IR_VERSION, SMALL
 from mquans.onnx.structure import node_place, subgraphs
-
-SMALL = 1024
-"""Constants of up to so many numbers may be shapes, axes or other arguments of operators."""
 
 
 def check_operators(model: onnx.ModelProto, inputs: Mapping[str, ValueType], where: str) -> None:
@@ -44,17 +40,6 @@ def check_operators(model: onnx.ModelProto, inputs: Mapping[str, ValueType], whe
         where=node_place(nodes[first], where),
         hint="Export the model again.",
     )
-
-
-def explained(error: Exception) -> str:
-    """What onnxruntime complains of, as one sentence without places in its own source."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"^Exception during initialization: (.* was false\. (?=.)|.*[)\]] )", "", text)
-    text = re.sub(
-        r"^Node \(.*?\) Op \(.*?\) |^This is an invalid model\. In Node, .* , Error ", "", text
-    )
-    return printable(text, limit=300).rstrip(".") + "."
 
 
 def _culprit(

@@ -1,4 +1,5 @@
-"""What sessions and streams do when their process forks or ends while other threads use them."""
+"""What sessions and streams do when their process forks, ends while other threads use them, or has
+no memory left."""
 
 from __future__ import annotations
 
@@ -9,6 +10,23 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 from weakref import WeakSet
+
+from mquans.errors import MquansError
+
+
+@contextlib.contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Around what takes memory in proportion to the network.
+
+    Raises:
+        MquansError: there is none left.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise MquansError(
+            f"there is not enough memory for {what}.", hint="Close other streams, or add memory."
+        ) from None
 
 
 class FollowsForks(Protocol):

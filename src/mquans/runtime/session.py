@@ -18,6 +18,9 @@ from mquans import _native
 from mquans.errors import FrameError, MquansError
 from mquans.graph import Island, Node
 from mquans.onnx import ModelFile, explained, import_model, read_model
+from mquans.onnx.limits import HINT as LIMITS_HINT
+from mquans.onnx.limits import Limits
+from mquans.onnx.timed_run import UNBOUNDED, OutOfTimeError, run_timed
 from mquans.plan import (
     Plan,
     check_model,
@@ -27,7 +30,7 @@ from mquans.plan import (
     read_plan,
 )
 from mquans.runtime.lowering.program import lower
-from mquans.runtime.processes import ending_waits, follow_forks
+from mquans.runtime.processes import ending_waits, enough_memory, follow_forks
 from mquans.runtime.stream import Frame, Stream, Values
 
 if TYPE_CHECKING:
@@ -92,6 +95,7 @@ class Session:
         # What a pickle opens again: a path where there is one, since a file may be large.
         self._model = Path(model).resolve() if isinstance(model, str | Path) else file
         self._wanted_isa = isa
+        self._seconds = Limits.from_environment().seconds
         self._exposed: tuple[str, ...] = ()
         plan = plan if isinstance(plan, Plan) else read_plan(plan)
         check_model(plan, file.sha256)
@@ -107,7 +111,8 @@ class Session:
         check_plan(plan, self.graph, model_sha256=self.model_sha256)
         self.plan = plan
         self.plan_fingerprint = plan_fingerprint(plan)
-        self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads)
+        with enough_memory("the network's weights"):
+            self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads)
         program = self.lowered.program
         self.step_labels: list[str] = _unique(program.steps)
         self.layer_names = self._names_in_order()
@@ -345,7 +350,15 @@ class Session:
             )
         try:
             with ending_waits():
-                return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
+                if UNBOUNDED.isdisjoint(node.op.op_types):
+                    return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
+                return run_timed(self._islands[node.name], node.outputs, feeds, self._seconds)
+        except OutOfTimeError:
+            raise MquansError(
+                f"it took longer than {self._seconds:g} seconds.",
+                where=f"node {node.name!r}",
+                hint=LIMITS_HINT,
+            ) from None
         except Exception as error:
             raise MquansError(
                 f"onnxruntime cannot run it: {explained(error)}", where=f"node {node.name!r}"

@@ -18,7 +18,7 @@ from mquans.files import atomic_write, read_limited
 from mquans.plan import Feedback
 from mquans.runtime.lowering.program import IslandCall
 from mquans.runtime.lowering.quantization import grid_limit
-from mquans.runtime.processes import follow_forks
+from mquans.runtime.processes import enough_memory, follow_forks
 from mquans.runtime.state import SavedState, decode
 from mquans.runtime.stats import LayerStats, StreamStats
 from mquans.sources.frames import begins, finite
@@ -61,7 +61,8 @@ class Stream:
 
     def __init__(self, session: Session, native: Any = None, frames: int = 0) -> None:
         self._session = session
-        self._native = _native.Stream(session.lowered.program) if native is None else native
+        with enough_memory("another stream"):
+            self._native = _native.Stream(session.lowered.program) if native is None else native
         self._frames = frames
         self._feedback = Feedback(session.plan.feedback, session.plan.input_shapes)
         # What islands made that the engine has no tensor for, by value name.
@@ -180,7 +181,9 @@ class Stream:
     def clone(self) -> Stream:
         """An independent stream in the same state."""
         with self._lock:
-            other = Stream(self._session, self._open().clone(), self._frames)
+            with enough_memory("another stream"):
+                native = self._open().clone()
+            other = Stream(self._session, native, self._frames)
             other._outside = dict(self._outside)
             other._feedback = copy(self._feedback)
             return other

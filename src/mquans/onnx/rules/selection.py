@@ -7,6 +7,9 @@ import numpy as np
 from mquans.graph import Gather, Pad, Reshape, Slice
 from mquans.onnx.call import Call, Refused, Rule, normalise
 
+MOST_PICKED = 1 << 20
+"""Entries that a constant index may have; more are no list of places but data."""
+
 
 def slice_(call: Call) -> None:
     shape = call.shape()
@@ -48,6 +51,8 @@ def gather(call: Call) -> None:
     shape = call.shape()
     axis = call.axis(0)
     indices = call.constant(1, "the index")
+    if indices.size > MOST_PICKED:
+        raise Refused(f"it picks {indices.size} entries")
     flat = tuple(i + shape[axis] if i < 0 else i for i in map(int, indices.reshape(-1)))
     op = Gather(axis, flat)
     if indices.ndim == 1:
