@@ -28,7 +28,7 @@ class Limits:
 
     value: int = 1 << 28
     total: int = 1 << 32
-    computed: int = 1 << 25
+    computed: int = 1 << 26
     products: int = 1 << 36
     nodes: int = 100_000
     seconds: float = 5.0

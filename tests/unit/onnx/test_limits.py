@@ -75,7 +75,7 @@ def test_many_large_constants_are_limited_together() -> None:
     nodes += [op("ReduceSum", f"k{i}", f"s{i}", keepdims=0) for i in range(20)]
     nodes += [op("Sum", " ".join(f"s{i}" for i in range(20)), "k")]
     with pytest.raises(ModelError, match=r"'k\d+' .ConstantOfShape.*numbers are computed when"):
-        import_model(read_model(added(*nodes, a=ints(1 << 22))))
+        import_model(read_model(added(*nodes, a=ints(1 << 23))))
 
 
 @pytest.mark.parametrize(
