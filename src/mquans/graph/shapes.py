@@ -71,7 +71,9 @@ def infer_node(node: Node, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     try:
         if isinstance(node.op, Recurrence):
             return _recurrence(node.op, inputs)
-        return (_infer(node.op, inputs),)
+        shape = _infer(node.op, inputs)
+        _need(min(shape, default=0) >= 0, f"the result would have the shape {list(shape)}")
+        return (shape,)
     except (ValueError, IndexError, ZeroDivisionError) as error:
         shapes = ", ".join(str(list(shape)) for shape in inputs)
         raise ModelError(

@@ -17,7 +17,7 @@ from mquans.files import printable
 from mquans.onnx.explanation import explained
 from mquans.onnx.limits import HINT, Limits
 from mquans.onnx.scopes import captured
-from mquans.onnx.timed_run import UNBOUNDED, OutOfTimeError, run_timed
+from mquans.onnx.timed_run import UNBOUNDED, OutOfTimeError, run_timed, shrinking_options
 
 Array = npt.NDArray[np.generic]
 
@@ -157,7 +157,7 @@ def _run(
     """Outputs as onnxruntime computes them, in bounded memory and, if it loops, time."""
     import onnxruntime
 
-    _bound_memory(4 * limits.value)
+    _bound_memory()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
@@ -168,19 +168,22 @@ def _run(
     )
     if any(node.op_type in UNBOUNDED for node in model.graph.node):
         return list(map(np.asarray, run_timed(session, outputs, feeds, limits.seconds)))
-    return list(map(np.asarray, session.run(outputs, feeds)))
+    return list(map(np.asarray, session.run(outputs, feeds, shrinking_options())))
 
 
 @cache
-def _bound_memory(limit_bytes: int) -> None:
-    """What sessions that ask for it may take together, from the first call on."""
+def _bound_memory() -> None:
+    """Bounds what sessions that ask for it may take together; for good, so never below the
+    default."""
     import onnxruntime as ort
+
+    largest = max(Limits().value, Limits.from_environment().value)
 
     memory = ort.OrtMemoryInfo(
         "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
     )
     same_as_requested = 1
-    arena = ort.OrtArenaCfg({"max_mem": limit_bytes, "arena_extend_strategy": same_as_requested})
+    arena = ort.OrtArenaCfg({"max_mem": 4 * largest, "arena_extend_strategy": same_as_requested})
     with contextlib.suppress(Exception):  # the program has registered its own
         ort.create_and_register_allocator(memory, arena)
 

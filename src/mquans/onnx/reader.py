@@ -45,9 +45,10 @@ def _imported(model: ModelFile, options: NetworkOptions, judged: bool) -> Graph:
     proto = prepare(edited)
     wanted = {name: s for name, s in options.input_shapes.items() if name not in options.constants}
     inputs = fix_shapes(proto, wanted, where)
-    if not judged:
-        check_operators(proto, inputs, where)
     graph = Translation(proto).run(model.name, inputs)
+    if not judged:
+        # After the translation, which knows all shapes: sizes below 0 end onnxruntime's process.
+        check_operators(proto, inputs, where)
     if problem := problem_with_feedback(feedback, graph):
         raise ModelError(
             problem, where=where, hint="Feedback (--state) is STATE_INPUT=OUTPUT that feeds it."

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mquans.errors import ModelError, UnsupportedOperatorError
+from mquans.errors import UnsupportedOperatorError
 from mquans.graph import Island
 from mquans.onnx import import_model, read_model, to_onnx
 from mquans.runtime.reference.interpreter import ReferenceNetwork
@@ -166,7 +166,7 @@ def test_malformed_nodes_are_named_without_a_traceback() -> None:
         op("Concat", "x x", "y"),
         op("Flatten", "x", "y", axis=9),
     ):
-        with pytest.raises(ModelError, match=f"'y' .{node.op_type}.*onnxruntime refuses it"):
+        with pytest.raises(UnsupportedOperatorError, match=f"'y'.*{node.op_type}"):
             import_model(read_model(build([node], {"x": (1, 2, 4, 4)}, ["y"])))
 
 

@@ -64,7 +64,7 @@ def refused(model: onnx.ModelProto, message: str) -> None:
     ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
 )
 def test_attributes_and_shapes_that_do_not_fit(node: onnx.NodeProto, message: str) -> None:
-    refused(build([node], X, ["y"], WEIGHTS), rf"node 'y' \({node.op_type}\).*{message}")
+    refused(build([node], X, ["y"], WEIGHTS), rf"node 'y'.*{node.op_type}.*{message}")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_one_bad_node_among_many_is_named() -> None:
     nodes += [op("Neg", f"a{i}", f"a{i + 1}") for i in range(20)]
     nodes[13] = op("Softmax", "a12", "a13", axis=4)
     nodes[13].name = "head/softmax"
-    refused(build(nodes, X, ["a20"]), r"node 'head/softmax' \(Softmax\).*'axis' must be in")
+    refused(build(nodes, X, ["a20"]), r"node 'head/softmax'.*Softmax.*'axis' must be in")
 
 
 def functions(*bodies: tuple[str, list[onnx.NodeProto]], call: str) -> onnx.ModelProto:

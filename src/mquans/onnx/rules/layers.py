@@ -47,6 +47,8 @@ def conv_transpose(call: Call) -> None:
     _check_attributes(call, weight, filters=weight.shape[1] * int(call.attribute("group", 1)))
     strides = tuple(call.attribute("strides") or (1,) * axes)
     dilations = tuple(call.attribute("dilations") or (1,) * axes)
+    for name, sizes in (("strides", strides), ("dilations", dilations)):
+        call.require(min(sizes) >= 1, f"its {name} {list(sizes)} are not all positive")
     extra = tuple(call.attribute("output_padding") or (0,) * axes)
     call.require(
         all(0 <= more < max(each) for more, *each in zip(extra, strides, dilations, strict=True)),
