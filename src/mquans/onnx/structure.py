@@ -23,6 +23,13 @@ def check_structure(model: onnx.ModelProto, where: str) -> None:
             other in a circle, or there is more of something than the limits allow.
     """
     limits = Limits.from_environment()
+    if model.ir_version > onnx.IR_VERSION:
+        raise ModelError(
+            f"it is of ONNX format {model.ir_version}, and the installed onnx package knows up to "
+            f"{onnx.IR_VERSION}.",
+            where=where,
+            hint="Upgrade with: pip install --upgrade onnx onnxruntime",
+        )
     for tensor in tensors_of(model):
         place = f"{where}, tensor {printable(tensor.name)!r}"
         if min(tensor.dims, default=0) < 0:
@@ -94,11 +101,32 @@ def _check_graph(graph: onnx.GraphProto, outer: set[str], where: str) -> None:
     given = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
     given |= {sparse.values.name for sparse in graph.sparse_initializer}
     names = [tensor.name for tensor in graph.initializer]
+    _check_listed_weights(graph, where)
     for listed, what in ((names, "weights"), ([v.name for v in graph.input], "inputs")):
         if twice := _repeated(listed):
             raise ModelError(f"two of its {what} have the name {printable(twice)!r}.", where=where)
     _check_nodes(graph.node, given, outer, where)
     _check_made([value.name for value in graph.output], graph.node, given | outer, where)
+
+
+def _check_listed_weights(graph: onnx.GraphProto, where: str) -> None:
+    """Weights that are inputs too, as older exporters list them, have the type of the input."""
+    listed = {value.name: value.type.tensor_type for value in graph.input}
+    for tensor in graph.initializer:
+        kind = listed.get(tensor.name)
+        if kind is None or not kind.HasField("shape"):
+            continue
+        sizes = [dim.dim_value for dim in kind.shape.dim]
+        fits = len(sizes) == len(tensor.dims) and all(
+            size in (0, found) for size, found in zip(sizes, tensor.dims, strict=True)
+        )
+        if not fits or kind.elem_type != tensor.data_type:
+            raise ModelError(
+                f"the weight {printable(tensor.name)!r} of shape {list(tensor.dims)} is listed as "
+                f"an input of another shape {sizes} or type.",
+                where=where,
+                hint="Export the model again.",
+            )
 
 
 def _check_nodes(

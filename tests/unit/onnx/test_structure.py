@@ -142,6 +142,27 @@ def test_two_weights_of_one_name() -> None:
         read_model(model)
 
 
+@pytest.mark.parametrize(("kind", "shape"), [(1, [4, 4]), (1, [4, 3, 1]), (7, [4, 3])])
+def test_weights_that_are_listed_as_other_inputs(kind: int, shape: list[int]) -> None:
+    model = build([op("MatMul", "x w", "y")], {"x": (2, 4)}, ["y"], {"w": values(1, 4, 3)})
+    model.graph.input.append(onnx.helper.make_tensor_value_info("w", kind, shape))
+    refused(model, "weight 'w' of shape .4, 3. is listed as an input of another")
+
+
+@pytest.mark.parametrize("hidden", [2, 4, 1 << 30])
+def test_hidden_units_that_are_not_those_of_the_weights(hidden: int) -> None:
+    weights = {"w": values(1, 1, 9, 4), "r": values(2, 1, 9, 3)}
+    model = build([op("GRU", "x w r", "y", hidden_size=hidden)], {"x": (5, 1, 4)}, ["y"], weights)
+    refused(model, rf"node 'y' .GRU.*{hidden} hidden units")
+
+
+def test_a_format_of_the_future() -> None:
+    model = build([op("Relu", "x", "y")], X, ["y"])
+    model.ir_version = onnx.IR_VERSION + 1
+    with pytest.raises(ModelError, match=r"ONNX format.*Upgrade"):
+        read_model(model)
+
+
 @pytest.mark.parametrize("size", [-1, 1 << 40])
 def test_weights_of_impossible_size(size: int) -> None:
     model = build([op("MatMul", "x w", "y")], {"x": (2, 4)}, ["y"], {"w": values(1, 4, 3)})
