@@ -1,5 +1,6 @@
 // The Python module: a table of contents.
 #include "bindings/bind.h"
+#include "bindings/interpreter.h"
 #include "mquans/isa.h"
 
 #include <nanobind/stl/string.h>
@@ -12,4 +13,5 @@ NB_MODULE(_native, m) {
     bind_operators(m);
     bind_sites(m);
     bind_stream(m);
+    bind_interpreter(m);
 }

@@ -3,15 +3,19 @@
 
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <tuple>
+#include <utility>
 
 #include "bindings/bind.h"
+#include "bindings/interpreter.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -37,11 +41,10 @@ nb::ndarray<nb::numpy, T> to_numpy(const T* data, std::vector<size_t> shape) {
     return {copy, shape.size(), shape.data(), owner};
 }
 
-// Streams come from a program, which they keep alive and which is not const.
-Program& program_of(Stream& stream) { return const_cast<Program&>(stream.program()); }
-
-void run(Stream& stream, int32_t first, int32_t last, bool dense, bool keep_held) {
-    program_of(stream).run(stream, first, last, dense, keep_held);
+// The program of a stream that is about to run; the interpreter's lock must be held.
+Program& ready(Stream& stream) {
+    stream.program().follow_fork();
+    return stream.program();
 }
 
 std::vector<FrameInput> inputs_of(const Stream& stream, const std::vector<Input>& inputs) {
@@ -80,18 +83,16 @@ void bind_stream(nb::module_& m) {
         .def_ro("found", &Violation::found);
 
     nb::class_<Stream>(m, "Stream", "Held values, accumulators and activations of one stream.")
-        .def(
-            "__init__", [](Stream* self, const Program& program) { new (self) Stream(program); },
-            "program"_a, nb::keep_alive<1, 2>())
-        .def(
-            "clone", [](const Stream& self) { return new Stream(self); }, nb::keep_alive<0, 1>())
+        .def(nb::init<std::shared_ptr<Program>>(), "program"_a)
+        .def("clone", [](const Stream& self) { return new Stream(self); })
         .def("reset", &Stream::reset)
         .def(
             "begin_frame",
             [](Stream& self, const std::vector<Input>& inputs, bool keyframe) {
                 const std::vector<FrameInput> given = inputs_of(self, inputs);
-                nb::gil_scoped_release release;
-                return program_of(self).begin_frame(self, given, keyframe);
+                Program& program = ready(self);
+                const Unlocked unlocked;
+                return program.begin_frame(self, given, keyframe);
             },
             "inputs"_a, "keyframe"_a, nb::sig("def begin_frame(self, inputs: Sequence[NDArray[typing.Any]], keyframe: bool) -> bool"),
             "The inputs of the frame that is run next; the arrays must live until that is done. False, with nothing "
@@ -101,9 +102,10 @@ void bind_stream(nb::module_& m) {
             [](Stream& self, const std::vector<Input>& inputs, const std::vector<Writable>& outputs,
                bool keyframe) {
                 const std::vector<FrameInput> given = inputs_of(self, inputs);
-                nb::gil_scoped_release release;
-                if (!program_of(self).begin_frame(self, given, keyframe)) return false;
-                run(self, 0, int32_t(self.program().step_names.size()), keyframe, false);
+                Program& program = ready(self);
+                const Unlocked unlocked;
+                if (!program.begin_frame(self, given, keyframe)) return false;
+                program.run(self, 0, int32_t(program.step_names.size()), keyframe, false);
                 fetch(self, outputs);
                 return true;
             },
@@ -114,8 +116,9 @@ void bind_stream(nb::module_& m) {
         .def(
             "run",
             [](Stream& self, int32_t first, int32_t last, bool dense, bool keep_held) {
-                nb::gil_scoped_release release;
-                run(self, first, last, dense, keep_held);
+                Program& program = ready(self);
+                const Unlocked unlocked;
+                program.run(self, first, last, dense, keep_held);
             },
             "first"_a, "last"_a, "dense"_a, "keep_held"_a,
             "Steps [first, last) only, for programs with fallback subgraphs and for recomputing.")
@@ -260,7 +263,7 @@ void bind_stream(nb::module_& m) {
                      "(changed inputs, MACs done) of each layer.")
         .def("check", [](const Stream& self) -> std::optional<Violation> {
             const Violation found = [&] {
-                nb::gil_scoped_release release;
+                const Unlocked unlocked;
                 return self.program().check(self);
             }();
             if (found.layer < 0) return std::nullopt;

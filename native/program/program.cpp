@@ -42,7 +42,11 @@ Axis::Axis(const std::vector<int32_t>& grid, int32_t tap_count, int32_t inputs) 
 AxisTaps Axis::view() const { return {begin.data(), taps.data(), reach_begin.data(), reach.data()}; }
 
 Program::Program(const KernelTable& kernels, const SiteKernels& sites, int threads)
-    : kernels_(kernels), sites_(sites), pool_(threads) {}
+    : kernels_(kernels), sites_(sites), workplace_(new Workplace(threads)) {}
+
+void Program::follow_fork() {
+    if (!workplace_->usable()) workplace_.reset(new Workplace(pool().threads()));
+}
 
 TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored) {
     tensors.push_back({rows, width, channels, channels, stored ? floats_size : -1, mask_words});
@@ -206,17 +210,17 @@ void Program::finish() {
 
 std::unique_ptr<FrameScratch> Program::take_scratch() {
     {
-        std::lock_guard<std::mutex> lock(scratch_mutex_);
-        if (!free_scratch_.empty()) {
-            auto scratch = std::move(free_scratch_.back());
-            free_scratch_.pop_back();
+        std::lock_guard<std::mutex> lock(workplace_->scratch_mutex);
+        if (!workplace_->free_scratch.empty()) {
+            auto scratch = std::move(workplace_->free_scratch.back());
+            workplace_->free_scratch.pop_back();
             return scratch;
         }
     }
     auto scratch = std::make_unique<FrameScratch>();
     scratch->channel.resize(lists_size_ + 64);
     scratch->delta.resize(lists_size_ + 64);
-    scratch->bands.resize(pool_.threads());
+    scratch->bands.resize(pool().threads());
     for (FrameScratch::Band& band : scratch->bands) {
         band.codes.resize(codes_scratch_ + 64);  // vectors may be written a little past the end
     }
@@ -224,19 +228,19 @@ std::unique_ptr<FrameScratch> Program::take_scratch() {
 }
 
 void Program::give_back(std::unique_ptr<FrameScratch> scratch) {
-    std::lock_guard<std::mutex> lock(scratch_mutex_);
-    free_scratch_.push_back(std::move(scratch));
+    std::lock_guard<std::mutex> lock(workplace_->scratch_mutex);
+    workplace_->free_scratch.push_back(std::move(scratch));
 }
 
 bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, bool keyframe) {
-    std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
-    if (pool_.threads() > 1) pool_lock.lock();
+    std::unique_lock<std::mutex> pool_lock(workplace_->pool_mutex, std::defer_lock);
+    if (pool().threads() > 1) pool_lock.lock();
     compares.resize(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i)
         if (!compares[i] && !Stream::finite(given[i].values, inputs[i].size)) return false;
     std::unique_ptr<FrameScratch>& scratch = stream.scratch.held;
     if (!scratch) scratch = take_scratch();
-    Context context{stream, pool_, kernels_, sites_, keyframe, false, *scratch};
+    Context context{stream, pool(), kernels_, sites_, keyframe, false, *scratch};
     int64_t taken = 0, pixels = 0;
     for (size_t i = 0; i < inputs.size(); ++i) {
         if (!compares[i]) continue;
@@ -257,12 +261,12 @@ bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, 
 }
 
 void Program::run(Stream& stream, int32_t first, int32_t last, bool dense, bool keep_held) {
-    std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::defer_lock);
-    if (pool_.threads() > 1) pool_lock.lock();
+    std::unique_lock<std::mutex> pool_lock(workplace_->pool_mutex, std::defer_lock);
+    if (pool().threads() > 1) pool_lock.lock();
     // Lists made before a fallback subgraph are read after it, so the stream keeps them until its frame ends.
     std::unique_ptr<FrameScratch>& scratch = stream.scratch.held;
     if (!scratch) scratch = take_scratch();
-    Context context{stream, pool_, kernels_, sites_, dense || (stream.keyframe && !keep_held), keep_held, *scratch};
+    Context context{stream, pool(), kernels_, sites_, dense || (stream.keyframe && !keep_held), keep_held, *scratch};
     if (context.dense && first == 0)
         for (const Port& port : inputs) stream.mask(port.tensor).fill();
     for (int32_t i = first; i < last; ++i) {

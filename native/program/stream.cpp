@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cstring>
+#include <utility>
 
 #include "program/port.h"
 
@@ -80,20 +81,20 @@ template class Buffer<uint32_t>;
 template class Buffer<uint16_t>;
 template class Buffer<int64_t>;
 
-Stream::Stream(const Program& program)
-    : reports(program.layers.size()),
-      site_reports(program.site_layers.size()),
-      step_ns(program.step_names.size()),
-      program_(&program),
-      frame_inputs_(program.inputs.size()),
-      floats_(program.floats_size),
-      masks_(program.mask_words),
-      held_(program.held_size),
-      acc_(program.acc_size),
-      codes_(program.codes_size),
-      begin_(program.segments),
-      count_(program.segments),
-      row_changed_(program.quantized_rows) {
+Stream::Stream(std::shared_ptr<Program> program)
+    : reports(program->layers.size()),
+      site_reports(program->site_layers.size()),
+      step_ns(program->step_names.size()),
+      program_(std::move(program)),
+      frame_inputs_(program_->inputs.size()),
+      floats_(program_->floats_size),
+      masks_(program_->mask_words),
+      held_(program_->held_size),
+      acc_(program_->acc_size),
+      codes_(program_->codes_size),
+      begin_(program_->segments),
+      count_(program_->segments),
+      row_changed_(program_->quantized_rows) {
     reset();
 }
 

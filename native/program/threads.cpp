@@ -1,6 +1,7 @@
 #include "mquans/threads.h"
 
 #include <immintrin.h>
+#include <pthread.h>
 
 namespace mquans {
 namespace {
@@ -9,7 +10,12 @@ namespace {
 constexpr int spins_before_sleep = 20000;
 constexpr int chunks_per_thread = 4;
 
+std::atomic<int32_t> fork_count{0};
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
+
 }  // namespace
+
+int32_t forks() { return fork_count; }
 
 ThreadPool::ThreadPool(int threads) {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { loop(i); });

@@ -267,3 +267,6 @@ class Stream:
         """(changed inputs, MACs done) of each layer."""
 
     def check(self) -> Violation | None: ...
+
+def keep_forever(object: object) -> None:
+    """Never frees an object that must not be ended in this process."""

@@ -32,6 +32,24 @@ struct FrameScratch {
     std::vector<Band> bands;  // one per worker
 };
 
+// What the frames of a program share while they are computed.
+struct Workplace {
+    explicit Workplace(int threads) : pool(threads) {}
+    ThreadPool pool;
+    std::mutex pool_mutex;
+    std::mutex scratch_mutex;
+    std::vector<std::unique_ptr<FrameScratch>> free_scratch;
+    const int32_t made_after = forks();
+
+    // The parent's, in a forked child, is left alone: its threads cannot be joined, its locks may be held.
+    bool usable() const { return made_after == forks(); }
+    struct Leave {
+        void operator()(Workplace* place) const {
+            if (place->usable()) delete place;
+        }
+    };
+};
+
 using TensorId = int32_t;
 using QuantizedId = int32_t;
 
@@ -232,6 +250,8 @@ public:
     // Lays the change lists out so that those alive at the same time do not overlap.
     void finish();
 
+    // To be called before frames are run, by one thread at a time: a forked child gets threads of its own.
+    void follow_fork();
     // Takes the inputs of a frame; false, with nothing changed, where one is not finite. A frame that takes most
     // of its pictures anew is a keyframe: with everything active, gates cost time and keep nothing back.
     bool begin_frame(Stream& stream, const std::vector<FrameInput>& inputs, bool keyframe);
@@ -242,7 +262,7 @@ public:
     Violation check(const Stream& stream) const;
 
     const KernelTable& kernels() const { return kernels_; }
-    ThreadPool& pool() { return pool_; }
+    ThreadPool& pool() { return workplace_->pool; }
     int64_t weights_bytes() const;
 
     const SiteKernels& site_kernels() const { return sites_; }
@@ -272,12 +292,9 @@ private:
 
     const KernelTable& kernels_;
     const SiteKernels& sites_;
-    ThreadPool pool_;
+    std::unique_ptr<Workplace, Workplace::Leave> workplace_;
     std::vector<std::unique_ptr<Step>> steps_;
     int64_t lists_size_ = 0, codes_scratch_ = 0;
-    std::mutex scratch_mutex_;
-    std::vector<std::unique_ptr<FrameScratch>> free_scratch_;
-    std::mutex pool_mutex_;
 };
 
 }  // namespace mquans

@@ -36,7 +36,8 @@ private:
 
 class Stream {
 public:
-    explicit Stream(const Program& program);
+    // Shares the program with all its other streams.
+    explicit Stream(std::shared_ptr<Program> program);
 
     TensorView tensor(TensorId id) const;
     CodesView code_tensor(CodesId id) const;
@@ -81,10 +82,10 @@ public:
     };
     Scratch scratch;
 
-    const Program& program() const { return *program_; }
+    Program& program() const { return *program_; }
 
 private:
-    const Program* program_;
+    std::shared_ptr<Program> program_;
     std::vector<FrameInput> frame_inputs_;
     mutable Buffer<float> floats_;
     mutable Buffer<uint64_t> masks_;

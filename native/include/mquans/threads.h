@@ -11,6 +11,10 @@
 
 namespace mquans {
 
+// How many forks lie between the first process and this one. Threads and locks of before a fork do not
+// work in the child.
+int32_t forks();
+
 class ThreadPool {
 public:
     explicit ThreadPool(int threads);

@@ -53,10 +53,11 @@ class Graph:
     Attributes:
         name: of the model, for messages.
         inputs: names of the values fed per frame, in the model's order.
-        outputs: names of the values returned, in the model's order.
+        outputs: names of the values returned, in the model's order, each once.
         nodes: in topological order.
         constants: weights and other fixed arrays by value name.
         types: shape and dtype of every input, constant and node output.
+        repeats: names that the model lists among its outputs again, by their place in that list.
     """
 
     name: str
@@ -65,10 +66,18 @@ class Graph:
     nodes: list[Node]
     constants: dict[str, npt.NDArray[np.generic]]
     types: dict[str, ValueType] = field(default_factory=dict)
+    repeats: dict[int, str] = field(default_factory=dict)
 
     def shape(self, value: str) -> tuple[int, ...]:
         """Static shape of a value."""
         return self.types[value].shape
+
+    def listed_outputs(self) -> list[str]:
+        """Outputs as the model lists them, some perhaps more than once."""
+        names = list(self.outputs)
+        for place, name in sorted(self.repeats.items()):
+            names.insert(place, name)
+        return names
 
     def reuse_layers(self) -> Iterator[Node]:
         """The layers that a plan speaks about, in order."""

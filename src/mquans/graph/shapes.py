@@ -72,7 +72,9 @@ def infer_node(node: Node, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     try:
         if isinstance(node.op, Recurrence):
             return _recurrence(node.op, inputs)
-        return (_infer(node.op, inputs),)
+        shape = _infer(node.op, inputs)
+        _need(min(shape, default=0) >= 0, f"the result would have the shape {list(shape)}")
+        return (shape,)
     except (ValueError, IndexError, ZeroDivisionError) as error:
         shapes = ", ".join(str(list(shape)) for shape in inputs)
         raise ModelError(
@@ -138,6 +140,10 @@ def _infer(op: Operator, inputs: Sequence[Shape]) -> Shape:
             raise ValueError("their types are found elsewhere")
 
 
+MOST_TAPS = 1 << 24
+"""Places that the windows of one axis may name: the tables of an engine hold them all."""
+
+
 def broadcast(*shapes: Shape) -> Shape:
     """Common shape of operands under numpy's rules.
 
@@ -163,6 +169,11 @@ def _need(condition: bool, complaint: str) -> None:
         raise ValueError(complaint)
 
 
+def _check_taps(space: Sequence[int], kernel: Shape) -> None:
+    for size, taps in zip(space, kernel, strict=True):
+        _need(size * taps <= MOST_TAPS, f"{size} windows of {taps} are too many")
+
+
 def _recurrence(op: Recurrence, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
     (steps, batch, outputs), (hidden, columns) = inputs[:2]
     _need(columns == outputs, f"{outputs} input products meet {columns} recurrent ones")
@@ -182,6 +193,7 @@ def _conv(op: Conv, x: Shape, weight: Shape) -> Shape:
         span = size + op.pads[i] + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
         _need(span >= 0, "the input is smaller than the kernel")
         space.append(span // op.strides[i] + 1)
+    _check_taps(space, op.kernel)
     return (x[0], weight[0], *space)
 
 
@@ -195,6 +207,7 @@ def _conv_transpose(op: ConvTranspose, x: Shape, weight: Shape) -> Shape:
         full = (size - 1) * op.strides[i] + window_span(op.kernel[i], op.dilations[i])
         space.append(full + op.output_padding[i] - op.pads[i] - op.pads[axes + i])
     _need(min(space) > 0, "nothing is left after cropping the padding")
+    _check_taps(space, op.kernel)
     return (x[0], weight[1] * op.groups, *space)
 
 
@@ -211,4 +224,5 @@ def _pool(op: Pool, x: Shape) -> Shape:
         if op.ceil_mode and (count - 1) * stride >= size + begin:
             count -= 1
         space.append(count)
+    _check_taps(space, op.kernel)
     return (x[0], x[1], *space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mquans.onnx.applied_options import whole_feedback
+from mquans.onnx.explanation import explained
 from mquans.onnx.feedback import guess_feedback
 from mquans.onnx.model_file import (
     ModelFile,
@@ -19,6 +20,7 @@ __all__ = [
     "ModelFile",
     "declared_inputs",
     "declared_outputs",
+    "explained",
     "guess_feedback",
     "import_model",
     "metadata_of",

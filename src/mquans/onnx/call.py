@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from mquans.errors import ModelError
+from mquans.files import printable
 from mquans.graph import Operator, Reshape
 
 if TYPE_CHECKING:
@@ -98,6 +100,19 @@ class Call:
             return None
         array = self.constant(index, what or name)
         return tuple(int(entry) for entry in array.reshape(-1))
+
+    def require(self, fits: bool, complaint: str) -> None:
+        """Refuses the model where the node breaks a rule that onnxruntime only finds as it runs.
+
+        Raises:
+            ModelError: `fits` is False.
+        """
+        if not fits:
+            raise ModelError(
+                f"{complaint}.",
+                where=f"node {printable(self._name)!r} ({self.op_type})",
+                hint="Export the model again.",
+            )
 
     def axis(self, default: int) -> int:
         """The attribute `axis`, counted from the front of the first input."""

@@ -13,6 +13,7 @@ import onnx.version_converter
 
 from mquans.errors import UnsupportedOperatorError
 from mquans.graph import Fallback, Node, ValueType
+from mquans.onnx.explanation import explained
 from mquans.onnx.folding import small_model
 from mquans.onnx.model_file import default_opset
 from mquans.onnx.scopes import captured, rename
@@ -85,7 +86,7 @@ def _output_types(model: onnx.ModelProto, proto: onnx.NodeProto, name: str) -> d
     except Exception as error:
         operator = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
         raise UnsupportedOperatorError(
-            f"neither mquans nor onnxruntime can run the operator {operator}: {error}",
+            f"neither mquans nor onnxruntime can run the operator {operator}: {explained(error)}",
             where=f"node {name!r}",
             hint="Export the model without it.",
         ) from None

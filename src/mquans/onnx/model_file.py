@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mquans.errors import ModelError
-from mquans.files import printable
+from mquans.files import printable, read_limited, reason
+from mquans.onnx.boundary import model_errors
+from mquans.onnx.external_weights import external_tensors, is_external, tensors_of
+from mquans.onnx.structure import check_structure
 
 if TYPE_CHECKING:
     import onnx
 
 OLDEST_OPSET = 9
+
+PROTOBUF_LIMIT_BYTES = (1 << 31) - 1
+"""No protobuf message is longer; larger models keep their weights in files beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +42,14 @@ class ModelFile:
         """The parsed model, with external weights loaded.
 
         Raises:
-            ModelError: external weights are missing or damaged.
+            ModelError: external weights are missing or damaged, or lie where they may not.
         """
         import onnx
 
         model = onnx.load_model_from_string(self.data)
         if self.directory is not None:
-            try:
-                onnx.load_external_data_for_model(model, str(self.directory))
-            except (OSError, ValueError, onnx.checker.ValidationError) as error:
-                raise ModelError(
-                    f"its external weights cannot be read: {error}.", where=f"model {self.name!r}"
-                ) from None
+            for weights in external_tensors(model, self.directory, f"model {self.name!r}"):
+                weights.load()
         return model
 
 
@@ -67,14 +69,7 @@ def read_model(model: Any, *, example: Any = None) -> ModelFile:
         return model
     if isinstance(model, str | Path):
         path = Path(model)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise ModelError(
-                "there is no such file.", where=str(path), hint="Check the path of the model."
-            ) from None
-        except OSError as error:
-            raise ModelError(f"cannot be read: {error.strerror}.", where=str(path)) from None
+        data = read_limited(path, PROTOBUF_LIMIT_BYTES, error=ModelError)
         return _checked(printable(path.stem), data, path.resolve().parent)
     if isinstance(model, bytes | bytearray | memoryview):
         return _checked("model", bytes(model), None)
@@ -92,6 +87,11 @@ def read_model(model: Any, *, example: Any = None) -> ModelFile:
 
 def _checked(name: str, data: bytes, directory: Path | None) -> ModelFile:
     """The model file, after the checks that need no more than its structure."""
+    with model_errors(f"model {name!r}"):
+        return _sound(name, data, directory)
+
+
+def _sound(name: str, data: bytes, directory: Path | None) -> ModelFile:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -120,41 +120,37 @@ def _checked(name: str, data: bytes, directory: Path | None) -> ModelFile:
             where=where,
             hint="Upgrade with: pip install --upgrade onnx onnxruntime",
         )
+    check_structure(proto, where)
     digest = hashlib.sha256(data)
-    for location in external_files(proto):
-        if directory is None:
-            raise ModelError(
-                f"its weights lie in the file {location!r} beside it.",
-                where=where,
-                hint="Give the path of the model instead of its bytes.",
-            )
-        try:
-            digest.update((directory / location).read_bytes())
-        except OSError:
-            raise ModelError(
-                f"its weight file {location!r} is missing.",
-                where=where,
-                hint="Keep it beside the model file.",
-            ) from None
+    external = [tensor for tensor in tensors_of(proto) if is_external(tensor)]
+    if external and directory is None:
+        location = next((e.value for e in external[0].external_data if e.key == "location"), "")
+        raise ModelError(
+            f"its weights lie in the file {printable(location)!r} beside it.",
+            where=where,
+            hint="Give the path of the model instead of its bytes.",
+        )
+    if directory is not None:
+        placed = external_tensors(proto, directory, where)
+        for file in dict.fromkeys(weights.file for weights in placed):
+            _add(digest, file)
     return ModelFile(name, data, digest.hexdigest(), directory)
+
+
+def _add(digest: hashlib._Hash, file: Path) -> None:
+    """The content of a file into a hash, piece by piece."""
+    try:
+        with file.open("rb") as opened:
+            while piece := opened.read(1 << 20):
+                digest.update(piece)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {reason(error)}", where=str(file)) from None
 
 
 def default_opset(model: onnx.ModelProto) -> int:
     """Version of the standard operator set that a model is written in; 1 when it names none."""
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     return max(versions, default=1)
-
-
-def external_files(model: onnx.ModelProto) -> list[str]:
-    """Names of the weight files that a model refers to, relative to it, in order."""
-    import onnx
-
-    tensors = list(model.graph.initializer)
-    for node in model.graph.node:
-        tensors += [attribute.t for attribute in node.attribute if attribute.HasField("t")]
-    external = [t for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL]
-    entries = [entry for tensor in external for entry in tensor.external_data]
-    return list(dict.fromkeys(entry.value for entry in entries if entry.key == "location"))
 
 
 def declared_inputs(model: ModelFile) -> dict[str, tuple[int | None, ...]]:

@@ -6,15 +6,19 @@ from mquans.errors import ModelError
 from mquans.files import printable
 from mquans.graph import Fallback, Graph, rewrite
 from mquans.onnx.applied_options import apply_options
+from mquans.onnx.boundary import model_errors
 from mquans.onnx.fallback_merging import merge_fallbacks
 from mquans.onnx.input_shapes import fix_shapes
 from mquans.onnx.model_file import ModelFile
 from mquans.onnx.preparation import prepare
 from mquans.onnx.translation import Translation
+from mquans.onnx.verdict import check_operators
 from mquans.plan import NetworkOptions, problem_with_feedback
 
 
-def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Graph:
+def import_model(
+    model: ModelFile, options: NetworkOptions | None = None, *, loads: bool = False
+) -> Graph:
     """Translate a model into the closed operator set and rewrite it.
 
     Args:
@@ -23,18 +27,28 @@ def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Gra
             (which is 1 then), and may override what the model declares, since many declared
             shapes are leftovers of the export. Constant inputs are no inputs of the graph; carried
             states are.
+        loads: onnxruntime is known to load it, as it did when a plan was made for it; importing
+            onnxruntime takes time and memory that a stream need not spend.
 
     Raises:
         ModelError: a dimension is not known, the shapes do not fit the model's weights, or the
             options do not fit the model.
         UnsupportedOperatorError: an operator that neither the engine nor onnxruntime can run.
     """
-    options = options or NetworkOptions()
+    with model_errors(f"model {model.name!r}"):
+        return _imported(model, options or NetworkOptions(), loads)
+
+
+def _imported(model: ModelFile, options: NetworkOptions, loads: bool) -> Graph:
     where = f"model {model.name!r}"
     edited, feedback = apply_options(model, options)
     proto = prepare(edited)
     wanted = {name: s for name, s in options.input_shapes.items() if name not in options.constants}
-    graph = Translation(proto).run(model.name, fix_shapes(proto, wanted, where))
+    inputs = fix_shapes(proto, wanted, where)
+    graph = Translation(proto).run(model.name, inputs)
+    if not loads:
+        # After the translation, which knows all shapes: sizes below 0 end onnxruntime's process.
+        check_operators(proto, inputs, where)
     if problem := problem_with_feedback(feedback, graph):
         raise ModelError(
             problem, where=where, hint="Feedback (--state) is STATE_INPUT=OUTPUT that feeds it."

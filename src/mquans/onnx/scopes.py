@@ -9,6 +9,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from mquans.onnx.structure import subgraphs
+
 
 def inline_branch(
     branch: onnx.GraphProto, outputs: list[str], new_value: Callable[[str], str]
@@ -43,7 +45,7 @@ def inline_branch(
 def captured(node: onnx.NodeProto) -> list[str]:
     """Values of the graph around it that the subgraphs of a node read, in order, once each."""
     found: dict[str, None] = {}
-    for graph in _subgraphs(node):
+    for graph in subgraphs(node):
         known = {t.name for t in graph.initializer} | {v.name for v in graph.input}
         for inner in graph.node:
             for value in [*inner.input, *captured(inner)]:
@@ -54,11 +56,6 @@ def captured(node: onnx.NodeProto) -> list[str]:
             if output.name not in known:
                 found[output.name] = None
     return list(found)
-
-
-def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    graphs = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return graphs + [graph for attribute in node.attribute for graph in attribute.graphs]
 
 
 def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
@@ -73,7 +70,7 @@ def rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
     """Rename values that a node and its subgraphs read or write, in place."""
     node.input[:] = [names.get(value, value) for value in node.input]
     node.output[:] = [names.get(value, value) for value in node.output]
-    for graph in _subgraphs(node):
+    for graph in subgraphs(node):
         own = {t.name for t in graph.initializer} | {v.name for v in graph.input}
         own |= {value for inner in graph.node for value in inner.output}
         visible = {old: new for old, new in names.items() if old not in own}

@@ -3,8 +3,10 @@ subgraph."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +15,13 @@ import onnx
 from onnx import numpy_helper
 
 from mquans.errors import ModelError, MquansError
+from mquans.files import printable
 from mquans.graph import Graph, Node, Operator, ValueType, free_name, infer_node
 from mquans.onnx.call import Call, Refused
+from mquans.onnx.external_weights import tensors_of
 from mquans.onnx.fallbacks import fallback_node
 from mquans.onnx.folding import evaluate, is_foldable
+from mquans.onnx.limits import HINT, Limits
 from mquans.onnx.rules import RULES
 from mquans.onnx.scopes import captured, inline_branch
 
@@ -47,6 +52,10 @@ class Translation:
         self.nodes: list[Node] = []
         self.flat: list[onnx.NodeProto] = []
         self.branch_constants: dict[str, Array] = {}
+        self._limits = Limits.from_environment()
+        self._numbers = 0
+        self._computed = 0
+        self._given = sum(math.prod(tensor.dims) for tensor in tensors_of(model))
         self._node_names: set[str] = set()
         counts = Counter(node.name for node in model.graph.node)
         self._doubles: set[str] = set()
@@ -71,22 +80,25 @@ class Translation:
             if kind.dtype == "float64":
                 self._doubles.add(value)
                 kind = ValueType(kind.shape)
-            self.types[value] = kind
+            self._declare({value: kind}, "its inputs")
         self._load(graph)
         for node in graph.node:
             self.translate(node)
-        for output in graph.output:
-            self._finish_output(output.name)
+        listed = [output.name for output in graph.output]
+        outputs = tuple(dict.fromkeys(listed))
+        for value in outputs:
+            self._finish_output(value)
         used = {value for node in self.nodes for value in node.inputs}
         constants = {name: array for name, array in self.constants.items() if name in used}
         kinds = {name: ValueType(a.shape, str(a.dtype)) for name, a in constants.items()}
         return Graph(
             name=name,
             inputs=tuple(inputs),
-            outputs=tuple(dict.fromkeys(output.name for output in graph.output)),
+            outputs=outputs,
             nodes=self.nodes,
             constants=constants,
             types=kinds | self.types,
+            repeats={i: value for i, value in enumerate(listed) if value in listed[:i]},
         )
 
     def translate(self, proto: onnx.NodeProto) -> None:
@@ -119,8 +131,26 @@ class Translation:
         inputs = tuple(map(self._as_float32, inputs))
         node = Node(self._free_node_name(name), op, inputs, outputs)
         shapes = infer_node(node, [self.shape(v) for v in inputs if v])
-        self.types.update(zip(node.outputs, map(ValueType, shapes), strict=True))
+        kinds = dict(zip(node.outputs, map(ValueType, shapes), strict=True))
+        self._declare(kinds, f"node {printable(node.name)!r}")
         self.nodes.append(node)
+
+    def _declare(self, kinds: Mapping[str, ValueType], where: str) -> None:
+        """Note the types of values that frames bring or nodes compute.
+
+        Raises:
+            ModelError: they are larger than the limits allow.
+        """
+        for kind in kinds.values():
+            self._limits.check_value(kind.shape, where)
+            self._numbers += max(kind.size, 0)
+        if self._numbers > self._limits.total:
+            raise ModelError(
+                f"the network has more than {self._limits.total} numbers in its tensors.",
+                where=where,
+                hint=HINT,
+            )
+        self.types.update(kinds)
 
     def shape(self, value: str) -> tuple[int, ...]:
         """Static shape of a constant or computed value."""
@@ -165,7 +195,7 @@ class Translation:
             raise Refused("no native operator for it")
         try:
             rule(Call(self, proto, name))
-        except (TypeError, ValueError, LookupError) as error:
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             if isinstance(error, MquansError):
                 raise
             # onnxruntime judges whether the node is malformed or only unusual.
@@ -199,11 +229,18 @@ class Translation:
             constants=self.constants,
             doubles=self._doubles,
         )
-        self.types.update(types)
+        self._declare(types, f"node {printable(name)!r}")
         self.nodes.append(node)
 
     def _fold(self, proto: onnx.NodeProto) -> None:
         arrays = evaluate(proto, self.constants, self.opsets)
+        self._computed += sum(array.size for array in arrays)
+        if self._computed > (most := self._limits.computed + 4 * self._given):
+            raise ModelError(
+                f"more than {most} numbers are computed when the model is read.",
+                where=f"node {printable(self.node_name(proto))!r} ({proto.op_type})",
+                hint=HINT,
+            )
         for output, array in zip(proto.output, arrays, strict=False):
             if output:
                 self.constants[output] = array
@@ -236,6 +273,7 @@ class Translation:
             array = self.constants.pop(name)
             source = self.new_value(f"{name}/constant")
             self.constants[source] = array
+            self.nodes = [_reading(node, name, source) for node in self.nodes]
             proto = onnx.helper.make_node("Identity", [source], [name])
             if array.dtype == np.float32:
                 self._apply_rule(proto, name)
@@ -256,6 +294,13 @@ class Translation:
         name = free_name(name, self._node_names)
         self._node_names.add(name)
         return name
+
+
+def _reading(node: Node, old: str, new: str) -> Node:
+    """The node with one value that it reads renamed."""
+    if old not in node.inputs:
+        return node
+    return replace(node, inputs=tuple(new if value == old else value for value in node.inputs))
 
 
 def _value_names(graph: onnx.GraphProto) -> set[str]:

@@ -17,7 +17,10 @@ import numpy.typing as npt
 from mquans import _native
 from mquans.errors import FrameError, MquansError
 from mquans.graph import Fallback, Node
-from mquans.onnx import ModelFile, import_model, read_model
+from mquans.onnx import ModelFile, explained, import_model, read_model
+from mquans.onnx.limits import HINT as LIMITS_HINT
+from mquans.onnx.limits import Limits
+from mquans.onnx.timed_run import UNBOUNDED, OutOfTimeError, run_timed
 from mquans.plan import (
     Plan,
     check_model,
@@ -27,6 +30,7 @@ from mquans.plan import (
     read_plan,
 )
 from mquans.runtime.lowering.program import lower
+from mquans.runtime.processes import ending_waits, enough_memory, follow_forks
 from mquans.runtime.stream import Frame, Stream, Values
 
 if TYPE_CHECKING:
@@ -88,12 +92,17 @@ class Session:
         if threads < 1:
             raise MquansError(f"a session needs at least one thread, not {threads}.")
         file = read_model(model)
+        # What a pickle opens again: a path where there is one, since a file may be large.
+        self._model = Path(model).resolve() if isinstance(model, str | Path) else file
+        self._wanted_isa = isa
+        self._seconds = Limits.from_environment().seconds
+        self._exposed: tuple[str, ...] = ()
         plan = plan if isinstance(plan, Plan) else read_plan(plan)
         check_model(plan, file.sha256)
         self.isa = choose_isa(isa)
         self.threads = threads
         self.model_sha256 = file.sha256
-        self.graph = import_model(file, plan.options)
+        self.graph = import_model(file, plan.options, loads=True)
         self._fallbacks: dict[str, Any] = {}
         self._adopt(plan)
 
@@ -102,7 +111,8 @@ class Session:
         check_plan(plan, self.graph, model_sha256=self.model_sha256)
         self.plan = plan
         self.plan_fingerprint = plan_fingerprint(plan)
-        self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads)
+        with enough_memory("the network's weights"):
+            self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads)
         program = self.lowered.program
         self.step_labels: list[str] = _unique(program.steps)
         self.layer_names = self._names_in_order()
@@ -124,6 +134,34 @@ class Session:
         self._output_shapes = [(name, self.graph.shape(name)) for name in self.lowered.outputs]
         self._default: Stream | None = None
         self._lock = threading.Lock()
+        follow_forks(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the model's path or bytes, the plan and the options; streams are left
+        out. Where it is loaded the model is read and its weights are packed again."""
+        arguments = self._model, self.plan, self.threads, self._wanted_isa, self._exposed
+        return type(self)._reopened, arguments
+
+    @classmethod
+    def _reopened(
+        cls,
+        model: Path | ModelFile,
+        plan: Plan,
+        threads: int,
+        isa: str | None,
+        exposed: tuple[str, ...],
+    ) -> Session:
+        session = cls(model, plan, threads=threads, isa=isa)
+        return session.exposing(exposed) if exposed else session
+
+    def follow_fork(self) -> None:
+        """In a forked child: what another thread was using there is made anew."""
+        if self._lock.locked():
+            self._default = None
+        self._lock = threading.Lock()
+        # Sessions of onnxruntime wait for their threads when they end; a child has none of these.
+        _native.keep_forever(self._fallbacks)
+        self._fallbacks = {}
 
     def _names_in_order(self) -> list[str]:
         """Layers of both kinds in the network's order; a recurrence may have two."""
@@ -150,6 +188,7 @@ class Session:
         """The same network and plan; steps also return these values of the graph, by name."""
         more = [name for name in values if name not in self.graph.outputs]
         other = copy.copy(self)
+        other._exposed = (*self._exposed, *more)
         other.graph = replace(self.graph, outputs=(*self.graph.outputs, *more))
         other._adopt(self.plan)
         return other
@@ -194,7 +233,7 @@ class Session:
         Raises:
             FrameError: as `Stream.step`; or an unknown output name.
         """
-        names = list(output_names) if output_names else list(self.graph.outputs)
+        names = list(output_names) if output_names else self.graph.listed_outputs()
         unknown = [name for name in names if name not in self.graph.outputs]
         if unknown:
             raise FrameError(
@@ -213,7 +252,7 @@ class Session:
 
     def get_outputs(self) -> list[NodeArg]:
         """Outputs of the network, as onnxruntime lists them."""
-        return [self._argument(name) for name in self.graph.outputs]
+        return [self._argument(name) for name in self.graph.listed_outputs()]
 
     def _argument(self, name: str) -> NodeArg:
         kind = self.graph.types[name]
@@ -309,7 +348,21 @@ class Session:
             self._fallbacks[node.name] = onnxruntime.InferenceSession(
                 node.op.model, options, providers=["CPUExecutionProvider"]
             )
-        return list(self._fallbacks[node.name].run(list(node.outputs), dict(feeds)))
+        try:
+            with ending_waits():
+                if UNBOUNDED.isdisjoint(node.op.op_types):
+                    return list(self._fallbacks[node.name].run(list(node.outputs), dict(feeds)))
+                return run_timed(self._fallbacks[node.name], node.outputs, feeds, self._seconds)
+        except OutOfTimeError:
+            raise MquansError(
+                f"it took longer than {self._seconds:g} seconds.",
+                where=f"node {node.name!r}",
+                hint=LIMITS_HINT,
+            ) from None
+        except Exception as error:
+            raise MquansError(
+                f"onnxruntime cannot run it: {explained(error)}", where=f"node {node.name!r}"
+            ) from None
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from mquans.files import atomic_write, read_limited
 from mquans.plan import Feedback
 from mquans.runtime.lowering.program import FallbackCall
 from mquans.runtime.lowering.quantization import grid_limit
+from mquans.runtime.processes import enough_memory, follow_forks
 from mquans.runtime.state import SavedState, decode
 from mquans.runtime.stats import LayerStats, StreamStats
 from mquans.sources.frames import begins, finite
@@ -60,13 +61,29 @@ class Stream:
 
     def __init__(self, session: Session, native: Any = None, frames: int = 0) -> None:
         self._session = session
-        self._native = _native.Stream(session.lowered.program) if native is None else native
+        with enough_memory("another stream"):
+            self._native = _native.Stream(session.lowered.program) if native is None else native
         self._frames = frames
         self._feedback = Feedback(session.plan.feedback, session.plan.input_shapes)
         # What fallback subgraphs made that the engine has no tensor for, by value name.
         self._outside: dict[str, npt.NDArray[Any]] = {}
         # Nanoseconds of every program step in the last frame, while profiling.
         self._frame_ns: list[int] | None = None
+        self._lock = threading.Lock()
+        self._closed = "the stream is closed."
+        follow_forks(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise MquansError(
+            "a stream cannot be pickled.",
+            hint="Send the bytes of stream.save() and go on with session.restore(state).",
+        )
+
+    def follow_fork(self) -> None:
+        """In a forked child: a stream that another thread was stepping is lost there."""
+        if self._lock.locked():
+            self._native = None
+            self._closed = "another thread was stepping the stream when the process was forked."
         self._lock = threading.Lock()
 
     def __enter__(self) -> Stream:
@@ -164,7 +181,9 @@ class Stream:
     def clone(self) -> Stream:
         """An independent stream in the same state."""
         with self._lock:
-            other = Stream(self._session, self._open().clone(), self._frames)
+            with enough_memory("another stream"):
+                native = self._open().clone()
+            other = Stream(self._session, native, self._frames)
             other._outside = dict(self._outside)
             other._feedback = copy(self._feedback)
             return other
@@ -372,7 +391,7 @@ class Stream:
 
     def _open(self) -> Any:
         if self._native is None:
-            raise MquansError("the stream is closed.", hint="Open a new one with session.stream().")
+            raise MquansError(self._closed, hint="Open a new one with session.stream().")
         return self._native
 
     def _within_limits(self, codes: npt.NDArray[np.int16]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 pytest.importorskip("mquans._native")
@@ -134,6 +135,37 @@ def test_an_input_of_integers_is_refused_with_the_way_out() -> None:
         np.testing.assert_array_equal(session.run(["y"], {"x": x, **rate})[0], 3 * x)
     with pytest.raises(FrameError, match="'rate': the plan was made for 3 only"):
         session.run(None, {"x": x, "rate": np.array(4)})
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        ["v", "y"],
+        ["y", "z", "w", "y", "w"],
+        ["x", "y", "x"],
+        ["z", "k", "k"],
+    ],
+)
+def test_outputs_that_are_weights_inputs_or_repeated_are_as_onnxruntime_gives_them(
+    outputs: list[str],
+) -> None:
+    """Exporters list anchors, strides and what a network was fed among its outputs."""
+    proto = onnx.load_model_from_string(model())
+    del proto.graph.output[:]
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.arange(3), "k"))
+    given = plan(model_sha256=read_model(proto).sha256)
+    if "y" not in outputs:
+        given = plan(model_sha256=read_model(proto).sha256, layers=given.layers[:1])
+    session = Session(proto, given)
+    dense = onnxruntime.InferenceSession(proto.SerializeToString())
+    assert [y.name for y in session.get_outputs()] == [y.name for y in dense.get_outputs()]
+    for value in (0.5, 0.25):
+        feed = {"x": frame(value)}
+        for found, expected in zip(session.run(None, feed), dense.run(None, feed), strict=True):
+            assert found.dtype == expected.dtype
+            np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert session.stream().check() is None
 
 
 def test_layers_are_asked_for_by_name() -> None:

@@ -44,7 +44,11 @@ def clip(call: Call) -> None:
     bounds = []
     for index, name, open_bound in ((1, "min", -math.inf), (2, "max", math.inf)):
         if call.has(index):
-            bounds.append(float(call.constant(index, f"the bound {name}").reshape(-1)[0]))
+            bound = call.constant(index, f"the bound {name}")
+            call.require(
+                bound.shape in ((), (1,)), f"its bound {name} has the shape {list(bound.shape)}"
+            )
+            bounds.append(float(bound.item()))
         else:
             bounds.append(float(call.attribute(name, open_bound)))
     # The default bounds of opset < 11 are the largest floats.

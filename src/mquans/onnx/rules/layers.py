@@ -26,6 +26,7 @@ def conv(call: Call) -> None:
     axes = weight.ndim - 2
     if not 1 <= axes <= 3:
         raise Refused(f"a convolution over {axes} axes")
+    _check_attributes(call, weight, filters=weight.shape[0])
     windows = read_windows(call, weight.shape[2:])
     op = Conv(
         kernel=windows.kernel,
@@ -43,9 +44,16 @@ def conv_transpose(call: Call) -> None:
     if not 1 <= axes <= 3:
         raise Refused(f"a convolution over {axes} axes")
     kernel = weight.shape[2:]
+    _check_attributes(call, weight, filters=weight.shape[1] * int(call.attribute("group", 1)))
     strides = tuple(call.attribute("strides") or (1,) * axes)
     dilations = tuple(call.attribute("dilations") or (1,) * axes)
+    for name, sizes in (("strides", strides), ("dilations", dilations)):
+        call.require(min(sizes) >= 1, f"its {name} {list(sizes)} are not all positive")
     extra = tuple(call.attribute("output_padding") or (0,) * axes)
+    call.require(
+        all(0 <= more < max(each) for more, *each in zip(extra, strides, dilations, strict=True)),
+        f"output_padding {list(extra)} is not smaller than strides or dilations",
+    )
     pads = tuple(call.attribute("pads") or (0,) * (2 * axes))
     mode = call.attribute("auto_pad", "NOTSET")
     wanted = call.attribute("output_shape")
@@ -75,6 +83,18 @@ def conv_transpose(call: Call) -> None:
         groups=int(call.attribute("group", 1)),
     )
     _finish_with_bias(call, op, weight)
+
+
+def _check_attributes(call: Call, weight: Array, *, filters: int) -> None:
+    kernel = tuple(call.attribute("kernel_shape") or weight.shape[2:])
+    call.require(
+        kernel == weight.shape[2:],
+        f"kernel_shape {list(kernel)} is not that of weights {list(weight.shape)}",
+    )
+    call.require(int(call.attribute("group", 1)) >= 1, "its group is below 1")
+    if call.has(2):
+        bias = call.shape(2)
+        call.require(bias == (filters,), f"a bias of shape {list(bias)} meets {filters} filters")
 
 
 def _finish_with_bias(call: Call, op: Conv | ConvTranspose, weight: Array) -> None:

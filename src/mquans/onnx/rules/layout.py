@@ -9,6 +9,9 @@ import onnx
 from mquans.graph import Concat, Expand, Reshape, Transpose, broadcast
 from mquans.onnx.call import Call, Refused, Rule, normalise
 
+MOST_PIECES = 10_000
+"""Copies that a repetition may be joined of."""
+
 
 def identity(call: Call) -> None:
     call.copy(call.value())
@@ -92,6 +95,8 @@ def tile(call: Call) -> None:
     if all(size == 1 or count == 1 for size, count in zip(shape, repeats, strict=True)):
         _expand_to(call, tuple(s * r for s, r in zip(shape, repeats, strict=True)))
         return
+    if sum(repeats) > MOST_PIECES:
+        raise Refused(f"it repeats {sum(repeats)} times")
     value = call.value()
     for axis, count in enumerate(repeats):
         if count > 1:

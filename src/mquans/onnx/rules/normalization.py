@@ -52,11 +52,19 @@ def _grouped_norm(call: Call, *, groups: int, epsilon: float) -> None:
     call.finish(Binary("add"), call.emit("scaled", Binary("mul"), back, factors), shifts)
 
 
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    pairs = zip(reversed(shape), reversed(to), strict=False)
+    return len(shape) <= len(to) and all(size in (1, whole) for size, whole in pairs)
+
+
 def layer_norm(call: Call) -> None:
     if call.is_read(1) or call.is_read(2):
         raise Refused("the mean or deviation of a layer norm is used")
     axis = call.axis(-1)
     tail = call.shape()[axis:]
+    for index in filter(call.is_constant, (1, 2)):
+        shape = call.shape(index)
+        call.require(_broadcasts(shape, tail), f"{list(shape)} does not broadcast to {list(tail)}")
     constants = [
         call.add_constant(label, np.broadcast_to(call.constant(index, label), tail))
         for index, label in ((1, "scale"), (2, "bias"))

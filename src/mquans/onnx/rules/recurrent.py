@@ -75,6 +75,13 @@ def recurrent(call: Call) -> None:
     reset_after = kind == "gru" and bool(call.attribute("linear_before_reset", 0))
     found: list[tuple[str, ...]] = []
     directions = list(_directions(call, kind))
+    hidden = int(call.attribute("hidden_size", recurrent_weights.shape[-1]))
+    rows = len(directions), GATES[kind] * hidden
+    call.require(
+        weights.shape[:2] == rows and recurrent_weights.shape == (*rows, hidden),
+        f"weights {list(weights.shape)} and {list(recurrent_weights.shape)} are not those of "
+        f"{rows[0]} directions of {hidden} hidden units",
+    )
     for one in directions:
         weight, recurrent_weight = weights[one.index], recurrent_weights[one.index]
         merged, separate = _biases(

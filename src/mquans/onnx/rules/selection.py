@@ -7,6 +7,9 @@ import numpy as np
 from mquans.graph import Gather, Pad, Reshape, Slice
 from mquans.onnx.call import Call, Refused, Rule, normalise
 
+MOST_PICKED = 1 << 20
+"""Entries that a constant index may have; more are no list of places but data."""
+
 
 def slice_(call: Call) -> None:
     shape = call.shape()
@@ -48,6 +51,8 @@ def gather(call: Call) -> None:
     shape = call.shape()
     axis = call.axis(0)
     indices = call.constant(1, "the index")
+    if indices.size > MOST_PICKED:
+        raise Refused(f"it picks {indices.size} entries")
     flat = tuple(i + shape[axis] if i < 0 else i for i in map(int, indices.reshape(-1)))
     op = Gather(axis, flat)
     if indices.ndim == 1:
@@ -58,7 +63,8 @@ def gather(call: Call) -> None:
 
 
 def pad(call: Call) -> None:
-    rank = len(call.shape())
+    shape = call.shape()
+    rank = len(shape)
     amounts = call.integers("pads", 1) or (0,) * (2 * rank)
     axes = call.integers("axes", 3) if call.has(3) else tuple(range(rank))
     begins, ends = [0] * rank, [0] * rank
@@ -77,11 +83,15 @@ def pad(call: Call) -> None:
     if any(begin or end for begin, end in crop):
         if mode != "constant":
             raise Refused("negative padding that is not constant")
-        shape = call.shape()
         starts = tuple(begin for begin, _ in crop)
         stops = tuple(size - end for size, (_, end) in zip(shape, crop, strict=True))
         source = call.emit("cropped", Slice(starts, stops, (1,) * rank), source)
     pads = tuple(max(0, amount) for amount in begins + ends)
+    call.require(
+        mode != "reflect"
+        or all(amount < size for amount, size in zip(pads, 2 * shape, strict=True)),
+        f"it reflects {list(pads)} values of shape {list(shape)}",
+    )
     call.finish(Pad(pads, mode, value if mode == "constant" else 0.0), source)
 
 

@@ -29,6 +29,8 @@ def read_windows(call: Call, kernel: Ints) -> Windows:
     axes = len(kernel)
     strides = _ints(call, "strides", axes, 1)
     dilations = _ints(call, "dilations", axes, 1)
+    for name, sizes in (("kernel_shape", kernel), ("strides", strides), ("dilations", dilations)):
+        call.require(min(sizes) >= 1, f"its {name} {list(sizes)} are not all positive")
     mode = call.attribute("auto_pad", "NOTSET")
     if mode == "NOTSET":
         pads = _ints(call, "pads", 2 * axes, 0)

@@ -370,6 +370,19 @@ def _only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
     )
 
 
+def _add_node(lowering: Lowering, node: Node, analysis: Analysis) -> None:
+    if isinstance(node.op, Recurrence):
+        add_recurrence(lowering, node, node.op)
+    elif node.name in analysis.integer_nodes:
+        add_site_node(lowering, node)
+    elif node.is_reuse:
+        lowering.reuse_layer(node)
+    elif isinstance(node.op, Fallback):
+        lowering.fallback(node)
+    else:
+        add_operator(lowering, node)
+
+
 def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
     """Builds the native program of a network under a plan.
 
@@ -400,16 +413,14 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
         else:
             stored_inputs[value] = placed.tensor
     for node in graph.nodes:
-        if isinstance(node.op, Recurrence):
-            add_recurrence(lowering, node, node.op)
-        elif node.name in analysis.integer_nodes:
-            add_site_node(lowering, node)
-        elif node.is_reuse:
-            lowering.reuse_layer(node)
-        elif isinstance(node.op, Fallback):
-            lowering.fallback(node)
-        else:
-            add_operator(lowering, node)
+        try:
+            _add_node(lowering, node, analysis)
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            raise ModelError(
+                f"the engine has no program for it ({str(error).splitlines()[0]}).",
+                where=f"node {node.name!r}",
+                hint="If onnxruntime runs the model, please report this with it.",
+            ) from error
     outputs = tuple(value for value in graph.outputs if lowering.is_native(value))
     for value in outputs:
         if lowering.is_constant(value):
