@@ -215,6 +215,7 @@ def read_clips(
                 clip,
                 source,
                 shapes,
+                declared=graph.declared,
                 late=late,
                 least=least,
                 run=window(graph, setup.options.feedback),

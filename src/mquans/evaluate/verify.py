@@ -125,7 +125,8 @@ def _violation(
         refreshed = twin.outputs()
     for name, expected in refreshed.items():
         # As bits, since NaN differs from itself and -0 equals 0.
-        differs = expected.view(np.uint32) != outputs[name].view(np.uint32)
+        bits = np.dtype(f"u{expected.itemsize}")
+        differs = expected.view(bits) != outputs[name].view(bits)
         if differs.any():
             position = tuple(int(index) for index in np.argwhere(differs)[0])
             found = float(outputs[name][position])

@@ -10,13 +10,17 @@ import numpy.typing as npt
 
 from mquans.graph.operators import Conv, ConvTranspose, Linear, MatMul, Operator, Recurrence
 
+LARGEST_INTEGER = 1 << 24
+"""Integers up to here, and down to its negative, are exact in float32."""
+
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
     """Shape and dtype of a value.
 
-    All shapes are static and all values float32, except for values that only islands touch: these
-    may have any numpy dtype, and -1 for sizes that depend on the data.
+    All shapes are static and all values float32, except for values that islands make and only
+    islands or the caller read: these may have any numpy dtype, and -1 for sizes that depend on the
+    data.
     """
 
     shape: tuple[int, ...]
@@ -57,6 +61,8 @@ class Graph:
         nodes: in topological order.
         constants: weights and other fixed arrays by value name.
         types: shape and dtype of every input, constant and node output.
+        declared: dtype of inputs and outputs that are of another type in the model's file than in
+            `types`: they are converted where frames come in and outputs go out.
     """
 
     name: str
@@ -65,6 +71,11 @@ class Graph:
     nodes: list[Node]
     constants: dict[str, npt.NDArray[np.generic]]
     types: dict[str, ValueType] = field(default_factory=dict)
+    declared: dict[str, str] = field(default_factory=dict)
+
+    def dtype(self, value: str) -> str:
+        """Type of an input or output as the model's file declares it."""
+        return self.declared.get(value, self.types[value].dtype)
 
     def shape(self, value: str) -> tuple[int, ...]:
         """Static shape of a value."""

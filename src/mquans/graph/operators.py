@@ -235,8 +235,8 @@ class Island:
     """Nodes that only onnxruntime can run, as one self-contained model whose inputs and outputs
     carry the names of the graph's values, in order. `reason` says why, for `mquans inspect`.
 
-    Only islands read and make values of other types than float32, or with sizes that depend on the
-    data (-1 in their shape): graph inputs and outputs, and values between two islands."""
+    Only islands make values of other types than float32, or with sizes that depend on the data (-1
+    in their shape), and only islands read them: graph outputs, and values between two islands."""
 
     model: bytes
     op_types: tuple[str, ...]

@@ -68,6 +68,10 @@ class Call:
         """Static shape of any value, emitted ones included."""
         return self._translation.shape(value)
 
+    def dtype(self, index: int = 0) -> str:
+        """Type that the model gives an input; what is computed is float32."""
+        return self._translation.dtype(self.value(index))
+
     def is_constant(self, index: int) -> bool:
         """True when an input is given and known at import time."""
         return self.has(index) and self.inputs[index] in self._translation.constants

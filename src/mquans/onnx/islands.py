@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,13 +35,13 @@ def island_node(
     opsets: Mapping[str, int],
     types: Mapping[str, ValueType],
     constants: Mapping[str, npt.NDArray[np.generic]],
-    doubles: Container[str],
+    dtypes: Mapping[str, str],
 ) -> tuple[Node, dict[str, ValueType]]:
     """One ONNX node as an island, and the types of its outputs as onnxruntime infers them.
 
     Args:
         types, constants: of the values that the node may read.
-        doubles: values that the node expects as float64 although they are computed in float32.
+        dtypes: of values that the node expects in another type than they are computed in.
 
     Raises:
         UnsupportedOperatorError: onnxruntime cannot run the operator.
@@ -49,14 +49,11 @@ def island_node(
     read = [value for value in dict.fromkeys([*proto.input, *captured(proto)]) if value]
     outputs = [value for value in proto.output if value]
     inputs = {value: type_proto(types[value]) for value in read if value in types}
-    widened = {value: f"{value}/double" for value in inputs if value in doubles}
-    casts = [
-        onnx.helper.make_node("Cast", [value], [double], to=onnx.TensorProto.DOUBLE)
-        for value, double in widened.items()
-    ]
+    typed = {value: f"{value}/{dtypes[value]}" for value in inputs if value in dtypes}
+    casts = [_cast(value, name, dtypes[value]) for value, name in typed.items()]
     body = onnx.NodeProto()
     body.CopyFrom(proto)
-    rename(body, widened)
+    rename(body, typed)
     model = small_model(
         [*casts, body],
         {value: constants[value] for value in read if value in constants},
@@ -69,6 +66,11 @@ def island_node(
         value.type.CopyFrom(type_proto(found[value.name]))
     op = Island(model.SerializeToString(), (proto.op_type,), reason)
     return Node(name, op, tuple(inputs), tuple(outputs)), found
+
+
+def _cast(value: str, result: str, dtype: str) -> onnx.NodeProto:
+    code = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return onnx.helper.make_node("Cast", [value], [result], to=code)
 
 
 def _output_types(model: onnx.ModelProto, proto: onnx.NodeProto, name: str) -> dict[str, ValueType]:

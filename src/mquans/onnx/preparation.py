@@ -5,12 +5,12 @@ from __future__ import annotations
 import onnx
 import onnx.inliner
 
-from mquans.onnx.half_precision import widen
+from mquans.onnx.half_precision import to_float32
 
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The model without local functions and half precision; it is not kept as it was."""
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
-    widen(proto.graph)
+    to_float32(proto.graph)
     return proto

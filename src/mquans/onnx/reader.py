@@ -6,6 +6,7 @@ from mquans.errors import ModelError
 from mquans.files import printable
 from mquans.graph import Graph, Island, rewrite
 from mquans.onnx.applied_options import apply_options
+from mquans.onnx.half_precision import half_values
 from mquans.onnx.input_shapes import fix_shapes
 from mquans.onnx.island_merging import merge_islands
 from mquans.onnx.model_file import ModelFile
@@ -32,9 +33,11 @@ def import_model(model: ModelFile, options: NetworkOptions | None = None) -> Gra
     options = options or NetworkOptions()
     where = f"model {model.name!r}"
     edited, feedback = apply_options(model, options)
+    halves = half_values(edited.graph)
     proto = prepare(edited)
     wanted = {name: s for name, s in options.input_shapes.items() if name not in options.constants}
     graph = Translation(proto).run(model.name, fix_shapes(proto, wanted, where))
+    graph.declared |= halves
     if problem := problem_with_feedback(feedback, graph):
         raise ModelError(
             problem, where=where, hint="Feedback (--state) is STATE_INPUT=OUTPUT that feeds it."

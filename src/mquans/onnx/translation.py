@@ -12,7 +12,7 @@ import onnx
 from onnx import numpy_helper
 
 from mquans.errors import ModelError, MquansError
-from mquans.graph import Graph, Node, Operator, ValueType, free_name, infer_node
+from mquans.graph import LARGEST_INTEGER, Graph, Node, Operator, ValueType, free_name, infer_node
 from mquans.onnx.call import Call, Refused
 from mquans.onnx.folding import evaluate, is_foldable
 from mquans.onnx.islands import island_node
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from mquans.onnx.call import Rule
 
 Array = npt.NDArray[np.generic]
+
+FLOATS = ("float32", "float64")
+
+EXACT = frozenset({
+    "Cast", "CastLike", "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather",
+    "Identity", "Pad", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose",
+    "Unsqueeze",
+})  # fmt: skip
+"""Operators whose results in float32 are those in integers, for integers that float32 holds."""
 
 
 class Translation:
@@ -48,7 +57,7 @@ class Translation:
         self.branch_constants: dict[str, Array] = {}
         self._node_names: set[str] = set()
         counts = Counter(node.name for node in model.graph.node)
-        self._doubles: set[str] = set()
+        self._dtypes: dict[str, str] = {}
         self._unique = {name for name, count in counts.items() if name and count == 1}
         self._values = _value_names(model.graph)
         self.read = {value for node in model.graph.node for value in [*node.input, *captured(node)]}
@@ -67,10 +76,8 @@ class Translation:
         """
         graph = self.model.graph
         for value, kind in inputs.items():
-            if kind.dtype == "float64":
-                self._doubles.add(value)
-                kind = ValueType(kind.shape)
-            self.types[value] = kind
+            self.types[value] = ValueType(kind.shape)
+            self._note_type(value, kind.dtype)
         self._load(graph)
         for node in graph.node:
             self.translate(node)
@@ -79,13 +86,17 @@ class Translation:
         used = {value for node in self.nodes for value in node.inputs}
         constants = {name: array for name, array in self.constants.items() if name in used}
         kinds = {name: ValueType(a.shape, str(a.dtype)) for name, a in constants.items()}
+        outputs = tuple(dict.fromkeys(output.name for output in graph.output))
         return Graph(
             name=name,
             inputs=tuple(inputs),
-            outputs=tuple(dict.fromkeys(output.name for output in graph.output)),
+            outputs=outputs,
             nodes=self.nodes,
             constants=constants,
             types=kinds | self.types,
+            declared={
+                value: self._dtypes[value] for value in (*inputs, *outputs) if value in self._dtypes
+            },
         )
 
     def translate(self, proto: onnx.NodeProto) -> None:
@@ -137,6 +148,9 @@ class Translation:
         constant = self.constants.get(value)
         if constant is None or constant.dtype == np.float32:
             return value
+        largest = np.abs(constant.astype(np.float64)).max(initial=0)
+        if constant.dtype.kind in "iu" and largest > LARGEST_INTEGER:
+            raise Refused(f"its constant {value!r} has integers that float32 does not hold")
         name = f"{value}/float32"
         self._values.add(name)
         self.constants[name] = constant.astype(np.float32)
@@ -160,6 +174,9 @@ class Translation:
             if kind is not None and (kind.dtype != "float32" or -1 in kind.shape):
                 size = " with a changing size" if -1 in kind.shape else ""
                 raise Refused(f"its input {value!r} is computed in {kind.dtype}{size}")
+            dtype = self._dtypes.get(value, "float32")
+            if dtype not in FLOATS and proto.op_type not in EXACT:
+                raise Refused(f"its input {value!r} is {dtype}; a Cast to float before it helps")
         if rule is None:
             raise Refused("no native operator for it")
         try:
@@ -169,24 +186,33 @@ class Translation:
                 raise
             # onnxruntime judges whether the node is malformed or only unusual.
             raise Refused(f"it cannot be read natively ({error})") from error
-        self._note_doubles(proto)
+        self._note_types(proto)
         for output in proto.output:
             if output in self.read and output not in self.types:
                 raise Refused(f"its output {output!r} is not supported natively")
 
-    def _note_doubles(self, proto: onnx.NodeProto) -> None:
-        """Remember which computed values the model has in double precision.
+    def dtype(self, value: str) -> str:
+        """The type that the model gives a value, whatever it is computed in."""
+        if value in self.constants:
+            return str(self.constants[value].dtype)
+        kind = self.types.get(value)
+        return self._dtypes.get(value, kind.dtype if kind else "float32")
 
-        They are computed in float32 like all others; only islands have to know.
-        """
+    def _note_type(self, value: str, dtype: str) -> None:
+        if dtype != "float32":
+            self._dtypes[value] = dtype
+
+    def _note_types(self, proto: onnx.NodeProto) -> None:
+        """Remember the types of what is computed in float32, for fallback subgraphs and outputs."""
         if proto.op_type == "Cast":
-            is_double = proto.attribute[0].i == onnx.TensorProto.DOUBLE
+            dtype = str(onnx.helper.tensor_dtype_to_np_dtype(proto.attribute[0].i))
+        elif proto.op_type == "CastLike":
+            dtype = self.dtype(proto.input[1])
         else:
-            constants = [self.constants[value] for value in proto.input if value in self.constants]
-            is_double = not self._doubles.isdisjoint(proto.input)
-            is_double |= any(constant.dtype == np.float64 for constant in constants)
-        if is_double:
-            self._doubles.update(value for value in proto.output if value in self.types)
+            dtype = next(self.dtype(value) for value in proto.input if value)
+        for value in proto.output:
+            if value in self.types:
+                self._note_type(value, dtype)
 
     def _make_island(self, proto: onnx.NodeProto, name: str, reason: str) -> None:
         node, types = island_node(
@@ -196,7 +222,7 @@ class Translation:
             opsets=self.opsets,
             types=self.types,
             constants=self.constants,
-            doubles=self._doubles,
+            dtypes=self._dtypes,
         )
         self.types.update(types)
         self.nodes.append(node)

@@ -95,13 +95,14 @@ class Stream:
 
         Args:
             frame: array of the input's shape, or arrays by input name: float32, or uint8 for pixels
-                from 0 to 255, to which the plan's scale, mean and std are applied. States that the
-                plan feeds back may be left out: they go on from the last frame, first from zeros.
+                from 0 to 255, to which the plan's scale, mean and std are applied; for an input
+                that the model declares in another type also that type. States that the plan feeds
+                back may be left out: they go on from the last frame, first from zeros.
             snap: end all staleness: held values take the grid values everywhere, as on the first
                 frame. Costs one dense frame.
 
         Returns:
-            Arrays by output name, newly allocated, in the shapes of the model.
+            Arrays by output name, newly allocated, in the shapes and types of the model.
 
         Raises:
             FrameError: wrong shape or dtype; a `RefusedFrameError` for NaN or infinity, in it or in
@@ -121,6 +122,7 @@ class Stream:
             if not self._session.lowered.islands:
                 outputs = self._session.empty_outputs()
                 ok = native.step(arrays, list(outputs.values()), snap)
+                outputs = self._session.as_declared(outputs)
             else:
                 ok = native.bring(arrays, snap)
                 if ok:
@@ -139,6 +141,7 @@ class Stream:
         """The outputs of the last step once more."""
         outputs = self._session.empty_outputs()
         self._open().fetch(list(outputs.values()))
+        outputs = self._session.as_declared(outputs)
         if not self._outside:
             return outputs
         found = outputs | self._outside

@@ -24,6 +24,9 @@ from mquans.sources.preparation import (
 )
 from mquans.sources.selection import Selection
 
+PICTURE_RANK = 4
+"""Axes from which on an input takes pictures."""
+
 Feed = Tensor | dict[str, Tensor]
 """One network input, or several by name; see `FirstFrame` for where a recording begins."""
 
@@ -92,9 +95,16 @@ class Source:
         if isinstance(item, Recorded):
             prepared = {self._format().format.name: self._prepared(item.item)}
             return FirstFrame(prepared) if item.first else prepared
-        if isinstance(item, np.ndarray) and item.dtype != np.uint8:
+        if isinstance(item, np.ndarray) and not self._is_picture(item):
             return self._tensor(item, self._only_rank())
         return self._prepared(item)
+
+    def _is_picture(self, array: npt.NDArray[Any]) -> bool:
+        """False for other types than uint8, and for what is of the shape of a tensor instead."""
+        rank = self._only_rank()
+        if array.dtype != np.uint8 or rank is None:
+            return array.dtype == np.uint8
+        return rank >= PICTURE_RANK > array.ndim
 
     def pictures(self) -> Iterator[tuple[Picture, Tensor]]:
         """Pairs of a picture, uint8 [H, W, 3] in RGB at its own size, and the tensor made of it; of
@@ -197,16 +207,17 @@ class Source:
         return next(iter(self._ranks.values())) if len(self._ranks) == 1 else None
 
     def _tensor(self, array: npt.NDArray[Any], rank: int | None) -> Tensor:
-        if array.dtype.kind != "f":
+        if array.dtype.kind not in "biuf":
             raise SourceError(
-                f"a frame must be float (a ready tensor) or uint8 (a picture), not {array.dtype} "
+                f"a frame must be numbers (a ready tensor) or uint8 (a picture), not {array.dtype} "
                 f"{list(array.shape)}.",
                 where=f"{self.name}, frame {self._frames - 1}",
             )
         # Without the network's rank, a leading axis of length 1 is taken for the batch.
         batched = array.ndim == rank if rank is not None else array.ndim > 1 and len(array) == 1
+        kept = np.float32 if array.dtype.kind == "f" else array.dtype
         with np.errstate(over="ignore"):  # too large for float32 becomes inf, which streams refuse
-            return np.ascontiguousarray(array if batched else array[np.newaxis], dtype=np.float32)
+            return np.ascontiguousarray(array if batched else array[np.newaxis], dtype=kept)
 
 
 def _selected(total: int | None, selection: Selection) -> int | None:

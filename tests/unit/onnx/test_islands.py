@@ -184,5 +184,5 @@ def test_integer_inputs_feed_an_embedding(check: Check) -> None:
         onnx.helper.make_tensor_value_info("i", onnx.TensorProto.INT64, [1, 6])
     )
     graph = check(model, feeds={"i": np.array([[0, 4, 2, 2, 1, 3]])}, islands=True)
-    assert graph.types["i"].dtype == "int64"
+    assert graph.dtype("i") == "int64"
     assert kinds(graph) == ["Island", "Linear"]
