@@ -90,7 +90,7 @@ bool binary(const Tables& tables) {
         tables.tested.ops->binary(args);
         report.same(expected, actual, "y");
     };
-    for (int32_t kind = 0; kind <= int32_t(BinaryKind::prelu); ++kind) {
+    for (int32_t kind = 0; kind <= int32_t(BinaryKind::mask); ++kind) {
         for (const int32_t n : lengths)
             for (int32_t form = 0; form < 16; ++form) {
                 const bool a_scalar = form & 1, b_scalar = form & 2, a_still = form & 4, strided = form & 8;

@@ -32,6 +32,7 @@ def fixed_model(model: ModelFile, options: NetworkOptions) -> tuple[bytes, dict[
     from mquans.onnx.flattening import flatten, has_branches
     from mquans.onnx.half_precision import HALVES, OTHER_FLOATS, is_double, to_float32
     from mquans.onnx.input_shapes import fed_inputs
+    from mquans.onnx.node_order import sort_nodes
 
     proto, feedback = apply_options(model, options)
     fed = fed_inputs(proto)
@@ -46,6 +47,7 @@ def fixed_model(model: ModelFile, options: NetworkOptions) -> tuple[bytes, dict[
         proto, _ = flatten(proto, model.name, shapes)
     graph = proto.graph
     to_float32(graph, OTHER_FLOATS if any(map(is_double, fed)) else HALVES)
+    sort_nodes(graph)
     names = {value.name for value in fed}
     for value in [value for value in graph.input if value.name not in names]:
         graph.input.remove(value)

@@ -19,7 +19,9 @@ UnaryKind = Literal[
     "reciprocal", "erf", "floor", "ceil", "round", "sign", "softsign", "sin", "cos",
 ]  # fmt: skip
 RecurrenceKind = Literal["lstm", "gru", "rnn"]
-BinaryKind = Literal["add", "sub", "mul", "div", "max", "min", "pow", "prelu"]
+BinaryKind = Literal[
+    "add", "sub", "mul", "div", "max", "min", "pow", "prelu", "equal", "less", "mask",
+]  # fmt: skip
 ReduceKind = Literal["mean", "sum", "max", "min", "prod", "l1", "l2", "sum_square"]
 
 
@@ -118,7 +120,8 @@ class Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """`y = f(a, b)` elementwise with numpy broadcasting. prelu: a >= 0 ? a : a * b."""
+    """`y = f(a, b)` elementwise with numpy broadcasting. prelu: a >= 0 ? a : a * b; equal and less:
+    1 where a == b, a < b, else 0; mask: b != 0 ? a : 0, whatever a is."""
 
     kind: BinaryKind
 

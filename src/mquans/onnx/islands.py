@@ -37,7 +37,8 @@ def island_node(
     constants: Mapping[str, npt.NDArray[np.generic]],
     dtypes: Mapping[str, str],
 ) -> tuple[Node, dict[str, ValueType]]:
-    """One ONNX node as an island, and the types of its outputs as onnxruntime infers them.
+    """One ONNX node as an island, and the types of its outputs as onnxruntime infers them; doubles
+    leave it as float32.
 
     Args:
         types, constants: of the values that the node may read.
@@ -62,10 +63,19 @@ def island_node(
         inputs,
     )
     found = _output_types(model, proto, name)
+    doubles = {value: f"{value}/double" for value in outputs if is_narrowed(found[value])}
+    rename(model.graph.node[-1], doubles)
+    model.graph.node.extend(_cast(double, value, "float32") for value, double in doubles.items())
     for value in model.graph.output:
-        value.type.CopyFrom(type_proto(found[value.name]))
+        kind = found[value.name]
+        value.type.CopyFrom(type_proto(ValueType(kind.shape) if is_narrowed(kind) else kind))
     op = Island(model.SerializeToString(), (proto.op_type,), reason)
     return Node(name, op, tuple(inputs), tuple(outputs)), found
+
+
+def is_narrowed(kind: ValueType) -> bool:
+    """True for what an island makes in double precision and the engine goes on with in float32."""
+    return kind.dtype == "float64" and -1 not in kind.shape
 
 
 def _cast(value: str, result: str, dtype: str) -> onnx.NodeProto:

@@ -15,8 +15,8 @@ from mquans.errors import ModelError, MquansError
 from mquans.graph import LARGEST_INTEGER, Graph, Node, Operator, ValueType, free_name, infer_node
 from mquans.onnx.call import Call, Refused
 from mquans.onnx.folding import evaluate, is_foldable
-from mquans.onnx.islands import island_node
-from mquans.onnx.rules import RULES
+from mquans.onnx.islands import is_narrowed, island_node
+from mquans.onnx.rules import RULES, logic
 from mquans.onnx.scopes import captured, inline_branch
 
 if TYPE_CHECKING:
@@ -26,10 +26,13 @@ Array = npt.NDArray[np.generic]
 
 FLOATS = ("float32", "float64")
 
+BOOLEAN = frozenset(logic.RULES.keys() - {"Where"})
+"""Operators that make values of bool."""
+
 EXACT = frozenset({
-    "Cast", "CastLike", "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather",
-    "Identity", "Pad", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose",
-    "Unsqueeze",
+    *BOOLEAN, "Abs", "Cast", "CastLike", "Clip", "Concat", "DepthToSpace", "Dropout", "Expand",
+    "Flatten", "Gather", "Identity", "Max", "Min", "Pad", "Relu", "Reshape", "Slice",
+    "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where",
 })  # fmt: skip
 """Operators whose results in float32 are those in integers, for integers that float32 holds."""
 
@@ -104,18 +107,27 @@ class Translation:
         for value in proto.input:
             if value and value not in self.types and value not in self.constants:
                 raise ModelError(
-                    f"it reads {value!r}, which nothing before it computes.",
+                    f"it reads {value!r}, which nothing computes.",
                     where=f"node {proto.name or proto.output[0]!r} ({proto.op_type})",
                 )
         if proto.op_type == "If" and proto.input[0] in self.constants:
             self._inline_if(proto)
             return
         self.flat.append(proto)
+        chosen = self._choice_of_constants(proto) if proto.op_type == "If" else []
+        for node in chosen or [proto]:
+            self._translate_one(node)
+
+    def _translate_one(self, proto: onnx.NodeProto) -> None:
         if is_foldable(proto, self.constants):
             self._fold(proto)
             return
         if proto.op_type in ("Shape", "Size") and self._fold_shape(proto):
             return
+        self._apply_rule_or_not(proto)
+
+    def _apply_rule_or_not(self, proto: onnx.NodeProto) -> None:
+        """Native nodes where the closed set can express it, else an island."""
         name = self.node_name(proto)
         before = len(self.nodes)
         try:
@@ -208,6 +220,10 @@ class Translation:
             dtype = str(onnx.helper.tensor_dtype_to_np_dtype(proto.attribute[0].i))
         elif proto.op_type == "CastLike":
             dtype = self.dtype(proto.input[1])
+        elif proto.op_type in BOOLEAN:
+            dtype = "bool"
+        elif proto.op_type == "Where":
+            dtype = self.dtype(proto.input[1])
         else:
             dtype = next(self.dtype(value) for value in proto.input if value)
         for value in proto.output:
@@ -224,7 +240,10 @@ class Translation:
             constants=self.constants,
             dtypes=self._dtypes,
         )
-        self.types.update(types)
+        for value, kind in types.items():
+            self.types[value] = ValueType(kind.shape) if is_narrowed(kind) else kind
+            if is_narrowed(kind):
+                self._note_type(value, kind.dtype)
         self.nodes.append(node)
 
     def _fold(self, proto: onnx.NodeProto) -> None:
@@ -255,6 +274,37 @@ class Translation:
         for node in nodes:
             self.translate(node)
 
+    def _choice_of_constants(self, proto: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """An If between values that are known as nodes that choose one of them; [] for others."""
+        branches = {a.name: self._fixed(a.g, len(proto.output)) for a in proto.attribute}
+        first, second = branches["then_branch"], branches["else_branch"]
+        if (
+            first is None
+            or second is None
+            or any(
+                (a.dtype, a.shape) != (b.dtype, b.shape) for a, b in zip(first, second, strict=True)
+            )
+        ):
+            return []
+        condition = self.new_value(f"{proto.output[0]}/condition")
+        nodes = [onnx.helper.make_node("Squeeze", [proto.input[0]], [condition], name=condition)]
+        for output, pair in zip(proto.output, zip(first, second, strict=True), strict=True):
+            names = [self.new_value(f"{output}/then"), self.new_value(f"{output}/else")]
+            self.constants.update(zip(names, pair, strict=True))
+            nodes.append(onnx.helper.make_node("Where", [condition, *names], [output], name=output))
+        return nodes
+
+    def _fixed(self, branch: onnx.GraphProto, outputs: int) -> list[Array] | None:
+        """What a branch gives, where that is known at import; else None."""
+        names = [self.new_value(f"{branch.name}/{index}") for index in range(outputs)]
+        tensors, nodes = inline_branch(branch, names, self.new_value)
+        known = self.constants | tensors
+        for node in nodes:
+            if not is_foldable(node, known):
+                return None
+            known.update(zip(node.output, evaluate(node, known, self.opsets), strict=False))
+        return [known[name] for name in names]
+
     def _finish_output(self, name: str) -> None:
         """Give every graph output a node that computes it, also when it is a constant."""
         if name in self.constants:
@@ -262,10 +312,7 @@ class Translation:
             source = self.new_value(f"{name}/constant")
             self.constants[source] = array
             proto = onnx.helper.make_node("Identity", [source], [name])
-            if array.dtype == np.float32:
-                self._apply_rule(proto, name)
-            else:
-                self._make_island(proto, name, f"a constant of type {array.dtype}")
+            self._apply_rule_or_not(proto)
         elif name not in self.types:
             raise ModelError(
                 f"nothing computes its output {name!r}.", where=f"model {self.model.graph.name!r}"

@@ -152,7 +152,7 @@ def test_slopes_at_zero_are_finite(kind: UnaryKind) -> None:
     assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("kind", get_args(BinaryKind))
+@pytest.mark.parametrize("kind", sorted({*get_args(BinaryKind)} - {"equal", "less"}))
 @pytest.mark.parametrize("shapes", [((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (3, 1)), ((1, 4), (3, 4))])
 def test_binary(kind: BinaryKind, shapes: tuple[Shape, Shape]) -> None:
     """Both operands, also where one is broadcast."""

@@ -189,6 +189,7 @@ CONSTANT_GAINS: dict[str, Callable[[npt.NDArray[np.float64]], npt.ArrayLike]] = 
     "min": lambda c: np.full_like(c, 0.5),
     "pow": np.square,
     "prelu": lambda c: (1 + np.square(c)) / 2,
+    "mask": lambda c: c != 0,
 }
 """Squared slope at the computed operand, from the constant one; 1 for the others. A division is
 taken to be by the constant."""

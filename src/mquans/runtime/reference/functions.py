@@ -85,6 +85,9 @@ BINARY: dict[BinaryKind, Callable[[Array, Array], Any]] = {
     "min": np.minimum,
     "pow": np.power,
     "prelu": lambda x, slope: np.where(x >= 0, x, x * slope),
+    "equal": np.equal,
+    "less": np.less,
+    "mask": lambda x, mask: np.where(mask != 0, x, 0),
 }
 
 REDUCE: dict[ReduceKind, Callable[[Array, tuple[int, ...], bool], Any]] = {

@@ -52,8 +52,12 @@ __all__ = ["input_gradient", "stops"]
 
 def stops(node: Node) -> bool:
     """True for nodes without a derivative that says anything: islands, whose inside is unknown, and
-    sign, which is flat everywhere."""
-    return isinstance(node.op, Island) or (isinstance(node.op, Unary) and node.op.kind == "sign")
+    sign and comparisons, which are flat everywhere."""
+    match node.op:
+        case Island() | Unary(kind="sign") | Binary(kind="equal" | "less"):
+            return True
+        case _:
+            return False
 
 
 def input_gradient(tape: Tape, node: Node, index: int, gradient: str) -> str:
