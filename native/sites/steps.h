@@ -56,7 +56,7 @@ void add_window_sites(Program& program, const std::string& name, CodesId x, Code
 
 // See OperandArgs.
 struct CombineOperand {
-    CodesId x;                      // -1: the constant
+    CodesId x = -1;                 // -1: the constant, or none
     std::vector<int16_t> constant;  // [channels]
     std::vector<int16_t> limit, left, right;
     bool one_site = false, one_channel = false;
