@@ -16,7 +16,7 @@ import numpy.typing as npt
 UnaryKind = Literal[
     "relu", "leaky_relu", "clip", "sigmoid", "silu", "hard_sigmoid", "hard_swish", "tanh", "elu",
     "selu", "gelu", "gelu_tanh", "softplus", "mish", "exp", "log", "sqrt", "abs", "neg",
-    "reciprocal", "erf", "floor", "ceil", "round", "sign", "softsign", "sin", "cos",
+    "reciprocal", "erf", "floor", "ceil", "round", "sign", "softsign", "sin", "cos", "quantize",
 ]  # fmt: skip
 RecurrenceKind = Literal["lstm", "gru", "rnn"]
 BinaryKind = Literal[
@@ -30,7 +30,8 @@ class Unary:
     """`y = f(x)` elementwise; also the activation fused behind a reuse layer.
 
     params: leaky_relu, elu (alpha); clip (low, high; +-inf when open); hard_sigmoid (alpha, beta);
-    selu (alpha, gamma); none for the others.
+    selu (alpha, gamma); quantize (low, high: whole numbers that the rounded x is clipped to); none
+    for the others.
     """
 
     kind: UnaryKind

@@ -20,6 +20,8 @@ from mquans.onnx.scopes import captured, rename
 if TYPE_CHECKING:
     import onnxruntime
 
+    from mquans.onnx.grids import Grid
+
 OPAQUE = "sequence"
 """dtype of values that are no tensors; they never leave an island."""
 
@@ -36,6 +38,7 @@ def island_node(
     types: Mapping[str, ValueType],
     constants: Mapping[str, npt.NDArray[np.generic]],
     dtypes: Mapping[str, str],
+    grids: Mapping[str, Grid],
 ) -> tuple[Node, dict[str, ValueType]]:
     """One ONNX node as an island, and the types of its outputs as onnxruntime infers them; doubles
     leave it as float32.
@@ -43,6 +46,7 @@ def island_node(
     Args:
         types, constants: of the values that the node may read.
         dtypes: of values that the node expects in another type than they are computed in.
+        grids: of values that are computed as what their codes stand for.
 
     Raises:
         UnsupportedOperatorError: onnxruntime cannot run the operator.
@@ -51,13 +55,21 @@ def island_node(
     outputs = [value for value in proto.output if value]
     inputs = {value: type_proto(types[value]) for value in read if value in types}
     typed = {value: f"{value}/{dtypes[value]}" for value in inputs if value in dtypes}
-    casts = [_cast(value, name, dtypes[value]) for value, name in typed.items()]
+    known = {value: constants[value] for value in read if value in constants}
+    casts = []
+    for value, label in typed.items():
+        if (grid := grids.get(value)) is None:
+            casts.append(_cast(value, label, dtypes[value]))
+            continue
+        scale, zero = f"{label}/scale", f"{label}/zero"
+        known |= {scale: np.array(grid.scale, np.float32), zero: np.array(grid.zero, grid.dtype)}
+        casts.append(onnx.helper.make_node("QuantizeLinear", [value, scale, zero], [label]))
     body = onnx.NodeProto()
     body.CopyFrom(proto)
     rename(body, typed)
     model = small_model(
         [*casts, body],
-        {value: constants[value] for value in read if value in constants},
+        known,
         dict.fromkeys(outputs),
         opsets,
         inputs,

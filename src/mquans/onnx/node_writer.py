@@ -183,7 +183,11 @@ class NodeWriter:
 
     def unary(self, op: Unary, x: str, y: str) -> None:
         """Write an elementwise function."""
-        if op.kind == "clip":
+        if op.kind == "quantize":
+            whole = self.new(f"{y}/whole")
+            self.add("Round", (x,), whole)
+            self.unary(Unary("clip", op.params), whole, y)
+        elif op.kind == "clip":
             bounds = [
                 ""
                 if math.isinf(bound)

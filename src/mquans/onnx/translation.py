@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +14,22 @@ import onnx
 from onnx import numpy_helper
 
 from mquans.errors import ModelError, MquansError
-from mquans.graph import LARGEST_INTEGER, Graph, Node, Operator, ValueType, free_name, infer_node
-from mquans.onnx.call import Call, Refused
+from mquans.graph import (
+    LARGEST_INTEGER,
+    Binary,
+    Graph,
+    Node,
+    Operator,
+    Unary,
+    ValueType,
+    free_name,
+    infer_node,
+)
+from mquans.onnx.call import Call, Cut, Refused
 from mquans.onnx.folding import evaluate, is_foldable
+from mquans.onnx.grids import Grid
 from mquans.onnx.islands import is_narrowed, island_node
-from mquans.onnx.rules import RULES, logic
+from mquans.onnx.rules import RULES_BY_DOMAIN, logic, quantized
 from mquans.onnx.scopes import captured, inline_branch
 
 if TYPE_CHECKING:
@@ -29,12 +42,24 @@ FLOATS = ("float32", "float64")
 BOOLEAN = frozenset(logic.RULES.keys() - {"Where"})
 """Operators that make values of bool."""
 
+QUANTIZED = quantized.RULES.keys() | quantized.MICROSOFT.keys()
+
 EXACT = frozenset({
-    *BOOLEAN, "Abs", "Cast", "CastLike", "Clip", "Concat", "DepthToSpace", "Dropout", "Expand",
-    "Flatten", "Gather", "Identity", "Max", "Min", "Pad", "Relu", "Reshape", "Slice",
-    "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where",
+    *BOOLEAN, *QUANTIZED, "Abs", "Cast", "CastLike", "Clip", "Concat", "DepthToSpace", "Dropout",
+    "Expand", "Flatten", "Gather", "Identity", "Max", "MaxPool", "Min", "Pad", "Relu", "Reshape",
+    "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    "Where",
 })  # fmt: skip
 """Operators whose results in float32 are those in integers, for integers that float32 holds."""
+
+MOVED = frozenset({
+    "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape",
+    "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+})  # fmt: skip
+"""Operators that do the same to codes and to what they stand for, and make no new numbers."""
+
+ON_GRID = MOVED | QUANTIZED | {"Resize"}
+"""Operators whose rules know what codes stand for."""
 
 
 class Translation:
@@ -44,6 +69,8 @@ class Translation:
         constants: every value known at import time, of any dtype, weights included.
         types: of every computed value.
         nodes: translated so far, in topological order.
+        grids: of values that were quantized; they are computed as what they stand for.
+        readers: types of the nodes that read a value; "" for outputs of the model.
         read: values that a node reads or the model returns; others need not be computed.
         opsets: version of every operator domain.
         flat: the model's nodes in order, with branches taken whose condition is known.
@@ -63,6 +90,13 @@ class Translation:
         self._dtypes: dict[str, str] = {}
         self._unique = {name for name, count in counts.items() if name and count == 1}
         self._values = _value_names(model.graph)
+        self.grids: dict[str, Grid] = {}
+        self.readers: dict[str, set[str]] = defaultdict(set)
+        for node in model.graph.node:
+            for value in [*node.input, *captured(node)]:
+                self.readers[value].add(node.op_type)
+        for output in model.graph.output:
+            self.readers[output.name].add("")
         self.read = {value for node in model.graph.node for value in [*node.input, *captured(node)]}
         self.read |= {output.name for output in model.graph.output}
 
@@ -134,6 +168,9 @@ class Translation:
             self._apply_rule(proto, name)
         except Refused as refusal:
             del self.nodes[before:]
+            for value in proto.output:
+                self._dtypes.pop(value, None)
+                self.grids.pop(value, None)
             self._make_island(proto, name, refusal.reason)
 
     def emit(self, name: str, op: Operator, inputs: Sequence[str], *outputs: str) -> None:
@@ -180,14 +217,16 @@ class Translation:
             )
 
     def _apply_rule(self, proto: onnx.NodeProto, name: str) -> None:
-        rule: Rule | None = RULES.get(proto.op_type) if proto.domain in ("", "ai.onnx") else None
+        rule: Rule | None = RULES_BY_DOMAIN.get(proto.domain, {}).get(proto.op_type)
         for value in proto.input:
             kind = self.types.get(value)
             if kind is not None and (kind.dtype != "float32" or -1 in kind.shape):
                 size = " with a changing size" if -1 in kind.shape else ""
                 raise Refused(f"its input {value!r} is computed in {kind.dtype}{size}")
             dtype = self._dtypes.get(value, "float32")
-            if dtype not in FLOATS and proto.op_type not in EXACT:
+            if dtype not in FLOATS and proto.op_type not in (
+                ON_GRID if value in self.grids else EXACT
+            ):
                 raise Refused(f"its input {value!r} is {dtype}; a Cast to float before it helps")
         if rule is None:
             raise Refused("no native operator for it")
@@ -200,7 +239,7 @@ class Translation:
             raise Refused(f"it cannot be read natively ({error})") from error
         self._note_types(proto)
         for output in proto.output:
-            if output in self.read and output not in self.types:
+            if output in self.read and output not in self.types.keys() | self.constants.keys():
                 raise Refused(f"its output {output!r} is not supported natively")
 
     def dtype(self, value: str) -> str:
@@ -214,8 +253,28 @@ class Translation:
         if dtype != "float32":
             self._dtypes[value] = dtype
 
+    def declare(self, value: str, dtype: str, grid: Grid | None) -> None:
+        """Note the type that the model gives a value, and which numbers it may have."""
+        self._note_type(value, dtype)
+        if grid is not None:
+            self.grids[value] = grid
+
+    def cut_off_by(self, value: str) -> Cut | None:
+        """The Relu or Clip that computes a value."""
+        node = next((node for node in reversed(self.nodes) if value in node.outputs), None)
+        match node:
+            case Node(op=Unary(kind="relu"), inputs=(source, *_)):
+                return Cut(source, (0.0, math.inf))
+            case Node(op=Unary(kind="clip", params=(low, high)), inputs=(source, *_)):
+                return Cut(source, (low, high))
+        return None
+
     def _note_types(self, proto: onnx.NodeProto) -> None:
         """Remember the types of what is computed in float32, for fallback subgraphs and outputs."""
+        if proto.op_type in QUANTIZED:
+            return
+        if proto.op_type in MOVED:
+            self._keep_grid(proto)
         if proto.op_type == "Cast":
             dtype = str(onnx.helper.tensor_dtype_to_np_dtype(proto.attribute[0].i))
         elif proto.op_type == "CastLike":
@@ -230,6 +289,15 @@ class Translation:
             if value in self.types:
                 self._note_type(value, dtype)
 
+    def _keep_grid(self, proto: onnx.NodeProto) -> None:
+        """Values that were only moved have the same numbers; parts with others make none."""
+        sources = proto.input if proto.op_type == "Concat" else proto.input[:1]
+        grid, *others = {self.grids.get(value) for value in sources}
+        if others and self.dtype(proto.input[0]) not in FLOATS:
+            raise Refused("it joins codes of different scales")
+        if grid is not None and not others:
+            self.grids.update(dict.fromkeys(proto.output, grid))
+
     def _make_island(self, proto: onnx.NodeProto, name: str, reason: str) -> None:
         node, types = island_node(
             proto,
@@ -239,6 +307,7 @@ class Translation:
             types=self.types,
             constants=self.constants,
             dtypes=self._dtypes,
+            grids=self.grids,
         )
         for value, kind in types.items():
             self.types[value] = ValueType(kind.shape) if is_narrowed(kind) else kind
@@ -313,10 +382,25 @@ class Translation:
             self.constants[source] = array
             proto = onnx.helper.make_node("Identity", [source], [name])
             self._apply_rule_or_not(proto)
+        elif name in self.grids and self.dtype(name) not in FLOATS:
+            self._return_codes(name)
         elif name not in self.types:
             raise ModelError(
                 f"nothing computes its output {name!r}.", where=f"model {self.model.graph.name!r}"
             )
+
+    def _return_codes(self, name: str) -> None:
+        """An output is the integers themselves, not what they stand for."""
+        real, grid = self.new_value(f"{name}/real"), self.grids[name]
+        for index, node in enumerate(self.nodes):
+            inputs = tuple(real if value == name else value for value in node.inputs)
+            outputs = tuple(real if value == name else value for value in node.outputs)
+            self.nodes[index] = replace(node, inputs=inputs, outputs=outputs)
+        self.types[real] = self.types.pop(name)
+        for label, number in (("scale", grid.scale), ("zero", grid.zero)):
+            self.constants[f"{real}/{label}"] = np.array(number, np.float32)
+        self.emit(f"{real}/steps", Binary("div"), [real, f"{real}/scale"], f"{real}/steps")
+        self.emit(name, Binary("add"), [f"{real}/steps", f"{real}/zero"], name)
 
     def node_name(self, proto: onnx.NodeProto) -> str:
         """A node's own name where only it has that, else the name of its first output."""

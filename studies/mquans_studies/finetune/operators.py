@@ -67,6 +67,7 @@ UNARY: dict[str, Callable[..., Tensor]] = {
     "softsign": F.softsign,
     "sin": torch.sin,
     "cos": torch.cos,
+    "quantize": lambda x, low, high: torch.clamp(torch.round(x), low, high),
 }
 
 BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

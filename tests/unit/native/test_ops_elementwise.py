@@ -22,6 +22,7 @@ PARAMS = {
     "hard_sigmoid": (0.2, 0.5),
     "elu": (1.5, 0.0),
     "selu": (1.6732632, 1.0507010),
+    "quantize": (-1.0, 2.0),
 }
 
 
@@ -65,6 +66,7 @@ ORACLE = {
     "softsign": lambda x: x / (1 + np.abs(x)),
     "sin": np.sin,
     "cos": np.cos,
+    "quantize": lambda x: np.clip(np.rint(x), -1, 2),
 }
 SMOOTH = ("sigmoid", "silu", "tanh", "gelu", "exp", "softplus", "mish", "erf", "elu", "selu")
 

@@ -137,19 +137,6 @@ def test_a_loop_reads_values_from_around_it(check: Check) -> None:
     assert kinds(graph).count("Island") == 1
 
 
-def test_quantised_networks_run_as_islands(check: Check) -> None:
-    nodes = [
-        op("QuantizeLinear", "x s z", "q"),
-        op("DequantizeLinear", "q s z", "d"),
-        op("DequantizeLinear", "wq s wz", "w"),
-        op("MatMul", "d w", "y"),
-    ]
-    constants = {"s": np.float32(0.05), "z": np.uint8(100), "wz": np.int8(0)}
-    constants["wq"] = np.arange(-6, 6, dtype=np.int8).reshape(4, 3)
-    graph = check(build(nodes, {"x": (2, 4)}, ["y"], constants), islands=True)
-    assert kinds(graph) == ["Island", "Linear"]
-
-
 def test_an_operator_that_nobody_can_run_is_named() -> None:
     node = onnx.helper.make_node("Frobnicate", ["x"], ["y"], domain="com.example", name="frob")
     model = build([node], {"x": (2, 3)}, ["y"])

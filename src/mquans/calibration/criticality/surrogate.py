@@ -198,7 +198,7 @@ taken to be by the constant."""
 def slope_square(op: Unary) -> float:
     """Mean squared slope of a function over a unit normal, at most 1 at every point; 1 for
     functions that round."""
-    if op.kind in ("floor", "ceil", "round"):
+    if op.kind in ("floor", "ceil", "round", "quantize"):
         return 1.0
     step = 1e-4
     # Midpoints of equally likely intervals, none of them at a kink at 0.

@@ -14,6 +14,7 @@ from mquans.onnx.rules import (
     logic,
     normalization,
     pooling,
+    quantized,
     recurrent,
     reductions,
     resampling,
@@ -27,9 +28,16 @@ RULES: dict[str, Rule] = {
     **logic.RULES,
     **selection.RULES,
     **pooling.RULES,
+    **quantized.RULES,
     **recurrent.RULES,
     **resampling.RULES,
     **reductions.RULES,
     **normalization.RULES,
 }
 """By operator type of the standard domain."""
+
+RULES_BY_DOMAIN: dict[str, dict[str, Rule]] = {
+    "": RULES,
+    "ai.onnx": RULES,
+    "com.microsoft": quantized.MICROSOFT,
+}

@@ -74,6 +74,7 @@ UNARY: dict[str, Callable[..., Any]] = {
     "softsign": lambda x: x / (1 + np.abs(x)),
     "sin": np.sin,
     "cos": np.cos,
+    "quantize": lambda x, low, high: clip(np.rint(x), low, high),
 }
 
 BINARY: dict[BinaryKind, Callable[[Array, Array], Any]] = {

@@ -179,4 +179,5 @@ SLOPES: dict[str, Slope] = {
     "softsign": _softsign,
     "sin": lambda t, x, y, p: t.unary("cos", x),
     "cos": lambda t, x, y, p: t.unary("neg", t.unary("sin", x)),
+    "quantize": _clip,
 }
