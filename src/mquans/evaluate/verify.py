@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.errors import SourceError
+from mquans.errors import NothingToVerifyError, SourceError
 from mquans.evaluate.progress import Track, silent
 from mquans.runtime.replay import replay
 from mquans.runtime.session import Session
@@ -93,8 +93,15 @@ def verify(
 
     Raises:
         FrameError: frames of a shape or dtype that the network does not take.
+        NothingToVerifyError: no layer runs with reuse.
         SourceError: every frame was refused.
     """
+    if not session.layer_names:
+        raise NothingToVerifyError(
+            "there is nothing to verify: no layer of the network runs with reuse.",
+            where=f"model {session.graph.name!r}",
+            hint="mquans inspect says why.",
+        )
     stream = session.stream() if stream is None else stream
     layers = sum(1 for _ in session.graph.reuse_layers())
     done = refused = 0

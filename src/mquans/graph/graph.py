@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from mquans.graph.operators import Conv, ConvTranspose, Linear, MatMul, Operator, Recurrence
+from mquans.graph.operators import (
+    Conv,
+    ConvTranspose,
+    Island,
+    Linear,
+    MatMul,
+    Operator,
+    Recurrence,
+)
 
 LARGEST_INTEGER = 1 << 24
 """Integers up to here, and down to its negative, are exact in float32."""
@@ -99,10 +107,13 @@ class Graph:
         return readers
 
     def macs(self, node: Node) -> int:
-        """Multiplications of one dense evaluation of a reuse layer or MatMul; 0 for other nodes.
+        """Multiplications of one dense evaluation of a reuse layer, MatMul or island; 0 for other
+        nodes.
 
         Taps that fall on padding are counted, as is usual in the field.
         """
+        if isinstance(node.op, Island):
+            return node.op.macs
         if not node.is_reuse and not isinstance(node.op, MatMul):
             return 0
         out = self.types[node.outputs[0]]

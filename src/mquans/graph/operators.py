@@ -237,7 +237,8 @@ class MatMul:
 @dataclass(frozen=True, slots=True)
 class Island:
     """Nodes that only onnxruntime can run, as one self-contained model whose inputs and outputs
-    carry the names of the graph's values, in order. `reason` says why, for `mquans inspect`.
+    carry the names of the graph's values, in order. `reason` says why, for `mquans inspect`; `macs`
+    are those of one evaluation, of operators that are known to have any.
 
     Only islands make values of other types than float32, or with sizes that depend on the data (-1
     in their shape), and only islands read them: graph outputs, and values between two islands."""
@@ -245,6 +246,7 @@ class Island:
     model: bytes
     op_types: tuple[str, ...]
     reason: str
+    macs: int = 0
 
 
 Operator = (

@@ -100,6 +100,7 @@ def _merged(graph: Graph, group: list[Node]) -> Node:
     opsets: dict[str, int] = {}
     op_types: list[str] = []
     reasons: list[str] = []
+    macs = 0
     for node in group:
         assert isinstance(node.op, Island)
         model = onnx.load_model_from_string(node.op.model)
@@ -107,6 +108,7 @@ def _merged(graph: Graph, group: list[Node]) -> Node:
         writer.island(node, model)
         op_types += node.op.op_types
         reasons.append(node.op.reason)
+        macs += node.op.macs
     body = onnx.helper.make_graph(
         writer.nodes,
         group[0].name,
@@ -117,9 +119,8 @@ def _merged(graph: Graph, group: list[Node]) -> Node:
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     model = onnx.helper.make_model(body, opset_imports=imports, ir_version=IR_VERSION)
     reason = "; ".join(dict.fromkeys(reasons))
-    return Node(
-        group[0].name, Island(model.SerializeToString(), tuple(op_types), reason), inputs, outputs
-    )
+    island = Island(model.SerializeToString(), tuple(op_types), reason, macs)
+    return Node(group[0].name, island, inputs, outputs)
 
 
 def _sorted(nodes: list[Node]) -> list[Node]:

@@ -14,6 +14,7 @@ import onnx.version_converter
 from mquans.errors import UnsupportedOperatorError
 from mquans.graph import Island, Node, ValueType
 from mquans.onnx.folding import small_model
+from mquans.onnx.island_macs import macs_of
 from mquans.onnx.model_file import default_opset
 from mquans.onnx.scopes import captured, rename
 
@@ -81,7 +82,12 @@ def island_node(
     for value in model.graph.output:
         kind = found[value.name]
         value.type.CopyFrom(type_proto(ValueType(kind.shape) if is_narrowed(kind) else kind))
-    op = Island(model.SerializeToString(), (proto.op_type,), reason)
+
+    def shape(value: str) -> tuple[int, ...]:
+        constant = constants.get(value)
+        return constant.shape if constant is not None else (found.get(value) or types[value]).shape
+
+    op = Island(model.SerializeToString(), (proto.op_type,), reason, macs_of(proto, shape))
     return Node(name, op, tuple(inputs), tuple(outputs)), found
 
 

@@ -65,6 +65,8 @@ class Stream:
         self._feedback = Feedback(session.plan.feedback, session.plan.input_shapes)
         # What islands made that the engine has no tensor for, by value name.
         self._outside: dict[str, npt.NDArray[Any]] = {}
+        # MACs of the islands that ran in the last frame.
+        self._fallback_done = 0
         # Nanoseconds of every program step in the last frame, while profiling.
         self._frame_ns: list[int] | None = None
         self._lock = threading.Lock()
@@ -169,6 +171,7 @@ class Stream:
         with self._lock:
             other = Stream(self._session, self._open().clone(), self._frames)
             other._outside = dict(self._outside)
+            other._fallback_done = self._fallback_done
             other._feedback = copy(self._feedback)
             return other
 
@@ -280,7 +283,11 @@ class Stream:
                 "idle" if not active else "dense" if active == outputs else "sites",
                 spent_ms.get(name),
             )
-        return StreamStats(tuple(layers[name] for name in session.layer_names))
+        return StreamStats(
+            tuple(layers[name] for name in session.layer_names),
+            sum(session.graph.macs(call.node) for call in session.lowered.islands),
+            self._fallback_done,
+        )
 
     def change_map(self, layer: str) -> npt.NDArray[np.uint16]:
         """Changed inputs per pixel of a layer's input in the last frame: [rows, width]."""
@@ -395,12 +402,14 @@ class Stream:
             raise MquansError(f"there is no reuse layer named {name!r}.") from None
 
     def _run(self, *, snap: bool, keep_held: bool) -> None:
-        first, moved = 0, set[str]()
+        first, moved, done = 0, set[str](), 0
         for call in self._session.lowered.islands:
             self._native.run(first, call.step, snap, keep_held)
             if self._island(call, snap, moved):
                 moved.update(call.node.outputs)
+                done += self._session.graph.macs(call.node)
             first = call.step
+        self._fallback_done = done
         self._native.run(first, len(self._session.step_labels), snap, keep_held)
 
     def _island(self, call: IslandCall, snap: bool, moved: set[str]) -> bool:
