@@ -29,37 +29,14 @@ from mquans.onnx.call import Call, Cut, Refused
 from mquans.onnx.folding import evaluate, is_foldable
 from mquans.onnx.grids import Grid
 from mquans.onnx.islands import is_narrowed, island_node
-from mquans.onnx.rules import RULES_BY_DOMAIN, logic, quantized
+from mquans.onnx.number_types import EXACT, FLOATS, MOVED, ON_GRID, QUANTIZED, result_type
+from mquans.onnx.rules import RULES_BY_DOMAIN
 from mquans.onnx.scopes import captured, inline_branch
 
 if TYPE_CHECKING:
     from mquans.onnx.call import Rule
 
 Array = npt.NDArray[np.generic]
-
-FLOATS = ("float32", "float64")
-
-BOOLEAN = frozenset(logic.RULES.keys() - {"Where"})
-"""Operators that make values of bool."""
-
-QUANTIZED = quantized.RULES.keys() | quantized.MICROSOFT.keys()
-
-EXACT = frozenset({
-    *BOOLEAN, *QUANTIZED, "Abs", "Cast", "CastLike", "Clip", "Concat", "DepthToSpace", "Dropout",
-    "Expand", "Flatten", "Gather", "Identity", "Max", "MaxPool", "Min", "Pad", "Relu", "Reshape",
-    "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
-    "Where",
-})  # fmt: skip
-"""Operators whose results in float32 are those in integers, for integers that float32 holds."""
-
-MOVED = frozenset({
-    "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape",
-    "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
-})  # fmt: skip
-"""Operators that do the same to codes and to what they stand for, and make no new numbers."""
-
-ON_GRID = MOVED | QUANTIZED | {"Resize"}
-"""Operators whose rules know what codes stand for."""
 
 
 class Translation:
@@ -275,16 +252,7 @@ class Translation:
             return
         if proto.op_type in MOVED:
             self._keep_grid(proto)
-        if proto.op_type == "Cast":
-            dtype = str(onnx.helper.tensor_dtype_to_np_dtype(proto.attribute[0].i))
-        elif proto.op_type == "CastLike":
-            dtype = self.dtype(proto.input[1])
-        elif proto.op_type in BOOLEAN:
-            dtype = "bool"
-        elif proto.op_type == "Where":
-            dtype = self.dtype(proto.input[1])
-        else:
-            dtype = next(self.dtype(value) for value in proto.input if value)
+        dtype = result_type(proto, self.dtype)
         for value in proto.output:
             if value in self.types:
                 self._note_type(value, dtype)

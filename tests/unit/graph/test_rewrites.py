@@ -130,18 +130,6 @@ def test_affine_inputs_that_do_not_fit_stay(keeps_values: Keeps, kind: Any, name
     assert not keeps_values(fold_input_affine, make_graph(rows, IMAGE, ["y"], constants))
 
 
-def test_a_scaled_input_goes_into_every_layer_that_reads_it(keeps_values: Keeps) -> None:
-    """Quantized values are read by several layers; whoever else reads them still finds them."""
-    rows = [
-        (Binary("mul"), "x s", "h"),
-        (conv(pads=(1, 1, 1, 1)), "h w", "y"),
-        (conv(pads=(1, 1, 1, 1)), "h w", "z"),
-    ]
-    graph = make_graph(rows, IMAGE, ["y", "z", "h"], {"w": random(6, 4, 3, 3), "s": 0.5})
-    assert keeps_values(fold_input_affine, graph)
-    assert [node.inputs[0] for node in graph.nodes] == ["x", "x", "x"]
-
-
 def test_nothing_folds_behind_an_activation(keeps_values: Keeps) -> None:
     rows = [(conv(), "x w", "h"), (RELU, "h", "r"), (Binary("mul"), "r c", "y")]
     graph = make_graph(rows, IMAGE, ["y"], {"w": random(6, 4, 3, 3), "c": random(6, 1, 1)})
