@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,12 @@ class Call:
     def declare(self, dtype: str, grid: Grid | None = None, output: int = 0) -> None:
         """Say which type the model gives an output, and which numbers it may have."""
         self._translation.declare(self.outputs[output], dtype, grid)
+
+    def standing_for(self, op_type: str, inputs: Sequence[str]) -> Call:
+        """The node as one of another type, which makes the same of these inputs."""
+        other = copy(self)
+        other.op_type, other.inputs = op_type, tuple(inputs)
+        return other
 
     def grid_of(self, value: str) -> Grid | None:
         """The numbers that a value may have; None where it was not quantized."""

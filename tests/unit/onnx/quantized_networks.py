@@ -84,6 +84,21 @@ def tokens() -> onnx.ModelProto:
     return declared(build(nodes, {"x": (1, 20, 16)}, ["y"], constants))
 
 
+def memory() -> onnx.ModelProto:
+    """A recurrent layer in both directions, and a linear one behind."""
+    nodes = [
+        op("LSTM", "x W R B", "s", hidden_size=6, direction="bidirectional"),
+        op("Transpose", "s", "t", perm=[0, 2, 1, 3]),
+        op("Reshape", "t shape", "f"),
+        op("MatMul", "f w", "y"),
+    ]
+    constants = {
+        "W": values(0, 2, 24, 16), "R": values(1, 2, 24, 6), "B": values(2, 2, 48),
+        "w": values(3, 12, 5), "shape": np.array([20, 1, 12]),
+    }  # fmt: skip
+    return declared(build(nodes, {"x": (20, 1, 16)}, ["y"], constants))
+
+
 def declared(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in model.graph.output:
         value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT

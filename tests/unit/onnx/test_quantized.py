@@ -59,11 +59,11 @@ def test_scales_and_roundings_are_part_of_the_layers() -> None:
 
 
 @pytest.mark.parametrize("weights", [QuantType.QInt8, QuantType.QUInt8])
-@pytest.mark.parametrize("name", ["convolutions", "tokens"])
+@pytest.mark.parametrize("name", ["convolutions", "tokens", "memory"])
 def test_dynamic_quantization_is_read_without_its_roundings(name: str, weights: QuantType) -> None:
     """Its steps differ from frame to frame, which would leave nothing to reuse. Results lie where
     its own float version's do, nearer than steps of 8 bits are wide."""
-    shape = SHAPE if name == "convolutions" else (1, 20, 16)
+    shape = {"convolutions": SHAPE, "tokens": (1, 20, 16), "memory": (20, 1, 16)}[name]
     graph = agrees(dynamic(name, weights), {"x": clip(shape)[-1]}, within=3e-3)
     assert not any("quantize" in str(node.op) for node in graph.nodes)
 

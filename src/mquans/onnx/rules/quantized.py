@@ -29,6 +29,7 @@ from mquans.graph import (
 )
 from mquans.onnx.call import Call, Refused, Rule, normalise
 from mquans.onnx.grids import Grid
+from mquans.onnx.rules.recurrent import recurrent
 from mquans.onnx.rules.windows import read_windows
 
 Array = npt.NDArray[np.generic]
@@ -119,6 +120,26 @@ def dynamic(call: Call) -> None:
     call.declare("uint8", Grid(UNSCALED, 0, "uint8"))
     call.fold(1, np.array(UNSCALED, np.float32))
     call.fold(2, np.array(0, np.uint8))
+
+
+def lstm(call: Call) -> None:
+    """DynamicQuantizeLSTM: the inputs of an LSTM, whose weights are [directions, inputs, outputs],
+    then scale and zero of both."""
+    weights = [
+        call.add_constant(label, np.swapaxes(_of_directions(call, index, scale), 1, 2))
+        for label, index, scale in (("W", 1, 8), ("R", 2, 10))
+    ]
+    recurrent(call.standing_for("LSTM", [call.value(), *weights, *call.inputs[3:8]]))
+
+
+def _of_directions(call: Call, index: int, scale: int) -> npt.NDArray[np.float64]:
+    """Weights of a recurrent layer, with one scale per direction or per output."""
+    weight = call.constant(index, "the weight").astype(np.float64)
+    scales, zeros = (
+        call.constant(at).astype(np.float64).reshape(len(weight), 1, -1)
+        for at in (scale, scale + 1)
+    )
+    return np.asarray((weight - zeros) * scales)
 
 
 def arithmetic(call: Call) -> None:
@@ -305,6 +326,7 @@ RULES: dict[str, Rule] = {
 MICROSOFT: dict[str, Rule] = {
     "QuantizeLinear": quantize_linear,
     "DequantizeLinear": dequantize_linear,
+    "DynamicQuantizeLSTM": lstm,
     "QGemm": gemm,
     "QLinearAdd": arithmetic,
     "QLinearMul": arithmetic,
