@@ -307,11 +307,10 @@ class Session:
         declared = self.graph.declared
         if declared.keys().isdisjoint(outputs):
             return outputs
-        with np.errstate(invalid="ignore", over="ignore"):
-            return {
-                name: array.astype(declared.get(name, array.dtype), copy=False)
-                for name, array in outputs.items()
-            }
+        return {
+            name: _in_type(array, declared[name]) if name in declared else array
+            for name, array in outputs.items()
+        }
 
     def run_island(
         self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]
@@ -328,6 +327,14 @@ class Session:
                 node.op.model, options, providers=["CPUExecutionProvider"]
             )
         return list(self._islands[node.name].run(list(node.outputs), dict(feeds)))
+
+
+def _in_type(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """What is computed in float32, in another type; whole numbers may be off by a rounding."""
+    if array.dtype.kind == "f" and np.dtype(dtype).kind in "iu":
+        array = np.rint(array)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return array.astype(dtype, copy=False)
 
 
 def _unique(names: Sequence[str]) -> list[str]:
