@@ -170,7 +170,7 @@ struct Accumulated {
 bool epilogue(const Tables& tables) {
     Report report("epilogue");
     Random random(4);
-    for (int32_t kind = -1; kind <= int32_t(UnaryKind::cos); ++kind)
+    for (int32_t kind = -1; kind <= int32_t(UnaryKind::quantize); ++kind)
         for (const int32_t group_out : {1, 5, 16, 33, 48})
             for (const int32_t groups : {1, 2}) {
                 const int32_t stride = groups * group_out + (random.chance(0.5) ? 0 : 3);

@@ -31,6 +31,10 @@ class UnsupportedOperatorError(ModelError):
     """The model needs an operator that neither the engine nor a fallback subgraph can run."""
 
 
+class NothingToVerifyError(ModelError):
+    """No layer of the network runs with reuse."""
+
+
 class PlanError(MquansError):
     """The plan is malformed, from a newer version, or made for another model."""
 

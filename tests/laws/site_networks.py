@@ -28,7 +28,7 @@ ACTIVATIONS = (
     None, Unary("relu"), Unary("clip", (-0.5, 1.5)), Unary("leaky_relu", (0.1,)), Unary("silu"),
     Unary("elu", (1.0,)), Unary("elu", (0.3,)),
     Unary("gelu"), Unary("gelu_tanh"), Unary("sigmoid"), Unary("tanh"), Unary("hard_swish"),
-    Unary("hard_sigmoid", (0.2, 0.5)),
+    Unary("hard_sigmoid", (0.2, 0.5)), Unary("quantize", (-3.0, 5.0)),
 )  # fmt: skip
 """One of every kind that has an integer form."""
 

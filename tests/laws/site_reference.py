@@ -260,7 +260,9 @@ def site_layer(graph: Graph, node: Node, x: Codes, y: Codes) -> SiteLayer:
     function = integer_activation(layer.op.activation, y)
     exponents = function.sum_exponents
     if isinstance(layer.op, Conv) and inputs == 1 and 1 < layer.groups == outputs:
-        narrow = narrow_weights(layer.weight.reshape(outputs, -1), layer.bias, x, exponents)
+        whole = layer.op.activation is not None and layer.op.activation.kind == "quantize"
+        factors = layer.weight.reshape(outputs, -1)
+        narrow = None if whole else narrow_weights(factors, layer.bias, x, exponents)
         if narrow is not None:
             weight = narrow.astype(np.int64).reshape(layer.weight.shape)
             bias = np.clip(np.rint(layer.bias / np.exp2(exponents)), -32768, 32767)

@@ -94,7 +94,7 @@ struct DeltaArgs {
 enum class UnaryKind : int32_t {
     relu, leaky_relu, clip, sigmoid, silu, hard_sigmoid, hard_swish, tanh, elu, selu, gelu, gelu_tanh,
     softplus, mish, exp, log, sqrt, abs, neg, reciprocal, erf, floor, ceil, round, sign, softsign, sin,
-    cos,
+    cos, quantize,
 };
 
 struct EpilogueArgs {

@@ -8,7 +8,7 @@
 
 namespace mquans {
 
-enum class BinaryKind : int32_t { add, sub, mul, div, max, min, pow, prelu };
+enum class BinaryKind : int32_t { add, sub, mul, div, max, min, pow, prelu, equal, less, mask };
 enum class ReduceKind : int32_t { mean, sum, max, min, prod, l1, l2, sum_square };
 
 // Elements of consecutive pixels of two operands and the result. step: floats between pixels (0 repeats

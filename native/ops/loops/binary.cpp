@@ -94,6 +94,12 @@ void binary(const BinaryArgs& given) {
             return powers(args);
         case BinaryKind::prelu:
             return each(args, [](float a, float b) { return a < 0.0f ? a * b : a; });
+        case BinaryKind::equal:
+            return each(args, [](float a, float b) { return a == b ? 1.0f : 0.0f; });
+        case BinaryKind::less:
+            return each(args, [](float a, float b) { return a < b ? 1.0f : 0.0f; });
+        case BinaryKind::mask:
+            return each(args, [](float a, float b) { return b != 0.0f ? a : 0.0f; });
     }
 }
 

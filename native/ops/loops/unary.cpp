@@ -93,6 +93,11 @@ void unary(const UnaryArgs& args) {
             return each(args, [](float x) { return sine(x, 0.0); });
         case UnaryKind::cos:
             return each(args, [](float x) { return sine(x, 1.0); });
+        case UnaryKind::quantize:
+            return each(args, [a, b](float x) {
+                const float whole = __builtin_rintf(x), low = whole < a ? a : whole;
+                return low > b ? b : low;
+            });
     }
 }
 

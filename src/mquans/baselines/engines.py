@@ -87,6 +87,7 @@ def _prepare(
         )
     # Loaded by need: each of them imports a large package.
     from mquans.baselines.fixed_model import fixed_model
+    from mquans.baselines.input_types import in_types, input_types
 
     if name.startswith("openvino"):
         from mquans.baselines.openvino_engine import require_openvino
@@ -99,6 +100,8 @@ def _prepare(
             "with every frame.",
             hint="Leave gated out of --engines.",
         )
+    types = input_types(data)
+    calibration = [in_types(feeds, types) for feeds in calibration]
     if name == "ort-int8-dynamic":
         from mquans.baselines.int8 import quantize_dynamic
 

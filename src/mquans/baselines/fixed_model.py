@@ -17,7 +17,9 @@ def fixed_model(model: ModelFile, options: NetworkOptions) -> tuple[bytes, dict[
     Shapes that the file declares for other values are dropped: they belong to the declared input
     shapes and mislead engines when these change. Weights that the file lists as inputs, as old
     exporters do, become constants: engines cannot fold them otherwise, and would be measured
-    below what they can do. Branches whose condition is known are taken.
+    below what they can do. Branches whose condition is known are taken. Floats of other widths
+    become float32, in which our engine computes too and for which engines have all operators;
+    doubles only where frames are such, since arithmetic on shapes may be in doubles.
 
     Returns:
         bytes of an ONNX file, and its state inputs by the output that feeds them.
@@ -28,7 +30,9 @@ def fixed_model(model: ModelFile, options: NetworkOptions) -> tuple[bytes, dict[
     # Loaded by need: they import onnx.
     from mquans.onnx.applied_options import apply_options
     from mquans.onnx.flattening import flatten, has_branches
+    from mquans.onnx.half_precision import HALVES, OTHER_FLOATS, is_double, to_float32
     from mquans.onnx.input_shapes import fed_inputs
+    from mquans.onnx.node_order import sort_nodes
 
     proto, feedback = apply_options(model, options)
     fed = fed_inputs(proto)
@@ -42,6 +46,8 @@ def fixed_model(model: ModelFile, options: NetworkOptions) -> tuple[bytes, dict[
     if has_branches(proto):
         proto, _ = flatten(proto, model.name, shapes)
     graph = proto.graph
+    to_float32(graph, OTHER_FLOATS if any(map(is_double, fed)) else HALVES)
+    sort_nodes(graph)
     names = {value.name for value in fed}
     for value in [value for value in graph.input if value.name not in names]:
         graph.input.remove(value)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mquans.baselines.input_types import in_types, input_types
 from mquans.baselines.protocol import Arrays
 from mquans.errors import DependencyError, ModelError, MquansError
 
@@ -64,6 +65,7 @@ class OpenvinoEngine:
         except RuntimeError as error:
             raise self._failure("load", error) from error
         self._request: Any = compiled.create_infer_request()
+        self._types = input_types(data)
         # OpenVINO keeps the order of the model's outputs, but may list several names for one.
         declared = _output_names(data)
         self._outputs = list(zip(declared, compiled.outputs, strict=True))
@@ -75,7 +77,7 @@ class OpenvinoEngine:
             ModelError: OpenVINO fails on the frame, for instance by its shape.
         """
         try:
-            results = self._request.infer(dict(feeds), share_inputs=True)
+            results = self._request.infer(in_types(feeds, self._types), share_inputs=True)
         except RuntimeError as error:
             raise self._failure("run", error) from error
         return {name: np.array(results[port]) for name, port in self._outputs}

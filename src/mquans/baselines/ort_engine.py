@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.baselines.fixed_model import recurrent_layers
+from mquans.baselines.input_types import in_types, input_types
 from mquans.baselines.protocol import Arrays
 from mquans.errors import ModelError
 
@@ -30,6 +31,7 @@ class OrtEngine:
             if layers := recurrent_layers(data):
                 self.description += f", {' and '.join(layers)} in fp32"
         self._session = open_session(data, model_name=model_name, threads=threads)
+        self._types = input_types(data)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def step(self, feeds: Arrays) -> dict[str, npt.NDArray[np.float32]]:
@@ -39,7 +41,7 @@ class OrtEngine:
             ModelError: onnxruntime fails on the frame, for instance by its shape.
         """
         try:
-            values = self._session.run(self._outputs, dict(feeds))
+            values = self._session.run(self._outputs, in_types(feeds, self._types))
         except Exception as error:  # onnxruntime's own classes share no public base
             raise ModelError(
                 f"onnxruntime cannot run it: {first_line(error)}", where=f"model {self._model!r}"

@@ -138,6 +138,7 @@ class CalibrationContext:
                     clip,
                     source,
                     shapes,
+                    declared=self.graph.declared,
                     late=late,
                     least=least,
                     run=window(self.graph, feedback),

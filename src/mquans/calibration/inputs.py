@@ -16,8 +16,8 @@ import numpy as np
 from mquans.errors import SourceError
 from mquans.evaluate import Track, silent
 from mquans.metrics import place_label
-from mquans.sources import Source, SourceWarning, begins
-from mquans.sources.frames import Feeds, feeds_of, finite
+from mquans.sources import Source, SourceWarning, begins, in_place_of
+from mquans.sources.frames import Feeds, feeds_of, finite, network_values
 
 Spec = str | Path | int | Iterable[Any]
 """One clip: anything `open_source` takes."""
@@ -103,6 +103,7 @@ def read_clip(
     least: int = LEAST_FRAMES,
     run: int = 1,
     fill: Callable[[Feeds], Feeds] = lambda feeds: feeds,
+    declared: Mapping[str, str] | None = None,
     labels: Sequence[Any] | None = None,
     number: Callable[[int], int] = lambda index: index,
     expected: int,
@@ -115,6 +116,7 @@ def read_clip(
         late: share of the frames, from the end, that are kept in `clip.late` instead.
         least: fewest usable frames.
         run: consecutive frames that are sampled together.
+        declared: types of inputs that are not of float32.
         fill: gives earlier frames their states; the frame before has been used by then.
         labels: by a frame's number before selection, which `number` gives.
         expected: number of frames, if the source does not know.
@@ -137,6 +139,7 @@ def read_clip(
     for index, frame in enumerate(track(source, f"observing {source.name}", total)):
         feeds = feeds_of(frame, list(inputs))
         _check_shapes(feeds, inputs, source.name)
+        feeds = _as_floats(feeds, declared or {}, source.name)
         if not finite(feeds):
             refused += 1
             continue
@@ -208,6 +211,20 @@ def _check_count(clip: Clip, refused: int, least: int) -> None:
             where=clip.name,
             hint="Give a longer clip, or a smaller --skip or --stride.",
         )
+
+
+def _as_floats(feeds: Feeds, declared: Mapping[str, str], name: str) -> Feeds:
+    """What a frame brings, as the engine computes with it."""
+    floats = {}
+    for key, value in feeds.items():
+        if key not in declared and value.dtype.kind != "f":
+            raise SourceError(
+                f"gives {value.dtype}, but the network's input {key!r} takes float32.",
+                where=name,
+                hint="Convert with .astype(numpy.float32).",
+            )
+        floats[key] = network_values(value, declared.get(key, "float32"), where=f"{name}, {key}")
+    return in_place_of(feeds, floats)
 
 
 def _check_shapes(feeds: Feeds, inputs: Mapping[str, Shape], name: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mquans.calibration.inputs import Shape, Spec
 from mquans.errors import SourceError
-from mquans.onnx import ModelFile, declared_inputs, metadata_of
+from mquans.onnx import ModelFile, declared_inputs, metadata_of, takes_integers
 from mquans.plan import AudioFormat, InputFormat, NetworkOptions
 from mquans.sources import guess_audio_format, guess_format, is_sound, is_video, open_source
 from mquans.sources.frames import feeds_of
@@ -90,11 +90,18 @@ def resolve_inputs(
     video = is_video(spec)
     sound = is_sound(spec) or ((unseen or video) and _is_sound(input, shape, windows=not video))
     if (tensor is None and (spec is not None or input)) or sound:
-        if not sound and not isinstance(input, Format) and VALUES.isdisjoint(input or {}):
+        whole = bool(fed) and takes_integers(model, fed[0])
+        if (
+            not (sound or whole)
+            and not isinstance(input, Format)
+            and VALUES.isdisjoint(input or {})
+        ):
             guessed = preset_of(metadata_of(model))
             unsaid = guessed is None
             input = {"preset": guessed, **(input or {})}
         format = _format(shapes, fed, given, input, sound=sound)
+        if whole and isinstance(format, InputFormat):
+            _check_unscaled(format)
         shapes = {**shapes, format.name: format.shape}
     if tensor is not None:
         for name, array in feeds_of(tensor, fed).items():
@@ -152,6 +159,15 @@ def _format(
             hint="Give only one of --input-shape and what sets the size of frames.",
         )
     return format
+
+
+def _check_unscaled(format: InputFormat) -> None:
+    if (format.scale, set(format.mean), set(format.std)) != (1.0, {0.0}, {1.0}):
+        raise SourceError(
+            "takes integers, but --scale, --mean and --std make fractions of pixels.",
+            where=f"input {format.name!r}",
+            hint="Leave them out: pictures go in as they are, from 0 to 255.",
+        )
 
 
 def _is_sound(

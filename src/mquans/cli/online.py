@@ -9,8 +9,8 @@ import typer
 
 from mquans.cli import options as o
 from mquans.cli.app import BROKEN, app
-from mquans.cli.terminal import show_json, track
-from mquans.errors import MquansError
+from mquans.cli.terminal import complain, show_json, track
+from mquans.errors import MquansError, NothingToVerifyError
 
 
 @app.command()
@@ -180,17 +180,21 @@ def verify(
     import mquans
     from mquans.cli import tables
 
-    result = mquans.verify(
-        model,
-        plan,
-        source,
-        frames=frames,
-        skip=skip,
-        stride=stride,
-        on_error=on_error.value,
-        threads=threads,
-        track=track,
-    )
+    try:
+        result = mquans.verify(
+            model,
+            plan,
+            source,
+            frames=frames,
+            skip=skip,
+            stride=stride,
+            on_error=on_error.value,
+            threads=threads,
+            track=track,
+        )
+    except NothingToVerifyError as error:
+        complain(str(error))
+        raise typer.Exit(BROKEN) from None
     if json:
         show_json(result.as_dict())
     else:

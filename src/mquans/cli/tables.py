@@ -87,6 +87,8 @@ def show_machine(report: dict[str, Any]) -> None:
 def show_inspection(inspection: Inspection) -> None:
     """`mquans inspect`."""
     covered = inspection.coverage
+    if covered.obstacle is not None:
+        show(Text(covered.obstacle), "")
     nodes = table("node", "operator", "mode", "MACs", "share")
     for node in covered.nodes:
         share = percent(node.macs / covered.macs) if node.macs else ""

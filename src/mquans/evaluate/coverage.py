@@ -12,8 +12,8 @@ NodeMode = Literal["reuse", "native", "fallback"]
 
 @dataclass(frozen=True, slots=True)
 class NodeCoverage:
-    """One node: how it runs, and the MACs of one dense evaluation (those of fallback subgraphs are
-    not known and count as 0)."""
+    """One node: how it runs, and the MACs of one dense evaluation (of fallback subgraphs those of
+    layers and matrix products)."""
 
     name: str
     op: str
@@ -48,6 +48,19 @@ class Coverage:
         reused = sum(node.macs for node in self.nodes if node.mode == "reuse")
         return reused / self.macs if self.macs else 0.0
 
+    @property
+    def obstacle(self) -> str | None:
+        """Why reuse cannot help this network, in a sentence; None where it may."""
+        if any(node.mode == "reuse" for node in self.nodes):
+            return None
+        if not self.fallbacks:
+            return "Reuse cannot help: the network has no layers with constant weights."
+        reasons = "; ".join(dict.fromkeys(fallback.reason for fallback in self.fallbacks))
+        return (
+            "Reuse cannot help: all layers of the network run on onnxruntime, from end to end in "
+            f"every frame, since {reasons}."
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The stable keys of `inspect --json`."""
         return {
@@ -56,6 +69,7 @@ class Coverage:
                 for node in self.nodes
             ],
             "reuse_macs_fraction": self.reuse_macs_fraction,
+            "obstacle": self.obstacle,
             "fallbacks": [
                 {"name": fallback.name, "ops": list(fallback.ops), "reason": fallback.reason}
                 for fallback in self.fallbacks

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.errors import SourceError
+from mquans.errors import NothingToVerifyError, SourceError
 from mquans.evaluate.progress import Track, silent
 from mquans.runtime.replay import replay
 from mquans.runtime.session import Session
@@ -93,8 +93,15 @@ def verify(
 
     Raises:
         FrameError: frames of a shape or dtype that the network does not take.
+        NothingToVerifyError: no layer runs with reuse.
         SourceError: every frame was refused.
     """
+    if not session.layer_names:
+        raise NothingToVerifyError(
+            "there is nothing to verify: no layer of the network runs with reuse.",
+            where=f"model {session.graph.name!r}",
+            hint="mquans inspect says why.",
+        )
     stream = session.stream() if stream is None else stream
     layers = sum(1 for _ in session.graph.reuse_layers())
     done = refused = 0
@@ -125,7 +132,8 @@ def _violation(
         recomputed = again.outputs()
     for name, expected in recomputed.items():
         # As bits, since NaN differs from itself and -0 equals 0.
-        differs = expected.view(np.uint32) != outputs[name].view(np.uint32)
+        bits = np.dtype(f"u{expected.itemsize}")
+        differs = expected.view(bits) != outputs[name].view(bits)
         if differs.any():
             position = tuple(int(index) for index in np.argwhere(differs)[0])
             found = float(outputs[name][position])

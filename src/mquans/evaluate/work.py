@@ -38,11 +38,15 @@ class Work:
     """Sums over the frames of one or more clips, first frames included: they are computed whole."""
 
     frames: int = 0
+    fallback_macs: int = 0
+    fallback_done: int = 0
     layers: dict[str, LayerWork] = field(default_factory=dict)
 
     def add(self, stats: StreamStats) -> None:
         """Adds one frame."""
         self.frames += 1
+        self.fallback_macs += stats.fallback_macs
+        self.fallback_done += stats.fallback_done
         for layer in stats.layers:
             work = self.layers.setdefault(layer.name, LayerWork())
             work.inputs += layer.inputs
@@ -53,22 +57,22 @@ class Work:
     @property
     def macs_total(self) -> int:
         """MACs of the dense network over all frames; taps on padding are not counted."""
-        return sum(layer.macs for layer in self.layers.values())
+        return self.fallback_macs + sum(layer.macs for layer in self.layers.values())
 
     @property
     def macs_done(self) -> int:
         """MACs really issued over all frames."""
-        return sum(layer.macs_done for layer in self.layers.values())
+        return self.fallback_done + sum(layer.macs_done for layer in self.layers.values())
 
     @property
     def macs_fraction(self) -> float:
-        """MACs done / MACs of the dense network."""
-        return self.macs_done / self.macs_total if self.macs_total else 0.0
+        """MACs done / MACs of the dense network; 1 for a network without any."""
+        return self.macs_done / self.macs_total if self.macs_total else 1.0
 
     @property
     def changed_fraction(self) -> float:
         """MACs that changed inputs take part in / MACs of the dense network."""
-        changed = sum(layer.macs_changed for layer in self.layers.values())
+        changed = self.fallback_done + sum(layer.macs_changed for layer in self.layers.values())
         return changed / self.macs_total if self.macs_total else 0.0
 
     @property

@@ -6,7 +6,7 @@ Nothing here knows a file format.
 from __future__ import annotations
 
 from mquans.graph.edits import Editor, free_name
-from mquans.graph.graph import Graph, Node, ValueType
+from mquans.graph.graph import LARGEST_INTEGER, Graph, Node, ValueType
 from mquans.graph.operators import (
     GATES,
     Array,
@@ -44,6 +44,7 @@ from mquans.graph.shapes import broadcast, infer, infer_node, window_span
 
 __all__ = [
     "GATES",
+    "LARGEST_INTEGER",
     "Array",
     "Binary",
     "BinaryKind",

@@ -8,15 +8,28 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from mquans.graph.operators import Conv, ConvTranspose, Linear, MatMul, Operator, Recurrence
+from mquans.graph.operators import (
+    Conv,
+    ConvTranspose,
+    Fallback,
+    Linear,
+    MatMul,
+    Operator,
+    Recurrence,
+)
+
+LARGEST_INTEGER = 1 << 24
+"""Integers up to here, and down to its negative, are exact in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
     """Shape and dtype of a value.
 
-    All shapes are static and all values float32, except for values that only fallback subgraphs
-    touch: these may have any numpy dtype, and -1 for sizes that depend on the data.
+    All shapes are static and all values float32, except for values that fallback subgraphs make and
+    only
+    fallback subgraphs or the caller read: these may have any numpy dtype, and -1 for sizes that
+    depend on the data.
     """
 
     shape: tuple[int, ...]
@@ -58,6 +71,8 @@ class Graph:
         constants: weights and other fixed arrays by value name.
         types: shape and dtype of every input, constant and node output.
         repeats: names that the model lists among its outputs again, by their place in that list.
+        declared: dtype of inputs and outputs that are of another type in the model's file than in
+            `types`: they are converted where frames come in and outputs go out.
     """
 
     name: str
@@ -67,6 +82,11 @@ class Graph:
     constants: dict[str, npt.NDArray[np.generic]]
     types: dict[str, ValueType] = field(default_factory=dict)
     repeats: dict[int, str] = field(default_factory=dict)
+    declared: dict[str, str] = field(default_factory=dict)
+
+    def dtype(self, value: str) -> str:
+        """Type of an input or output as the model's file declares it."""
+        return self.declared.get(value, self.types[value].dtype)
 
     def shape(self, value: str) -> tuple[int, ...]:
         """Static shape of a value."""
@@ -97,10 +117,13 @@ class Graph:
         return readers
 
     def macs(self, node: Node) -> int:
-        """Multiplications of one dense evaluation of a reuse layer or MatMul; 0 for other nodes.
+        """Multiplications of one dense evaluation of a reuse layer, MatMul or fallback subgraph; 0
+        for other nodes.
 
         Taps that fall on padding are counted, as is usual in the field.
         """
+        if isinstance(node.op, Fallback):
+            return node.op.macs
         if not node.is_reuse and not isinstance(node.op, MatMul):
             return 0
         out = self.types[node.outputs[0]]

@@ -16,10 +16,12 @@ import numpy.typing as npt
 UnaryKind = Literal[
     "relu", "leaky_relu", "clip", "sigmoid", "silu", "hard_sigmoid", "hard_swish", "tanh", "elu",
     "selu", "gelu", "gelu_tanh", "softplus", "mish", "exp", "log", "sqrt", "abs", "neg",
-    "reciprocal", "erf", "floor", "ceil", "round", "sign", "softsign", "sin", "cos",
+    "reciprocal", "erf", "floor", "ceil", "round", "sign", "softsign", "sin", "cos", "quantize",
 ]  # fmt: skip
 RecurrenceKind = Literal["lstm", "gru", "rnn"]
-BinaryKind = Literal["add", "sub", "mul", "div", "max", "min", "pow", "prelu"]
+BinaryKind = Literal[
+    "add", "sub", "mul", "div", "max", "min", "pow", "prelu", "equal", "less", "mask",
+]  # fmt: skip
 ReduceKind = Literal["mean", "sum", "max", "min", "prod", "l1", "l2", "sum_square"]
 
 
@@ -28,7 +30,8 @@ class Unary:
     """`y = f(x)` elementwise; also the activation fused behind a reuse layer.
 
     params: leaky_relu, elu (alpha); clip (low, high; +-inf when open); hard_sigmoid (alpha, beta);
-    selu (alpha, gamma); none for the others.
+    selu (alpha, gamma); quantize (low, high: whole numbers that the rounded x is clipped to); none
+    for the others.
     """
 
     kind: UnaryKind
@@ -118,7 +121,8 @@ class Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """`y = f(a, b)` elementwise with numpy broadcasting. prelu: a >= 0 ? a : a * b."""
+    """`y = f(a, b)` elementwise with numpy broadcasting. prelu: a >= 0 ? a : a * b; equal and less:
+    1 where a == b, a < b, else 0; mask: b != 0 ? a : 0, whatever a is."""
 
     kind: BinaryKind
 
@@ -233,15 +237,17 @@ class MatMul:
 @dataclass(frozen=True, slots=True)
 class Fallback:
     """Nodes that only onnxruntime can run, as one self-contained model whose inputs and outputs
-    carry the names of the graph's values, in order. `reason` says why, for `mquans inspect`.
+    carry the names of the graph's values, in order. `reason` says why, for `mquans inspect`; `macs`
+    are those of one evaluation, of operators that are known to have any.
 
-    Only fallback subgraphs read and make values of other types than float32, or with sizes that
-    depend on the data (-1 in their shape): graph inputs and outputs, and values between two
-    fallback subgraphs."""
+    Only fallback subgraphs make values of other types than float32, or with sizes that depend on
+    the data (-1 in their shape), and only fallback subgraphs read them: graph outputs, and values
+    between two fallback subgraphs."""
 
     model: bytes
     op_types: tuple[str, ...]
     reason: str
+    macs: int = 0
 
 
 Operator = (

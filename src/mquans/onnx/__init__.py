@@ -11,6 +11,7 @@ from mquans.onnx.model_file import (
     declared_outputs,
     metadata_of,
     read_model,
+    takes_integers,
 )
 from mquans.onnx.reader import import_model
 from mquans.onnx.recurrence_writer import state_value
@@ -26,6 +27,7 @@ __all__ = [
     "metadata_of",
     "read_model",
     "state_value",
+    "takes_integers",
     "to_onnx",
     "whole_feedback",
 ]

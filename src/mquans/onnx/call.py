@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from mquans.files import printable
 from mquans.graph import Operator, Reshape
 
 if TYPE_CHECKING:
+    from mquans.onnx.grids import Grid
     from mquans.onnx.translation import Translation
 
 
@@ -23,6 +26,14 @@ class Refused(Exception):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a function that only cuts off reads, and the bounds between which it leaves it."""
+
+    source: str
+    bounds: tuple[float, float]
 
 
 class Call:
@@ -69,6 +80,44 @@ class Call:
     def shape_of(self, value: str) -> tuple[int, ...]:
         """Static shape of any value, emitted ones included."""
         return self._translation.shape(value)
+
+    def dtype(self, index: int = 0) -> str:
+        """Type that the model gives an input; what is computed is float32."""
+        return self._translation.dtype(self.value(index))
+
+    def type_name(self, code: int) -> str:
+        """numpy's name of an ONNX type."""
+        return str(onnx.helper.tensor_dtype_to_np_dtype(code))
+
+    def declare(self, dtype: str, grid: Grid | None = None, output: int = 0) -> None:
+        """Say which type the model gives an output, and which numbers it may have."""
+        self._translation.declare(self.outputs[output], dtype, grid)
+
+    def standing_for(self, op_type: str, inputs: Sequence[str]) -> Call:
+        """The node as one of another type, which makes the same of these inputs."""
+        other = copy(self)
+        other.op_type, other.inputs = op_type, tuple(inputs)
+        return other
+
+    def grid_of(self, value: str) -> Grid | None:
+        """The numbers that a value may have; None where it was not quantized."""
+        return self._translation.grids.get(value)
+
+    def cut_off_by(self, value: str) -> Cut | None:
+        """The Relu or Clip that computes a value."""
+        return self._translation.cut_off_by(value)
+
+    def only_read_by(self, *op_types: str) -> bool:
+        """True when the first output goes into nodes of these types alone."""
+        return self._translation.readers[self.outputs[0]] <= set(op_types)
+
+    def is_known(self, value: str) -> bool:
+        """True for a value, emitted ones included, that is known at import time."""
+        return value in self._translation.constants
+
+    def fold(self, output: int, array: npt.NDArray[Any]) -> None:
+        """Let an output be a constant."""
+        self._translation.constants[self.outputs[output]] = array
 
     def is_constant(self, index: int) -> bool:
         """True when an input is given and known at import time."""

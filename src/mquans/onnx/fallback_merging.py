@@ -103,6 +103,7 @@ def _merged(graph: Graph, group: list[Node]) -> Node:
     opsets: dict[str, int] = {}
     op_types: list[str] = []
     reasons: list[str] = []
+    macs = 0
     for node in group:
         assert isinstance(node.op, Fallback)
         model = onnx.load_model_from_string(node.op.model)
@@ -110,6 +111,7 @@ def _merged(graph: Graph, group: list[Node]) -> Node:
         writer.fallback(node, model)
         op_types += node.op.op_types
         reasons.append(node.op.reason)
+        macs += node.op.macs
     body = onnx.helper.make_graph(
         writer.nodes,
         group[0].name,
@@ -120,9 +122,8 @@ def _merged(graph: Graph, group: list[Node]) -> Node:
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     model = onnx.helper.make_model(body, opset_imports=imports, ir_version=IR_VERSION)
     reason = "; ".join(dict.fromkeys(reasons))
-    return Node(
-        group[0].name, Fallback(model.SerializeToString(), tuple(op_types), reason), inputs, outputs
-    )
+    fallback = Fallback(model.SerializeToString(), tuple(op_types), reason, macs)
+    return Node(group[0].name, fallback, inputs, outputs)
 
 
 def _sorted(nodes: list[Node]) -> list[Node]:

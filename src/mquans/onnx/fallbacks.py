@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +14,15 @@ import onnx.version_converter
 from mquans.errors import UnsupportedOperatorError
 from mquans.graph import Fallback, Node, ValueType
 from mquans.onnx.explanation import explained
+from mquans.onnx.fallback_macs import macs_of
 from mquans.onnx.folding import small_model
 from mquans.onnx.model_file import default_opset
 from mquans.onnx.scopes import captured, rename
 
 if TYPE_CHECKING:
     import onnxruntime
+
+    from mquans.onnx.grids import Grid
 
 OPAQUE = "sequence"
 """dtype of values that are no tensors; they never leave a fallback subgraph."""
@@ -36,14 +39,16 @@ def fallback_node(
     opsets: Mapping[str, int],
     types: Mapping[str, ValueType],
     constants: Mapping[str, npt.NDArray[np.generic]],
-    doubles: Container[str],
+    dtypes: Mapping[str, str],
+    grids: Mapping[str, Grid],
 ) -> tuple[Node, dict[str, ValueType]]:
     """One ONNX node as a fallback subgraph, and the types of its outputs as onnxruntime infers
-    them.
+    them; doubles leave it as float32.
 
     Args:
         types, constants: of the values that the node may read.
-        doubles: values that the node expects as float64 although they are computed in float32.
+        dtypes: of values that the node expects in another type than they are computed in.
+        grids: of values that are computed as what their codes stand for.
 
     Raises:
         UnsupportedOperatorError: onnxruntime cannot run the operator.
@@ -51,26 +56,51 @@ def fallback_node(
     read = [value for value in dict.fromkeys([*proto.input, *captured(proto)]) if value]
     outputs = [value for value in proto.output if value]
     inputs = {value: type_proto(types[value]) for value in read if value in types}
-    widened = {value: f"{value}/double" for value in inputs if value in doubles}
-    casts = [
-        onnx.helper.make_node("Cast", [value], [double], to=onnx.TensorProto.DOUBLE)
-        for value, double in widened.items()
-    ]
+    typed = {value: f"{value}/{dtypes[value]}" for value in inputs if value in dtypes}
+    known = {value: constants[value] for value in read if value in constants}
+    casts = []
+    for value, label in typed.items():
+        if (grid := grids.get(value)) is None:
+            casts.append(_cast(value, label, dtypes[value]))
+            continue
+        scale, zero = f"{label}/scale", f"{label}/zero"
+        known |= {scale: np.array(grid.scale, np.float32), zero: np.array(grid.zero, grid.dtype)}
+        casts.append(onnx.helper.make_node("QuantizeLinear", [value, scale, zero], [label]))
     body = onnx.NodeProto()
     body.CopyFrom(proto)
-    rename(body, widened)
+    rename(body, typed)
     model = small_model(
         [*casts, body],
-        {value: constants[value] for value in read if value in constants},
+        known,
         dict.fromkeys(outputs),
         opsets,
         inputs,
     )
     found = _output_types(model, proto, name)
+    doubles = {value: f"{value}/double" for value in outputs if is_narrowed(found[value])}
+    rename(model.graph.node[-1], doubles)
+    model.graph.node.extend(_cast(double, value, "float32") for value, double in doubles.items())
     for value in model.graph.output:
-        value.type.CopyFrom(type_proto(found[value.name]))
-    op = Fallback(model.SerializeToString(), (proto.op_type,), reason)
+        kind = found[value.name]
+        value.type.CopyFrom(type_proto(ValueType(kind.shape) if is_narrowed(kind) else kind))
+
+    def shape(value: str) -> tuple[int, ...]:
+        constant = constants.get(value)
+        return constant.shape if constant is not None else (found.get(value) or types[value]).shape
+
+    op = Fallback(model.SerializeToString(), (proto.op_type,), reason, macs_of(proto, shape))
     return Node(name, op, tuple(inputs), tuple(outputs)), found
+
+
+def is_narrowed(kind: ValueType) -> bool:
+    """True for what a fallback subgraph makes in double precision and the engine goes on with in
+    float32."""
+    return kind.dtype == "float64" and -1 not in kind.shape
+
+
+def _cast(value: str, result: str, dtype: str) -> onnx.NodeProto:
+    code = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return onnx.helper.make_node("Cast", [value], [result], to=code)
 
 
 def _output_types(model: onnx.ModelProto, proto: onnx.NodeProto, name: str) -> dict[str, ValueType]:

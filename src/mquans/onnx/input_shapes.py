@@ -9,6 +9,12 @@ import onnx
 from mquans.errors import ModelError
 from mquans.graph import ValueType
 
+NUMBERS = frozenset({
+    "float16", "bfloat16", "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8",
+    "uint16", "uint32", "uint64",
+})  # fmt: skip
+"""Types that an input may have."""
+
 
 def fed_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """The inputs of a model without the weights that old exporters list among them."""
@@ -65,6 +71,13 @@ def fixed_type(
     if not value.type.HasField("tensor_type"):
         raise ModelError(f"its input {value.name!r} is not a tensor.", where=where)
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    if dtype not in NUMBERS:
+        kind = "strings" if tensor.elem_type == onnx.TensorProto.STRING else dtype
+        raise ModelError(
+            f"its input {value.name!r} takes {kind}; frames are numbers.",
+            where=where,
+            hint="Export it without this input, or with one of a plain number type.",
+        )
     # Some exporters write -1 for a size that is not fixed.
     dims = [max(dim.dim_value, 0) or sizes.get(dim.dim_param) for dim in tensor.shape.dim]
     if wanted is not None:

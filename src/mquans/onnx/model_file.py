@@ -165,6 +165,17 @@ def declared_inputs(model: ModelFile) -> dict[str, tuple[int | None, ...]]:
     return {value.name: _dims(value) for value in proto.graph.input if value.name not in weights}
 
 
+def takes_integers(model: ModelFile, name: str) -> bool:
+    """True for an input that pictures go into as they are, 0 to 255, since it is of integers."""
+    import onnx
+
+    codes = {value.name: value.type.tensor_type.elem_type for value in model.proto().graph.input}
+    code = codes.get(name, onnx.TensorProto.UNDEFINED)
+    return code != onnx.TensorProto.UNDEFINED and (
+        onnx.helper.tensor_dtype_to_np_dtype(code).kind in "iu"
+    )
+
+
 def metadata_of(model: ModelFile) -> dict[str, str]:
     """What the exporter says about the model, by key."""
     return {entry.key: entry.value for entry in model.proto().metadata_props}

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from mquans.graph import (
     Binary,
+    BinaryKind,
     Concat,
     Conv,
     ConvTranspose,
@@ -47,6 +48,8 @@ UNARY = {
     "sin": "Sin", "cos": "Cos",
 }  # fmt: skip
 """ONNX operator per function; clip and silu are written in their own way."""
+
+COMPARISONS = {"equal": "Equal", "less": "Less"}
 
 PARAMETERS = {
     "leaky_relu": ("alpha",),
@@ -110,7 +113,7 @@ class NodeWriter:
             case LayerNorm(axis, epsilon):
                 self.add("LayerNormalization", node.inputs, y, axis=axis, epsilon=epsilon)
             case Binary(kind):
-                self.add(BINARY[kind], node.inputs, y)
+                self._binary(kind, node.inputs, y)
             case MatMul():
                 self.add("MatMul", node.inputs, y)
             case Concat(axis):
@@ -180,7 +183,11 @@ class NodeWriter:
 
     def unary(self, op: Unary, x: str, y: str) -> None:
         """Write an elementwise function."""
-        if op.kind == "clip":
+        if op.kind == "quantize":
+            whole = self.new(f"{y}/whole")
+            self.add("Round", (x,), whole)
+            self.unary(Unary("clip", op.params), whole, y)
+        elif op.kind == "clip":
             bounds = [
                 ""
                 if math.isinf(bound)
@@ -199,6 +206,19 @@ class NodeWriter:
             if op.kind == "gelu_tanh":
                 attributes["approximate"] = "tanh"
             self.add(UNARY[op.kind], (x,), y, **attributes)
+
+    def _binary(self, kind: BinaryKind, inputs: Sequence[str], y: str) -> None:
+        if kind == "mask":
+            mask = self.new(f"{y}/mask")
+            self.add("Cast", inputs[1:], mask, to=onnx.TensorProto.BOOL)
+            zero = self.initializer(f"{y}/zero", np.array(0, np.float32))
+            self.add("Where", (mask, inputs[0], zero), y)
+        elif kind in COMPARISONS:
+            truth = self.new(f"{y}/truth")
+            self.add(COMPARISONS[kind], inputs, truth)
+            self.add("Cast", (truth,), y, to=onnx.TensorProto.FLOAT)
+        else:
+            self.add(BINARY[kind], inputs, y)
 
     def _pool(self, op: Pool, x: str, y: str) -> None:
         attributes: dict[str, Any] = {

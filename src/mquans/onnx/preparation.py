@@ -5,12 +5,15 @@ from __future__ import annotations
 import onnx
 import onnx.inliner
 
-from mquans.onnx.half_precision import widen
+from mquans.onnx.half_precision import to_float32
+from mquans.onnx.node_order import sort_nodes
 
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without local functions and half precision; it is not kept as it was."""
+    """The model without local functions and half precision, its nodes in order; it is not kept as
+    it was."""
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
-    widen(proto.graph)
+    to_float32(proto.graph)
+    sort_nodes(proto.graph)
     return proto

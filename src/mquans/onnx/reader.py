@@ -8,6 +8,7 @@ from mquans.graph import Fallback, Graph, rewrite
 from mquans.onnx.applied_options import apply_options
 from mquans.onnx.boundary import model_errors
 from mquans.onnx.fallback_merging import merge_fallbacks
+from mquans.onnx.half_precision import half_values
 from mquans.onnx.input_shapes import fix_shapes
 from mquans.onnx.model_file import ModelFile
 from mquans.onnx.preparation import prepare
@@ -42,10 +43,12 @@ def import_model(
 def _imported(model: ModelFile, options: NetworkOptions, loads: bool) -> Graph:
     where = f"model {model.name!r}"
     edited, feedback = apply_options(model, options)
+    halves = half_values(edited.graph)
     proto = prepare(edited)
     wanted = {name: s for name, s in options.input_shapes.items() if name not in options.constants}
     inputs = fix_shapes(proto, wanted, where)
     graph = Translation(proto).run(model.name, inputs)
+    graph.declared |= halves
     if not loads:
         # After the translation, which knows all shapes: sizes below 0 end onnxruntime's process.
         check_operators(proto, inputs, where)

@@ -4,7 +4,7 @@ subgraph."""
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,13 +16,25 @@ from onnx import numpy_helper
 
 from mquans.errors import ModelError, MquansError
 from mquans.files import printable
-from mquans.graph import Graph, Node, Operator, ValueType, free_name, infer_node
-from mquans.onnx.call import Call, Refused
+from mquans.graph import (
+    LARGEST_INTEGER,
+    Binary,
+    Graph,
+    Node,
+    Operator,
+    Unary,
+    ValueType,
+    free_name,
+    infer_node,
+)
+from mquans.onnx.call import Call, Cut, Refused
 from mquans.onnx.external_weights import tensors_of
-from mquans.onnx.fallbacks import fallback_node
+from mquans.onnx.fallbacks import fallback_node, is_narrowed
 from mquans.onnx.folding import evaluate, is_foldable
+from mquans.onnx.grids import Grid
 from mquans.onnx.limits import HINT, Limits
-from mquans.onnx.rules import RULES
+from mquans.onnx.number_types import EXACT, FLOATS, MOVED, ON_GRID, QUANTIZED, result_type
+from mquans.onnx.rules import RULES_BY_DOMAIN
 from mquans.onnx.scopes import captured, inline_branch
 
 if TYPE_CHECKING:
@@ -38,6 +50,8 @@ class Translation:
         constants: every value known at import time, of any dtype, weights included.
         types: of every computed value.
         nodes: translated so far, in topological order.
+        grids: of values that were quantized; they are computed as what they stand for.
+        readers: types of the nodes that read a value; "" for outputs of the model.
         read: values that a node reads or the model returns; others need not be computed.
         opsets: version of every operator domain.
         flat: the model's nodes in order, with branches taken whose condition is known.
@@ -58,9 +72,16 @@ class Translation:
         self._given = sum(math.prod(tensor.dims) for tensor in tensors_of(model))
         self._node_names: set[str] = set()
         counts = Counter(node.name for node in model.graph.node)
-        self._doubles: set[str] = set()
+        self._dtypes: dict[str, str] = {}
         self._unique = {name for name, count in counts.items() if name and count == 1}
         self._values = _value_names(model.graph)
+        self.grids: dict[str, Grid] = {}
+        self.readers: dict[str, set[str]] = defaultdict(set)
+        for node in model.graph.node:
+            for value in [*node.input, *captured(node)]:
+                self.readers[value].add(node.op_type)
+        for output in model.graph.output:
+            self.readers[output.name].add("")
         self.read = {value for node in model.graph.node for value in [*node.input, *captured(node)]}
         self.read |= {output.name for output in model.graph.output}
 
@@ -77,10 +98,8 @@ class Translation:
         """
         graph = self.model.graph
         for value, kind in inputs.items():
-            if kind.dtype == "float64":
-                self._doubles.add(value)
-                kind = ValueType(kind.shape)
-            self._declare({value: kind}, "its inputs")
+            self._declare({value: ValueType(kind.shape)}, "its inputs")
+            self._note_type(value, kind.dtype)
         self._load(graph)
         for node in graph.node:
             self.translate(node)
@@ -91,6 +110,7 @@ class Translation:
         used = {value for node in self.nodes for value in node.inputs}
         constants = {name: array for name, array in self.constants.items() if name in used}
         kinds = {name: ValueType(a.shape, str(a.dtype)) for name, a in constants.items()}
+        outputs = tuple(dict.fromkeys(output.name for output in graph.output))
         return Graph(
             name=name,
             inputs=tuple(inputs),
@@ -99,6 +119,9 @@ class Translation:
             constants=constants,
             types=kinds | self.types,
             repeats={i: value for i, value in enumerate(listed) if value in listed[:i]},
+            declared={
+                value: self._dtypes[value] for value in (*inputs, *outputs) if value in self._dtypes
+            },
         )
 
     def translate(self, proto: onnx.NodeProto) -> None:
@@ -106,24 +129,36 @@ class Translation:
         for value in proto.input:
             if value and value not in self.types and value not in self.constants:
                 raise ModelError(
-                    f"it reads {value!r}, which nothing before it computes.",
+                    f"it reads {value!r}, which nothing computes.",
                     where=f"node {proto.name or proto.output[0]!r} ({proto.op_type})",
                 )
         if proto.op_type == "If" and proto.input[0] in self.constants:
             self._inline_if(proto)
             return
         self.flat.append(proto)
+        chosen = self._choice_of_constants(proto) if proto.op_type == "If" else []
+        for node in chosen or [proto]:
+            self._translate_one(node)
+
+    def _translate_one(self, proto: onnx.NodeProto) -> None:
         if is_foldable(proto, self.constants):
             self._fold(proto)
             return
         if proto.op_type in ("Shape", "Size") and self._fold_shape(proto):
             return
+        self._apply_rule_or_not(proto)
+
+    def _apply_rule_or_not(self, proto: onnx.NodeProto) -> None:
+        """Native nodes where the closed set can express it, else a fallback subgraph."""
         name = self.node_name(proto)
         before = len(self.nodes)
         try:
             self._apply_rule(proto, name)
         except Refused as refusal:
             del self.nodes[before:]
+            for value in proto.output:
+                self._dtypes.pop(value, None)
+                self.grids.pop(value, None)
             self._make_fallback(proto, name, refusal.reason)
 
     def emit(self, name: str, op: Operator, inputs: Sequence[str], *outputs: str) -> None:
@@ -168,6 +203,9 @@ class Translation:
         constant = self.constants.get(value)
         if constant is None or constant.dtype == np.float32:
             return value
+        largest = np.abs(constant.astype(np.float64)).max(initial=0)
+        if constant.dtype.kind in "iu" and largest > LARGEST_INTEGER:
+            raise Refused(f"its constant {value!r} has integers that float32 does not hold")
         name = f"{value}/float32"
         self._values.add(name)
         self.constants[name] = constant.astype(np.float32)
@@ -185,12 +223,17 @@ class Translation:
             )
 
     def _apply_rule(self, proto: onnx.NodeProto, name: str) -> None:
-        rule: Rule | None = RULES.get(proto.op_type) if proto.domain in ("", "ai.onnx") else None
+        rule: Rule | None = RULES_BY_DOMAIN.get(proto.domain, {}).get(proto.op_type)
         for value in proto.input:
             kind = self.types.get(value)
             if kind is not None and (kind.dtype != "float32" or -1 in kind.shape):
                 size = " with a changing size" if -1 in kind.shape else ""
                 raise Refused(f"its input {value!r} is computed in {kind.dtype}{size}")
+            dtype = self._dtypes.get(value, "float32")
+            if dtype not in FLOATS and proto.op_type not in (
+                ON_GRID if value in self.grids else EXACT
+            ):
+                raise Refused(f"its input {value!r} is {dtype}; a Cast to float before it helps")
         if rule is None:
             raise Refused("no native operator for it")
         try:
@@ -200,24 +243,57 @@ class Translation:
                 raise
             # onnxruntime judges whether the node is malformed or only unusual.
             raise Refused(f"it cannot be read natively ({error})") from error
-        self._note_doubles(proto)
+        self._note_types(proto)
         for output in proto.output:
-            if output in self.read and output not in self.types:
+            if output in self.read and output not in self.types.keys() | self.constants.keys():
                 raise Refused(f"its output {output!r} is not supported natively")
 
-    def _note_doubles(self, proto: onnx.NodeProto) -> None:
-        """Remember which computed values the model has in double precision.
+    def dtype(self, value: str) -> str:
+        """The type that the model gives a value, whatever it is computed in."""
+        if value in self.constants:
+            return str(self.constants[value].dtype)
+        kind = self.types.get(value)
+        return self._dtypes.get(value, kind.dtype if kind else "float32")
 
-        They are computed in float32 like all others; only fallback subgraphs have to know.
-        """
-        if proto.op_type == "Cast":
-            is_double = proto.attribute[0].i == onnx.TensorProto.DOUBLE
-        else:
-            constants = [self.constants[value] for value in proto.input if value in self.constants]
-            is_double = not self._doubles.isdisjoint(proto.input)
-            is_double |= any(constant.dtype == np.float64 for constant in constants)
-        if is_double:
-            self._doubles.update(value for value in proto.output if value in self.types)
+    def _note_type(self, value: str, dtype: str) -> None:
+        if dtype != "float32":
+            self._dtypes[value] = dtype
+
+    def declare(self, value: str, dtype: str, grid: Grid | None) -> None:
+        """Note the type that the model gives a value, and which numbers it may have."""
+        self._note_type(value, dtype)
+        if grid is not None:
+            self.grids[value] = grid
+
+    def cut_off_by(self, value: str) -> Cut | None:
+        """The Relu or Clip that computes a value."""
+        node = next((node for node in reversed(self.nodes) if value in node.outputs), None)
+        match node:
+            case Node(op=Unary(kind="relu"), inputs=(source, *_)):
+                return Cut(source, (0.0, math.inf))
+            case Node(op=Unary(kind="clip", params=(low, high)), inputs=(source, *_)):
+                return Cut(source, (low, high))
+        return None
+
+    def _note_types(self, proto: onnx.NodeProto) -> None:
+        """Remember the types of what is computed in float32, for fallback subgraphs and outputs."""
+        if proto.op_type in QUANTIZED:
+            return
+        if proto.op_type in MOVED:
+            self._keep_grid(proto)
+        dtype = result_type(proto, self.dtype)
+        for value in proto.output:
+            if value in self.types:
+                self._note_type(value, dtype)
+
+    def _keep_grid(self, proto: onnx.NodeProto) -> None:
+        """Values that were only moved have the same numbers; parts with others make none."""
+        sources = proto.input if proto.op_type == "Concat" else proto.input[:1]
+        grid, *others = {self.grids.get(value) for value in sources}
+        if others and self.dtype(proto.input[0]) not in FLOATS:
+            raise Refused("it joins codes of different scales")
+        if grid is not None and not others:
+            self.grids.update(dict.fromkeys(proto.output, grid))
 
     def _make_fallback(self, proto: onnx.NodeProto, name: str, reason: str) -> None:
         node, types = fallback_node(
@@ -227,9 +303,16 @@ class Translation:
             opsets=self.opsets,
             types=self.types,
             constants=self.constants,
-            doubles=self._doubles,
+            dtypes=self._dtypes,
+            grids=self.grids,
         )
-        self._declare(types, f"node {printable(name)!r}")
+        narrowed = {value: kind.dtype for value, kind in types.items() if is_narrowed(kind)}
+        self._declare(
+            {v: ValueType(kind.shape) if v in narrowed else kind for v, kind in types.items()},
+            f"node {printable(name)!r}",
+        )
+        for value, dtype in narrowed.items():
+            self._note_type(value, dtype)
         self.nodes.append(node)
 
     def _fold(self, proto: onnx.NodeProto) -> None:
@@ -267,6 +350,37 @@ class Translation:
         for node in nodes:
             self.translate(node)
 
+    def _choice_of_constants(self, proto: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """An If between values that are known as nodes that choose one of them; [] for others."""
+        branches = {a.name: self._fixed(a.g, len(proto.output)) for a in proto.attribute}
+        first, second = branches["then_branch"], branches["else_branch"]
+        if (
+            first is None
+            or second is None
+            or any(
+                (a.dtype, a.shape) != (b.dtype, b.shape) for a, b in zip(first, second, strict=True)
+            )
+        ):
+            return []
+        condition = self.new_value(f"{proto.output[0]}/condition")
+        nodes = [onnx.helper.make_node("Squeeze", [proto.input[0]], [condition], name=condition)]
+        for output, pair in zip(proto.output, zip(first, second, strict=True), strict=True):
+            names = [self.new_value(f"{output}/then"), self.new_value(f"{output}/else")]
+            self.constants.update(zip(names, pair, strict=True))
+            nodes.append(onnx.helper.make_node("Where", [condition, *names], [output], name=output))
+        return nodes
+
+    def _fixed(self, branch: onnx.GraphProto, outputs: int) -> list[Array] | None:
+        """What a branch gives, where that is known at import; else None."""
+        names = [self.new_value(f"{branch.name}/{index}") for index in range(outputs)]
+        tensors, nodes = inline_branch(branch, names, self.new_value)
+        known = self.constants | tensors
+        for node in nodes:
+            if not is_foldable(node, known):
+                return None
+            known.update(zip(node.output, evaluate(node, known, self.opsets), strict=False))
+        return [known[name] for name in names]
+
     def _finish_output(self, name: str) -> None:
         """Give every graph output a node that computes it, also when it is a constant."""
         if name in self.constants:
@@ -275,14 +389,26 @@ class Translation:
             self.constants[source] = array
             self.nodes = [_reading(node, name, source) for node in self.nodes]
             proto = onnx.helper.make_node("Identity", [source], [name])
-            if array.dtype == np.float32:
-                self._apply_rule(proto, name)
-            else:
-                self._make_fallback(proto, name, f"a constant of type {array.dtype}")
+            self._apply_rule_or_not(proto)
+        elif name in self.grids and self.dtype(name) not in FLOATS:
+            self._return_codes(name)
         elif name not in self.types:
             raise ModelError(
                 f"nothing computes its output {name!r}.", where=f"model {self.model.graph.name!r}"
             )
+
+    def _return_codes(self, name: str) -> None:
+        """An output is the integers themselves, not what they stand for."""
+        real, grid = self.new_value(f"{name}/real"), self.grids[name]
+        for index, node in enumerate(self.nodes):
+            inputs = tuple(real if value == name else value for value in node.inputs)
+            outputs = tuple(real if value == name else value for value in node.outputs)
+            self.nodes[index] = replace(node, inputs=inputs, outputs=outputs)
+        self.types[real] = self.types.pop(name)
+        for label, number in (("scale", grid.scale), ("zero", grid.zero)):
+            self.constants[f"{real}/{label}"] = np.array(number, np.float32)
+        self.emit(f"{real}/steps", Binary("div"), [real, f"{real}/scale"], f"{real}/steps")
+        self.emit(name, Binary("add"), [f"{real}/steps", f"{real}/zero"], name)
 
     def node_name(self, proto: onnx.NodeProto) -> str:
         """A node's own name where only it has that, else the name of its first output."""

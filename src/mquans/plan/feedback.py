@@ -32,10 +32,10 @@ def problem_with_feedback(feedback: Mapping[str, str], graph: Graph) -> str | No
                 f"the state {printable(name)!r} has shape {list(kind.shape)}, but "
                 f"{printable(output)!r}, which is to feed it, {list(last.shape)}."
             )
-        if {kind.dtype, last.dtype} != {"float32"}:
+        if graph.dtype(name) != graph.dtype(output):
             return (
-                f"the state {printable(name)!r} has type {kind.dtype} and its output {last.dtype}; "
-                "only float32 can go from frame to frame."
+                f"the state {printable(name)!r} has type {graph.dtype(name)}, but "
+                f"{printable(output)!r}, which is to feed it, {graph.dtype(output)}."
             )
     if graph.inputs and feedback.keys() >= set(graph.inputs):
         return "every input is a state, which leaves none for the frames of a stream."
@@ -67,7 +67,7 @@ class Feedback:
         """
         states = {}
         for name, output in self._feedback.items():
-            state, shape = np.array(outputs[output]), self._start[name].shape
+            state, shape = np.array(outputs[output], np.float32), self._start[name].shape
             if state.size != math.prod(shape):
                 raise ModelError(
                     f"the state {name!r} has shape {list(shape)}, but {output!r}, which is to feed "

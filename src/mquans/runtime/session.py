@@ -32,6 +32,7 @@ from mquans.plan import (
 from mquans.runtime.lowering.program import lower
 from mquans.runtime.processes import ending_waits, enough_memory, follow_forks
 from mquans.runtime.stream import Frame, Stream, Values
+from mquans.sources.frames import network_values
 
 if TYPE_CHECKING:
     import onnx
@@ -255,9 +256,10 @@ class Session:
         return [self._argument(name) for name in self.graph.listed_outputs()]
 
     def _argument(self, name: str) -> NodeArg:
-        kind = self.graph.types[name]
-        dtype = {"float32": "float", "float64": "double"}.get(kind.dtype, kind.dtype)
-        shape: list[int | None] = [None if size < 0 else size for size in kind.shape]
+        dtype = self.graph.dtype(name)
+        dtype = {"float32": "float", "float64": "double"}.get(dtype, dtype)
+        sizes = self.graph.shape(name)
+        shape: list[int | None] = [None if size < 0 else size for size in sizes]
         return NodeArg(name, shape, f"tensor({dtype})")
 
     def get_providers(self) -> list[str]:
@@ -308,8 +310,13 @@ class Session:
             raise FrameError(
                 f"expected shape {list(expected)}, got {list(array.shape)}.", where=name
             )
-        if array.dtype == np.uint8:
+        declared = self.graph.declared.get(name)
+        format = self.plan.input
+        prepared = format is not None and format.name == name
+        if array.dtype == np.uint8 and (declared is None or prepared):
             return self._pixels(name, array)
+        if declared is not None:
+            return network_values(array, declared, where=name)
         if array.dtype != np.float32:
             raise FrameError(
                 f"expected float32 values, got {array.dtype}.",
@@ -333,6 +340,16 @@ class Session:
     def empty_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """Uninitialised arrays for the outputs that the native program computes, by name."""
         return {name: np.empty(shape, np.float32) for name, shape in self._output_shapes}
+
+    def as_declared(self, outputs: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Outputs in the types of the model's file."""
+        declared = self.graph.declared
+        if declared.keys().isdisjoint(outputs):
+            return outputs
+        return {
+            name: _in_type(array, declared[name]) if name in declared else array
+            for name, array in outputs.items()
+        }
 
     def run_fallback(
         self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]
@@ -363,6 +380,14 @@ class Session:
             raise MquansError(
                 f"onnxruntime cannot run it: {explained(error)}", where=f"node {node.name!r}"
             ) from None
+
+
+def _in_type(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """What is computed in float32, in another type; whole numbers may be off by a rounding."""
+    if array.dtype.kind == "f" and np.dtype(dtype).kind in "iu":
+        array = np.rint(array)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return array.astype(dtype, copy=False)
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -45,19 +45,27 @@ class LayerStats:
 
 @dataclass(frozen=True)
 class StreamStats:
-    """All reuse layers in one frame, in the network's order."""
+    """One frame.
+
+    Attributes:
+        layers: all reuse layers, in the network's order.
+        fallback_macs: of one evaluation of all fallback subgraphs.
+        fallback_done: of those that ran.
+    """
 
     layers: tuple[LayerStats, ...]
+    fallback_macs: int = 0
+    fallback_done: int = 0
 
     @cached_property
     def macs_total(self) -> int:
         """MACs of the dense network."""
-        return sum(layer.macs for layer in self.layers)
+        return self.fallback_macs + sum(layer.macs for layer in self.layers)
 
     @cached_property
     def macs_done(self) -> int:
         """MACs of this frame."""
-        return sum(layer.macs_done for layer in self.layers)
+        return self.fallback_done + sum(layer.macs_done for layer in self.layers)
 
     @property
     def macs_skipped(self) -> int:

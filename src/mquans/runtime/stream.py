@@ -67,6 +67,8 @@ class Stream:
         self._feedback = Feedback(session.plan.feedback, session.plan.input_shapes)
         # What fallback subgraphs made that the engine has no tensor for, by value name.
         self._outside: dict[str, npt.NDArray[Any]] = {}
+        # MACs of the fallback subgraphs that ran in the last frame.
+        self._fallback_done = 0
         # Nanoseconds of every program step in the last frame, while profiling.
         self._frame_ns: list[int] | None = None
         self._lock = threading.Lock()
@@ -112,13 +114,14 @@ class Stream:
 
         Args:
             frame: array of the input's shape, or arrays by input name: float32, or uint8 for pixels
-                from 0 to 255, to which the plan's scale, mean and std are applied. States that the
-                plan feeds back may be left out: they go on from the last frame, first from zeros.
+                from 0 to 255, to which the plan's scale, mean and std are applied; for an input
+                that the model declares in another type also that type. States that the plan feeds
+                back may be left out: they go on from the last frame, first from zeros.
             keyframe: end all staleness: held values take the grid values everywhere, as on the
                 first frame. Costs one dense frame.
 
         Returns:
-            Arrays by output name, newly allocated, in the shapes of the model.
+            Arrays by output name, newly allocated, in the shapes and types of the model.
 
         Raises:
             FrameError: wrong shape or dtype; a `RefusedFrameError` for NaN or infinity, in it or in
@@ -138,6 +141,7 @@ class Stream:
             if not self._session.lowered.fallbacks:
                 outputs = self._session.empty_outputs()
                 ok = native.step(arrays, list(outputs.values()), keyframe)
+                outputs = self._session.as_declared(outputs)
             else:
                 ok = native.begin_frame(arrays, keyframe)
                 if ok:
@@ -156,6 +160,7 @@ class Stream:
         """The outputs of the last step once more."""
         outputs = self._session.empty_outputs()
         self._open().fetch(list(outputs.values()))
+        outputs = self._session.as_declared(outputs)
         if not self._outside:
             return outputs
         found = outputs | self._outside
@@ -185,6 +190,7 @@ class Stream:
                 native = self._open().clone()
             other = Stream(self._session, native, self._frames)
             other._outside = dict(self._outside)
+            other._fallback_done = self._fallback_done
             other._feedback = copy(self._feedback)
             return other
 
@@ -296,7 +302,11 @@ class Stream:
                 "idle" if not active else "dense" if active == outputs else "sites",
                 spent_ms.get(name),
             )
-        return StreamStats(tuple(layers[name] for name in session.layer_names))
+        return StreamStats(
+            tuple(layers[name] for name in session.layer_names),
+            sum(session.graph.macs(call.node) for call in session.lowered.fallbacks),
+            self._fallback_done,
+        )
 
     def change_map(self, layer: str) -> npt.NDArray[np.uint16]:
         """Changed inputs per pixel of a layer's input in the last frame: [rows, width]."""
@@ -411,12 +421,14 @@ class Stream:
             raise MquansError(f"there is no reuse layer named {name!r}.") from None
 
     def _run(self, *, dense: bool, keep_held: bool) -> None:
-        first, moved = 0, set[str]()
+        first, moved, done = 0, set[str](), 0
         for call in self._session.lowered.fallbacks:
             self._native.run(first, call.step, dense, keep_held)
             if self._fallback(call, dense, moved):
                 moved.update(call.node.outputs)
+                done += self._session.graph.macs(call.node)
             first = call.step
+        self._fallback_done = done
         self._native.run(first, len(self._session.step_labels), dense, keep_held)
 
     def _fallback(self, call: FallbackCall, dense: bool, moved: set[str]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import FrameError
+from mquans.graph import LARGEST_INTEGER
 from mquans.plan import Feedback, InputFormat, pixel_values
 
 Feeds = dict[str, npt.NDArray[Any]]
@@ -60,6 +61,44 @@ def as_floats(feeds: Mapping[str, npt.NDArray[Any]], format: InputFormat | None)
         name: pixel_values(value, format) if format and value.dtype == np.uint8 else value
         for name, value in feeds.items()
     }
+
+
+def network_values(values: npt.NDArray[Any], dtype: str, *, where: str) -> npt.NDArray[np.float32]:
+    """What a frame brings to an input of another type than float32, as the engine computes with it.
+
+    Args:
+        dtype: of the input in the model's file. Floats go into floats of any width; integers also
+            into floats, and floats that are whole numbers into integers, as prepared pictures are.
+
+    Raises:
+        FrameError: the input's type does not hold the values, or float32 does not.
+    """
+    floating = dtype in ("float16", "bfloat16", "float32", "float64")
+    if values.dtype.kind not in "biuf":
+        raise FrameError(f"expected {dtype} values, got {values.dtype}.", where=where)
+    with np.errstate(over="ignore"):  # too large for float32 becomes inf, which streams refuse
+        floats = np.ascontiguousarray(values, np.float32)
+    # What is not finite is refused where frames are taken.
+    if floating or not floats.size or not np.isfinite(floats).all():
+        return floats
+    low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    least, most = values.min(), values.max()
+    whole = bool((floats == np.rint(floats)).all())
+    if least < low or most > high or not whole:
+        raise FrameError(
+            f"the input takes {dtype}, which does not hold the frame's values from {least:g} to "
+            f"{most:g}{'' if whole else ', with fractions'}.",
+            where=where,
+            hint="Give whole numbers that it holds; bytes of pictures need uint8 or wider.",
+        )
+    if max(-int(least), int(most)) > LARGEST_INTEGER:
+        raise FrameError(
+            f"the engine computes in float32, which holds integers up to {LARGEST_INTEGER} "
+            f"exactly, and the frame's go from {least} to {most}.",
+            where=where,
+            hint="Count from a later start, or export the model with this input as float.",
+        )
+    return floats
 
 
 def finite(feeds: Mapping[str, npt.NDArray[Any]]) -> bool:

@@ -25,6 +25,9 @@ from mquans.sources.preparation import (
 from mquans.sources.selection import Selection
 from mquans.sources.unreadable import Unreadable
 
+PICTURE_RANK = 4
+"""Axes from which on an input takes pictures."""
+
 Feed = Tensor | dict[str, Tensor]
 """One network input, or several by name; see `FirstFrame` for where a recording begins."""
 
@@ -108,7 +111,7 @@ class Source:
         if isinstance(item, Recorded):
             prepared = {self._format().format.name: self._prepared(item.item)}
             return FirstFrame(prepared) if item.first else prepared
-        if isinstance(item, np.ndarray) and item.dtype != np.uint8:
+        if isinstance(item, np.ndarray) and not self._is_picture(item):
             return self._tensor(item, self._only_rank())
         return self._prepared(item)
 
@@ -116,6 +119,13 @@ class Source:
     def skipped(self) -> int:
         """Files that could not be read and were left out; see `open_source(on_error=...)`."""
         return 0 if self._unreadable is None else self._unreadable.count
+
+    def _is_picture(self, array: npt.NDArray[Any]) -> bool:
+        """False for other types than uint8, and for what is of the shape of a tensor instead."""
+        rank = self._only_rank()
+        if array.dtype != np.uint8 or rank is None:
+            return array.dtype == np.uint8
+        return rank >= PICTURE_RANK > array.ndim
 
     def pictures(self) -> Iterator[tuple[Picture, Tensor]]:
         """Pairs of a picture, uint8 [H, W, 3] in RGB at its own size, and the tensor made of it; of
@@ -230,16 +240,17 @@ class Source:
         return next(iter(self._ranks.values())) if len(self._ranks) == 1 else None
 
     def _tensor(self, array: npt.NDArray[Any], rank: int | None) -> Tensor:
-        if array.dtype.kind != "f":
+        if array.dtype.kind not in "biuf":
             raise SourceError(
-                f"a frame must be float (a ready tensor) or uint8 (a picture), not {array.dtype} "
+                f"a frame must be numbers (a ready tensor) or uint8 (a picture), not {array.dtype} "
                 f"{list(array.shape)}.",
                 where=f"{self.name}, frame {self._frames - 1}",
             )
         # Without the network's rank, a leading axis of length 1 is taken for the batch.
         batched = array.ndim == rank if rank is not None else array.ndim > 1 and len(array) == 1
+        kept = np.float32 if array.dtype.kind == "f" else array.dtype
         with np.errstate(over="ignore"):  # too large for float32 becomes inf, which streams refuse
-            return np.ascontiguousarray(array if batched else array[np.newaxis], dtype=np.float32)
+            return np.ascontiguousarray(array if batched else array[np.newaxis], dtype=kept)
 
 
 def _time_of(item: Any) -> float | None:

@@ -67,6 +67,7 @@ UNARY: dict[str, Callable[..., Tensor]] = {
     "softsign": F.softsign,
     "sin": torch.sin,
     "cos": torch.cos,
+    "quantize": lambda x, low, high: torch.clamp(torch.round(x), low, high),
 }
 
 BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -78,6 +79,9 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "min": torch.minimum,
     "pow": torch.pow,
     "prelu": lambda x, slope: torch.where(x >= 0, x, x * slope),
+    "equal": lambda a, b: torch.eq(a, b).to(a.dtype),
+    "less": lambda a, b: torch.lt(a, b).to(a.dtype),
+    "mask": lambda x, mask: torch.where(mask != 0, x, torch.zeros_like(x)),
 }
 
 REDUCE: dict[str, Callable[[Tensor, tuple[int, ...], bool], Tensor]] = {

@@ -55,9 +55,10 @@ PARAMETERS: dict[str, tuple[float, ...]] = {
     "clip": (-0.5, 0.8),
     "hard_sigmoid": (0.2, 0.5),
     "selu": (1.67, 1.05),
+    "quantize": (-3.0, 3.0),
 }
 POSITIVE_ONLY = ("log", "sqrt")
-TREND = ("floor", "ceil", "round")
+TREND = ("floor", "ceil", "round", "quantize")
 WITHOUT = ("sign",)
 
 
@@ -134,7 +135,7 @@ def test_clip_open_at_a_side(bounds: tuple[float, float]) -> None:
 @pytest.mark.parametrize("kind", TREND)
 def test_rounding_has_the_slope_of_its_trend(kind: UnaryKind) -> None:
     """Neurons in front of a rounding would count for nothing otherwise."""
-    graph = one_node(Unary(kind), {"x": (5,)})
+    graph = one_node(Unary(kind, PARAMETERS.get(kind, ())), {"x": (5,)})
     made = gradient_graph(graph, values=("x",))
     v = np.arange(5.0)
     feeds = {"x": spread((5,), 1), made.cotangents["y"]: v}
@@ -152,7 +153,7 @@ def test_slopes_at_zero_are_finite(kind: UnaryKind) -> None:
     assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("kind", get_args(BinaryKind))
+@pytest.mark.parametrize("kind", sorted({*get_args(BinaryKind)} - {"equal", "less"}))
 @pytest.mark.parametrize("shapes", [((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (3, 1)), ((1, 4), (3, 4))])
 def test_binary(kind: BinaryKind, shapes: tuple[Shape, Shape]) -> None:
     """Both operands, also where one is broadcast."""

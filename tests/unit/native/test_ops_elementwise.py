@@ -22,6 +22,7 @@ PARAMS = {
     "hard_sigmoid": (0.2, 0.5),
     "elu": (1.5, 0.0),
     "selu": (1.6732632, 1.0507010),
+    "quantize": (-1.0, 2.0),
 }
 
 
@@ -65,6 +66,7 @@ ORACLE = {
     "softsign": lambda x: x / (1 + np.abs(x)),
     "sin": np.sin,
     "cos": np.cos,
+    "quantize": lambda x: np.clip(np.rint(x), -1, 2),
 }
 SMOOTH = ("sigmoid", "silu", "tanh", "gelu", "exp", "softplus", "mish", "erf", "elu", "selu")
 
@@ -161,6 +163,9 @@ NUMPY = {
     "max": np.maximum,
     "min": np.minimum,
     "prelu": lambda a, b: np.where(a < 0, a * b, a),
+    "equal": np.equal,
+    "less": np.less,
+    "mask": lambda a, b: np.where(b != 0, a, 0),
 }
 
 
@@ -215,6 +220,21 @@ def test_constant_operands_never_mark(follow, shape):
         constants={0: fixed},
         tolerance=1e-6,
     )
+
+
+def test_what_a_mask_hides_is_hidden_whatever_it_is():
+    """Guards against divisions by zero rely on it."""
+    dims = (1, 1, 1, 8)
+    program = native.Program("scalar", 1)
+    a, b, y = (program.add_tensor(1, 1, 8) for _ in range(3))
+    add_binary("mask", dims, dims, dims)(program, "mask", a, b, y)
+    program.finish()
+    stream = native.Stream(program)
+    values = np.array([np.nan, np.inf, -np.inf, 1, np.nan, np.inf, -np.inf, 1], np.float32)
+    stream.write(a, values)
+    stream.write(b, np.array([0, 0, 0, 0, 1, -1, 0.5, 2], np.float32))
+    stream.run(0, 1, True, False)
+    np.testing.assert_array_equal(stream.read(y).reshape(-1), [0, 0, 0, 0, *values[4:]])
 
 
 @pytest.mark.parametrize("exponent", [2.0, 3.0, 0.0])

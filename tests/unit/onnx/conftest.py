@@ -92,7 +92,8 @@ def check() -> Check:
         }
         expected = run_onnxruntime(model, feeds, graph.outputs)
         found = ReferenceNetwork(graph).run(feeds)
-        written = run_onnxruntime(to_onnx(graph), feeds, graph.outputs)
+        floats = {name: np.asarray(x, graph.types[name].dtype) for name, x in feeds.items()}
+        written = run_onnxruntime(to_onnx(graph), floats, graph.outputs)
         for name, reference, again in zip(graph.outputs, expected, written, strict=True):
             assert found[name].shape == reference.shape
             assert again.shape == reference.shape

@@ -67,12 +67,6 @@ def test_clip_bounds_as_inputs(check: Check) -> None:
     check(build(nodes, {"x": (2, 9)}, ["a", "b", "c"], constants))
 
 
-def test_clip_with_a_computed_bound_is_an_fallback(check: Check) -> None:
-    nodes = [op("ReduceMean", "x", "m", keepdims=0), op("Clip", "x m", "y")]
-    graph = check(build(nodes, {"x": (2, 9)}, ["y"], {}, opset=13), fallbacks=True)
-    assert "Fallback" in kinds(graph)
-
-
 @pytest.mark.parametrize("kind", ["Add", "Sub", "Mul", "Div", "Max", "Min"])
 @pytest.mark.parametrize("shapes", [((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (3, 1)), ((4,), (2, 3, 4))])
 def test_arithmetic_broadcasts(

@@ -27,12 +27,11 @@ def test_integer_chains_become_one_fallback(check: Check) -> None:
     graph = check(
         build(nodes, {"x": (2, 5)}, ["y"], {"t": np.float32(0.3)}, opset=11), fallbacks=True
     )
-    assert kinds(graph) == ["Unary:relu", "Fallback", "Binary:mul"]
-    fallback = graph.nodes[1].op
+    assert kinds(graph) == ["Unary:relu", "Binary:less", "Fallback", "Binary:mul"]
+    fallback = graph.nodes[2].op
     assert isinstance(fallback, Fallback)
-    assert fallback.op_types == ("Greater", "Cast", "ReduceSum", "Cast")
-    assert "Greater" in fallback.op_types
-    assert fallback.reason.startswith("no native operator for it")
+    assert fallback.op_types == ("ReduceSum", "Cast")
+    assert fallback.reason.startswith("its input 'i' is int64; a Cast to float before it helps")
 
 
 def test_the_fallback_model_carries_the_names_of_the_graph(check: Check) -> None:
@@ -52,10 +51,10 @@ def test_fallbacks_are_not_merged_around_native_nodes(check: Check) -> None:
         op("CumSum", "x a", "p"),
         op("Relu", "p", "r"),
         op("CumSum", "p a", "q"),
-        op("Where", "c q r", "w"),
+        op("Einsum", "q r", "w", equation="ij,ij->ij"),
         op("CumSum", "w a", "y"),
     ]
-    constants = {"a": np.array(1), "c": np.array([True, False, True])}
+    constants = {"a": np.array(1)}
     graph = check(build(nodes, {"x": (2, 3)}, ["y"], constants), fallbacks=True)
     assert kinds(graph) == ["Fallback", "Unary:relu", "Fallback"]
 
@@ -140,19 +139,6 @@ def test_a_loop_reads_values_from_around_it(check: Check) -> None:
     assert kinds(graph).count("Fallback") == 1
 
 
-def test_quantised_networks_run_as_fallbacks(check: Check) -> None:
-    nodes = [
-        op("QuantizeLinear", "x s z", "q"),
-        op("DequantizeLinear", "q s z", "d"),
-        op("DequantizeLinear", "wq s wz", "w"),
-        op("MatMul", "d w", "y"),
-    ]
-    constants = {"s": np.float32(0.05), "z": np.uint8(100), "wz": np.int8(0)}
-    constants["wq"] = np.arange(-6, 6, dtype=np.int8).reshape(4, 3)
-    graph = check(build(nodes, {"x": (2, 4)}, ["y"], constants), fallbacks=True)
-    assert kinds(graph) == ["Fallback", "Linear"]
-
-
 def test_an_operator_that_nobody_can_run_is_named() -> None:
     node = onnx.helper.make_node("Frobnicate", ["x"], ["y"], domain="com.example", name="frob")
     model = build([node], {"x": (2, 3)}, ["y"])
@@ -186,5 +172,5 @@ def test_integer_inputs_feed_an_embedding(check: Check) -> None:
         onnx.helper.make_tensor_value_info("i", onnx.TensorProto.INT64, [1, 6])
     )
     graph = check(model, feeds={"i": np.array([[0, 4, 2, 2, 1, 3]])}, fallbacks=True)
-    assert graph.types["i"].dtype == "int64"
+    assert graph.dtype("i") == "int64"
     assert kinds(graph) == ["Fallback", "Linear"]

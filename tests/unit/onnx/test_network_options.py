@@ -121,7 +121,7 @@ def test_a_size_of_minus_one_is_not_fixed() -> None:
         ({"nothing": "next"}, "'nothing' is not an input"),
         ({"state": "state"}, "'state' not an output"),
         ({"state": "wide"}, r"'state' has shape \[1, 2\], but 'wide', .* \[1, 4\]"),
-        ({"state": "whole"}, "type float32 and its output int64"),
+        ({"state": "whole"}, "type float32, but 'whole', .* int64"),
         ({"state": "next", "x": "y"}, "every input is a state"),
     ],
 )

@@ -199,7 +199,7 @@ def test_layers_without_a_native_form_say_why() -> None:
     model.graph.input.append(
         onnx.helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, [2])
     )
-    reasons = ["coupled", "ScaledTanh has no native form", "'lengths' is computed in int32"]
+    reasons = ["coupled", "ScaledTanh has no native form", "'lengths' is int32"]
     for graph, reason in zip([coupled, scaled, import_model(read_model(model))], reasons,
                              strict=True):  # fmt: skip
         assert kinds(graph) == ["Fallback"]

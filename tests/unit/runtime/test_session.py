@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("mquans._native")
 
-from mquans.errors import FrameError, ModelError, MquansError, PlanError
+from mquans.errors import FrameError, MquansError, PlanError
 from mquans.onnx import read_model
 from mquans.plan import LayerPlan, Plan
 from mquans.plan.schema import Provenance
@@ -118,7 +118,7 @@ def test_a_plan_for_a_model_with_other_inputs_names_the_model() -> None:
             Session(model(), plan(model_sha256="ab" * 32, **wanted))
 
 
-def test_an_input_of_integers_is_refused_with_the_way_out() -> None:
+def test_an_input_of_integers_comes_with_frames_or_is_constant() -> None:
     make, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
     nodes = [make("Cast", ["rate"], ["r"], to=1), make("Mul", ["x", "r"], ["y"])]
     graph = onnx.helper.make_graph(
@@ -127,10 +127,10 @@ def test_an_input_of_integers_is_refused_with_the_way_out() -> None:
     opsets = [onnx.helper.make_opsetid("", 17)]
     file = read_model(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8))
     common = {"model_sha256": file.sha256, "layers": ()}
-    with pytest.raises(ModelError, match=r"'rate' takes int64.*--constant NAME=VALUE"):
-        Session(file, plan(input_shapes={"x": (1, 2), "rate": ()}, **common))
-    session = Session(file, plan(input_shapes={"x": (1, 2)}, constants={"rate": 3.0}, **common))
     x = np.ones((1, 2), np.float32)
+    session = Session(file, plan(input_shapes={"x": (1, 2), "rate": ()}, **common))
+    np.testing.assert_array_equal(session.run(["y"], {"x": x, "rate": np.array(5)})[0], 5 * x)
+    session = Session(file, plan(input_shapes={"x": (1, 2)}, constants={"rate": 3.0}, **common))
     for rate in ({}, {"rate": np.array(3)}):
         np.testing.assert_array_equal(session.run(["y"], {"x": x, **rate})[0], 3 * x)
     with pytest.raises(FrameError, match="'rate': the plan was made for 3 only"):

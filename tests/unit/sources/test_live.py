@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,10 @@ def test_live_stream_of_a_real_decoder_can_be_closed_at_any_frame(clip: Path) ->
     for taken in (0, 1, 5):
         reader = LiveReader(VideoReader(f"file:{clip}", name="camera", live=True), timeout_s=5)
         frames = reader.frames(Selection())
-        for _, _ in zip(range(taken), frames, strict=False):
-            pass
+        # Frames that nobody takes in time are left out, so that the end may come early.
+        with suppress(SourceError):
+            for _, _ in zip(range(taken), frames, strict=False):
+                pass
         reader.close()
 
 

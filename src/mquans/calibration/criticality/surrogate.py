@@ -189,6 +189,7 @@ CONSTANT_GAINS: dict[str, Callable[[npt.NDArray[np.float64]], npt.ArrayLike]] = 
     "min": lambda c: np.full_like(c, 0.5),
     "pow": np.square,
     "prelu": lambda c: (1 + np.square(c)) / 2,
+    "mask": lambda c: c != 0,
 }
 """Squared slope at the computed operand, from the constant one; 1 for the others. A division is
 taken to be by the constant."""
@@ -197,7 +198,7 @@ taken to be by the constant."""
 def slope_square(op: Unary) -> float:
     """Mean squared slope of a function over a unit normal, at most 1 at every point; 1 for
     functions that round."""
-    if op.kind in ("floor", "ceil", "round"):
+    if op.kind in ("floor", "ceil", "round", "quantize"):
         return 1.0
     step = 1e-4
     # Midpoints of equally likely intervals, none of them at a kink at 0.

@@ -13,7 +13,12 @@ from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import InputFormat
 from mquans.runtime.lowering.geometry import natural_weight
 from mquans.runtime.lowering.sites import Analysis
-from mquans.runtime.lowering.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT, exponents_of
+from mquans.runtime.lowering.sites.arithmetic import (
+    ACCUMULATOR_MAX,
+    LARGEST_WEIGHT,
+    bits_of,
+    exponents_of,
+)
 
 HEAD_ROOM = 4.0
 """Times the calibrated range: a calibration seldom saw everything."""
@@ -79,14 +84,14 @@ def code_formats(
         layer = node if node is not None and node.name in analysis.integer_nodes else None
         activation = _activation(layer)
         exponents = _exponents(seen, activation)
-        if layer is not None:
+        if layer is not None and bits_of(activation, BITS) == BITS:
             exponents = _for_layer(graph, layer, exponents, found.get(layer.inputs[0]))
-        found[name] = CodeFormat(coding.axis, exponents)
+        found[name] = CodeFormat(coding.axis, exponents, bits_of(activation, BITS))
     for node in graph.nodes:
         source = node.inputs[0] if node.inputs else ""
         if node.name in analysis.integer_nodes and source in found and _weight(graph, node).size:
             while _weight_bits(graph, node, found[source]) < WEIGHT_BITS:
-                if found[source].bits == LEAST_BITS:
+                if found[source].bits <= LEAST_BITS:
                     break
                 found[source] = found[source].narrowed()
     return found

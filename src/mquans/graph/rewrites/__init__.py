@@ -23,6 +23,7 @@ from mquans.graph.rewrites.layer_norm import find_layer_norms
 from mquans.graph.rewrites.layout import merge_layout
 from mquans.graph.rewrites.product_activations import find_product_activations
 from mquans.graph.rewrites.sequences import find_sequences
+from mquans.graph.rewrites.sink_scales import sink_scales
 from mquans.graph.rewrites.space_to_depth import unfold_space
 
 Rewrite = Callable[[Editor], bool]
@@ -34,6 +35,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     find_product_activations,
     fold_pad,
     unfold_space,
+    sink_scales,
     fold_affine,
     fold_input_affine,
     fuse_activations,

@@ -18,7 +18,7 @@ Vector = npt.NDArray[np.float64]
 
 
 def fold_input_affine(editor: Editor) -> bool:
-    """Afterwards no reuse layer alone reads a product with one number; and no convolution without
+    """Afterwards no reuse layer reads a product with one number; and no convolution without
     padding, nor linear layer, alone reads a sum with a constant per channel.
 
     Factors per channel stay: they would spread the weights of one output over a wider range, which
@@ -31,8 +31,9 @@ def fold_input_affine(editor: Editor) -> bool:
         node = editor.producer(layer.inputs[0])
         if node is None or not isinstance(node.op, Binary):
             continue
-        if editor.is_private(layer.inputs[0]):
-            changed |= _scale(editor, layer, node) or _shift(editor, layer, node)
+        changed |= _scale(editor, layer, node)
+        if editor.producer(layer.inputs[0]) is node and editor.is_private(layer.inputs[0]):
+            changed |= _shift(editor, layer, node)
     return changed
 
 
@@ -46,7 +47,8 @@ def _scale(editor: Editor, layer: Node, node: Node) -> bool:
         factor = factor if node.op.kind == "mul" else 1.0 / factor
         weight = editor.graph.constants[layer.inputs[1]].astype(np.float64) * factor
         inputs = (source, editor.add_constant(layer.inputs[1], weight), *layer.inputs[2:])
-        editor.replace(layer, layer.op, inputs, absorbed=node)
+        absorbed = node if editor.is_private(layer.inputs[0]) else None
+        editor.replace(layer, layer.op, inputs, absorbed=absorbed)
         return True
     return False
 

@@ -9,10 +9,13 @@ from mquans.graph.operators import Conv, ConvTranspose, Linear, Unary
 
 FUSED = frozenset({
     "relu", "leaky_relu", "clip", "sigmoid", "silu", "hard_sigmoid", "hard_swish", "tanh", "gelu",
-    "gelu_tanh", "elu",
+    "gelu_tanh", "elu", "quantize",
 })  # fmt: skip
 """Functions that have an integer form, so that a layer over sites can end with them."""
 
+
+LARGEST_CODE = 2**15 - 1
+"""Of codes of 16 bits."""
 
 MOST_ALPHA = 8.0
 """Of ELUs: the bound of their results below zero, which codes must reach."""
@@ -50,5 +53,7 @@ def has_integer_form(op: Unary) -> bool:
             return 0 < op.params[0] <= MOST_ALPHA
         case "clip":
             return op.params[0] <= 0 <= op.params[1]
+        case "quantize":
+            return -LARGEST_CODE <= op.params[0] <= 0 <= op.params[1] <= LARGEST_CODE
         case kind:
             return kind in FUSED

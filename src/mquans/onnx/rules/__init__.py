@@ -11,8 +11,10 @@ from mquans.onnx.rules import (
     elementwise,
     layers,
     layout,
+    logic,
     normalization,
     pooling,
+    quantized,
     recurrent,
     reductions,
     resampling,
@@ -23,11 +25,19 @@ RULES: dict[str, Rule] = {
     **elementwise.RULES,
     **layers.RULES,
     **layout.RULES,
+    **logic.RULES,
     **selection.RULES,
     **pooling.RULES,
+    **quantized.RULES,
     **recurrent.RULES,
     **resampling.RULES,
     **reductions.RULES,
     **normalization.RULES,
 }
 """By operator type of the standard domain."""
+
+RULES_BY_DOMAIN: dict[str, dict[str, Rule]] = {
+    "": RULES,
+    "ai.onnx": RULES,
+    "com.microsoft": quantized.MICROSOFT,
+}

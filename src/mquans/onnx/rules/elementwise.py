@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mquans.graph import Binary, BinaryKind, Unary, UnaryKind
+from mquans.graph import Binary, BinaryKind, Reshape, Unary, UnaryKind
 from mquans.onnx.call import Call, Refused, Rule
 
 PLAIN: dict[str, UnaryKind] = {
@@ -41,6 +41,9 @@ def with_parameters(call: Call) -> None:
 
 
 def clip(call: Call) -> None:
+    if any(call.has(index) and not call.is_constant(index) for index in (1, 2)):
+        _clip_between_computed(call)
+        return
     bounds = []
     for index, name, open_bound in ((1, "min", -math.inf), (2, "max", math.inf)):
         if call.has(index):
@@ -56,6 +59,16 @@ def clip(call: Call) -> None:
     low = -math.inf if bounds[0] <= -largest else bounds[0]
     high = math.inf if bounds[1] >= largest else bounds[1]
     call.finish(Unary("clip", (low, high)), call.value())
+
+
+def _clip_between_computed(call: Call) -> None:
+    kinds: tuple[BinaryKind, BinaryKind] = ("max", "min")
+    value = call.value()
+    for index, kind in enumerate(kinds, start=1):
+        if call.has(index):
+            bound = call.emit(f"bound{index}", Reshape(()), call.value(index))
+            value = call.emit(kind, Binary(kind), value, bound)
+    call.copy(value)
 
 
 def gelu(call: Call) -> None:

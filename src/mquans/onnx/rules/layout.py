@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import onnx
 
-from mquans.graph import Concat, Expand, Reshape, Transpose, broadcast
+from mquans.graph import Binary, Concat, Expand, Reshape, Transpose, Unary, broadcast
 from mquans.onnx.call import Call, Refused, Rule, normalise
 
 MOST_PIECES = 10_000
@@ -26,15 +27,28 @@ def dropout(call: Call) -> None:
 
 
 def cast(call: Call) -> None:
-    # Doubles are computed in float32 as well.
-    if call.attribute("to") not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
-        raise Refused("it changes the number type")
-    call.copy(call.value())
+    _cast_to(call, str(onnx.helper.tensor_dtype_to_np_dtype(call.attribute("to"))))
 
 
 def cast_like(call: Call) -> None:
-    call.shape(1)
-    call.copy(call.value())
+    _cast_to(call, call.dtype(1))
+
+
+def _cast_to(call: Call, wanted: str) -> None:
+    given = call.dtype()
+    # All floats are computed in float32.
+    if given == wanted or given == "bool" or wanted in ("float32", "float64"):
+        call.copy(call.value())
+    elif wanted == "bool":
+        call.finish(Unary("abs"), call.emit("sign", Unary("sign"), call.value()))
+    elif given in ("float32", "float64") and wanted in ("int32", "int64"):
+        sign = call.emit("sign", Unary("sign"), call.value())
+        size = call.emit("floor", Unary("floor"), call.emit("size", Unary("abs"), call.value()))
+        call.finish(Binary("mul"), sign, size)
+    elif given not in ("float32", "float64") and np.can_cast(given, wanted):
+        call.copy(call.value())
+    else:
+        raise Refused(f"it turns {given} into {wanted}, which may not hold it")
 
 
 def reshape(call: Call) -> None:

@@ -72,6 +72,9 @@ def _finish(
     mode = call.attribute("mode", "nearest")
     if mode not in ("nearest", "linear", "cubic"):
         raise Refused(f"resampling mode {mode!r}")
+    grid = call.grid_of(call.value())
+    if mode != "nearest" and not call.dtype().startswith("float"):
+        raise Refused("interpolation between integers")
     op = Resize(
         mode=mode,
         coordinates=coordinates,
@@ -82,6 +85,8 @@ def _finish(
         exclude_outside=bool(call.attribute("exclude_outside", 0)),
     )
     call.finish(op, call.value())
+    if grid is not None and mode == "nearest":
+        call.declare(call.dtype(), grid)
 
 
 RULES: dict[str, Rule] = {"Resize": resize, "Upsample": upsample}

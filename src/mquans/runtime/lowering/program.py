@@ -396,12 +396,6 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
     lowering = Lowering(graph, plan, program, sites, slots=slots)
     stored_inputs = {}
     for value in graph.inputs:
-        if not lowering.is_native(value):
-            raise ModelError(
-                f"its input {value!r} takes {graph.types[value].dtype}; frames bring float32 only.",
-                where=f"model {graph.name!r}",
-                hint="An input that is the same in all frames is given by --constant NAME=VALUE.",
-            )
         order = _input_order(graph, value)
         coded = _only_coded(graph, analysis, value)
         if coded:

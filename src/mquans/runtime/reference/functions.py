@@ -74,6 +74,7 @@ UNARY: dict[str, Callable[..., Any]] = {
     "softsign": lambda x: x / (1 + np.abs(x)),
     "sin": np.sin,
     "cos": np.cos,
+    "quantize": lambda x, low, high: clip(np.rint(x), low, high),
 }
 
 BINARY: dict[BinaryKind, Callable[[Array, Array], Any]] = {
@@ -85,6 +86,9 @@ BINARY: dict[BinaryKind, Callable[[Array, Array], Any]] = {
     "min": np.minimum,
     "pow": np.power,
     "prelu": lambda x, slope: np.where(x >= 0, x, x * slope),
+    "equal": np.equal,
+    "less": np.less,
+    "mask": lambda x, mask: np.where(mask != 0, x, 0),
 }
 
 REDUCE: dict[ReduceKind, Callable[[Array, tuple[int, ...], bool], Any]] = {

@@ -40,7 +40,7 @@ from mquans_studies.finetune.operators import BINARY, REDUCE, UNARY, evaluate  #
 
 PARAMS = {
     "leaky_relu": (0.1,), "clip": (-0.5, 0.7), "hard_sigmoid": (0.2, 0.5), "elu": (0.7,),
-    "selu": (1.67, 1.05),
+    "selu": (1.67, 1.05), "quantize": (-1.0, 2.0),
 }  # fmt: skip
 PICTURE = (1, 4, 7, 6)
 LAYERS: list[tuple[Operator, tuple[int, ...], tuple[tuple[int, ...], ...]]] = [

@@ -52,8 +52,12 @@ __all__ = ["input_gradient", "stops"]
 
 def stops(node: Node) -> bool:
     """True for nodes without a derivative that says anything: fallback subgraphs, whose inside is
-    unknown, and sign, which is flat everywhere."""
-    return isinstance(node.op, Fallback) or (isinstance(node.op, Unary) and node.op.kind == "sign")
+    unknown, and sign and comparisons, which are flat everywhere."""
+    match node.op:
+        case Fallback() | Unary(kind="sign") | Binary(kind="equal" | "less"):
+            return True
+        case _:
+            return False
 
 
 def input_gradient(tape: Tape, node: Node, index: int, gradient: str) -> str:

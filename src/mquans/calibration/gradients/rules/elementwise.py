@@ -50,6 +50,10 @@ def _left(tape: Tape, kind: BinaryKind, a: str, b: str, y: str, g: str) -> str:
             return tape.mul(g, tape.select(tape.positive(a), 1.0, b))
         case "max" | "min":
             return tape.mul(g, _wins(tape, kind, a, b))
+        case "mask":
+            return tape.binary("mask", g, b)
+        case "equal" | "less":
+            raise TypeError(f"{kind} has no derivative")
 
 
 def _right(tape: Tape, kind: BinaryKind, a: str, b: str, y: str, g: str) -> str:
@@ -68,6 +72,10 @@ def _right(tape: Tape, kind: BinaryKind, a: str, b: str, y: str, g: str) -> str:
             return tape.mul(g, tape.binary("min", a, 0.0))
         case "max" | "min":
             return tape.mul(g, _wins(tape, kind, b, a))
+        case "mask":
+            return tape.mul(g, 0.0)
+        case "equal" | "less":
+            raise TypeError(f"{kind} has no derivative")
 
 
 def _wins(tape: Tape, kind: BinaryKind, mine: str, other: str) -> str:
@@ -171,4 +179,5 @@ SLOPES: dict[str, Slope] = {
     "softsign": _softsign,
     "sin": lambda t, x, y, p: t.unary("cos", x),
     "cos": lambda t, x, y, p: t.unary("neg", t.unary("sin", x)),
+    "quantize": _clip,
 }

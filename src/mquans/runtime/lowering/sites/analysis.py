@@ -13,7 +13,7 @@ from math import prod
 from mquans.graph import Binary, Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
-from mquans.runtime.lowering.sites.arithmetic import CURVES
+from mquans.runtime.lowering.sites.arithmetic import OWN_CODES
 from mquans.runtime.lowering.sites.forms import integer_form
 
 MANY_SITES = 8
@@ -153,7 +153,7 @@ def _find_tails(graph: Graph, result: Analysis) -> None:
             continue
         match consumers.get(value, []):
             case [Node(name=name, op=Unary(kind=kind), outputs=(tail,))] if (
-                name in result.integer_nodes and kind not in CURVES
+                name in result.integer_nodes and kind not in OWN_CODES
             ):
                 result.tails[value] = tail
                 result.codings[value] = replace(result.codings[value], fresh=False)

@@ -18,6 +18,9 @@ from mquans.plan import GatePlan, TensorPlan
 ACCUMULATOR_MAX = 2**31 - 1
 LARGEST_WEIGHT = 2**15 - 1
 LARGEST_SHIFT = 30
+LEAST_WIDTH = 8
+"""Of codes that a plan may speak of."""
+
 HEAD_ROOM = 4
 """Of codes, over the largest values that calibration has seen (design, section 3)."""
 
@@ -29,6 +32,10 @@ NONE, SLOPE, GATE, CURVE, ELU = range(5)
 
 CURVES = frozenset({"sigmoid", "tanh", "hard_sigmoid"})
 """Functions whose results are bounded, in codes of their own."""
+
+OWN_CODES = CURVES | {"quantize"}
+"""Functions whose results have other codes than a sum in front of them may have: they are no part
+of the step that makes it."""
 
 SIGMOID_EXPONENT = -11
 """Of the codes that sigmoids are tabulated for: |x| < 16."""
@@ -265,6 +272,15 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
             assert op is not None
             bounds = [np.clip(bound / codes.unit, -codes.limit, codes.limit) for bound in op.params]
             low, high = (np.rint(bound).astype(np.int64) for bound in bounds)
+        case "quantize":
+            assert op is not None
+            if codes.exponents.any():
+                raise PlanError(
+                    "the codes of quantized values are whole numbers: their exponent is 0.",
+                    where=where,
+                    hint="Calibrate again.",
+                )
+            low, high = (np.clip(np.full(channels, bound), low, high) for bound in op.params)
         case "leaky_relu":
             assert op is not None
             function = _Function(SLOPE, slope=op.params[0])
@@ -351,15 +367,33 @@ def _activation(
 
 def exponents_of(op: Unary | None, wanted: Ints, limit: int) -> Ints:
     """Exponents that the results of an activation can have, the nearest to those wanted: one for
-    all channels of a curve, whatever the calibration saw; coarse enough for an ELU's bound."""
+    all channels of a curve, whatever the calibration saw; coarse enough for an ELU's bound; 0 for
+    quantized values."""
     match op:
         case Unary(kind="elu", params=(alpha, *_)):
             return np.maximum(wanted, _least_of_elu(alpha))
+        case Unary(kind="quantize"):
+            return np.zeros_like(wanted)
         case Unary(kind=kind) if kind in CURVES:
             finest = -14 if kind == "tanh" else -15
             return np.full_like(wanted, max(finest, math.ceil(math.log2(1.0 / (limit + 1)))))
         case _:
             return wanted
+
+
+def bits_of(op: Unary | None, bits: int) -> int:
+    """Width of the codes that the results of an activation need, of so many at most."""
+    match op:
+        case Unary(kind="quantize", params=(low, high)):
+            return max(LEAST_WIDTH, int(max(-low, high)).bit_length() + 1)
+        case _:
+            return bits
+
+
+def codes_behind(op: Unary | None, codes: Codes) -> Codes:
+    """The codes, or the nearest that the results of an activation can have."""
+    limit = 2 ** (bits_of(op, codes.limit.bit_length() + 1) - 1) - 1
+    return Codes(exponents_of(op, codes.exponents, codes.limit), limit)
 
 
 def _least_of_elu(alpha: float | Reals) -> int:

@@ -13,11 +13,12 @@ from mquans.runtime.lowering.sites.arithmetic import (
     CURVES,
     LARGEST_WEIGHT,
     ONE,
+    OWN_CODES,
     Codes,
     IntegerActivation,
     Ints,
     Reals,
-    exponents_of,
+    codes_behind,
     gate_of,
     integer_activation,
     integer_prelu,
@@ -35,7 +36,7 @@ LARGEST_PRODUCT_SHIFT = 15
 def add_unary(low: Lowering, node: Node, op: Unary) -> None:
     """A function of the codes of one tensor."""
     x = low.sites.coded(low, node.inputs[0])
-    codes = _coded_for(op, x.codes)
+    codes = codes_behind(op, x.codes)
     y = low.sites.new(low, node.outputs[0], codes)
     activation = integer_activation(op, y.codes)
     _add_align(low, node.name, x, y, activation, low.sites.gate_of(low, node.outputs[0], y.codes))
@@ -82,8 +83,8 @@ def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
     else:
         other = low.sites.coded(low, b)
         codes = Codes(_without_overflow(exponents, other.codes), codes.limit)
-    tail = _tail(low, node)
-    codes = _coded_for(_function(tail), codes)
+    tail = _tail(low, node, OWN_CODES)
+    codes = codes_behind(_function(tail), codes)
     activation = integer_activation(_function(tail), codes)
     sums = activation.sum_exponents
     if low.is_constant(b):
@@ -96,11 +97,6 @@ def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
     _native.add_sum_sites(
         low.program, node.name, y.tensor, first, second, activation.native, gate
     )  # fmt: skip
-
-
-def _coded_for(op: Unary | None, codes: Codes) -> Codes:
-    """The codes, or the nearest that the results of an activation can have."""
-    return Codes(exponents_of(op, codes.exponents, codes.limit), codes.limit)
 
 
 def _without_overflow(exponents: Ints, operand: Codes) -> Ints:
@@ -134,8 +130,8 @@ def _add_product(low: Lowering, node: Node, op: Binary) -> None:
                 low.sites.fused.add(behind.name)
     codes = low.sites.codes(last.outputs[0], len(added))
     codes = Codes(np.maximum(codes.exponents, _least_exponents(added)), codes.limit)
-    tail = _tail(low, last)
-    codes = _coded_for(_function(tail), codes)
+    tail = _tail(low, last, CURVES)
+    codes = codes_behind(_function(tail), codes)
     sums = integer_activation(_function(tail), codes).sum_exponents
     x_exponents = np.broadcast_to(x.codes.exponents, added.shape)
     if factor.size:
@@ -204,10 +200,14 @@ def _only_reader(low: Lowering, value: str) -> Node | None:
     return reader if reader.name in low.sites.analysis.integer_nodes else None
 
 
-def _tail(low: Lowering, node: Node) -> Node | None:
-    """The function that is fused behind a node: one whose results have its argument's codes."""
+def _tail(low: Lowering, node: Node, but: frozenset[str]) -> Node | None:
+    """The function that is fused behind a node.
+
+    Args:
+        but: kinds that are not.
+    """
     reader = _only_reader(low, node.outputs[0])
-    if reader is None or not isinstance(reader.op, Unary) or reader.op.kind in CURVES:
+    if reader is None or not isinstance(reader.op, Unary) or reader.op.kind in but:
         return None
     low.sites.fused.add(reader.name)
     return reader

@@ -96,9 +96,12 @@ def _depthwise(
     activation: IntegerActivation, gate: Any, axes: list[Axis], reach: Any, x_layout: CodeLayout,
     macs: int,
 ) -> None:  # fmt: skip
+    assert isinstance(node.op, Conv)
     (phase,) = phases_of(axes, x_layout)
     exponents = activation.sum_exponents
-    narrow = narrow_weights(factors, bias, x.codes, exponents)
+    # Narrow products round tap by tap, which is too coarse where codes are whole steps.
+    whole = node.op.activation is not None and node.op.activation.kind == "quantize"
+    narrow = None if whole else narrow_weights(factors, bias, x.codes, exponents)
     if narrow is not None:
         weights = narrow
         start = np.clip(np.rint(bias / np.exp2(exponents)), -32768, 32767).astype(np.int32)

@@ -1,0 +1,42 @@
+"""Move a scaling by one number behind what only picks or moves values.
+
+There it meets the layer that reads them, whose weights take it up: quantized networks have one in
+front of every pool.
+"""
+
+from __future__ import annotations
+
+from mquans.graph.edits import Editor
+from mquans.graph.graph import Node
+from mquans.graph.operators import Binary, Gather, Pool, Reshape, Slice, Transpose
+
+
+def sink_scales(editor: Editor) -> bool:
+    """Afterwards no max pool, slice, gather, reshape or transposition alone reads a product with
+    one number; of a max pool, with a positive one."""
+    changed = False
+    for node in editor.visit():
+        if not isinstance(node.op, Gather | Pool | Reshape | Slice | Transpose):
+            continue
+        scaling = editor.producer(node.inputs[0])
+        if scaling is None or not editor.is_private(node.inputs[0]):
+            continue
+        changed |= _swap(editor, node, scaling)
+    return changed
+
+
+def _swap(editor: Editor, node: Node, scaling: Node) -> bool:
+    if not isinstance(scaling.op, Binary) or scaling.op.kind != "mul":
+        return False
+    shape = editor.graph.shape(scaling.outputs[0])
+    for source, factor in (scaling.inputs, scaling.inputs[::-1]):
+        number = editor.scalar(factor)
+        if number is None or editor.graph.shape(source) != shape:
+            continue
+        if isinstance(node.op, Pool) and (node.op.kind != "max" or number <= 0):
+            continue
+        scalar = editor.add_constant(factor, editor.graph.constants[factor].reshape(()))
+        moved = editor.replace(scaling, node.op, (source,), name=node.name)
+        editor.replace(node, Binary("mul"), (moved.outputs[0], scalar), name=scaling.name)
+        return True
+    return False

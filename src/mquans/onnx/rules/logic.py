@@ -1,0 +1,81 @@
+"""Rules for comparisons, logic and choices; what is true is 1, what is false 0."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mquans.graph import Binary, Unary
+from mquans.onnx.call import Call, Refused, Rule
+
+
+def compare(call: Call) -> None:
+    """Less and Greater; those that hold for equals too are false where an operand is NaN."""
+    a, b = call.value(0), call.value(1)
+    if call.op_type.startswith("Greater"):
+        a, b = b, a
+    if call.op_type == "Equal":
+        call.finish(Binary("equal"), a, b)
+    elif call.op_type.endswith("OrEqual"):
+        less = call.emit("less", Binary("less"), a, b)
+        call.finish(Binary("max"), less, call.emit("equal", Binary("equal"), a, b))
+    else:
+        call.finish(Binary("less"), a, b)
+
+
+def combine(call: Call) -> None:
+    a, b = call.value(0), call.value(1)
+    match call.op_type:
+        case "And":
+            call.finish(Binary("min"), a, b)
+        case "Or":
+            call.finish(Binary("max"), a, b)
+        case _:
+            call.finish(Unary("abs"), call.emit("difference", Binary("sub"), a, b))
+
+
+def negate(call: Call) -> None:
+    call.finish(Binary("sub"), _one(call), call.value())
+
+
+def is_nan(call: Call) -> None:
+    same = call.emit("same", Binary("equal"), call.value(), call.value())
+    call.finish(Binary("sub"), _one(call), same)
+
+
+def is_inf(call: Call) -> None:
+    if not (call.attribute("detect_negative", 1) and call.attribute("detect_positive", 1)):
+        raise Refused("it looks for infinities of one sign")
+    size = call.emit("size", Unary("abs"), call.value())
+    call.finish(Binary("equal"), size, call.add_constant("infinity", np.array(np.inf)))
+
+
+def where(call: Call) -> None:
+    """A sum of the two, each hidden where the other one is taken."""
+    condition = call.value(0)
+    if call.is_constant(0):
+        chosen = call.constant(0).astype(bool)
+        masks = [call.add_constant("first", chosen), call.add_constant("second", ~chosen)]
+    else:
+        masks = [condition, call.emit("not", Binary("sub"), _one(call), condition)]
+    parts = [
+        call.emit(label, Binary("mask"), call.value(index), mask)
+        for label, index, mask in zip(("a", "b"), (1, 2), masks, strict=True)
+    ]
+    call.finish(Binary("add"), *parts)
+
+
+def _one(call: Call) -> str:
+    return call.add_constant("one", np.array(1.0))
+
+
+COMPARISONS = ("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual")
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(COMPARISONS, compare),
+    **dict.fromkeys(("And", "Or", "Xor"), combine),
+    "Not": negate,
+    "IsNaN": is_nan,
+    "IsInf": is_inf,
+    "Where": where,
+}
+"""All but `Where` make values of bool."""

@@ -1,0 +1,92 @@
+"""Networks whose layers all run on onnxruntime: nothing is reused, and nothing may claim it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import mquans
+from mquans.cli.main import run
+from mquans.errors import NothingToVerifyError
+
+
+def network(kind: str) -> bytes:
+    """A layer that has no native form, since its weights are computed from the frame."""
+    rng = np.random.default_rng(0)
+    constants: dict[str, Any] = {"w": rng.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32)}
+    nodes = [helper.make_node("DeformConv", ["x", "w", "offset"], ["y"], "layer", pads=[1] * 4)]
+    constants["offset"] = np.zeros((1, 18, 8, 8), np.float32)
+    if kind == "conv":
+        nodes = [
+            helper.make_node("ReduceMean", ["x"], ["m"]),
+            helper.make_node("Mul", ["w", "m"], ["v"]),
+            helper.make_node("Conv", ["x", "v"], ["y"], "layer", pads=[1] * 4),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "outside",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    opset = 22 if kind == "deformable" else 17
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+def frames() -> list[np.ndarray]:
+    return list(np.random.default_rng(1).normal(size=(12, 1, 3, 8, 8)).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["conv", "deformable"])
+def test_all_macs_count_as_done(kind: str) -> None:
+    plan = mquans.calibrate(network(kind), frames(), bits=8)
+    work = mquans.compare(network(kind), plan, frames()).work
+    assert work.macs_total == 12 * 4 * 64 * 27
+    assert work.macs_done == work.macs_total
+    assert work.computation_reuse == 0
+
+
+@pytest.mark.parametrize("kind", ["conv", "deformable"])
+def test_inspect_says_that_reuse_cannot_help_and_why(kind: str) -> None:
+    found = mquans.inspect(network(kind)).coverage
+    assert found.reuse_macs_fraction == 0
+    assert found.obstacle is not None
+    assert "run on onnxruntime" in found.obstacle
+    assert ("the weight is computed" if kind == "conv" else "no native operator") in found.obstacle
+
+
+def test_an_unchanged_frame_leaves_out_what_reads_it() -> None:
+    plan = mquans.calibrate(network("conv"), frames(), bits=8)
+    stream = mquans.Session(network("conv"), plan).stream()
+    stream.step(frames()[0])
+    assert stream.stats.computation_reuse == 0
+    stream.step(frames()[0])
+    assert stream.stats.computation_reuse == 1
+
+
+def test_there_is_nothing_to_verify() -> None:
+    plan = mquans.calibrate(network("conv"), frames(), bits=8)
+    with pytest.raises(NothingToVerifyError, match="nothing to verify: no layer"):
+        mquans.verify(network("conv"), plan, frames())
+
+
+def test_the_command_ends_as_if_a_law_were_broken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, plan, clip = (str(tmp_path / name) for name in ("m.onnx", "p.json", "c.npy"))
+    onnx.save(onnx.load_model_from_string(network("conv")), model)
+    mquans.calibrate(model, frames(), bits=8).save(plan)
+    np.save(clip, np.stack(frames()))
+    assert run(["verify", model, "--plan", plan, "--source", clip]) == 2
+    assert "nothing to verify" in capsys.readouterr().err
+    assert run(["inspect", model]) == 0
+    assert capsys.readouterr().out.startswith("Reuse cannot help")
+    assert run(["inspect", model, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["obstacle"]
