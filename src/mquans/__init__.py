@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from mquans.functions import compare, verify
     from mquans.plan import AudioFormat, InputFormat, LayerPlan, Plan, Provenance, read_plan
     from mquans.runtime.guard import Guard, GuardReport
+    from mquans.runtime.layers import Violation
     from mquans.runtime.replay import Replayed, replay
     from mquans.runtime.session import Session
     from mquans.runtime.stats import LayerStats, StreamStats
-    from mquans.runtime.stream import Stream, Violation
+    from mquans.runtime.stream import Stream
     from mquans.sources import (
         AudioFrames,
         FirstFrame,
@@ -92,10 +93,11 @@ __all__ = [
 
 _HOMES = {
     "mquans.calibration": ("BudgetError", "CalibrationResult", "calibrate", "inspect"),
+    "mquans.runtime.layers": ("Violation",),
     "mquans.runtime.replay": ("Replayed", "replay"),
     "mquans.runtime.session": ("Session",),
     "mquans.runtime.stats": ("LayerStats", "StreamStats"),
-    "mquans.runtime.stream": ("Stream", "Violation"),
+    "mquans.runtime.stream": ("Stream",),
     "mquans.errors": (
         "DependencyError",
         "FrameError",

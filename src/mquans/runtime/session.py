@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +25,10 @@ from mquans.plan import (
     check_model,
     check_plan,
     pixel_values,
-    plan_fingerprint,
     read_plan,
 )
-from mquans.runtime.lowering.program import lower
+from mquans.runtime.compiled import Compiled
+from mquans.runtime.lowering.program import Lowered, lower
 from mquans.runtime.processes import ending_waits, enough_memory, follow_forks
 from mquans.runtime.stream import Frame, Stream, Values
 from mquans.sources.frames import network_values
@@ -111,28 +110,18 @@ class Session:
         """Packs weights and program for a plan."""
         check_plan(plan, self.graph, model_sha256=self.model_sha256)
         self.plan = plan
-        self.plan_fingerprint = plan_fingerprint(plan)
         with enough_memory("the network's weights"):
-            self.lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads)
-        program = self.lowered.program
-        self.step_labels: list[str] = _unique(program.steps)
-        self.layer_names = self._names_in_order()
-        self.coded = {
-            tensor: prod(self.lowered.sites.sizes[tensor])
-            for tensor in self.lowered.sites.tensors.values()
-        }
-        self.layer_macs: list[int] = program.layer_macs
-        self.layer_inputs: list[int] = program.layer_inputs
+            lowered = lower(self.graph, plan, isa=self.isa, threads=self.threads)
+        self.compiled = Compiled(self.graph, plan, self.model_sha256, lowered)
         # What a frame brings: all inputs but the states.
         self._fed = tuple(name for name in self.graph.inputs if name not in plan.feedback)
         self._fed_names = frozenset(self._fed)
         # Inputs that the engine takes as pixels of 8 bits.
         self._pixel_inputs = frozenset(
             name
-            for name, taken in zip(self.graph.inputs, program.pixel_inputs, strict=True)
+            for name, taken in zip(self.graph.inputs, lowered.program.pixel_inputs, strict=True)
             if taken
         )
-        self._output_shapes = [(name, self.graph.shape(name)) for name in self.lowered.outputs]
         self._default: Stream | None = None
         self._lock = threading.Lock()
         follow_forks(self)
@@ -163,16 +152,6 @@ class Session:
         # Sessions of onnxruntime wait for their threads when they end; a child has none of these.
         _native.keep_forever(self._fallbacks)
         self._fallbacks = {}
-
-    def _names_in_order(self) -> list[str]:
-        """Layers of both kinds in the network's order; a recurrence may have two."""
-        by_value, names = list(self.lowered.layers), list[str]()
-        for node in self.graph.reuse_layers():
-            if node.name in self.lowered.site_layers:
-                names.append(node.name)
-            while by_value and f"{by_value[0]}/".startswith(f"{node.name}/"):
-                names.append(by_value.pop(0))
-        return names
 
     def with_plan(self, plan: Plan) -> Session:
         """The same network under another plan, without reading the model again; its own weights,
@@ -205,9 +184,19 @@ class Session:
         return int(self.lowered.program.weights_bytes)
 
     @property
-    def stored_inputs(self) -> dict[str, int]:
-        """Native tensors of graph inputs that are more than compared as they come."""
-        return self.lowered.stored_inputs
+    def lowered(self) -> Lowered:
+        """The native program, and where everything lies in it."""
+        return self.compiled.lowered
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Reuse layers in the network's order; a recurrence may have two."""
+        return self.compiled.layer_names
+
+    @property
+    def plan_fingerprint(self) -> str:
+        """What saved streams know the plan by."""
+        return self.compiled.plan_fingerprint
 
     def stream(self) -> Stream:
         """A new stream: the state of one camera or microphone."""
@@ -337,20 +326,6 @@ class Session:
             return np.ascontiguousarray(array)
         return pixel_values(array, format)
 
-    def empty_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Uninitialised arrays for the outputs that the native program computes, by name."""
-        return {name: np.empty(shape, np.float32) for name, shape in self._output_shapes}
-
-    def as_declared(self, outputs: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Outputs in the types of the model's file."""
-        declared = self.graph.declared
-        if declared.keys().isdisjoint(outputs):
-            return outputs
-        return {
-            name: _in_type(array, declared[name]) if name in declared else array
-            for name, array in outputs.items()
-        }
-
     def run_fallback(
         self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]
     ) -> list[npt.NDArray[np.float32]]:
@@ -380,21 +355,3 @@ class Session:
             raise MquansError(
                 f"onnxruntime cannot run it: {explained(error)}", where=f"node {node.name!r}"
             ) from None
-
-
-def _in_type(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """What is computed in float32, in another type; whole numbers may be off by a rounding."""
-    if array.dtype.kind == "f" and np.dtype(dtype).kind in "iu":
-        array = np.rint(array)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return array.astype(dtype, copy=False)
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Names with a counter behind repeated ones."""
-    seen: dict[str, int] = {}
-    result = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
-    return result

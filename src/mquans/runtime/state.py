@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import StateError
+from mquans.runtime.compiled import Compiled
+from mquans.runtime.lowering.quantization import grid_limit
 
 MAGIC = b"mquans-state\n\0\0\0"
 VERSION = 2
@@ -105,3 +109,64 @@ def decode(data: bytes) -> SavedState:
     return SavedState(
         header.model_sha256, header.plan_fingerprint, header.frames, held, codes, inputs
     )
+
+
+def snapshot(network: Compiled, native: Any, frames: int) -> SavedState:
+    """The state of a native stream."""
+    inputs = network.lowered.stored_inputs
+    codes = [native.read_codes(tensor).reshape(-1) for tensor in network.coded]
+    return SavedState(
+        network.model_sha256,
+        network.plan_fingerprint,
+        frames,
+        native.held,
+        np.concatenate([np.empty(0, np.int16), *codes]),
+        {name: native.read(tensor).reshape(-1) for name, tensor in inputs.items()},
+    )
+
+
+def check_fits(network: Compiled, native: Any, saved: SavedState) -> None:
+    """Refuses a state of another network, or one that could make sums overflow.
+
+    Raises:
+        StateError: says why.
+    """
+    if saved.model_sha256 != network.model_sha256:
+        raise StateError("the stream was saved under another model.")
+    if saved.plan_fingerprint != network.plan_fingerprint:
+        raise StateError("the stream was saved under another plan.")
+    stored = network.lowered.stored_inputs
+    sizes = {name: network.graph.types[name].size for name in stored}
+    fits = (
+        saved.held.size == native.held.size
+        and saved.codes.size == sum(network.coded.values())
+        and {name: value.size for name, value in saved.inputs.items()} == sizes
+        and np.abs(saved.held.astype(np.int32)).max(initial=0) <= grid_limit(network.plan.grid_bits)
+        and all(np.isfinite(value).all() for value in saved.inputs.values())
+    )
+    limits = network.lowered.sites.limits
+    # Sums cannot overflow only as long as no code is beyond its tensor's limit.
+    if not fits or any(
+        np.abs(part.astype(np.int32)).max(initial=0) > limits[tensor]
+        for tensor, part in _parts(network, saved.codes)
+    ):
+        raise StateError("the saved stream does not fit this session's network.")
+
+
+def install(network: Compiled, native: Any, saved: SavedState) -> None:
+    """Writes a state that fits into a native stream, which is to be recomputed then."""
+    native.set_held(saved.held)
+    for tensor, part in _parts(network, saved.codes):
+        native.write_codes(tensor, np.ascontiguousarray(part))
+    for name, value in saved.inputs.items():
+        native.write(network.lowered.stored_inputs[name], value)
+
+
+def _parts(
+    network: Compiled, codes: npt.NDArray[np.int16]
+) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
+    """Codes by tensor."""
+    at = 0
+    for tensor, size in network.coded.items():
+        yield tensor, codes[at : at + size]
+        at += size

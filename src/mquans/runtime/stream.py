@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +15,11 @@ from mquans import _native
 from mquans.errors import MquansError, RefusedFrameError, StateError
 from mquans.files import atomic_write, read_limited
 from mquans.plan import Feedback
+from mquans.runtime.layers import Layers, Violation
 from mquans.runtime.lowering.program import FallbackCall
-from mquans.runtime.lowering.quantization import grid_limit
 from mquans.runtime.processes import enough_memory, follow_forks
-from mquans.runtime.state import SavedState, decode
-from mquans.runtime.stats import LayerStats, StreamStats
+from mquans.runtime.state import check_fits, decode, install, snapshot
+from mquans.runtime.stats import StreamStats
 from mquans.sources.frames import begins, finite
 
 if TYPE_CHECKING:
@@ -34,25 +33,6 @@ Arrays = Mapping[str, Values]
 Frame = Values | Arrays
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """The first accumulator that is not the product of weights and held values, or the first code
-    that computing everything again changes.
-
-    Attributes:
-        layer: its name, or that of the tensor of codes.
-        position: (row, column, channel).
-        expected, found: the exact value, and what the stream holds.
-        kind: what it is.
-    """
-
-    layer: str
-    position: tuple[int, int, int]
-    expected: int
-    found: int
-    kind: Literal["accumulator", "code"] = "accumulator"
-
-
 class Stream:
     """Held values, accumulators and activations of one stream of a session.
 
@@ -61,8 +41,9 @@ class Stream:
 
     def __init__(self, session: Session, native: Any = None, frames: int = 0) -> None:
         self._session = session
+        self._network = session.compiled
         with enough_memory("another stream"):
-            self._native = _native.Stream(session.lowered.program) if native is None else native
+            self._native = native or _native.Stream(self._network.lowered.program)
         self._frames = frames
         self._feedback = Feedback(session.plan.feedback, session.plan.input_shapes)
         # What fallback subgraphs made that the engine has no tensor for, by value name.
@@ -135,13 +116,13 @@ class Stream:
                     raise _refusal(given, given)
                 self._begin_anew()
             fed = self._feedback.fill(given)
-            arrays = [fed[name] for name in self._session.graph.inputs]
+            arrays = [fed[name] for name in self._network.graph.inputs]
             keyframe = keyframe or self._frames == 0
             before = native.step_ns if native.profile else None
-            if not self._session.lowered.fallbacks:
-                outputs = self._session.empty_outputs()
+            if not self._network.lowered.fallbacks:
+                outputs = self._network.empty_outputs()
                 ok = native.step(arrays, list(outputs.values()), keyframe)
-                outputs = self._session.as_declared(outputs)
+                outputs = self._network.as_declared(outputs)
             else:
                 ok = native.begin_frame(arrays, keyframe)
                 if ok:
@@ -158,13 +139,13 @@ class Stream:
 
     def outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """The outputs of the last step once more."""
-        outputs = self._session.empty_outputs()
+        outputs = self._network.empty_outputs()
         self._open().fetch(list(outputs.values()))
-        outputs = self._session.as_declared(outputs)
+        outputs = self._network.as_declared(outputs)
         if not self._outside:
             return outputs
         found = outputs | self._outside
-        return {name: found[name].copy() for name in self._session.graph.outputs}
+        return {name: found[name].copy() for name in self._network.graph.outputs}
 
     def recompute(self) -> None:
         """Recomputes every layer densely from its held values. Changes no output (the law)."""
@@ -203,20 +184,7 @@ class Stream:
             MquansError: the file cannot be written; nothing is left behind.
         """
         with self._lock:
-            native = self._open()
-            inputs = {
-                name: native.read(tensor).reshape(-1)
-                for name, tensor in self._session.stored_inputs.items()
-            }
-            codes = [native.read_codes(tensor).reshape(-1) for tensor in self._session.coded]
-            state = SavedState(
-                self._session.model_sha256,
-                self._session.plan_fingerprint,
-                self._frames,
-                native.held,
-                np.concatenate([np.empty(0, np.int16), *codes]),
-                inputs,
-            ).encode()
+            state = snapshot(self._network, self._open(), self._frames).encode()
         if path is not None:
             atomic_write(path, state, error=StateError)
         return state
@@ -228,94 +196,25 @@ class Stream:
             StateError: damaged, or saved under another model or plan.
         """
         saved = decode(_state_bytes(state))
-        session = self._session
-        if saved.model_sha256 != session.model_sha256:
-            raise StateError("the stream was saved under another model.")
-        if saved.plan_fingerprint != session.plan_fingerprint:
-            raise StateError("the stream was saved under another plan.")
         with self._lock:
             native = self._open()
-            sizes = {name: session.graph.types[name].size for name in session.stored_inputs}
-            if (
-                saved.held.size != native.held.size
-                or saved.codes.size != sum(self._session.coded.values())
-                or not self._within_limits(saved.codes)
-                or {name: value.size for name, value in saved.inputs.items()} != sizes
-                or np.abs(saved.held.astype(np.int32)).max(initial=0)
-                > grid_limit(session.plan.grid_bits)
-                or not all(np.isfinite(value).all() for value in saved.inputs.values())
-            ):
-                raise StateError("the saved stream does not fit this session's network.")
+            check_fits(self._network, native, saved)
             native.reset()
             self._feedback.reset()
             self._frames = saved.frames
-            if not saved.frames:
-                return
-            native.set_held(saved.held)
-            at = 0
-            for tensor, size in self._session.coded.items():
-                native.write_codes(tensor, np.ascontiguousarray(saved.codes[at : at + size]))
-                at += size
-            for name, value in saved.inputs.items():
-                native.write(session.stored_inputs[name], value)
-            self._run(dense=True, keep_held=True)
-            self._feedback.keep(self.outputs())
+            if saved.frames:
+                install(self._network, native, saved)
+                self._run(dense=True, keep_held=True)
+                self._feedback.keep(self.outputs())
 
     @property
     def stats(self) -> StreamStats:
         """What the last step cost; with the time of each layer while `profile` is on."""
-        session = self._session
-        spent_ms = {
-            label: ns / 1e6
-            for label, ns in zip(session.step_labels, self._frame_ns or (), strict=False)
-        }
-        native = self._open()
-        layers = {
-            name: LayerStats(
-                name,
-                inputs,
-                changed,
-                macs,
-                done,
-                "changes" if changed else "idle",
-                spent_ms.get(name),
-            )
-            for name, inputs, macs, (changed, done) in zip(
-                session.lowered.layers,
-                session.layer_inputs,
-                session.layer_macs,
-                native.reports,
-                strict=True,
-            )
-        }
-        for (name, layer), (moved, active, _, done) in zip(
-            session.lowered.site_layers.items(), native.site_reports, strict=True
-        ):
-            sites, channels = session.lowered.sites.sizes[layer.x]
-            outputs, _ = session.lowered.sites.sizes[layer.y]
-            layers[name] = LayerStats(
-                name,
-                sites * channels,
-                moved * channels,
-                layer.macs,
-                done,
-                "idle" if not active else "dense" if active == outputs else "sites",
-                spent_ms.get(name),
-            )
-        return StreamStats(
-            tuple(layers[name] for name in session.layer_names),
-            sum(session.graph.macs(call.node) for call in session.lowered.fallbacks),
-            self._fallback_done,
-        )
+        return self._layers().stats(self._frame_ns or (), self._fallback_done)
 
     def change_map(self, layer: str) -> npt.NDArray[np.uint16]:
         """Changed inputs per pixel of a layer's input in the last frame: [rows, width]."""
-        if layer in self._session.lowered.site_layers:
-            tensor = self._session.lowered.site_layers[layer].x
-            _, channels = self._session.lowered.sites.sizes[tensor]
-            return np.asarray(self._open().read_code_mask(tensor), np.uint16) * np.uint16(channels)
-        counts = self._open().layer_changes(self._layer(layer))
-        return np.asarray(counts.sum(axis=2), np.uint16)
+        return self._layers().change_map(layer)
 
     def active_map(self, layer: str) -> npt.NDArray[np.bool_]:
         """Sites of a layer's output that were replaced in the last frame: [rows, width].
@@ -323,50 +222,27 @@ class Stream:
         Raises:
             MquansError: there is no such layer over sites.
         """
-        if layer not in self._session.lowered.site_layers:
-            raise MquansError(f"there is no layer over sites named {layer!r}.")
-        tensor = self._session.lowered.site_layers[layer].y
-        return np.asarray(self._open().read_code_mask(tensor), np.bool_)
+        return self._layers().active_map(layer)
 
     def held(self, layer: str) -> npt.NDArray[np.int16]:
         """A copy of the held values of a layer's input, in grid units or codes:
         [rows, width, C]."""
-        if layer in self._session.lowered.site_layers:
-            tensor = self._session.lowered.site_layers[layer].x
-            return np.asarray(self._open().read_codes(tensor))
-        return np.asarray(self._open().layer_held(self._layer(layer)))
+        return self._layers().held(layer)
 
     def layer_state(self, layer: str) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
         """(held values [rows, width, C], accumulators [rows, width, O]) of a layer."""
-        native, index = self._open(), self._layer(layer)
-        return native.layer_held(index), native.layer_accumulators(index)
+        return self._layers().state(layer)
 
     def check(self) -> Violation | None:
         """Tests the law: every accumulator against the product of weights and held values, and that
         computing every site again from held codes changes none of them."""
-        found = self._open().check()
-        if found is None:
-            return self._check_codes()
-        name = list(self._session.lowered.layers)[found.layer]
-        width = self._open().layer_accumulators(found.layer).shape[1]
-        position = (found.pixel // width, found.pixel % width, found.output)
-        return Violation(name, position, found.expected, found.found)
-
-    def _check_codes(self) -> Violation | None:
-        """The first code that computing everything again changes."""
-        sites = self._session.lowered.sites
-        if not self._session.coded or not self._frames:
-            return None
+        layers = self._layers()
+        found = layers.wrong_accumulator()
+        if found is not None or not self._network.coded or not self._frames:
+            return found
         again = self.clone()
         again.recompute()
-        for tensor in self._session.coded:
-            found = self._open().read_codes(tensor)
-            expected = again._open().read_codes(tensor)
-            if not np.array_equal(found, expected):
-                row, column, channel = np.argwhere(found != expected)[0].tolist()
-                at = (row, column, channel)
-                return Violation(sites.names[tensor], at, int(expected[at]), int(found[at]), "code")
-        return None
+        return layers.other_code(again._layers())
 
     @property
     def profile(self) -> dict[str, float] | None:
@@ -376,7 +252,7 @@ class Stream:
             return None
         return {
             name: ns / 1e6
-            for name, ns in zip(self._session.step_labels, native.step_ns, strict=True)
+            for name, ns in zip(self._network.step_labels, native.step_ns, strict=True)
         }
 
     @profile.setter
@@ -386,50 +262,26 @@ class Stream:
     def flip_bit(self, layer: str, index: int, bit: int) -> None:
         """Plants a fault in one accumulator, or in one code that a layer over sites has made, to
         see that `check` finds it."""
-        if layer in self._session.lowered.site_layers:
-            tensor = self._session.lowered.site_layers[layer].y
-            rows, width, channels = self._open().read_codes(tensor).shape
-            if not (0 <= index < rows * width * channels and 0 <= bit <= 15):
-                raise MquansError("no such bit.", where=layer)
-            row, column, channel = np.unravel_index(index, (rows, width, channels))
-            self._open().flip_code_bit(tensor, int(row), int(column), int(channel), bit)
-            return
-        try:
-            self._open().flip_bit(self._layer(layer), index, bit)
-        except ValueError as error:
-            raise MquansError(f"{error}.", where=layer) from error
+        self._layers().flip_bit(layer, index, bit)
+
+    def _layers(self) -> Layers:
+        return Layers(self._network, self._open())
 
     def _open(self) -> Any:
         if self._native is None:
             raise MquansError(self._closed, hint="Open a new one with session.stream().")
         return self._native
 
-    def _within_limits(self, codes: npt.NDArray[np.int16]) -> bool:
-        """Sums cannot overflow only as long as no code is beyond its tensor's limit."""
-        at = 0
-        for tensor, size in self._session.coded.items():
-            part = codes[at : at + size].astype(np.int32)
-            if np.abs(part).max(initial=0) > self._session.lowered.sites.limits[tensor]:
-                return False
-            at += size
-        return True
-
-    def _layer(self, name: str) -> int:
-        try:
-            return self._session.lowered.layers[name]
-        except KeyError:
-            raise MquansError(f"there is no reuse layer named {name!r}.") from None
-
     def _run(self, *, dense: bool, keep_held: bool) -> None:
         first, moved, done = 0, set[str](), 0
-        for call in self._session.lowered.fallbacks:
+        for call in self._network.lowered.fallbacks:
             self._native.run(first, call.step, dense, keep_held)
             if self._fallback(call, dense, moved):
                 moved.update(call.node.outputs)
-                done += self._session.graph.macs(call.node)
+                done += self._network.graph.macs(call.node)
             first = call.step
         self._fallback_done = done
-        self._native.run(first, len(self._session.step_labels), dense, keep_held)
+        self._native.run(first, len(self._network.step_labels), dense, keep_held)
 
     def _fallback(self, call: FallbackCall, dense: bool, moved: set[str]) -> bool:
         """Runs a fallback subgraph if anything it reads moved; tells whether it ran."""
