@@ -15,9 +15,11 @@ from mquans import _native
 from mquans.errors import PlanError
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import GatePlan, Plan, TensorPlan
-from mquans.runtime.lowering.program import Lowered, lower
+from mquans.runtime.lowering.lowered import Lowered
+from mquans.runtime.lowering.program import lower
 from mquans.runtime.lowering.sites import analyse
-from mquans.runtime.lowering.sites.arithmetic import codes_of, exponents_of
+from mquans.runtime.lowering.sites.activations import exponents_of
+from mquans.runtime.lowering.sites.arithmetic import codes_of
 from mquans.runtime.session import available_isas
 
 from .builders import PROVENANCE, typed

@@ -17,15 +17,11 @@ import numpy as np
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node
 from mquans.plan import GatePlan, Plan
 from mquans.runtime.lowering.sites import Analysis, analyse
+from mquans.runtime.lowering.sites.activations import CURVE, ELU, GATE, SLOPE, integer_activation
 from mquans.runtime.lowering.sites.arithmetic import (
     BLOCK,
-    CURVE,
-    ELU,
-    GATE,
-    SLOPE,
     Codes,
     codes_of,
-    integer_activation,
     integer_gate,
     integer_layer,
     narrow_weights,

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from mquans.errors import PlanError
 from mquans.graph import Conv, Graph, Linear, Node, Unary
 from mquans.plan import GatePlan, Plan, TensorPlan
+from mquans.runtime.lowering.sites.activations import exponents_of, integer_activation
 from mquans.runtime.lowering.sites.arithmetic import (
     Codes,
-    exponents_of,
-    integer_activation,
     integer_gate,
     integer_layer,
     narrow_weights,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mquans.graph import Graph
 from mquans.plan import Plan, plan_fingerprint
-from mquans.runtime.lowering.program import Lowered
+from mquans.runtime.lowering.lowered import Lowered
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from mquans.plan import (
     read_plan,
 )
 from mquans.runtime.compiled import Compiled
-from mquans.runtime.lowering.program import Lowered, lower
+from mquans.runtime.lowering.lowered import Lowered
+from mquans.runtime.lowering.program import lower
 from mquans.runtime.processes import ending_waits, enough_memory, follow_forks
 from mquans.runtime.stream import Frame, Stream, Values
 from mquans.sources.frames import network_values

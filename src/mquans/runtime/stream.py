@@ -16,7 +16,7 @@ from mquans.errors import MquansError, RefusedFrameError, StateError
 from mquans.files import atomic_write, read_limited
 from mquans.plan import Feedback
 from mquans.runtime.layers import Layers, Violation
-from mquans.runtime.lowering.program import FallbackCall
+from mquans.runtime.lowering.lowered import FallbackCall
 from mquans.runtime.processes import enough_memory, follow_forks
 from mquans.runtime.state import check_fits, decode, install, snapshot
 from mquans.runtime.stats import StreamStats

@@ -13,14 +13,10 @@ from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.plan import InputFormat
 from mquans.runtime.lowering.geometry import natural_weight
 from mquans.runtime.lowering.sites import Analysis
-from mquans.runtime.lowering.sites.arithmetic import (
-    ACCUMULATOR_MAX,
-    LARGEST_WEIGHT,
-    bits_of,
-    exponents_of,
-)
+from mquans.runtime.lowering.sites.activations import bits_of, exponents_of
+from mquans.runtime.lowering.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT
 
-HEAD_ROOM = 4.0
+HEADROOM = 4.0
 """Times the calibrated range: a calibration seldom saw everything."""
 
 BITS = 16
@@ -117,7 +113,7 @@ def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:
     if activation is not None and activation.kind == "leaky_relu" and activation.params[0] > 0:
         # The sum before it has the same exponents, and reaches further below zero.
         magnitude = np.maximum(magnitude, -seen.low / activation.params[0])
-    exponents = _exponent(HEAD_ROOM * np.maximum(magnitude, 0))
+    exponents = _exponent(HEADROOM * np.maximum(magnitude, 0))
     exponents = np.maximum(exponents, exponents.max() - FINEST)
     return exponents_of(activation, np.asarray(exponents, np.int64), limit)
 

@@ -26,6 +26,7 @@ from mquans.plan import LayerPlan, Plan
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.geometry import Grid, layer_grids, natural_weight, pointwise_grids
 from mquans.runtime.lowering.layout import Dims, Placed
+from mquans.runtime.lowering.lowered import FallbackCall, Lowered, SiteLayer
 from mquans.runtime.lowering.operators import activation_code, add_operator
 from mquans.runtime.lowering.quantization import (
     deltas,
@@ -44,59 +45,6 @@ MAX_INPUTS = 2**16 - 1
 """Of one group of a reuse layer: change lists count and name them in 16 bits."""
 
 Weight = npt.NDArray[np.float64]
-
-
-@dataclass(slots=True)
-class FallbackCall:
-    """a fallback subgraph in a program: after `step` native steps, onnxruntime runs `node`.
-
-    Inputs and outputs that the engine has no tensor for (other dtypes, sizes that depend on the
-    data) are None: they pass from fallback subgraph to fallback subgraph, or out of the network, as
-    arrays."""
-
-    step: int
-    node: Node
-    inputs: tuple[Placed | None, ...]
-    outputs: tuple[Placed | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SiteLayer:
-    """A layer over sites in a program.
-
-    Attributes:
-        x, y: native tensors of codes that it reads and writes.
-        macs: of one dense evaluation.
-        inputs: values that it reads.
-    """
-
-    x: int
-    y: int
-    macs: int
-    inputs: int
-
-
-@dataclass(slots=True)
-class Lowered:
-    """A native program and what Python must know to feed it.
-
-    Attributes:
-        program: packed weights and steps.
-        fallback subgraphs: in order.
-        layers: index of every reuse layer by name.
-        sites: values in codes.
-        site_layers: layers over sites by name, in the order of their reports.
-        stored_inputs: native tensor of every graph input that is not only compared as it comes.
-        outputs: graph outputs that the program computes; fallback subgraphs compute the others.
-    """
-
-    program: Any
-    fallbacks: list[FallbackCall]
-    layers: dict[str, int]
-    sites: Sites
-    site_layers: dict[str, SiteLayer]
-    stored_inputs: dict[str, int]
-    outputs: tuple[str, ...]
 
 
 @dataclass(slots=True)

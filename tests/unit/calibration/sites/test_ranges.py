@@ -11,7 +11,7 @@ import pytest
 from mquans.calibration.observe import DenseRun
 from mquans.calibration.sites.codes import (
     FINEST,
-    HEAD_ROOM,
+    HEADROOM,
     LEAST_BITS,
     WEIGHT_BITS,
     CodeFormat,
@@ -61,9 +61,9 @@ def test_codes_reach_beyond_what_was_seen_but_not_too_far(
     assert set(found) == {"x", "b", "d", "y"}
     for name, format in found.items():
         reach = format.limit * np.exp2(format.exponents)
-        assert (reach >= HEAD_ROOM * seen[name].magnitude * (1 - 1e-12)).all()
+        assert (reach >= HEADROOM * seen[name].magnitude * (1 - 1e-12)).all()
     reach = found["x"].limit * np.exp2(found["x"].exponents)
-    assert (reach < 2 * HEAD_ROOM * seen["x"].magnitude).all()
+    assert (reach < 2 * HEADROOM * seen["x"].magnitude).all()
 
 
 def test_range_of_pictures_is_known(small_model: Path, small_frames: Frames) -> None:
@@ -114,7 +114,7 @@ def test_activations_have_their_say() -> None:
     assert reach("relu") < 0.1
     assert reach("silu") < 0.1
     assert 0.9 < reach("sigmoid") < 1.1
-    assert reach("leaky_relu", 0.1, low=-0.01) >= HEAD_ROOM * 0.1
+    assert reach("leaky_relu", 0.1, low=-0.01) >= HEADROOM * 0.1
 
 
 def test_sums_never_overflow_whatever_the_ranges() -> None:
@@ -139,7 +139,7 @@ def test_wide_sums_leave_weights_enough_bits() -> None:
     graph = chain(None, np.full((1, 4096, 1, 1), 1.0, np.float32))
     found = formats(graph, range_of([1.0] * 4096), range_of([1.0]))["x"]
     assert LEAST_BITS <= found.bits < 15
-    assert found.limit * 2.0 ** found.exponents[0] >= HEAD_ROOM
+    assert found.limit * 2.0 ** found.exponents[0] >= HEADROOM
     assert _weight_bits(graph, graph.nodes[0], found) < WEIGHT_BITS or found.bits > LEAST_BITS
 
 
@@ -189,4 +189,4 @@ def test_codes_of_a_residual_sum_are_of_the_activation_behind_it() -> None:
         return float(found.limit * 2.0 ** found.exponents[0])
 
     assert reach("relu") < 0.1
-    assert reach("leaky_relu", 0.1) >= HEAD_ROOM * 0.1
+    assert reach("leaky_relu", 0.1) >= HEADROOM * 0.1

@@ -13,7 +13,7 @@ from math import prod
 from mquans.graph import Binary, Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
-from mquans.runtime.lowering.sites.arithmetic import OWN_CODES
+from mquans.runtime.lowering.sites.activations import OWN_CODES
 from mquans.runtime.lowering.sites.forms import integer_form
 
 MANY_SITES = 8

@@ -9,19 +9,21 @@ import numpy as np
 
 from mquans import _native
 from mquans.graph import Binary, Node, Unary
-from mquans.runtime.lowering.sites.arithmetic import (
+from mquans.runtime.lowering.sites.activations import (
     CURVES,
-    LARGEST_WEIGHT,
-    ONE,
     OWN_CODES,
-    Codes,
     IntegerActivation,
-    Ints,
-    Reals,
     codes_behind,
-    gate_of,
     integer_activation,
     integer_prelu,
+)
+from mquans.runtime.lowering.sites.arithmetic import (
+    LARGEST_WEIGHT,
+    ONE,
+    Codes,
+    Ints,
+    Reals,
+    gate_of,
 )
 from mquans.runtime.lowering.sites.forms import channel_constant
 from mquans.runtime.lowering.sites.placing import Coded

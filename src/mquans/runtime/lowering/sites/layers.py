@@ -11,13 +11,9 @@ from mquans import _native
 from mquans.errors import ModelError
 from mquans.graph import Conv, ConvTranspose, Linear, Node
 from mquans.runtime.lowering.geometry import natural_weight
+from mquans.runtime.lowering.sites.activations import IntegerActivation, integer_activation
 from mquans.runtime.lowering.sites.analysis import order_read
-from mquans.runtime.lowering.sites.arithmetic import (
-    IntegerActivation,
-    integer_activation,
-    integer_layer,
-    narrow_weights,
-)
+from mquans.runtime.lowering.sites.arithmetic import integer_layer, narrow_weights
 from mquans.runtime.lowering.sites.geometry import (
     Axis,
     CodeLayout,
