@@ -184,6 +184,7 @@ int32_t Program::add_output(Port port) {
 }
 
 void Program::finish() {
+    compares.resize(inputs.size());
     struct Span {
         int64_t first_step, last_step, offset, size;
     };
@@ -235,7 +236,6 @@ void Program::give_back(std::unique_ptr<FrameScratch> scratch) {
 bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, bool keyframe) {
     std::unique_lock<std::mutex> pool_lock(workplace_->pool_mutex, std::defer_lock);
     if (pool().threads() > 1) pool_lock.lock();
-    compares.resize(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i)
         if (!compares[i] && !Stream::finite(given[i].values, inputs[i].size)) return false;
     std::unique_ptr<FrameScratch>& scratch = stream.scratch.held;
