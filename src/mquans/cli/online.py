@@ -175,8 +175,7 @@ def verify(
     threads: o.Threads = 1,
     json: o.Json = False,
 ) -> None:
-    """Prove on a clip that reuse changes nothing: exact accumulators and codes, recomputed without
-    effect."""
+    """Prove on a clip that reuse changes nothing: not a bit of what is held, nor of any output."""
     import mquans
     from mquans.cli import tables
 
