@@ -11,12 +11,12 @@ import pytest
 
 from mquans.calibration import Observer, Problem, layer_plans, problem_of, solve
 from mquans.calibration.allocation import work_factors
-from mquans.calibration.allocation.problem import tilted, with_curves
+from mquans.calibration.allocation.problem import fan_out, tilted, with_curves
 from mquans.calibration.allocation.quantizers import quantized
 from mquans.calibration.allocation.widths import affordable_widths
 from mquans.calibration.observe import DenseRun, Observation
 from mquans.evaluate.work import LayerWork, Work
-from mquans.graph import Graph
+from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, ValueType, infer
 from mquans.onnx import import_model, read_model
 
 Frames = npt.NDArray[np.float32]
@@ -112,6 +112,29 @@ def test_int8_layers_get_one_grid_and_no_coarser_steps(problem: Problem) -> None
             written = plan.delta * 2.0 ** (12 - np.asarray(plan.bits))
             allowed = np.maximum(steps[tensor.name], plan.delta)
             assert (written <= allowed * (1 + 1e-9)).all()
+
+
+def test_tensors_without_a_factor_count_as_predicted(problem: Problem) -> None:
+    """A factor of one tensor is no statement about the others."""
+    plain, other = solve(problem, 4.0), solve(problem, 4.0, factors={"none of these": 9.0})
+    for name, steps in plain.steps.items():
+        np.testing.assert_array_equal(other.steps[name], steps)
+
+
+def test_a_value_takes_part_in_as_many_macs_as_its_layer_has() -> None:
+    """Else the search saves in a layer that costs little."""
+    nodes = [
+        Node("up", ConvTranspose((2, 2), (2, 2), (0,) * 4, (1, 1), (0, 0)), ("x", "u"), ("h",)),
+        Node("conv", Conv((1, 1), (1, 1), (0,) * 4, (1, 1)), ("h", "w"), ("y",)),
+        Node("fc", Linear(), ("v", "f"), ("z",)),
+    ]
+    weights = {"u": (3, 5, 2, 2), "w": (7, 5, 1, 1), "f": (6, 4)}
+    constants = {name: np.ones(shape, np.float32) for name, shape in weights.items()}
+    graph = Graph("small", ("x", "v"), ("y", "z"), nodes, constants)
+    graph.types |= {"x": ValueType((1, 3, 4, 6)), "v": ValueType((2, 6))}
+    graph.types = infer(graph)
+    for node in graph.nodes:
+        assert fan_out(graph, node).sum() == pytest.approx(graph.macs(node))
 
 
 def test_factors_are_measured_over_predicted_work(problem: Problem) -> None:

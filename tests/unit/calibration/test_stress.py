@@ -148,3 +148,18 @@ def test_ready_features_drift_hiss_and_are_cut() -> None:
     )
     noise = np.std([a["f"] - b for (a, _), b in zip(hissed, source, strict=True)])
     assert noise == pytest.approx(NOISE * spread.mean(), rel=0.2)
+
+
+def test_louder_sound_has_more_energy_and_the_same_colour() -> None:
+    """Of cepstra only the first, the log energy, grows: by twice the logarithm of the gain."""
+    rng, shape = np.random.default_rng(0), (1, 4, 6)
+    format = AudioFormat(
+        name="x", shape=shape, rate=16000, features="mfcc", window=400, hop=160, bins=20,
+        coefficients=6, log="e",
+    )  # fmt: skip
+    frames = [({"x": rng.normal(size=shape).astype(np.float32)}, None) for _ in range(12)]
+    found = list(louder(frames, format))
+    gained = found[-1][0]["x"] - frames[-1][0]["x"]
+    assert gained[..., 0] == pytest.approx(gained[0, 0, 0])
+    assert gained[0, 0, 0] > 0.1
+    np.testing.assert_allclose(gained[..., 1:], 0, atol=1e-6)
