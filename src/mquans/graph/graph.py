@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,12 @@ class Node:
     def is_reuse(self) -> bool:
         """True for layers with constant weights that the engine can recompute incrementally."""
         return isinstance(self.op, Conv | ConvTranspose | Linear | Recurrence)
+
+    def reading(self, old: str, new: str) -> Node:
+        """The node with one value that it reads renamed."""
+        if old not in self.inputs:
+            return self
+        return replace(self, inputs=tuple(new if x == old else x for x in self.inputs))
 
 
 @dataclass(slots=True)

@@ -78,3 +78,9 @@ def rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
             rename(inner, visible)
         for output in graph.output:
             output.name = visible.get(output.name, output.name)
+
+
+def value_names(graph: onnx.GraphProto) -> set[str]:
+    """All values of a graph, those inside its branches left out."""
+    names = {value.name for value in graph.input} | {t.name for t in graph.initializer}
+    return names | {output for node in graph.node for output in node.output}

@@ -27,6 +27,7 @@ from mquans.graph import (
     free_name,
     infer_node,
 )
+from mquans.onnx.branches import choice_of_constants
 from mquans.onnx.call import Call, Cut, Refused
 from mquans.onnx.external_weights import tensors_of
 from mquans.onnx.fallbacks import fallback_node, is_narrowed
@@ -35,7 +36,7 @@ from mquans.onnx.grids import Grid
 from mquans.onnx.limits import HINT, Limits
 from mquans.onnx.number_types import EXACT, FLOATS, MOVED, ON_GRID, QUANTIZED, result_type
 from mquans.onnx.rules import RULES_BY_DOMAIN
-from mquans.onnx.scopes import captured, inline_branch
+from mquans.onnx.scopes import captured, inline_branch, value_names
 
 if TYPE_CHECKING:
     from mquans.onnx.call import Rule
@@ -74,7 +75,7 @@ class Translation:
         counts = Counter(node.name for node in model.graph.node)
         self._dtypes: dict[str, str] = {}
         self._unique = {name for name, count in counts.items() if name and count == 1}
-        self._values = _value_names(model.graph)
+        self._values = value_names(model.graph)
         self.grids: dict[str, Grid] = {}
         self.readers: dict[str, set[str]] = defaultdict(set)
         for node in model.graph.node:
@@ -136,7 +137,7 @@ class Translation:
             self._inline_if(proto)
             return
         self.flat.append(proto)
-        chosen = self._choice_of_constants(proto) if proto.op_type == "If" else []
+        chosen = self._chosen_by(proto) if proto.op_type == "If" else []
         for node in chosen or [proto]:
             self._translate_one(node)
 
@@ -350,36 +351,11 @@ class Translation:
         for node in nodes:
             self.translate(node)
 
-    def _choice_of_constants(self, proto: onnx.NodeProto) -> list[onnx.NodeProto]:
+    def _chosen_by(self, proto: onnx.NodeProto) -> list[onnx.NodeProto]:
         """An If between values that are known as nodes that choose one of them; [] for others."""
-        branches = {a.name: self._fixed(a.g, len(proto.output)) for a in proto.attribute}
-        first, second = branches["then_branch"], branches["else_branch"]
-        if (
-            first is None
-            or second is None
-            or any(
-                (a.dtype, a.shape) != (b.dtype, b.shape) for a, b in zip(first, second, strict=True)
-            )
-        ):
-            return []
-        condition = self.new_value(f"{proto.output[0]}/condition")
-        nodes = [onnx.helper.make_node("Squeeze", [proto.input[0]], [condition], name=condition)]
-        for output, pair in zip(proto.output, zip(first, second, strict=True), strict=True):
-            names = [self.new_value(f"{output}/then"), self.new_value(f"{output}/else")]
-            self.constants.update(zip(names, pair, strict=True))
-            nodes.append(onnx.helper.make_node("Where", [condition, *names], [output], name=output))
+        arrays, nodes = choice_of_constants(proto, self.constants, self.opsets, self.new_value)
+        self.constants.update(arrays)
         return nodes
-
-    def _fixed(self, branch: onnx.GraphProto, outputs: int) -> list[Array] | None:
-        """What a branch gives, where that is known at import; else None."""
-        names = [self.new_value(f"{branch.name}/{index}") for index in range(outputs)]
-        tensors, nodes = inline_branch(branch, names, self.new_value)
-        known = self.constants | tensors
-        for node in nodes:
-            if not is_foldable(node, known):
-                return None
-            known.update(zip(node.output, evaluate(node, known, self.opsets), strict=False))
-        return [known[name] for name in names]
 
     def _finish_output(self, name: str) -> None:
         """Give every graph output a node that computes it, also when it is a constant."""
@@ -387,7 +363,7 @@ class Translation:
             array = self.constants.pop(name)
             source = self.new_value(f"{name}/constant")
             self.constants[source] = array
-            self.nodes = [_reading(node, name, source) for node in self.nodes]
+            self.nodes = [node.reading(name, source) for node in self.nodes]
             proto = onnx.helper.make_node("Identity", [source], [name])
             self._apply_rule_or_not(proto)
         elif name in self.grids and self.dtype(name) not in FLOATS:
@@ -420,15 +396,3 @@ class Translation:
         name = free_name(name, self._node_names)
         self._node_names.add(name)
         return name
-
-
-def _reading(node: Node, old: str, new: str) -> Node:
-    """The node with one value that it reads renamed."""
-    if old not in node.inputs:
-        return node
-    return replace(node, inputs=tuple(new if value == old else value for value in node.inputs))
-
-
-def _value_names(graph: onnx.GraphProto) -> set[str]:
-    names = {value.name for value in graph.input} | {t.name for t in graph.initializer}
-    return names | {output for node in graph.node for output in node.output}
