@@ -12,7 +12,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from mquans.calibration.allocation import GRID_BITS
+from mquans.calibration.criticality import criticality
 from mquans.calibration.inputs import (
     DEFAULT_FRAMES,
     LEAST_FRAMES,
@@ -157,6 +161,25 @@ class CalibrationContext:
     def training(self) -> list[Labelled]:
         """Frames of all clips of those that the meter saw, see `Clip.sample`."""
         return [item for clip in self.clips for item in clip.sample]
+
+    def criticality(self, method: str) -> dict[str, npt.NDArray[np.float64]]:
+        """How much the loss grows with errors of each neuron, on the training part.
+
+        Args:
+            method: one of `criticality.METHODS`.
+        """
+        options, sample = self.options, self.training
+        return criticality(
+            self.graph,
+            [feeds for feeds, _ in sample],
+            method=method,
+            feedback=self.feedback,
+            loss=options.task_loss,
+            error_weights=options.error_weights,
+            labels=[label for _, label in sample],
+            threads=options.threads,
+            track=options.track,
+        )
 
     @cached_property
     def selection(self) -> Part:

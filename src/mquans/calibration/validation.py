@@ -61,17 +61,21 @@ def first_budget(context: CalibrationContext, max_loss: float) -> float:
 
 
 def validate(
-    context: CalibrationContext, max_loss: float, choose: Callable[[float], Choice]
+    context: CalibrationContext,
+    max_loss: float,
+    budget: float,
+    choose: Callable[[float], Choice],
 ) -> Validated:
     """Asks for plans until one keeps the budget on the frames of validation and their stress
     segments.
 
     Args:
+        budget: on the frames of selection, to begin with (`first_budget`).
         choose: the cheapest plan within a budget on the frames of selection. It is asked again,
             for less, when its plan breaks the budget on the others.
     """
     bench, part = context.bench, context.validation
-    budget, repairs = first_budget(context, max_loss), 0
+    repairs = 0
     while True:
         choice = choose(budget)
         measured = bench.measure(choice.plan, part.clips)

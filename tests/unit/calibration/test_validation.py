@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +10,17 @@ import pytest
 
 from mquans.calibration import Allocation
 from mquans.calibration.allocation import pipeline
-from mquans.calibration.validation import MARGIN, REPAIRS, Choice, validate
+from mquans.calibration.validation import (
+    MARGIN,
+    REPAIRS,
+    Choice,
+    Validated,
+    first_budget,
+    validate,
+)
 
 
-def context(*losses: float) -> Any:
+def context(losses: Sequence[float]) -> Any:
     """Whose frames of validation lose so much, one plan after the other."""
     found = iter(losses)
     bench = SimpleNamespace(
@@ -20,6 +28,12 @@ def context(*losses: float) -> Any:
     )
     part = SimpleNamespace(clips=[], stress=[])
     return SimpleNamespace(bench=bench, selection=part, validation=part)
+
+
+def validated(losses: Sequence[float], choose: Callable[[float], Choice]) -> Validated:
+    """For a largest loss of 1."""
+    clips = context(losses)
+    return validate(clips, 1.0, first_budget(clips, 1.0), choose)
 
 
 def choice(budget: float, *, kept: bool = True) -> Choice:
@@ -34,19 +48,19 @@ def test_repairs_end() -> None:
         budgets.append(budget)
         return choice(budget)
 
-    found = validate(context(*[2.0] * (REPAIRS + 1)), 1.0, choose)
+    found = validated([2.0] * (REPAIRS + 1), choose)
     assert not found.reached
     assert found.repairs == REPAIRS
     assert budgets == pytest.approx([MARGIN * (MARGIN / 2) ** n for n in range(REPAIRS + 1)])
 
 
 def test_nothing_is_repaired_that_selection_could_not_keep() -> None:
-    found = validate(context(2.0), 1.0, lambda budget: choice(budget, kept=False))
+    found = validated([2.0], lambda budget: choice(budget, kept=False))
     assert (found.reached, found.repairs) == (False, 0)
 
 
 def test_a_repair_that_holds_is_accepted() -> None:
-    found = validate(context(1.2, 0.9), 1.0, choice)
+    found = validated([1.2, 0.9], choice)
     assert (found.reached, found.repairs) == (True, 1)
 
 

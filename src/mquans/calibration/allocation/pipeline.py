@@ -23,7 +23,7 @@ from mquans.calibration.allocation import (
     trace,
 )
 from mquans.calibration.context import CalibrationContext, Part, observe, open_context
-from mquans.calibration.criticality import criticality, output_criticality
+from mquans.calibration.criticality import output_criticality
 from mquans.calibration.curves import RULES, Curves
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Measured
@@ -72,13 +72,14 @@ def plans_of(budgets: Sequence[float], context: CalibrationContext) -> list[Cali
     """As `plans_within`, of a network and clips that are open."""
     seen = observe(context, late=LATE, least=LEAST_FRAMES, rules=RULES)
     context.clock.stop("observe")
-    weights = _criticality(context)
+    weights = context.criticality(context.options.criticality or DEFAULT_CRITICALITY)
     context.clock.stop("criticality")
     rule = context.options.rule
     rules: Sequence[Rule] = RULES if rule == "either" else (rule,)
     results = []
     for max_loss in budgets:
-        found = [_plan_within(max_loss, each, context, seen, weights) for each in rules]
+        budget = first_budget(context, max_loss)
+        found = [_plan_within(max_loss, budget, each, context, seen, weights) for each in rules]
         results.append(
             min(found, key=lambda one: (not one.reached, one.measured.work.macs_fraction))
         )
@@ -86,7 +87,12 @@ def plans_of(budgets: Sequence[float], context: CalibrationContext) -> list[Cali
 
 
 def _plan_within(
-    max_loss: float, rule: Rule, context: CalibrationContext, seen: Observation, weights: Weights
+    max_loss: float,
+    budget: float,
+    rule: Rule,
+    context: CalibrationContext,
+    seen: Observation,
+    weights: Weights,
 ) -> CalibrationResult:
     options, clock = context.options, context.clock
     selecting = _Runs(context, context.selection)
@@ -107,7 +113,7 @@ def _plan_within(
         track=options.track,
     )
     search = _Search(context, family)
-    validated = validate(context, max_loss, search.choose)
+    validated = validate(context, max_loss, budget, search.choose)
     clock.stop("allocate")
     validating = _Runs(context, context.validation, stress=False)
     shown = replace(
@@ -116,7 +122,6 @@ def _plan_within(
         observe=validating.observe,
         probe=validating.probe,
     )
-    budget = first_budget(context, max_loss)
     compared = {
         method: [_point(candidate) for candidate in trace(replace(shown, method=method), budget)]
         for method in options.compare
@@ -198,21 +203,6 @@ class _Runs:
         short = [clip.until(PROBED) for clip in self.part.clips]
         plan = self.context.plan(layers, rule)
         return self.context.bench.mean_loss(plan, short, self.context.options.error_weights)
-
-
-def _criticality(context: CalibrationContext) -> Weights:
-    options, sample = context.options, context.training
-    return criticality(
-        context.graph,
-        [feeds for feeds, _ in sample],
-        method=options.criticality or DEFAULT_CRITICALITY,
-        feedback=context.feedback,
-        loss=options.task_loss,
-        error_weights=options.error_weights,
-        labels=[label for _, label in sample],
-        threads=options.threads,
-        track=options.track,
-    )
 
 
 def _widths(

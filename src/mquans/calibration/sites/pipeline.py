@@ -12,7 +12,6 @@ import numpy as np
 from mquans.calibration.allocation import WeightBits, uniform_layers
 from mquans.calibration.allocation.pipeline import LEAST_FRAMES, UNIFORM_BITS
 from mquans.calibration.context import CalibrationContext, Part
-from mquans.calibration.criticality import WITH_ERROR_WEIGHTS, criticality
 from mquans.calibration.measure import Bench, Measured
 from mquans.calibration.observe import Observation, tensor_of
 from mquans.calibration.options import CalibrationOptions
@@ -204,14 +203,16 @@ def site_plan_within(max_loss: float, context: CalibrationContext) -> Calibratio
     options, clock = context.options, context.clock
     plans = observe_sites(context, late=LATE, least=LEAST_FRAMES, rule=_checked_rule(options))
     clock.stop("ranges")
-    weights = _criticality(context)
+    weights: Mapping[str, Reals] = {}
+    if options.criticality is not None and options.method != "uniform":
+        weights = context.criticality(options.criticality)
     gates = plans.plain_gates()
     factors: Factors = {}
-    limit = first_budget(context, max_loss)
+    budget = first_budget(context, max_loss)
     trials: Trials
     if options.method == "uniform":
         trials = Widths(
-            context.bench, lambda bits: plans.uniform(int(bits)), context.selection, limit
+            context.bench, lambda bits: plans.uniform(int(bits)), context.selection, budget
         )
     else:
         if weights:
@@ -223,10 +224,10 @@ def site_plan_within(max_loss: float, context: CalibrationContext) -> Calibratio
             context.bench,
             lambda tolerance: plans.plan(gates, tolerance, factors),
             context.selection,
-            limit,
+            budget,
         )
-        trials.best(limit, start)
-    validated = validate(context, max_loss, trials.choose)
+        trials.best(budget, start)
+    validated = validate(context, max_loss, budget, trials.choose)
     clock.stop("tolerance")
     bench, clips = context.bench, context.validation.clips
     uniform = {bits: bench.measure(plans.uniform(bits), clips) for bits in COMPARED_BITS}
@@ -278,25 +279,6 @@ def _checked_rule(options: CalibrationOptions) -> Rule:
             hint="Choose hold or nearest.",
         )
     return options.rule
-
-
-def _criticality(context: CalibrationContext) -> Mapping[str, Reals]:
-    """What channels count by, where the user wants more than their standard deviation."""
-    options, sample = context.options, context.training
-    if options.criticality is None or options.method == "uniform":
-        return {}
-    weighted = options.criticality in WITH_ERROR_WEIGHTS
-    return criticality(
-        context.graph,
-        [feeds for feeds, _ in sample],
-        method=options.criticality,
-        feedback=context.feedback,
-        loss=options.task_loss,
-        error_weights=options.error_weights if weighted else None,
-        labels=[label for _, label in sample],
-        threads=options.threads,
-        track=options.track,
-    )
 
 
 def _factors(gates: Gates, plans: SitePlans, max_loss: float) -> tuple[Factors, float]:
