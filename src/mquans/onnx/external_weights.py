@@ -138,9 +138,6 @@ def _file(location: str, folder: Path, where: str) -> Path:
 
 
 def _byte_size(tensor: TensorProto, where: str) -> int:
-    if min(tensor.dims, default=0) < 0:
-        raise ModelError(f"its shape {list(tensor.dims)} has negative sizes.", where=where)
-    Limits.from_environment().check_value(tuple(tensor.dims), where)
     count = int(math.prod(tensor.dims))
     try:
         whole = 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize

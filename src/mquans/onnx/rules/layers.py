@@ -16,7 +16,7 @@ from mquans.graph import (
     window_span,
 )
 from mquans.onnx.call import Call, Refused, Rule
-from mquans.onnx.rules.windows import read_windows, split_padding
+from mquans.onnx.rules.windows import read_convolution, split_padding
 
 Array = npt.NDArray[np.generic]
 
@@ -27,15 +27,7 @@ def conv(call: Call) -> None:
     if not 1 <= axes <= 3:
         raise Refused(f"a convolution over {axes} axes")
     _check_attributes(call, weight, filters=weight.shape[0])
-    windows = read_windows(call, weight.shape[2:])
-    op = Conv(
-        kernel=windows.kernel,
-        strides=windows.strides,
-        pads=windows.pads,
-        dilations=windows.dilations,
-        groups=int(call.attribute("group", 1)),
-    )
-    _finish_with_bias(call, op, weight)
+    _finish_with_bias(call, read_convolution(call, weight.shape[2:]), weight)
 
 
 def conv_transpose(call: Call) -> None:

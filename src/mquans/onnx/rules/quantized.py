@@ -17,7 +17,6 @@ from mquans.graph import (
     Binary,
     BinaryKind,
     Concat,
-    Conv,
     Linear,
     MatMul,
     Operator,
@@ -30,7 +29,7 @@ from mquans.graph import (
 from mquans.onnx.call import Call, Refused, Rule, normalise
 from mquans.onnx.grids import Grid
 from mquans.onnx.rules.recurrent import recurrent
-from mquans.onnx.rules.windows import read_windows
+from mquans.onnx.rules.windows import read_convolution, read_windows
 
 Array = npt.NDArray[np.generic]
 
@@ -198,14 +197,7 @@ def concat(call: Call) -> None:
 def _convolved(call: Call, x: str, weight: npt.NDArray[np.float64], *bias: str) -> str:
     if not 1 <= weight.ndim - 2 <= 3:
         raise Refused(f"a convolution over {weight.ndim - 2} axes")
-    windows = read_windows(call, weight.shape[2:])
-    op = Conv(
-        kernel=windows.kernel,
-        strides=windows.strides,
-        pads=windows.pads,
-        dilations=windows.dilations,
-        groups=int(call.attribute("group", 1)),
-    )
+    op = read_convolution(call, weight.shape[2:])
     return call.emit("product", op, x, call.add_constant("weight", weight), *bias)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mquans.graph import window_span
+from mquans.graph import Conv, window_span
 from mquans.onnx.call import Call, Refused
 
 Ints = tuple[int, ...]
@@ -43,6 +43,22 @@ def read_windows(call: Call, kernel: Ints) -> Windows:
     if min(pads, default=0) < 0:
         raise Refused("negative pads")
     return Windows(kernel, strides, dilations, pads)
+
+
+def read_convolution(call: Call, kernel: Ints) -> Conv:
+    """The convolution that a node's attributes describe.
+
+    Raises:
+        Refused: as `read_windows`.
+    """
+    windows = read_windows(call, kernel)
+    return Conv(
+        kernel=windows.kernel,
+        strides=windows.strides,
+        pads=windows.pads,
+        dilations=windows.dilations,
+        groups=int(call.attribute("group", 1)),
+    )
 
 
 def split_padding(total: int, *, upper: bool) -> tuple[int, int]:
