@@ -6,12 +6,12 @@ import re
 import shlex
 from pathlib import Path
 
-import av
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ..clips import write_clip
 from .conftest import Run
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -44,16 +44,10 @@ def folder(tmp_path: Path) -> Path:
         helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "model.onnx"
     )
     scene = rng.integers(60, 120, (32, 48, 3), np.uint8)
-    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for index in range(60):
-            picture = scene.copy()
-            picture[8:20, index % 36 : index % 36 + 10] = 230
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
+    pictures = [scene.copy() for _ in range(60)]
+    for index, picture in enumerate(pictures):
+        picture[8:20, index % 36 : index % 36 + 10] = 230
+    write_clip(tmp_path / "clip.mp4", pictures, codec="mpeg4", pixels="yuv420p")
     return tmp_path
 
 

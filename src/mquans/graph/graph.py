@@ -27,9 +27,8 @@ class ValueType:
     """Shape and dtype of a value.
 
     All shapes are static and all values float32, except for values that fallback subgraphs make and
-    only
-    fallback subgraphs or the caller read: these may have any numpy dtype, and -1 for sizes that
-    depend on the data.
+    only fallback subgraphs or the caller read: these may have any numpy dtype, and -1 for sizes
+    that depend on the data.
     """
 
     shape: tuple[int, ...]

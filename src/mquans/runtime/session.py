@@ -301,9 +301,7 @@ class Session:
                 f"expected shape {list(expected)}, got {list(array.shape)}.", where=name
             )
         declared = self.graph.declared.get(name)
-        format = self.plan.input
-        prepared = format is not None and format.name == name
-        if array.dtype == np.uint8 and (declared is None or prepared):
+        if array.dtype == np.uint8 and (declared is None or self._is_prepared(name)):
             return self._pixels(name, array)
         if declared is not None:
             return network_values(array, declared, where=name)
@@ -315,9 +313,12 @@ class Session:
             )
         return np.ascontiguousarray(array)
 
+    def _is_prepared(self, name: str) -> bool:
+        """Whether the plan says what pixels of an input stand for."""
+        return self.plan.input is not None and self.plan.input.name == name
+
     def _pixels(self, name: str, array: npt.NDArray[np.uint8]) -> Values:
-        format = self.plan.input
-        if format is None or format.name != name:
+        if not self._is_prepared(name):
             raise FrameError(
                 "got pixels (uint8), but the plan does not say what they stand for.",
                 where=name,
@@ -325,7 +326,8 @@ class Session:
             )
         if name in self._pixel_inputs:
             return np.ascontiguousarray(array)
-        return pixel_values(array, format)
+        assert self.plan.input is not None
+        return pixel_values(array, self.plan.input)
 
     def run_fallback(
         self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]

@@ -90,8 +90,8 @@ class Stream:
         return int(self._open().bytes)
 
     def step(self, frame: Frame, *, keyframe: bool = False) -> dict[str, npt.NDArray[np.float32]]:
-        """Takes a frame and returns the network's outputs. With a
-        `FirstFrame`, where a recording begins, the stream begins anew.
+        """Takes a frame and returns the network's outputs. With a `FirstFrame`, where a recording
+        begins, the stream begins anew.
 
         Args:
             frame: array of the input's shape, or arrays by input name: float32, or uint8 for pixels

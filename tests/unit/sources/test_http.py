@@ -15,8 +15,8 @@ from mquans.errors import SourceError
 from mquans.plan import InputFormat
 from mquans.sources import open_source, video
 
+from ...clips import Picture, write_clip
 from ...mjpeg_camera import MjpegCamera
-from .conftest import Picture, write_clip
 
 FORMAT = InputFormat(name="x", width=48, height=32)
 

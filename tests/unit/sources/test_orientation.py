@@ -14,7 +14,7 @@ from mquans.plan import InputFormat
 from mquans.sources import open_source
 from mquans.sources.orientation import upright
 
-from .conftest import write_clip
+from ...clips import write_clip
 
 Picture = npt.NDArray[np.uint8]
 

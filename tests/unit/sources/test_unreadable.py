@@ -14,7 +14,7 @@ from mquans.errors import MquansError, SourceError
 from mquans.plan import AudioFormat, InputFormat
 from mquans.sources import SourceWarning, begins, open_source
 
-from .conftest import Picture, write_clip
+from ...clips import Picture, write_clip
 
 FORMAT = InputFormat(name="x", width=48, height=32, layout="nhwc")
 

@@ -15,7 +15,7 @@ from mquans.errors import SourceError
 from mquans.plan import InputFormat
 from mquans.sources import SourceWarning, open_source
 
-from .conftest import write_clip
+from ...clips import write_clip
 
 pytest.importorskip("av")
 
