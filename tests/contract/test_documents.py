@@ -39,7 +39,9 @@ def quoted() -> list[tuple[str, str]]:
 def group() -> Any:
     import mquans.cli.commands  # noqa: F401
 
-    return typer.main.get_command(app)
+    found: Any = typer.main.get_command(app)
+    found.list_commands(None)  # those of other packages too
+    return found
 
 
 @pytest.mark.parametrize(("document", "line"), quoted())

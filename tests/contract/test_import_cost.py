@@ -43,3 +43,8 @@ def test_help_is_quick() -> None:
     )
     heavy = {"onnx", "onnxruntime", "av", "PIL", "torch", "openvino", "matplotlib", "soundfile"}
     assert loaded(code).isdisjoint(heavy)
+
+
+def test_commands_of_other_packages_load_when_they_are_called() -> None:
+    """Looking for them takes as long as loading all of ours."""
+    assert "mquans_studies" not in loaded("import mquans.cli.commands")

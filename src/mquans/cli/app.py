@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mquans.cli import options as o
+from mquans.cli.group import STYLE, Commands
 from mquans.cli.terminal import show_json, track
 
 BROKEN = 2
@@ -15,11 +16,9 @@ OUT_OF_REACH = 3
 
 app = typer.Typer(
     help="Run trained networks on streams, recomputing only what changed, bit for bit.",
+    cls=Commands,
     no_args_is_help=False,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **STYLE,
 )
 
 
