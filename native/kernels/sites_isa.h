@@ -7,6 +7,7 @@ namespace mquans::MQ_ISA {
 
 int32_t order(int32_t position, int32_t outputs);
 void conv_sites(const ConvArgs&);
+void winograd(const WinogradArgs&);
 void depthwise_sites(const DepthwiseArgs&);
 void finish_sites(const FinishArgs&);
 bool input_compare(const InputRowArgs&);

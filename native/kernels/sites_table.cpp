@@ -14,10 +14,15 @@ const SiteKernels& MQ_JOIN(site_kernels_, MQ_ISA)() {
 #else
     constexpr int32_t outputs = 16, half = 16;
 #endif
-    static const SiteKernels table = {outputs,       half,  MQ_ISA::order, MQ_ISA::conv_sites, MQ_ISA::depthwise_sites,
-                                      MQ_ISA::finish_sites, MQ_ISA::input_compare, MQ_ISA::input_take, MQ_ISA::encode, MQ_ISA::decode,
-                                      MQ_ISA::combine, MQ_ISA::window_largest, MQ_ISA::window_sum,
-                                      MQ_ISA::take_strided};
+#if defined(__AVX2__)
+    constexpr auto winograd = MQ_ISA::winograd;
+#else
+    constexpr void (*winograd)(const WinogradArgs&) = nullptr;
+#endif
+    static const SiteKernels table = {
+        outputs, half, MQ_ISA::order, MQ_ISA::conv_sites, winograd, MQ_ISA::depthwise_sites, MQ_ISA::finish_sites,
+        MQ_ISA::input_compare, MQ_ISA::input_take, MQ_ISA::encode, MQ_ISA::decode, MQ_ISA::combine,
+        MQ_ISA::window_largest, MQ_ISA::window_sum, MQ_ISA::take_strided};
     return table;
 }
 

@@ -49,74 +49,100 @@ inline int32_t grain_of(const Context& context, MaskView marks, int32_t tasks, i
     return int32_t(1 + tasks * worth / (1 + marks.count() * cost));
 }
 
+// Sites that are listed, computed and gated together, and the marks that they come from.
+class SiteBatch {
+public:
+    // fresh: room for the codes of a batch.
+    SiteBatch(Context& context, const SiteTarget& target, int16_t* fresh)
+        : context_(context), target_(target), y_(context.codes(target.y)), activation_(target.activation.args()),
+          gated_(!target.gate.weight.empty() && !context.keyframe()), most_(listed_at_once(target.fresh_stride)),
+          fresh_(fresh) {}
+
+    const SiteList& list() const { return list_; }
+    int32_t room() const { return most_ - list_.count; }
+
+    // Lists the first of these sites of a word of marks, as many as there is room for; the sites that are left.
+    uint64_t add(uint64_t* marked, uint64_t sites, int32_t row, int32_t word) {
+        uint64_t left = sites;
+        const int64_t at = y_.row_at[row];
+        for (; left && list_.count < most_; left &= left - 1, ++list_.count) {
+            const int32_t x = word * 64 + __builtin_ctzll(left);
+            list_.row[list_.count] = row;
+            list_.x[list_.count] = x;
+            held_at_[list_.count] = at + int64_t(x) * y_.stride;
+        }
+        part_[parts_++] = {marked, sites ^ left};
+        return left;
+    }
+
+    // Computes what is listed by compute(list, fresh), and unmarks what the gate refuses.
+    template <class Compute>
+    void flush(Compute&& compute) {
+        if (!list_.count) return;
+        for (int32_t i = 0; i < list_.count; ++i) prefetch(y_.data + held_at_[i], y_.channels);
+        compute(list_, fresh_);
+        uint8_t took[listed_sites];
+        context_.sites.finish({fresh_, target_.fresh_stride, activation_, y_.data, held_at_, list_.count, y_.channels,
+                               gated_ ? target_.gate.weight.data() : nullptr, target_.gate.largest,
+                               target_.gate.limit, took});
+        active_ += list_.count;
+        const uint8_t* next = took;
+        for (int32_t k = 0; gated_ && k < parts_; ++k) {
+            uint64_t refused = 0;
+            // Without a branch: what the gate does is foretold badly.
+            for (uint64_t bits = part_[k].bits; bits; bits &= bits - 1)
+                refused |= bits & -bits & (uint64_t(*next++) - 1);
+            *part_[k].word &= ~refused;
+            taken_ -= __builtin_popcountll(refused);
+        }
+        taken_ += list_.count;
+        list_.count = parts_ = 0;
+    }
+
+    void report() const {
+        if (target_.layer < 0) return;
+        SiteReport& report = context_.stream.site_reports[target_.layer];
+        __atomic_fetch_add(&report.active, active_, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&report.taken, taken_, __ATOMIC_RELAXED);
+    }
+
+private:
+    Context& context_;
+    const SiteTarget& target_;
+    const CodesView y_;
+    const ActivationArgs activation_;
+    const bool gated_;
+    const int32_t most_;
+    int16_t* const fresh_;
+    SiteList list_;
+    int64_t held_at_[listed_sites], active_ = 0, taken_ = 0;
+    // The marks that the listed sites come from, word by word.
+    struct Part {
+        uint64_t *word, bits;
+    } part_[listed_sites];
+    int32_t parts_ = 0;
+};
+
 // Calls compute(list, fresh) for lists of the marked sites, in parallel; unmarks those that the gate refuses.
 // columns: which of them belong to this pass, as the words of one row of marks; null for all.
 // rows: of every row, whether it does (>= 0); null for all.
 template <class Compute>
 void compute_marked(Context& context, const SiteTarget& target, MaskView marks, const int32_t* rows,
                     const uint64_t* columns, int64_t cost, Compute&& compute) {
-    const CodesView y = context.codes(target.y);
-    const int32_t words = marks.words();
-    const ActivationArgs activation = target.activation.args();
-    const bool gated = !target.gate.weight.empty() && !context.keyframe();
-    const int32_t most = listed_at_once(target.fresh_stride);
-    SiteReport* report = target.layer < 0 ? nullptr : &context.stream.site_reports[target.layer];
-    const int32_t tasks = marks.rows * words;
+    const int32_t words = marks.words(), tasks = marks.rows * words;
     context.pool.for_rows(tasks, grain_of(context, marks, tasks, cost), [&](int32_t begin, int32_t end, int worker) {
-        int16_t* fresh = context.scratch.bands[worker].codes.data();
-        SiteList list;
-        int64_t held_at[listed_sites], active = 0, taken = 0;
-        uint8_t took[listed_sites];
-        // The marks that the listed sites come from, word by word.
-        struct Part {
-            uint64_t *word, bits;
-        } part[listed_sites];
-        int32_t parts = 0;
-        auto flush = [&] {
-            if (!list.count) return;
-            for (int32_t i = 0; i < list.count; ++i) prefetch(y.data + held_at[i], y.channels);
-            compute(list, fresh);
-            context.sites.finish({fresh, target.fresh_stride, activation, y.data, held_at, list.count, y.channels,
-                                  gated ? target.gate.weight.data() : nullptr, target.gate.largest,
-                                  target.gate.limit, took});
-            active += list.count;
-            const uint8_t* next = took;
-            for (int32_t k = 0; gated && k < parts; ++k) {
-                uint64_t refused = 0;
-                // Without a branch: what the gate does is foretold badly.
-                for (uint64_t bits = part[k].bits; bits; bits &= bits - 1)
-                    refused |= bits & -bits & (uint64_t(*next++) - 1);
-                *part[k].word &= ~refused;
-                taken -= __builtin_popcountll(refused);
-            }
-            taken += list.count;
-            list.count = parts = 0;
-        };
+        SiteBatch batch(context, target, context.scratch.bands[worker].codes.data());
         for (int32_t task = begin; task < end; ++task) {
             const int32_t row = task / words, word = task % words;
             if (rows && rows[row] < 0) continue;
             uint64_t* const marked = marks.row(row) + word;
-            uint64_t bits = *marked;
-            if (columns) bits &= columns[word];
-            while (bits) {
-                // As many as fit into the list.
-                const uint64_t from = bits;
-                const int64_t site = y.row_at[row];
-                for (; bits && list.count < most; bits &= bits - 1, ++list.count) {
-                    const int32_t x = word * 64 + __builtin_ctzll(bits);
-                    list.row[list.count] = row;
-                    list.x[list.count] = x;
-                    held_at[list.count] = site + int64_t(x) * y.stride;
-                }
-                part[parts++] = {marked, from ^ bits};
-                if (list.count == most) flush();
+            for (uint64_t left = columns ? *marked & columns[word] : *marked; left;) {
+                left = batch.add(marked, left, row, word);
+                if (!batch.room()) batch.flush(compute);
             }
         }
-        flush();
-        if (report) {
-            __atomic_fetch_add(&report->active, active, __ATOMIC_RELAXED);
-            __atomic_fetch_add(&report->taken, taken, __ATOMIC_RELAXED);
-        }
+        batch.flush(compute);
+        batch.report();
     });
 }
 

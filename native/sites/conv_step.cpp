@@ -1,7 +1,7 @@
 // Convolutions, transposed ones and linear layers over sites: a sum over taps and channels of listed sites.
-#include "sites/active.h"
+#include "sites/conv_weights.h"
 #include "sites/marks.h"
-#include "sites/steps.h"
+#include "sites/tiles.h"
 
 namespace mquans {
 namespace {
@@ -25,27 +25,31 @@ public:
         const MaskView marks = context.codes_mask(target_.y);
         SiteReport& report = context.stream.site_reports[target_.layer];
         if (!mark_layer(context, reach_, x_, marks, report)) return;
-        const CodesView x = context.codes(x_);
+        const int16_t* x = context.codes(x_).data;
         for (size_t k = 0; k < phases_.size(); ++k) {
             const ConvPhase& phase = phases_[k];
             const int64_t before = report.active;
             const bool whole = phases_.size() == 1;
             compute_marked(context, target_, marks, whole ? nullptr : phase.row_at.data(),
-                           whole ? nullptr : columns_[k].data(), phase.macs / 16 + 64,
+                           whole ? nullptr : columns_[k].data(), site_cost(phase),
                            [&](const SiteList& list, int16_t* fresh) {
-                               int32_t at[listed_sites];
-                               for (int32_t i = 0; i < list.count; ++i)
-                                   at[i] = phase.row_at[list.row[i]] + phase.column_at[list.x[i]];
-                               context.sites.conv({x.data, at, list.count, phase.pair_at.data(),
-                                                   int32_t(phase.pair_at.size()), phase.blocks.data(),
-                                                   int32_t(phase.blocks.size()), fresh,
-                                                   target_.fresh_stride});
+                               compute_sites(context, phase, x, list, fresh, target_.fresh_stride);
                            });
             report.macs += (report.active - before) * phase.macs;
         }
     }
 
     SiteTarget* target() override { return &target_; }
+
+    static int64_t site_cost(const ConvPhase& phase) { return phase.macs / 16 + 64; }
+
+    static void compute_sites(const Context& context, const ConvPhase& phase, const int16_t* x, const SiteList& list,
+                              int16_t* fresh, int32_t fresh_stride) {
+        int32_t at[listed_sites];
+        for (int32_t i = 0; i < list.count; ++i) at[i] = phase.row_at[list.row[i]] + phase.column_at[list.x[i]];
+        context.sites.conv({x, at, list.count, phase.pair_at.data(), int32_t(phase.pair_at.size()),
+                            phase.blocks.data(), int32_t(phase.blocks.size()), fresh, fresh_stride});
+    }
 
 private:
     CodesId x_;
@@ -55,47 +59,60 @@ private:
     SiteTarget target_;
 };
 
-// Weights [outputs][taps][inputs of a group] and what follows them, in the order of the kernels.
-void pack(ConvPhase& phase, const SiteKernels& kernels, const ConvPhaseSpec& spec, int32_t groups) {
-    const int32_t outputs = int32_t(spec.bias.size()) / groups, inputs = spec.inputs;
-    const int32_t taps = int32_t(spec.tap.size()), pairs = (inputs + 1) / 2;
-    for (int32_t tap : spec.tap)
-        for (int32_t p = 0; p < pairs; ++p) phase.pair_at.push_back(tap + 2 * p);
-    std::vector<int64_t> begin;
-    for (int32_t g = 0; g < groups; ++g)
-        for (int32_t first = 0; first < outputs;) {
-            const int32_t left = outputs - first;
-            const int32_t size = left <= kernels.conv_half ? kernels.conv_half : kernels.conv_outputs;
-            begin.push_back(int64_t(phase.weights.size()));
-            phase.blocks.push_back({nullptr, nullptr, nullptr, g * inputs, g * outputs + first, size});
-            phase.weights.resize(phase.weights.size() + int64_t(taps) * pairs * size * 2);
-            int16_t* packed = phase.weights.data() + begin.back();
-            for (int32_t position = 0; position < size; ++position) {
-                const int32_t o = first + kernels.order(position, size), at = g * outputs + o;
-                phase.bias.push_back(o < outputs ? spec.bias[at] : 0);
-                phase.shift.push_back(o < outputs ? spec.shift[at] : 0);
-                if (o >= outputs) continue;
-                for (int32_t t = 0; t < taps; ++t)
-                    for (int32_t c = 0; c < inputs; ++c)
-                        packed[((int64_t(t) * pairs + c / 2) * size + position) * 2 + c % 2] =
-                            spec.weights[(int64_t(at) * taps + t) * inputs + c];
-            }
-            first += size;
-        }
-    int64_t done = 0;
-    for (size_t k = 0; k < phase.blocks.size(); ++k) {
-        phase.blocks[k].weights = phase.weights.data() + begin[k];
-        phase.blocks[k].bias = phase.bias.data() + done;
-        phase.blocks[k].shift = phase.shift.data() + done;
-        done += phase.blocks[k].outputs;
+// A 3x3 convolution by tiles of two by two sites where most of them are active, by single sites elsewhere.
+class TiledConvStep final : public Step {
+public:
+    // tiles: the phase by transformed weights.
+    TiledConvStep(CodesId x, AxisReach reach, const ConvPhaseSpec& spec, ConvPhase phase, ConvPhase tiles,
+                  SiteTarget target)
+        : x_(x), reach_(std::move(reach)), phase_(std::move(phase)), tiles_(std::move(tiles)),
+          target_(std::move(target)), inputs_(spec.inputs), first_(spec.tap[0]), row_(spec.tap[3] - first_),
+          column_(spec.tap[1] - first_) {
+        for (int32_t tap = 0; tap < 9; ++tap)
+            require(spec.tap[tap] == first_ + tap / 3 * row_ + tap % 3 * column_, "taps are no window");
+        for (size_t x = 1; x < phase_.column_at.size(); ++x)
+            require(phase_.column_at[x] == phase_.column_at[x - 1] + column_, "windows lie apart");
+        for (size_t r = 0; r + 1 < phase_.row_at.size(); r += 2)
+            paired_.push_back(phase_.row_at[r + 1] == phase_.row_at[r] + row_);
     }
-}
+
+    void run(Context& context) const override {
+        const MaskView marks = context.codes_mask(target_.y);
+        SiteReport& report = context.stream.site_reports[target_.layer];
+        if (!mark_layer(context, reach_, x_, marks, report)) return;
+        const int16_t* x = context.codes(x_).data;
+        compute_tiled(
+            context, target_, marks, paired_, ConvStep::site_cost(phase_),
+            [&](const TileList& list, int16_t* fresh, int16_t* scratch) {
+                int32_t at[TileList::most], y_at[4 * TileList::most];
+                for (int32_t i = 0; i < list.count; ++i)
+                    at[i] = tiles_.row_at[list.row[i]] + tiles_.column_at[list.x[i]] + first_;
+                for (int32_t i = 0; i < 4 * list.count; ++i) y_at[i] = list.fresh[i] * target_.fresh_stride;
+                context.sites.winograd({x, at, list.count, row_, column_, inputs_, tiles_.blocks.data(),
+                                        int32_t(tiles_.blocks.size()), fresh, y_at, scratch});
+            },
+            [&](const SiteList& list, int16_t* fresh) {
+                ConvStep::compute_sites(context, phase_, x, list, fresh, target_.fresh_stride);
+            });
+        report.macs += report.active * phase_.macs;
+    }
+
+    SiteTarget* target() override { return &target_; }
+
+private:
+    CodesId x_;
+    AxisReach reach_;
+    ConvPhase phase_, tiles_;
+    SiteTarget target_;
+    int32_t inputs_, first_, row_, column_;
+    std::vector<bool> paired_;
+};
 
 }  // namespace
 
 void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                     std::vector<ConvPhaseSpec> specs, ActivationSpec activation, GateSpec gate, int32_t groups,
-                    int64_t macs) {
+                    bool tiled, int64_t macs) {
     const CodesSpec &in = program.code_tensors.at(x), &out = program.code_tensors.at(y);
     reach.settle(in.rows, in.width, out.rows, out.width);
     const SiteKernels& kernels = program.site_kernels();
@@ -105,20 +122,25 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
     const int32_t written = groups > 1 ? out.channels - outputs + padded(outputs, kernels.conv_outputs) : 0;
     SiteTarget target(program, y, std::move(gate), std::move(activation), layer, written);
     std::vector<ConvPhase> phases;
-    for (ConvPhaseSpec& spec : specs) {
-        ConvPhase phase;
+    for (const ConvPhaseSpec& spec : specs) {
         require(int32_t(spec.row_at.size()) == out.rows && int32_t(spec.column_at.size()) == out.width,
                 "a phase does not fit its output");
         require(groups >= 1 && out.channels % groups == 0 && int32_t(spec.bias.size()) == out.channels &&
                     spec.shift.size() == spec.bias.size() &&
                     int64_t(spec.weights.size()) == int64_t(out.channels) * int64_t(spec.tap.size()) * spec.inputs,
                 "weights do not fit their layer");
-        phase.row_at = std::move(spec.row_at);
-        phase.column_at = std::move(spec.column_at);
-        phase.macs = spec.macs;
-        pack(phase, kernels, spec, groups);
-        program.site_weights += int64_t(phase.weights.size());
-        phases.push_back(std::move(phase));
+        phases.push_back(pack_phase(kernels, spec, groups));
+        program.site_weights += int64_t(phases.back().weights.size());
+    }
+    if (tiled && kernels.winograd) {
+        require(specs.size() == 1 && groups == 1 && specs[0].tap.size() == 9 && out.channels > 8,
+                "only 3x3 convolutions of more than 8 outputs are computed by tiles");
+        ConvPhase tiles = pack_phase(kernels, transformed(specs[0]), 1);
+        program.site_weights += int64_t(tiles.weights.size());
+        program.need_codes_scratch(2 * tiled_scratch(target.fresh_stride) + winograd_scratch(specs[0].inputs));
+        program.add_step(name, std::make_unique<TiledConvStep>(x, std::move(reach), specs[0], std::move(phases[0]),
+                                                               std::move(tiles), std::move(target)));
+        return;
     }
     program.add_step(name, std::make_unique<ConvStep>(x, std::move(reach), std::move(phases), std::move(target)));
 }

@@ -15,9 +15,10 @@ struct ConvPhaseSpec {
     int64_t macs;                  // of one site; the weights of a line hold padding too
 };
 
+// tiled: codes and sums are small enough for WinogradArgs, and the taps are a window of three by three in steps of one.
 void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                     std::vector<ConvPhaseSpec> phases, ActivationSpec activation, GateSpec gate, int32_t groups,
-                    int64_t macs);
+                    bool tiled, int64_t macs);
 
 // narrow: bias is in output codes and shift is empty; else bias holds the rounding.
 void add_depthwise_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,

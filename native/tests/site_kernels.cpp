@@ -132,6 +132,74 @@ bool convolutions(const SiteTables& tables) {
     return report.close();
 }
 
+// Weights of a 3x3 window as the kernel of tiles wants them.
+ConvCase by_tiles(const ConvCase& c) {
+    constexpr int32_t matrix[4][3] = {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}};
+    ConvCase result = c;
+    result.taps = 16;
+    result.weights.assign(int64_t(c.outputs) * 16 * c.inputs, 0);
+    for (int32_t o = 0; o < c.outputs; ++o) {
+        result.bias[o] *= 4;
+        result.shift[o] += 2;
+        for (int32_t place = 0; place < 16; ++place)
+            for (int32_t tap = 0; tap < 9; ++tap)
+                for (int32_t i = 0; i < c.inputs; ++i)
+                    result.weights[(o * 16 + place) * c.inputs + i] +=
+                        int16_t(matrix[place / 4][tap / 3] * matrix[place % 4][tap % 3] *
+                                c.weights[(o * 9 + tap) * c.inputs + i]);
+    }
+    return result;
+}
+
+// Tiles anywhere in a picture, to sites in any order, against the plain sums of single sites.
+void tiles_case(int32_t inputs, int32_t outputs, int32_t tiles, const SiteTables& tables, Random& random,
+                Report& report) {
+    report.begin("%d to %d, %d tiles", inputs, outputs, tiles);
+    ConvCase c(1, inputs, outputs, 9, random);
+    for (int32_t& bias : c.bias) bias = random.integer(-(1 << 27), 1 << 27);
+    for (int32_t& shift : c.shift) shift = random.integer(0, 28);
+    for (int16_t& w : c.weights) w = int16_t(random.integer(-32767, 32767) / (36 * inputs));
+    constexpr int32_t width = 9, rows = 7;
+    const int32_t column = padded(inputs, 8), row = width * column;
+    Buffer<int16_t> x(rows * row, padded(inputs, vector_codes) - column);
+    x.fill([&] { return random.chance(0.1) ? (random.chance(0.5) ? 8191 : -8191) : random.integer(-8191, 8191); });
+    const PackedConv natural(c, tables.scalar), packed(by_tiles(c), tables.tested);
+    const int32_t stride = c.y_stride(1);
+    const Buffer<int16_t> expected(int64_t(4 * tiles) * stride, vector_codes), actual(expected);
+    const Buffer<int32_t> pair_at(9 * c.pairs()), at(tiles), site_at(4 * tiles), y_at(4 * tiles);
+    for (int32_t i = 0; i < 9 * c.pairs(); ++i)
+        pair_at[i] = i / c.pairs() / 3 * row + i / c.pairs() % 3 * column + 2 * (i % c.pairs());
+    for (int32_t i = 0; i < tiles; ++i) {
+        // The last one ends with the picture.
+        const int32_t top = i + 1 < tiles ? random.integer(0, rows - 4) : rows - 4;
+        const int32_t left = i + 1 < tiles ? random.integer(0, width - 4) : width - 4;
+        at[i] = top * row + left * column;
+        for (int32_t k = 0; k < 4; ++k) {
+            // Sites of one tile do not follow each other.
+            const int32_t site = k * tiles + i;
+            site_at[site] = at[i] + k / 2 * row + k % 2 * column;
+            y_at[4 * i + k] = site * stride;
+        }
+    }
+    tables.scalar.conv({x.data(), site_at.data(), 4 * tiles, pair_at.data(), 9 * c.pairs(), natural.blocks.data(),
+                        int32_t(natural.blocks.size()), expected.data(), stride});
+    const Buffer<int16_t> scratch(winograd_scratch(inputs));
+    tables.tested.winograd({x.data(), at.data(), tiles, row, column, inputs, packed.blocks.data(),
+                            int32_t(packed.blocks.size()), actual.data(), y_at.data(), scratch.data()});
+    for (int32_t i = 0; i < 4 * tiles; ++i)
+        report.same(expected.data() + int64_t(i) * stride, actual.data() + int64_t(i) * stride, outputs, "codes");
+}
+
+bool tiles(const SiteTables& tables) {
+    Report report("winograd");
+    Random random(21);
+    for (int32_t count = 0; count <= 30; ++count) tiles_case(17, 24, count, tables, random, report);
+    for (const int32_t inputs : {1, 3, 5, 12, 16, 17, 24, 33, 64, 100})
+        for (const int32_t outputs : {9, 12, 16, 17, 24, 31, 32, 33, 48, 64, 72, 100})
+            tiles_case(inputs, outputs, random.integer(1, 14), tables, random, report);
+    return report.close();
+}
+
 // Per channel arrays in kernel order of full blocks.
 void in_order(const std::vector<int32_t>& values, const Buffer<int32_t>& out, const SiteKernels& kernels) {
     const int32_t unit = kernels.conv_outputs;
@@ -322,7 +390,7 @@ int windows(const SiteTables& tables) {
 }  // namespace
 
 int test_site_kernels(const SiteTables& tables) {
-    int wrong = convolutions(tables);
+    int wrong = convolutions(tables) + tiles(tables);
     wrong += depthwise(tables);
     wrong += combinations(tables);
     return wrong + windows(tables);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -153,9 +154,9 @@ def plan_of_sites(graph: Graph, rng: np.random.Generator, **options: Any) -> Pla
     random scales.
 
     Args:
-        options: tolerance; exact: no channel saturates.
+        options: tolerance; exact: no channel saturates; most_bits: of codes.
     """
-    exact = options.pop("exact", False)
+    exact, most_bits = options.pop("exact", False), options.pop("most_bits", 16)
     analysis = analyse(graph)
     coded = analysis.fresh()
     shapes = {name: graph.shape(name) for name in graph.inputs}
@@ -169,7 +170,7 @@ def plan_of_sites(graph: Graph, rng: np.random.Generator, **options: Any) -> Pla
         values = np.stack([np.moveaxis(frame[name], 1, 0) for frame in seen], axis=1)
         values = values.reshape(len(values), -1)
         peak = np.abs(values).max(axis=1) + 1e-9
-        bits = 15 if exact else int(rng.integers(8, 17))
+        bits = min(15, most_bits) if exact else int(rng.integers(8, most_bits + 1))
         limit = 2 ** (bits - 1) - 1
         exponents = np.ceil(np.log2(4 * peak / limit)).astype(int)
         if not exact:
@@ -306,6 +307,27 @@ def networks(draw: st.DrawFn, tolerances: Sequence[float] = (0.0, 0.02, 0.3)) ->
     except PlanError:  # sums of a sigmoid are coarser than its table
         reject()
     return net
+
+
+@st.composite
+def tiled_graphs(draw: st.DrawFn) -> Graph:
+    """Two 3x3 convolutions in steps of one, of enough channels to be computed by tiles."""
+    height, width = _many(draw, 2, 5, 9)
+    if draw(st.booleans()):
+        height, width = min(height, 5), width + 60  # more than one word of marks
+    channels = [draw(st.sampled_from((12, 17, 24, 33, 40))) for _ in range(3)]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    nodes, constants = list[Node](), dict[str, np.ndarray]()
+    for index, (inputs, outputs) in enumerate(pairwise(channels)):
+        pads = tuple(draw(st.integers(0, 2)) for _ in range(4))
+        op = Conv((3, 3), (1, 1), pads, (1, 1), 1, draw(st.sampled_from(ACTIVATIONS)))
+        weight = rng.normal(size=(outputs, inputs, 3, 3)) * 2.0 ** rng.uniform(-4, -1)
+        constants[f"w{index}"] = weight.astype(np.float32)
+        constants[f"b{index}"] = rng.normal(size=outputs).astype(np.float32)
+        names = ("x" if index == 0 else "y0", f"w{index}", f"b{index}")
+        nodes.append(Node(f"layer{index}", op, names, (f"y{index}",)))
+    shape = (draw(st.integers(1, 2)), channels[0], height, width)
+    return typed(Graph("net", ("x",), ("y1",), nodes, constants), {"x": shape})
 
 
 def linear_network(shape: tuple[int, ...], outputs: int, op: Linear, seed: int) -> SiteNetwork:

@@ -23,9 +23,9 @@ from mquans.runtime.lowering.sites.arithmetic import (
     Codes,
     codes_of,
     integer_gate,
-    integer_layer,
     narrow_weights,
 )
+from mquans.runtime.lowering.sites.layers import layer_integers
 from mquans.runtime.lowering.sites.placing import comes_as_planes
 from mquans.runtime.reference.functions import unary
 
@@ -267,9 +267,9 @@ def site_layer(graph: Graph, node: Node, x: Codes, y: Codes) -> SiteLayer:
                 function.numbers,
             )  # fmt: skip
     group_of = np.arange(outputs) // (outputs // layer.groups)
-    integers = integer_layer(
-        layer.weight, layer.bias, x.unit.reshape(layer.groups, inputs)[group_of], exponents,
-        x.limit, where=node.name,
+    integers, _ = layer_integers(
+        layer.op, layer.weight, layer.bias, x.unit.reshape(layer.groups, inputs)[group_of],
+        exponents, x.limit, where=node.name,
     )  # fmt: skip
     return SiteLayer(
         node, x, y, layer.geometry, layer.groups, integers.weights.astype(np.int64),

@@ -33,6 +33,7 @@ from .site_networks import (
     linear_network,
     networks,
     plan_of_sites,
+    tiled_graphs,
 )
 from .site_reference import activated, float_values
 from .strategies import SEEDS, examples
@@ -78,6 +79,31 @@ def test_every_way_to_run_equals_the_reference(
     """Otherwise a user gets other detections on another machine, or wrong ones everywhere: windows
     at the wrong place, sites that were not computed again, gates that decide otherwise."""
     follow(net, moves, seed)
+
+
+@examples(60)
+@given(tiled_graphs(), STREAMS, SEEDS, st.sampled_from((0.0, 0.02, 0.3)))
+def test_tiles_equal_the_reference(
+    graph: Graph, moves: list[str], seed: int, tolerance: float
+) -> None:
+    """Otherwise 3x3 convolutions give other values where most of a picture moves than where little
+    does."""
+    plan = plan_of_sites(graph, np.random.default_rng(seed), tolerance=tolerance, most_bits=14)
+    try:
+        follow(SiteNetwork(graph, plan), moves, seed)
+    except PlanError:
+        reject()
+
+
+def test_a_window_beyond_the_picture_is_no_tile_of_the_next_one() -> None:
+    """Rows of a batch follow each other: a tile must not take its lower half from another picture,
+    unless that is what lies there."""
+    rng = np.random.default_rng(7)
+    for pads in ((0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2, 2), (2, 0, 0, 1), (-1, 0, 0, 0)):
+        weight = rng.normal(size=(16, 16, 3, 3)).astype(np.float32) * 0.1
+        nodes = [Node("layer", Conv((3, 3), (1, 1), pads, (1, 1)), ("x", "w"), ("y",))]
+        graph = typed(Graph("net", ("x",), ("y",), nodes, {"w": weight}), {"x": (3, 16, 5, 6)})
+        follow(SiteNetwork(graph, plan_of_sites(graph, rng, most_bits=14)), list(MOVES), 8)
 
 
 @pytest.mark.parametrize("shape", [(8, 5), (12, 17), (2, 70, 3), (1, 3, 5, 24)])

@@ -77,6 +77,27 @@ struct ConvArgs {
     int32_t y_stride;
 };
 
+// Tiles of two by two outputs of a 3x3 convolution. Weights are 4 G w G' with Winograd's matrix G of F(2x2, 3x3), so
+// that they are whole and sums come out fourfold: bias is fourfold and shift two more. Integers wrap around, so nothing
+// is lost as long as fourfold sums fit 32 bits, and sums of four inputs 16.
+struct WinogradArgs {
+    const int16_t* x;
+    const int32_t* at;   // [tiles] elements from x to the first of a tile's 4x4 inputs
+    int32_t tiles;
+    int32_t row, column;  // elements between its rows and columns
+    int32_t inputs;      // channels, readable to whole vectors
+    const ConvBlock* blocks;  // weights [16][pairs of inputs][outputs in kernel order][2]
+    int32_t block_count;
+    int16_t* y;
+    const int32_t* y_at;  // [tiles][4] elements to the outputs, writable to whole blocks without reaching others
+    int16_t* scratch;     // winograd_scratch(inputs) codes
+};
+
+constexpr int32_t winograd_tiles = 12;  // that are transformed at once
+
+MQ_INLINE int32_t winograd_row(int32_t inputs) { return (inputs + 31) / 32 * 32; }
+MQ_INLINE int64_t winograd_scratch(int32_t inputs) { return int64_t(16) * winograd_tiles * winograd_row(inputs); }
+
 // Depthwise: y[i][c] = bias[c] + sum over taps of weight[tap][c] * x[tap][c], one of two ways.
 // narrow: rounding sixteen-bit products, in two saturating sums of even and odd taps, the bias in the first.
 // wide: int32 sums, then a shift.
@@ -186,6 +207,7 @@ struct SiteKernels {
     // Position of a block's output in kernel order -> its natural position.
     int32_t (*order)(int32_t position, int32_t outputs);
     void (*conv)(const ConvArgs&);
+    void (*winograd)(const WinogradArgs&);  // null: conv does all sites
     void (*depthwise)(const DepthwiseArgs&);
     void (*finish)(const FinishArgs&);
     // Marks the pixels to take, of all rows alike, and writes nothing else; false where some are not finite.

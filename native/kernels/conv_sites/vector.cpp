@@ -4,38 +4,11 @@
 // avx2: 6 x 16 outputs fill 14 of 16 registers; a multiply-add and an addition per register.
 // avx2_vnni: the same tile; vpdpwssd does both. avx512: 12 x 32 outputs fill 27 of 32.
 // A last block of at most half as many outputs is half as wide and in natural order.
-#include "kernels/simd/words.h"
+#include "kernels/simd/sums.h"
 #include "kernels/sites_isa.h"
 
 namespace mquans::MQ_ISA {
 namespace {
-
-// The sums of one site in R registers, as codes.
-template <int R>
-struct Epilogue;
-
-template <>
-struct Epilogue<2> {
-    __attribute__((always_inline)) static void store(const I32 (&sum)[2], const I32 (&shift)[2], int16_t* y) {
-        store16(y, pack(shift_right(sum[0], shift[0]), shift_right(sum[1], shift[1])));
-    }
-};
-
-template <>
-struct Epilogue<1> {
-    __attribute__((always_inline)) static void store(const I32 (&sum)[1], const I32 (&shift)[1], int16_t* y) {
-        store_half(y, shift_right(sum[0], shift[0]));
-    }
-};
-
-// By the intrinsic, GCC keeps sums in two places and copies them in every step.
-#if defined(__AVX512F__)
-MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
-#elif defined(__AVXVNNI__)
-MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b)); }
-#else
-MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { sum = dot(sum, a, b); }
-#endif
 
 // What a tile reads of its arguments, which stores might otherwise change.
 struct Tiles {
@@ -81,7 +54,7 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     for (int r = 0; r < R; ++r) shift[r] = load32(args.shift + r * lanes);
     int16_t* y = args.y + first * args.y_stride;
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p, y += args.y_stride) Epilogue<R>::store(sum[p], shift, y);
+    for (int p = 0; p < P; ++p, y += args.y_stride) store_codes(sum[p], shift, y);
 }
 
 template <int P, int R>

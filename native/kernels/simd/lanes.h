@@ -26,6 +26,7 @@ MQ_FORCE I32 load32(const int32_t* p) { return _mm512_loadu_si512(p); }
 MQ_FORCE void store32(int32_t* p, I32 v) { _mm512_storeu_si512(p, v); }
 MQ_FORCE I32 zero32() { return _mm512_setzero_si512(); }
 MQ_FORCE I32 add32(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+MQ_FORCE I32 sub32(I32 a, I32 b) { return _mm512_sub_epi32(a, b); }
 MQ_FORCE I16 pair(const int16_t* p) {
     int32_t both;
     std::memcpy(&both, p, 4);
@@ -71,6 +72,7 @@ MQ_FORCE I32 load32(const int32_t* p) { return _mm256_loadu_si256(reinterpret_ca
 MQ_FORCE void store32(int32_t* p, I32 v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 MQ_FORCE I32 zero32() { return _mm256_setzero_si256(); }
 MQ_FORCE I32 add32(I32 a, I32 b) { return _mm256_add_epi32(a, b); }
+MQ_FORCE I32 sub32(I32 a, I32 b) { return _mm256_sub_epi32(a, b); }
 MQ_FORCE I16 pair(const int16_t* p) {
     int32_t both;
     std::memcpy(&both, p, 4);

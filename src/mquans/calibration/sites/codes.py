@@ -15,6 +15,7 @@ from mquans.runtime.lowering.geometry import natural_weight
 from mquans.runtime.lowering.sites import Analysis
 from mquans.runtime.lowering.sites.activations import bits_of, exponents_of
 from mquans.runtime.lowering.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT
+from mquans.runtime.lowering.sites.geometry import pays_by_tiles
 
 HEADROOM = 4.0
 """Times the calibrated range: a calibration seldom saw everything."""
@@ -25,6 +26,9 @@ LEAST_BITS = 13
 
 WEIGHT_BITS = 10
 """That layers are to keep: of the widest weight of every output channel, sign included."""
+
+TILED_BITS = 14
+"""Of a code that a convolution by tiles reads: four of them are added in 16 bits."""
 
 FINEST = 8
 """log2 of how much finer than its tensor's coarsest channel another one is at most. A channel that
@@ -90,7 +94,31 @@ def code_formats(
                 if found[source].bits <= LEAST_BITS:
                     break
                 found[source] = found[source].narrowed()
+    for name in _read_by_tiles(graph, analysis):
+        # Its sums have two bits less for weights.
+        least = TILED_BITS if found[name].bits > TILED_BITS else LEAST_BITS
+        while found[name].bits > least:
+            found[name] = found[name].narrowed()
     return found
+
+
+def _read_by_tiles(graph: Graph, analysis: Analysis) -> set[str]:
+    """Tensors whose codes convolutions by tiles read, as they are or through slices and pools."""
+    producers = graph.producers()
+    waiting = [
+        node.inputs[0]
+        for node in graph.nodes
+        if node.name in analysis.integer_nodes and _by_tiles(graph, node)
+    ]
+    seen = set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if not analysis.codings[name].fresh:
+            waiting += [value for value in producers[name].inputs if value in analysis.codings]
+    return {name for name in seen if analysis.codings[name].fresh}
 
 
 def _activation(node: Node | None) -> Unary | None:
@@ -135,8 +163,9 @@ def _for_layer(
     bias = np.zeros(len(exponents))
     if len(node.inputs) > 2 and node.inputs[2]:
         bias = np.abs(np.asarray(graph.constants[node.inputs[2]], np.float64)).reshape(-1)
+    largest = ACCUMULATOR_MAX / (16 if _by_tiles(graph, node) else 4)
     reach = np.maximum(
-        (magnitude.sum(axis=1) * source.limit + bias) / (ACCUMULATOR_MAX / 4),
+        (magnitude.sum(axis=1) * source.limit + bias) / largest,
         magnitude.max(axis=1, initial=0.0) / (LARGEST_WEIGHT / 2),
     )
     needed = np.ceil(np.log2(np.maximum(reach, 2.0**-60))).astype(np.int64)
@@ -151,6 +180,11 @@ def _weight(graph: Graph, node: Node) -> Reals:
     if isinstance(node.op, Linear):
         return weight.T
     return natural_weight(weight, node.op.groups) if isinstance(node.op, ConvTranspose) else weight
+
+
+def _by_tiles(graph: Graph, node: Node) -> bool:
+    weight = _weight(graph, node)
+    return weight.size > 0 and pays_by_tiles(node.op, weight.shape[1], weight.shape[0])
 
 
 def _is_depthwise(node: Node, weight: Reals) -> bool:

@@ -19,9 +19,11 @@ from mquans.calibration.sites.codes import (
     code_formats,
 )
 from mquans.calibration.sites.ranges import ChannelRange, RangeMeter, by_value_layers
-from mquans.graph import Binary, Conv, Graph, Linear, Node, Unary, ValueType
+from mquans.graph import Binary, Conv, Graph, Linear, Node, Slice, Unary, ValueType
 from mquans.onnx import import_model, read_model
 from mquans.runtime.lowering.sites import analyse
+from mquans.runtime.lowering.sites.arithmetic import TILED_LIMIT
+from mquans.runtime.lowering.sites.layers import layer_integers
 from mquans.sources import guess_format
 
 Frames = npt.NDArray[np.float32]
@@ -92,6 +94,37 @@ def chain(activation: Unary | None, weight: Frames, groups: int = 1) -> Graph:
 
 def formats(graph: Graph, x: ChannelRange, y: ChannelRange) -> dict[str, CodeFormat]:
     return code_formats(graph, analyse(graph), {"x": x, "y": y})
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_codes_leave_room_for_tiles_where_a_layer_is_computed_by_them(stride: int) -> None:
+    """Otherwise 3x3 convolutions take twice their time. What a slice passes on counts too; other
+    layers keep their precision."""
+    rng = np.random.default_rng(3)
+    weights = {
+        "v": rng.normal(size=(32, 4, 1, 1)).astype(np.float32),
+        "w": 0.1 * rng.normal(size=(16, 16, 3, 3)).astype(np.float32),
+    }
+    nodes = [
+        Node("first", Conv((1, 1), (1, 1), (0,) * 4, (1, 1)), ("x", "v"), ("a",)),
+        Node("cut", Slice((0, 16, 0, 0), (1, 32, 8, 8), (1, 1, 1, 1)), ("a",), ("b",)),
+        Node("second", Conv((3, 3), (stride,) * 2, (1,) * 4, (1, 1)), ("b", "w"), ("y",)),
+    ]
+    size = 8 // stride
+    shapes = {"x": (1, 4, 8, 8), "a": (1, 32, 8, 8), "b": (1, 16, 8, 8), "y": (1, 16, size, size)}
+    types = {name: ValueType(shape, "float32") for name, shape in shapes.items()}
+    graph = Graph("net", ("x",), ("y",), nodes, weights, types)
+    ranges = {name: range_of([1.0] * n) for name, n in (("x", 4), ("a", 32), ("y", 16))}
+    found = code_formats(graph, analyse(graph), ranges)
+    assert (found["a"].limit <= TILED_LIMIT) == (stride == 1)
+    assert found["x"].limit > TILED_LIMIT
+    layer, tiled = layer_integers(
+        nodes[2].op, weights["w"].astype(np.float64), np.zeros(16),
+        np.exp2(found["a"].exponents[None, 16:].astype(float)).repeat(16, axis=0),
+        found["y"].exponents, found["a"].limit, where="second",
+    )  # fmt: skip
+    assert tiled == (stride == 1)
+    assert np.abs(layer.weights).max() > 2**8
 
 
 def test_quiet_channels_are_no_finer_than_a_share_of_the_coarsest() -> None:

@@ -26,6 +26,12 @@ ONE = 2**15
 """Of products that round: a factor w stands for w / ONE."""
 
 
+TILED_LIMIT = 2**13 - 1
+"""Of codes four of which a layer by tiles adds in 16 bits."""
+
+TILED_WEIGHT_BITS = 8
+"""Of the widest weight of most output channels, sign included, that a layer by tiles is to keep."""
+
 PRECISE_GAIN = 8.0
 """Weighted change that opens a gate, from which on rounding it to integers does not matter."""
 
@@ -109,18 +115,9 @@ def integer_layer(
     Raises:
         PlanError: an output's codes are too fine for its inputs.
     """
-    outputs = weight.shape[0]
-    scaled = weight * x_unit.reshape(*x_unit.shape, *[1] * (weight.ndim - 2))
-    flat = scaled.reshape(outputs, -1) * np.exp2(-y_exponents.astype(np.float64))[:, None]
-    start = bias * np.exp2(-y_exponents.astype(np.float64))
-    magnitude = np.abs(flat)
-    peak = magnitude.max(axis=1, initial=0.0)
-    # Half a unit per weight may be added by rounding, and half of the last bit by the shift.
-    total = magnitude.sum(axis=1) * x_limit + np.abs(start) + 0.5
-    limit = ACCUMULATOR_MAX - x_limit * flat.shape[1] / 2 - 1
-    with np.errstate(divide="ignore"):
-        most = np.minimum(np.log2(LARGEST_WEIGHT / peak), np.log2(max(limit, 1) / total))
-    shift = np.clip(np.floor(most), -1, LARGEST_SHIFT).astype(np.int64)
+    scaled, start = _in_codes(weight, bias, x_unit, y_exponents)
+    peak = np.abs(scaled).reshape(len(weight), -1).max(axis=1, initial=0.0)
+    shift = _widest_shift(scaled, start, x_limit, peak, ACCUMULATOR_MAX)
     if (shift < 0).any():
         raise PlanError(
             f"the codes of output channel {int(np.argmin(shift))} are too fine for the layer's "
@@ -128,11 +125,66 @@ def integer_layer(
             where=where,
             hint="Calibrate again.",
         )
+    return _rounded(scaled, start, shift)
+
+
+def tiled_layer(
+    weight: Reals, bias: Reals, x_unit: Reals, y_exponents: Ints, x_limit: int
+) -> IntegerLayer | None:
+    """The same of a 3x3 convolution that may be computed by tiles of two by two outputs (Winograd's
+    F(2x2, 3x3), see WinogradArgs in codes.h): transformed weights fit 16 bits, fourfold sums 32.
+    None where codes or weights leave no room for that.
+
+    Args:
+        weight: [O, inputs, 3, 3].
+    """
+    if x_limit > TILED_LIMIT:
+        return None
+    scaled, start = _in_codes(weight, bias, x_unit, y_exponents)
+    matrix = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+    transformed = np.abs(np.einsum("pi,qj,ocij->ocpq", matrix, matrix, scaled))
+    # Rounding adds half a unit to each of nine weights.
+    peak = transformed.reshape(len(weight), -1).max(axis=1, initial=0.0) * (1 + 2.0**-12)
+    shift = _widest_shift(scaled, start, x_limit, peak, ACCUMULATOR_MAX / 4)
+    # The kernel shifts fourfold sums by two more.
+    layer = _rounded(scaled, start, np.minimum(shift, LARGEST_SHIFT - 2))
+    peak = np.abs(layer.weights.astype(np.int64)).reshape(len(weight), -1).max(axis=1)
+    alive = scaled.any(axis=(1, 2, 3))
+    wide = not alive.any() or np.percentile(peak[alive], 5) >= 2 ** (TILED_WEIGHT_BITS - 1)
+    return layer if wide and (shift >= 0).all() else None
+
+
+def _in_codes(weight: Reals, bias: Reals, x_unit: Reals, y_exponents: Ints) -> tuple[Reals, Reals]:
+    """Weights and bias in output codes per input code."""
+    y_unit = np.exp2(y_exponents.astype(np.float64))
+    ones = [1] * (weight.ndim - 2)
+    scaled = weight * x_unit.reshape(*x_unit.shape, *ones)
+    return scaled / y_unit.reshape(-1, 1, *ones), bias / y_unit
+
+
+def _widest_shift(
+    scaled: Reals, start: Reals, x_limit: int, peak: Reals, largest_sum: float
+) -> Ints:
+    """[O] by how much every output's weights can be shifted left; negative where they do not fit.
+
+    Args:
+        peak: [O] the largest number that must fit a weight.
+    """
+    flat = np.abs(scaled).reshape(len(scaled), -1)
+    # Half a unit per weight may be added by rounding, and half of the last bit by the shift.
+    total = flat.sum(axis=1) * x_limit + np.abs(start) + 0.5
+    limit = largest_sum - x_limit * flat.shape[1] / 2 - 1
+    with np.errstate(divide="ignore"):
+        most = np.minimum(np.log2(LARGEST_WEIGHT / peak), np.log2(max(limit, 1) / total))
+    return np.asarray(np.clip(np.floor(most), -1, LARGEST_SHIFT), np.int64)
+
+
+def _rounded(scaled: Reals, start: Reals, shift: Ints) -> IntegerLayer:
     gain = np.exp2(shift.astype(np.float64))
-    integers = np.rint(flat * gain[:, None])
+    integers = np.rint(scaled * gain.reshape(-1, *[1] * (scaled.ndim - 1)))
     half = np.where(shift > 0, np.exp2(shift - 1.0), 0.0)
     return IntegerLayer(
-        integers.astype(np.int16).reshape(weight.shape),
+        integers.astype(np.int16),
         (np.rint(start * gain) + half).astype(np.int32),
         shift.astype(np.int32),
     )

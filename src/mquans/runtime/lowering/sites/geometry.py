@@ -15,6 +15,9 @@ from mquans.runtime.lowering.layout import Dims
 
 Offsets = npt.NDArray[np.int32]
 
+LEAST_TILED = 12
+"""Channels from which on the additions of a transform cost less than the products it saves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -74,6 +77,15 @@ def axes_of(op: Conv | ConvTranspose, inputs: Dims, outputs: Dims) -> list[Axis]
         )
         for i in range(len(op.kernel))
     ]  # fmt: skip
+
+
+def pays_by_tiles(op: object, inputs: int, outputs: int) -> bool:
+    """Whether a layer of so many channels is faster by tiles of two by two outputs."""
+    return (
+        isinstance(op, Conv)
+        and (op.kernel, op.strides, op.dilations, op.groups) == ((3, 3), (1, 1), (1, 1), 1)
+        and min(inputs, outputs) >= LEAST_TILED
+    )
 
 
 @dataclass(frozen=True, slots=True)

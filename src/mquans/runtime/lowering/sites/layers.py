@@ -13,21 +13,27 @@ from mquans.graph import Conv, ConvTranspose, Linear, Node
 from mquans.runtime.lowering.geometry import natural_weight
 from mquans.runtime.lowering.sites.activations import IntegerActivation, integer_activation
 from mquans.runtime.lowering.sites.analysis import order_read
-from mquans.runtime.lowering.sites.arithmetic import integer_layer, narrow_weights
+from mquans.runtime.lowering.sites.arithmetic import (
+    IntegerLayer,
+    Ints,
+    Reals,
+    integer_layer,
+    narrow_weights,
+    tiled_layer,
+)
 from mquans.runtime.lowering.sites.geometry import (
     Axis,
     CodeLayout,
     Phase,
     axes_of,
     conv_reach,
+    pays_by_tiles,
     phases_of,
 )
 from mquans.runtime.lowering.sites.placing import Coded
 
 if TYPE_CHECKING:
     from mquans.runtime.lowering.program import Lowering
-
-Reals = npt.NDArray[np.float64]
 
 
 def add_site_layer(low: Lowering, node: Node) -> None:
@@ -60,11 +66,12 @@ def add_site_layer(low: Lowering, node: Node) -> None:
     inputs = weight.shape[1]
     group_of = np.arange(outputs) // (outputs // groups)
     x_unit = x.codes.unit.reshape(groups, inputs)[group_of]
-    layer = integer_layer(
-        weight, bias, x_unit, activation.sum_exponents, x.codes.limit, where=node.name
+    layer, tiled = layer_integers(
+        op, weight, bias, x_unit, activation.sum_exponents, x.codes.limit, where=node.name
     )
     # Pixels whose channels follow each other are read as one line.
-    joined = groups == 1 and x_layout.stride - inputs <= 1 and bool(axes) and axes[-1].dilation == 1
+    close = groups == 1 and x_layout.stride - inputs <= 1
+    joined = close and not tiled and bool(axes) and axes[-1].dilation == 1
     integers = layer.weights.reshape(outputs, inputs, *(axis.taps for axis in axes))
     by_tap = np.moveaxis(integers, (0, 1), (-2, -1))
     phases = []
@@ -83,8 +90,19 @@ def add_site_layer(low: Lowering, node: Node) -> None:
         )  # fmt: skip
     _native.add_conv_sites(
         low.program, node.name, x.tensor, y.tensor, reach, phases, activation.native, gate,
-        groups, macs,
+        groups, tiled, macs,
     )  # fmt: skip
+
+
+def layer_integers(
+    op: Conv | ConvTranspose | Linear, weight: Reals, bias: Reals, x_unit: Reals,
+    y_exponents: Ints, x_limit: int, *, where: str,
+) -> tuple[IntegerLayer, bool]:  # fmt: skip
+    """(integers of a layer that is not depthwise, whether it may be computed by tiles); arguments
+    as those of `integer_layer`."""
+    numbers = (weight, bias, x_unit, y_exponents, x_limit)
+    tiled = tiled_layer(*numbers) if pays_by_tiles(op, weight.shape[1], len(weight)) else None
+    return tiled or integer_layer(*numbers, where=where), tiled is not None
 
 
 def _depthwise(

@@ -1,0 +1,25 @@
+// Sums of products in registers, and the codes that come of them.
+#pragma once
+
+#include "kernels/simd/words.h"
+
+namespace mquans::MQ_ISA {
+
+// By the intrinsic, GCC keeps sums in two places and copies them in every step.
+#if defined(__AVX512F__)
+MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
+#elif defined(__AVXVNNI__)
+MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b)); }
+#else
+MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { sum = dot(sum, a, b); }
+#endif
+
+// The sums of one site in one or two registers, as codes.
+MQ_FORCE void store_codes(const I32 (&sum)[2], const I32 (&shift)[2], int16_t* y) {
+    store16(y, pack(shift_right(sum[0], shift[0]), shift_right(sum[1], shift[1])));
+}
+MQ_FORCE void store_codes(const I32 (&sum)[1], const I32 (&shift)[1], int16_t* y) {
+    store_half(y, shift_right(sum[0], shift[0]));
+}
+
+}  // namespace mquans::MQ_ISA
