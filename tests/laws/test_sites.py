@@ -140,6 +140,25 @@ def finest(net: SiteNetwork, name: str) -> float:
     return float((8 * unit) ** 2) * int(np.prod(net.graph.shape(name)))
 
 
+@pytest.mark.parametrize("groups", [1, 8])
+def test_rounding_keeps_the_sum_of_a_window(groups: int) -> None:
+    """Otherwise every bright and even part of a picture is off by the same amount, which networks
+    are far more sensitive to than to noise."""
+    rng = np.random.default_rng(11)
+    weight, bias = rng.normal(size=(8, 8 // groups, 3, 3)), np.zeros(8)
+    codes = Codes(np.full(8, -10, np.int64), 2**14 - 1)
+    unit = codes.unit.reshape(groups, 8 // groups)[np.arange(8) * groups // 8]
+    layer = integer_layer(weight, bias, unit, codes.exponents, codes.limit, where="layer")
+    sums = layer.weights.reshape(8, -1).sum(axis=1) * np.exp2(-layer.shift.astype(float))
+    off = np.abs(sums - weight.reshape(8, -1).sum(axis=1)) * np.exp2(layer.shift)
+    assert off.max() <= 0.5
+    if groups == 8:
+        narrow = narrow_weights(weight.reshape(8, 9) / 16, bias, codes, codes.exponents)
+        assert narrow is not None
+        off = narrow.sum(axis=1) - weight.reshape(8, 9).sum(axis=1) / 16 * 2**15
+        assert np.abs(off).max() <= 0.5
+
+
 def test_a_value_may_be_read_along_two_axes() -> None:
     """A linear layer reads the last axis, a convolution the second: codes that lie for one of them
     are garbage for the other."""

@@ -143,9 +143,8 @@ def tiled_layer(
     scaled, start = _in_codes(weight, bias, x_unit, y_exponents)
     matrix = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
     transformed = np.abs(np.einsum("pi,qj,ocij->ocpq", matrix, matrix, scaled))
-    # Rounding adds half a unit to each of nine weights.
-    peak = transformed.reshape(len(weight), -1).max(axis=1, initial=0.0) * (1 + 2.0**-12)
-    shift = _widest_shift(scaled, start, x_limit, peak, ACCUMULATOR_MAX / 4)
+    peak = transformed.reshape(len(weight), -1).max(axis=1, initial=0.0)
+    shift = _widest_shift(scaled, start, x_limit, peak, ACCUMULATOR_MAX / 4, 9)
     # The kernel shifts fourfold sums by two more.
     layer = _rounded(scaled, start, np.minimum(shift, LARGEST_SHIFT - 2))
     peak = np.abs(layer.weights.astype(np.int64)).reshape(len(weight), -1).max(axis=1)
@@ -163,31 +162,41 @@ def _in_codes(weight: Reals, bias: Reals, x_unit: Reals, y_exponents: Ints) -> t
 
 
 def _widest_shift(
-    scaled: Reals, start: Reals, x_limit: int, peak: Reals, largest_sum: float
+    scaled: Reals, start: Reals, x_limit: int, peak: Reals, largest_sum: float, added: int = 1
 ) -> Ints:
     """[O] by how much every output's weights can be shifted left; negative where they do not fit.
 
     Args:
-        peak: [O] the largest number that must fit a weight.
+        peak: [O] the largest number that must fit 16 bits, and what rounding may add to it.
     """
     flat = np.abs(scaled).reshape(len(scaled), -1)
-    # Half a unit per weight may be added by rounding, and half of the last bit by the shift.
+    # A unit per weight may be added by rounding, and half of the last bit by the shift.
     total = flat.sum(axis=1) * x_limit + np.abs(start) + 0.5
-    limit = largest_sum - x_limit * flat.shape[1] / 2 - 1
+    limit = largest_sum - x_limit * flat.shape[1] - 1
     with np.errstate(divide="ignore"):
-        most = np.minimum(np.log2(LARGEST_WEIGHT / peak), np.log2(max(limit, 1) / total))
+        widest = np.log2((LARGEST_WEIGHT - added) / peak)
+        most = np.minimum(widest, np.log2(max(limit, 1) / total))
     return np.asarray(np.clip(np.floor(most), -1, LARGEST_SHIFT), np.int64)
 
 
 def _rounded(scaled: Reals, start: Reals, shift: Ints) -> IntegerLayer:
     gain = np.exp2(shift.astype(np.float64))
-    integers = np.rint(scaled * gain.reshape(-1, *[1] * (scaled.ndim - 1)))
+    integers = _whole(scaled * gain.reshape(-1, *[1] * (scaled.ndim - 1)))
     half = np.where(shift > 0, np.exp2(shift - 1.0), 0.0)
     return IntegerLayer(
         integers.astype(np.int16),
         (np.rint(start * gain) + half).astype(np.int32),
         shift.astype(np.int32),
     )
+
+
+def _whole(weights: Reals) -> Reals:
+    """Weights [O, inputs, taps...] as whole numbers. Over a window rounding errors add up to less
+    than one: pictures are smooth and far from zero, so it is sums of weights that matter most."""
+    if np.prod(weights.shape[2:]) <= 1:
+        return np.rint(weights)
+    sums = np.rint(np.cumsum(weights.reshape(len(weights), -1), axis=1))
+    return np.diff(sums, axis=1, prepend=0.0).reshape(weights.shape)
 
 
 def narrow_weights(
@@ -205,9 +214,9 @@ def narrow_weights(
         return None
     peak = np.abs(factors).max(axis=1)
     alive = peak > 0
-    if (peak > LARGEST_WEIGHT).any() or (peak[alive] < 2**8).any():
+    if (peak > LARGEST_WEIGHT - 1).any() or (peak[alive] < 2**8).any():
         return None
-    return np.rint(factors).astype(np.int16)
+    return _whole(factors[:, None]).astype(np.int16)[:, 0]
 
 
 @dataclass(frozen=True, slots=True)
