@@ -13,7 +13,7 @@ public:
     std::vector<int32_t> row_at, column_at, tap;
     std::vector<int16_t> weights, narrow_bias;
     std::vector<int32_t> bias, shift;
-    int32_t row;  // weights of one tap
+    int32_t window = 0, tap_row = 0, tap_column = 0;  // see DepthwiseArgs
     SiteTarget target_;
 
     explicit DepthwiseStep(SiteTarget where) : target_(std::move(where)) {}
@@ -29,7 +29,8 @@ public:
                            int32_t at[listed_sites];
                            for (int32_t i = 0; i < list.count; ++i)
                                at[i] = row_at[list.row[i]] + column_at[list.x[i]];
-                           context.sites.depthwise({in.data, at, list.count, tap.data(), taps, weights.data(), row,
+                           context.sites.depthwise({in.data, at, list.count, tap.data(), taps, window, tap_row,
+                                                    tap_column, weights.data(),
                                                     narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
                                                     shift.data(), in.channels, fresh, target_.fresh_stride});
                        });
@@ -37,6 +38,17 @@ public:
     }
 
     SiteTarget* target() override { return &target_; }
+
+    void find_window() {
+        for (const int32_t size : {3, 5}) {
+            if (int32_t(tap.size()) != size * size) continue;
+            tap_row = tap[size] - tap[0];
+            tap_column = tap[1] - tap[0];
+            window = size;
+            for (int32_t t = 0; t < size * size; ++t)
+                if (tap[t] != tap[0] + t / size * tap_row + t % size * tap_column) window = 0;
+        }
+    }
 };
 
 }  // namespace
@@ -57,31 +69,33 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
         SiteTarget(program, y, std::move(gate), std::move(activation), layer));
     const SiteKernels& kernels = program.site_kernels();
     const int32_t unit = kernels.conv_outputs, stride = padded(channels, unit);
-    step->weights.assign(int64_t(taps + 1) * stride + 64, 0);
-    if (shift.empty()) {
-        for (int32_t t = 0; t < taps; ++t)
-            std::copy_n(weights.begin() + int64_t(t) * channels, channels, step->weights.begin() + int64_t(t) * stride);
-        step->narrow_bias.assign(stride + 64, 0);
-        std::copy(bias.begin(), bias.end(), step->narrow_bias.begin());
-    } else {
-        step->bias.assign(stride + 64, 0);
-        step->shift.assign(stride + 64, 0);
-        for (int32_t position = 0; position < stride; ++position) {
-            const int32_t c = position / unit * unit + kernels.order(position % unit, unit);
-            if (c >= channels) continue;
+    const bool narrow = shift.empty();
+    const int32_t size = narrow ? taps : (taps + 1) / 2 * 2;
+    step->weights.assign(int64_t(size) * stride, 0);
+    if (narrow) step->narrow_bias.assign(stride, 0);
+    step->bias.assign(stride, 0);
+    step->shift.assign(stride, 0);
+    for (int32_t position = 0; position < stride; ++position) {
+        const int32_t block = position / unit * unit, within = position % unit;
+        const int32_t c = block + (narrow ? within : kernels.order(within, unit));
+        if (c >= channels) continue;
+        if (narrow) {
+            step->narrow_bias[position] = int16_t(bias[c]);
+        } else {
             step->bias[position] = bias[c];
             step->shift[position] = shift[c];
-            for (int32_t t = 0; t < taps; ++t)
-                step->weights[2 * (int64_t(t / 2) * stride + position) + t % 2] = weights[int64_t(t) * channels + c];
         }
+        int16_t* packed = step->weights.data() + int64_t(block) * size;
+        for (int32_t t = 0; t < taps; ++t)
+            packed[narrow ? t * unit + within : 2 * (t / 2 * unit + within) + t % 2] = weights[int64_t(t) * channels + c];
     }
     program.site_weights += int64_t(step->weights.size());
-    step->row = stride;
     step->x = x;
     step->reach = std::move(reach);
     step->row_at = std::move(row_at);
     step->column_at = std::move(column_at);
     step->tap = std::move(tap);
+    step->find_window();
     program.add_step(name, std::move(step));
 }
 

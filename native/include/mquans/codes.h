@@ -107,10 +107,13 @@ struct DepthwiseArgs {
     int32_t sites;
     const int32_t* tap;
     int32_t taps;
-    const int16_t* weights;       // narrow: [taps][row]; wide: [pairs of taps][row in kernel order][2], zero for none
-    int32_t row;                  // channels, padded to whole vectors
-    const int16_t* narrow_bias;   // [row]; null: wide
-    const int32_t *bias, *shift;  // [row] wide, in kernel order of full blocks; bias holds the rounding too
+    int32_t window;               // taps are a window of so many rows and columns, 3 or 5; 0: they lie anywhere
+    int32_t tap_row, tap_column;  // elements between these
+    // Of full blocks of channels, one after the other: narrow [taps][channels]; wide [pairs of taps][channels in kernel
+    // order][2], zero for none.
+    const int16_t* weights;
+    const int16_t* narrow_bias;   // [channels]; null: wide
+    const int32_t *bias, *shift;  // [channels] wide, in kernel order of full blocks; bias holds the rounding too
     int32_t channels;
     int16_t* y;                   // [sites][y_stride]
     int32_t y_stride;

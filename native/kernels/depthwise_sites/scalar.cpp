@@ -3,22 +3,25 @@
 
 namespace mquans::MQ_ISA {
 
+constexpr int32_t block = 16;  // channels whose weights lie together
+
 void depthwise_sites(const DepthwiseArgs& args) {
     for (int32_t i = 0; i < args.sites; ++i)
         for (int32_t c = 0; c < args.channels; ++c) {
-            const int16_t *x = args.x + args.at[i] + c, *weight = args.weights + c;
+            const int32_t size = args.narrow_bias ? args.taps : (args.taps + 1) / 2 * 2;
+            const int16_t *x = args.x + args.at[i] + c, *weights = args.weights + int64_t(c / block * block) * size;
             int16_t u;
             if (args.narrow_bias) {
                 int16_t even = args.narrow_bias[c], odd = 0;
-                for (int32_t t = 0; t < args.taps; ++t, weight += args.row) {
+                for (int32_t t = 0; t < args.taps; ++t) {
                     int16_t& sum = t % 2 ? odd : even;
-                    sum = saturate(sum + rounding_product(x[args.tap[t]], *weight));
+                    sum = saturate(sum + rounding_product(x[args.tap[t]], weights[t * block + c % block]));
                 }
                 u = saturate(even + odd);
             } else {
                 int32_t sum = args.bias[c];
                 for (int32_t t = 0; t < args.taps; ++t)
-                    sum += x[args.tap[t]] * args.weights[2 * (int64_t(t / 2) * args.row + c) + t % 2];
+                    sum += x[args.tap[t]] * weights[2 * (t / 2 * block + c % block) + t % 2];
                 u = saturate(sum >> args.shift[c]);
             }
             args.y[int64_t(i) * args.y_stride + c] = u;

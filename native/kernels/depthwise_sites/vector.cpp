@@ -1,73 +1,118 @@
-// The weights of a register of channels stay in registers over all sites where they fit.
+// A register of channels after the other, each over all sites.
 //
 // narrow: one rounding product and one saturating addition per tap. wide: two taps are interleaved into pairs of
-// codes, whose products are added to int32.
+// codes, whose products are added to int32. Windows of 3 x 3 and 5 x 5 have their taps at steps of their rows and
+// columns, which addresses express; other taps are looked up.
 #include "kernels/simd/words.h"
 #include "kernels/sites_isa.h"
 
 namespace mquans::MQ_ISA {
 namespace {
 
-// TAPS 0: any number.
-template <int TAPS>
+// Else GCC adds up in another order, for which registers do not suffice.
+#if defined(__AVX512F__)
+MQ_FORCE void in_order(I32& sum) { asm("" : "+v"(sum)); }
+#else
+MQ_FORCE void in_order(I32& sum) { asm("" : "+x"(sum)); }
+#endif
+
+// What a loop over sites reads of its arguments, which stores might otherwise change.
+// K: taps are a window of K x K; 0: they lie anywhere.
+template <int K>
+struct Taps {
+    static constexpr int known = K * K;
+    static constexpr bool kept = K == 3;  // weights stay in registers
+    const int32_t *tap, *at;
+    const int64_t row, column, y_stride;
+    const int32_t sites, count;
+    const int16_t *const x, *const weights;
+    int16_t* y;
+
+    // size: codes of weights per channel.
+    Taps(const DepthwiseArgs& args, int32_t c, int32_t size)
+        : tap(args.tap), at(args.at), row(args.tap_row), column(args.tap_column), y_stride(args.y_stride),
+          sites(args.sites), count(args.taps), x(args.x + c + (K ? args.tap[0] : 0)),
+          weights(args.weights + int64_t(c) * size), y(args.y + c) {}
+
+    MQ_INLINE I16 weight(int32_t place) const { return load16(weights + place * words); }
+
+    // Calls each(tap, its codes) for a window; no multiplication is left in its addresses.
+    template <class Each>
+    MQ_INLINE void window(const int16_t* site, Each&& each) const {
+#pragma GCC unroll 5
+        for (int r = 0; r < K; ++r, site += row)
+#pragma GCC unroll 5
+            for (int k = 0; k < K; ++k) each(r * K + k, load16(site + k * column));
+    }
+};
+
+template <int K>
 MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
-    const int32_t taps = TAPS ? TAPS : args.taps;
-    const int16_t* weights = args.weights + c;
+    Taps<K> taps(args, c, args.taps);
     const I16 bias = load16(args.narrow_bias + c);
-    I16 w[TAPS ? TAPS : 1];
-    if constexpr (TAPS > 0)
-        for (int t = 0; t < TAPS; ++t) w[t] = load16(weights + int64_t(t) * args.row);
-    const int16_t* base = args.x + c;
-    int16_t* y = args.y + c;
-    for (int32_t i = 0; i < args.sites; ++i, y += args.y_stride) {
-        const int16_t* x = base + args.at[i];
-        I16 even = bias, odd = all16(0);
-        for (int32_t t = 0; t < taps; ++t) {
-            const I16 weight = TAPS ? w[TAPS ? t : 0] : load16(weights + int64_t(t) * args.row);
-            I16& sum = t % 2 ? odd : even;
-            sum = adds16(sum, mulhrs16(load16(x + args.tap[t]), weight));
-        }
-        store16(y, adds16(even, odd));
+    I16 kept[9];
+    if constexpr (taps.kept)
+#pragma GCC unroll 9
+        for (int t = 0; t < 9; ++t) kept[t] = taps.weight(t);
+    for (int32_t i = 0; i < taps.sites; ++i, taps.y += taps.y_stride) {
+        const int16_t* x = taps.x + taps.at[i];
+        I16 sum[2] = {bias, all16(0)};
+        const auto add = [&](int32_t t, I16 codes) __attribute__((always_inline)) {
+            sum[t % 2] = adds16(sum[t % 2], mulhrs16(codes, taps.kept ? kept[t] : taps.weight(t)));
+            in_order(sum[t % 2]);
+        };
+        if constexpr (K > 0)
+            taps.window(x, add);
+        else
+            for (int32_t t = 0; t < taps.count; ++t) add(t, load16(x + taps.tap[t]));
+        store16(taps.y, adds16(sum[0], sum[1]));
     }
 }
 
-template <int TAPS>
+template <int K>
 MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
-    constexpr int PAIRS = (TAPS + 1) / 2;
-    const int32_t taps = TAPS ? TAPS : args.taps;
+    Taps<K> taps(args, c, (args.taps + 1) / 2 * 2);
     const I32 low_bias = load32(args.bias + c), high_bias = load32(args.bias + c + lanes);
     const I32 low_shift = load32(args.shift + c), high_shift = load32(args.shift + c + lanes);
-    const int16_t* weights = args.weights + 2 * c;
-    I16 w[TAPS ? 2 * PAIRS : 1];
-    if constexpr (TAPS > 0)
-        for (int k = 0; k < PAIRS; ++k) {
-            w[2 * k] = load16(weights + 2 * int64_t(k) * args.row);
-            w[2 * k + 1] = load16(weights + 2 * int64_t(k) * args.row + words);
-        }
-    const int16_t* base = args.x + c;
-    int16_t* y = args.y + c;
-    for (int32_t i = 0; i < args.sites; ++i, y += args.y_stride) {
-        const int16_t* x = base + args.at[i];
+    I16 kept[10];
+    if constexpr (taps.kept)
+#pragma GCC unroll 10
+        for (int t = 0; t < 10; ++t) kept[t] = taps.weight(t);
+    for (int32_t i = 0; i < taps.sites; ++i, taps.y += taps.y_stride) {
+        const int16_t* x = taps.x + taps.at[i];
         I32 low_sum = low_bias, high_sum = high_bias;
-        for (int32_t t = 0; t < taps; t += 2) {
-            const I16 a = load16(x + args.tap[t]), b = t + 1 < taps ? load16(x + args.tap[t + 1]) : a;
-            const int16_t* both = weights + int64_t(t) * args.row;
-            low_sum = dot(low_sum, low(a, b), TAPS ? w[TAPS ? t : 0] : load16(both));
-            high_sum = dot(high_sum, high(a, b), TAPS ? w[TAPS ? t + 1 : 0] : load16(both + words));
+        const auto add = [&](int32_t t, I16 a, I16 b) __attribute__((always_inline)) {
+            low_sum = dot(low_sum, low(a, b), taps.kept ? kept[t] : taps.weight(t));
+            high_sum = dot(high_sum, high(a, b), taps.kept ? kept[t + 1] : taps.weight(t + 1));
+            in_order(low_sum);
+            in_order(high_sum);
+        };
+        if constexpr (K > 0) {
+            I16 first;
+            taps.window(x, [&](int32_t t, I16 codes) __attribute__((always_inline)) {
+                if (t % 2) add(t - 1, first, codes);
+                if (t == taps.known - 1) add(t, codes, codes);
+                first = codes;
+            });
+        } else {
+            for (int32_t t = 0; t < taps.count; t += 2) {
+                const I16 a = load16(x + taps.tap[t]);
+                add(t, a, t + 1 < taps.count ? load16(x + taps.tap[t + 1]) : a);
+            }
         }
-        store16(y, pack(shift_right(low_sum, low_shift), shift_right(high_sum, high_shift)));
+        store16(taps.y, pack(shift_right(low_sum, low_shift), shift_right(high_sum, high_shift)));
     }
+}
+
+template <int K>
+void all_channels(const DepthwiseArgs& args) {
+    for (int32_t c = 0; c < args.channels; c += words) args.narrow_bias ? narrow<K>(args, c) : wide<K>(args, c);
 }
 
 }  // namespace
 
 void depthwise_sites(const DepthwiseArgs& args) {
-    for (int32_t c = 0; c < args.channels; c += words) {
-        if (args.narrow_bias)
-            args.taps == 9 ? narrow<9>(args, c) : narrow<0>(args, c);
-        else
-            args.taps == 9 ? wide<9>(args, c) : wide<0>(args, c);
-    }
+    args.window == 3 ? all_channels<3>(args) : args.window == 5 ? all_channels<5>(args) : all_channels<0>(args);
 }
 
 }  // namespace mquans::MQ_ISA
