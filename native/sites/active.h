@@ -21,6 +21,10 @@ inline int32_t listed_at_once(int32_t stride) {
 struct SiteList {
     int32_t count = 0;
     int32_t row[listed_sites], x[listed_sites];
+    int64_t held_at[listed_sites];
+    const int16_t* codes = nullptr;  // where their held ones lie
+
+    HeldSites held() const { return {codes, held_at}; }
 };
 
 // Where computed sites go, and through what.
@@ -37,11 +41,6 @@ struct SiteTarget {
     void set_gate(const Program& program, GateSpec spec);
 };
 
-// Codes that are soon read: single sites lie where no stream of addresses leads.
-MQ_INLINE void prefetch(const int16_t* codes, int32_t count) {
-    for (int32_t c = 0; c < count; c += 32) __builtin_prefetch(codes + c);
-}
-
 // Words of marks worth handing to another thread, by how many sites are marked; cost: of a site, some 0.3 ns.
 inline int32_t grain_of(const Context& context, MaskView marks, int32_t tasks, int64_t cost) {
     if (context.pool.threads() == 1) return tasks;
@@ -56,7 +55,9 @@ public:
     SiteBatch(Context& context, const SiteTarget& target, int16_t* fresh)
         : context_(context), target_(target), y_(context.codes(target.y)), activation_(target.activation.args()),
           gated_(!target.gate.weight.empty() && !context.keyframe()), most_(listed_at_once(target.fresh_stride)),
-          fresh_(fresh) {}
+          fresh_(fresh) {
+        list_.codes = y_.data;
+    }
 
     const SiteList& list() const { return list_; }
     int32_t room() const { return most_ - list_.count; }
@@ -69,7 +70,7 @@ public:
             const int32_t x = word * 64 + __builtin_ctzll(left);
             list_.row[list_.count] = row;
             list_.x[list_.count] = x;
-            held_at_[list_.count] = at + int64_t(x) * y_.stride;
+            list_.held_at[list_.count] = at + int64_t(x) * y_.stride;
         }
         part_[parts_++] = {marked, sites ^ left};
         return left;
@@ -79,10 +80,9 @@ public:
     template <class Compute>
     void flush(Compute&& compute) {
         if (!list_.count) return;
-        for (int32_t i = 0; i < list_.count; ++i) prefetch(y_.data + held_at_[i], y_.channels);
         compute(list_, fresh_);
         uint8_t took[listed_sites];
-        context_.sites.finish({fresh_, target_.fresh_stride, activation_, y_.data, held_at_, list_.count, y_.channels,
+        context_.sites.finish({fresh_, target_.fresh_stride, activation_, y_.data, list_.held_at, list_.count, y_.channels,
                                gated_ ? target_.gate.weight.data() : nullptr, target_.gate.largest,
                                target_.gate.limit, took});
         active_ += list_.count;
@@ -115,7 +115,7 @@ private:
     const int32_t most_;
     int16_t* const fresh_;
     SiteList list_;
-    int64_t held_at_[listed_sites], active_ = 0, taken_ = 0;
+    int64_t active_ = 0, taken_ = 0;
     // The marks that the listed sites come from, word by word.
     struct Part {
         uint64_t *word, bits;

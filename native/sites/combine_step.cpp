@@ -21,7 +21,7 @@ public:
                        [&](const SiteList& list, int16_t* fresh) {
                            int64_t at[2][listed_sites];
                            CombineArgs args{spec_.kind,         list.count,  {}, {}, spec_.start.data(),
-                                            spec_.shift.data(), fresh, target_.fresh_stride};
+                                            spec_.shift.data(), fresh, target_.fresh_stride, list.held()};
                            args.a = find(context, spec_.a, list, at[0], fresh + size);
                            if (spec_.kind != CombineKind::align)
                                args.b = find(context, spec_.b, list, at[1], fresh + 2 * size);

@@ -48,7 +48,7 @@ public:
         int32_t at[listed_sites];
         for (int32_t i = 0; i < list.count; ++i) at[i] = phase.row_at[list.row[i]] + phase.column_at[list.x[i]];
         context.sites.conv({x, at, list.count, phase.pair_at.data(), int32_t(phase.pair_at.size()),
-                            phase.blocks.data(), int32_t(phase.blocks.size()), fresh, fresh_stride});
+                            phase.blocks.data(), int32_t(phase.blocks.size()), fresh, fresh_stride, list.held()});
     }
 
 private:
@@ -83,13 +83,17 @@ public:
         const int16_t* x = context.codes(x_).data;
         compute_tiled(
             context, target_, marks, paired_, ConvStep::site_cost(phase_),
-            [&](const TileList& list, int16_t* fresh, int16_t* scratch) {
+            [&](const TileList& list, const SiteList& sites, int16_t* fresh, int16_t* scratch) {
                 int32_t at[TileList::most], y_at[4 * TileList::most];
+                int64_t held_at[4 * TileList::most];
                 for (int32_t i = 0; i < list.count; ++i)
                     at[i] = tiles_.row_at[list.row[i]] + tiles_.column_at[list.x[i]] + first_;
-                for (int32_t i = 0; i < 4 * list.count; ++i) y_at[i] = list.fresh[i] * target_.fresh_stride;
+                for (int32_t i = 0; i < 4 * list.count; ++i) {
+                    y_at[i] = list.fresh[i] * target_.fresh_stride;
+                    held_at[i] = sites.held_at[list.fresh[i] < sites.count ? list.fresh[i] : 0];
+                }
                 context.sites.winograd({x, at, list.count, row_, column_, inputs_, tiles_.blocks.data(),
-                                        int32_t(tiles_.blocks.size()), fresh, y_at, scratch});
+                                        int32_t(tiles_.blocks.size()), fresh, y_at, scratch, {sites.codes, held_at}});
             },
             [&](const SiteList& list, int16_t* fresh) {
                 ConvStep::compute_sites(context, phase_, x, list, fresh, target_.fresh_stride);

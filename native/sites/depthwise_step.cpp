@@ -32,7 +32,7 @@ public:
                            context.sites.depthwise({in.data, at, list.count, tap.data(), taps, window, tap_row,
                                                     tap_column, weights.data(),
                                                     narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
-                                                    shift.data(), in.channels, fresh, target_.fresh_stride});
+                                                    shift.data(), in.channels, fresh, target_.fresh_stride, list.held()});
                        });
         report.macs = report.active * taps * in.channels;
     }

@@ -20,9 +20,11 @@ public:
         if (!marks.any()) return;
         const TensorView x = context.tensor(x_);
         compute_marked(context, target_, marks, nullptr, nullptr, x.channels, [&](const SiteList& list, int16_t* fresh) {
-            for (int32_t i = 0; i < list.count; ++i)
+            for (int32_t i = 0; i < list.count; ++i) {
+                list.held().prefetch(i, 0);
                 context.sites.encode(x.pixel(list.row[i], list.x[i]), encode_.inverse.data(), encode_.limit,
                                      fresh + int64_t(i) * target_.fresh_stride, x.channels);
+            }
         });
     }
 

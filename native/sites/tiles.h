@@ -45,7 +45,7 @@ inline void add_tiles(SiteBatch& batch, TileList& list, uint64_t* upper, uint64_
 // Codes of scratch for two batches.
 inline int64_t tiled_scratch(int32_t fresh_stride) { return (listed_sites + 1) * int64_t(fresh_stride) + 128; }
 
-// As compute_marked; most active ones of two neighbouring rows by compute_tiles(tiles, fresh, scratch), the others by
+// As compute_marked; most active ones of two neighbouring rows by compute_tiles(tiles, their sites, fresh, scratch), the others by
 // compute_sites(list, fresh).
 // paired: of every second row, whether the next one lies one row of inputs below.
 template <class ComputeTiles, class ComputeSites>
@@ -58,8 +58,8 @@ void compute_tiled(Context& context, const SiteTarget& target, MaskView marks, c
         SiteBatch tiled(context, target, codes), single(context, target, behind);
         TileList tiles;
         const auto flush_tiles = [&] {
-            tiled.flush([&](const SiteList&, int16_t* fresh) {
-                compute_tiles(tiles, fresh, behind + tiled_scratch(target.fresh_stride));
+            tiled.flush([&](const SiteList& sites, int16_t* fresh) {
+                compute_tiles(tiles, sites, fresh, behind + tiled_scratch(target.fresh_stride));
             });
             tiles.count = 0;
         };

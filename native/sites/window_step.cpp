@@ -53,7 +53,7 @@ public:
         const int64_t cost = int64_t(rows_.taps) * columns_.taps * x.channels / unit + 16;
         compute_marked(context, target_, marks, nullptr, nullptr, cost, [&](const SiteList& list, int16_t* fresh) {
             const SiteWindowArgs args{x.data,          list.count, x.channels,     list.row, list.x, rows_.args(),
-                                      columns_.args(), weighted_,  factor_.data(), limit_,   fresh,  target_.fresh_stride};
+                                      columns_.args(), weighted_,  factor_.data(), limit_,   fresh,  target_.fresh_stride, list.held()};
             largest_ ? context.sites.window_largest(args) : context.sites.window_sum(args);
         });
     }

@@ -109,7 +109,7 @@ void conv_case(const ConvCase& c, int32_t sites, const SiteTables& tables, Rando
     for (int32_t i = 0; i < c.taps * c.pairs(); ++i) pair_at[i] = windows.tap[i / c.pairs()] + 2 * (i % c.pairs());
     const auto run = [&](const SiteKernels& kernels, const PackedConv& conv, const Buffer<int16_t>& y) {
         kernels.conv({windows.x.data(), windows.at.data(), sites, pair_at.data(), c.taps * c.pairs(),
-                      conv.blocks.data(), int32_t(conv.blocks.size()), y.data(), stride});
+                      conv.blocks.data(), int32_t(conv.blocks.size()), y.data(), stride, {}});
     };
     run(tables.scalar, natural, expected);
     run(tables.tested, packed, actual);
@@ -182,10 +182,10 @@ void tiles_case(int32_t inputs, int32_t outputs, int32_t tiles, const SiteTables
         }
     }
     tables.scalar.conv({x.data(), site_at.data(), 4 * tiles, pair_at.data(), 9 * c.pairs(), natural.blocks.data(),
-                        int32_t(natural.blocks.size()), expected.data(), stride});
+                        int32_t(natural.blocks.size()), expected.data(), stride, {}});
     const Buffer<int16_t> scratch(winograd_scratch(inputs));
     tables.tested.winograd({x.data(), at.data(), tiles, row, column, inputs, packed.blocks.data(),
-                            int32_t(packed.blocks.size()), actual.data(), y_at.data(), scratch.data()});
+                            int32_t(packed.blocks.size()), actual.data(), y_at.data(), scratch.data(), {}});
     for (int32_t i = 0; i < 4 * tiles; ++i)
         report.same(expected.data() + int64_t(i) * stride, actual.data() + int64_t(i) * stride, outputs, "codes");
 }
@@ -244,7 +244,7 @@ void depthwise_case(int32_t channels, int32_t taps, int32_t window, bool narrow,
             }
         kernels.depthwise({windows.x.data(), windows.at.data(), sites, windows.tap.data(), taps, window, tap_row,
                            tap_column, packed.data(), narrow ? narrow_bias.data() : nullptr, all_bias.data(),
-                           all_shift.data(), channels, y.data(), stride});
+                           all_shift.data(), channels, y.data(), stride, {}});
     };
     run(tables.scalar, expected);
     run(tables.tested, actual);
@@ -306,7 +306,7 @@ bool combinations(const SiteTables& tables) {
                     in_order(start, all_start, kernels);
                     in_order(shift, all_shift, kernels);
                     kernels.combine({kind, sites, a.args(), b.args(), all_start.data(), all_shift.data(), y.data(),
-                                     stride});
+                                     stride, {}});
                 };
                 run(tables.scalar, expected);
                 run(tables.tested, actual);
@@ -358,7 +358,7 @@ int windows(const SiteTables& tables) {
                 for (int32_t c = 0; c < channels; ++c) factor[c] = std::ldexp(1.0f, random.integer(-16, 4));
                 SiteWindowArgs args{x.data(), sites, channels, line.data(), place.data(), lines.args(false),
                                     places.args(false), false, factor.data(),
-                                    int16_t(random.chance(0.5) ? 32767 : 255), expected.data(), row};
+                                    int16_t(random.chance(0.5) ? 32767 : 255), expected.data(), row, {}};
                 const auto compare = [&](void (*SiteKernels::*kernel)(const SiteWindowArgs&), Report& report) {
                     args.y = expected.data();
                     (tables.scalar.*kernel)(args);

@@ -55,6 +55,17 @@ struct ActivationArgs {
     bool finer = false;    // some k is not zero: without, y = u * S / 2**15
 };
 
+// Where results will be compared and held. Sites lie where no stream of addresses leads, so kernels prefetch them piece
+// by piece: all at once they would wait for each other.
+struct HeldSites {
+    const int16_t* codes = nullptr;
+    const int64_t* at = nullptr;  // [sites] elements from codes
+
+    MQ_INLINE void prefetch(int32_t site, int32_t channel) const {
+        if (codes) __builtin_prefetch(codes + at[site] + channel);
+    }
+};
+
 // Sixteen or more outputs at once, one group of inputs: packed weights.
 struct ConvBlock {
     const int16_t* weights;  // [pairs][outputs in kernel order][2]
@@ -75,6 +86,7 @@ struct ConvArgs {
     int32_t block_count;
     int16_t* y;              // [sites][y_stride]; blocks write over what follows them, in order
     int32_t y_stride;
+    HeldSites held;
 };
 
 // Tiles of two by two outputs of a 3x3 convolution. Weights are 4 G w G' with Winograd's matrix G of F(2x2, 3x3), so
@@ -91,6 +103,7 @@ struct WinogradArgs {
     int16_t* y;
     const int32_t* y_at;  // [tiles][4] elements to the outputs, writable to whole blocks without reaching others
     int16_t* scratch;     // winograd_scratch(inputs) codes
+    HeldSites held;       // [tiles][4]
 };
 
 constexpr int32_t winograd_tiles = 12;  // that are transformed at once
@@ -117,6 +130,7 @@ struct DepthwiseArgs {
     int32_t channels;
     int16_t* y;                   // [sites][y_stride]
     int32_t y_stride;
+    HeldSites held;
 };
 
 // What follows a sum: the activation, and the gate, which says which sites' new codes replace the held ones:
@@ -179,6 +193,7 @@ struct CombineArgs {
     const int32_t *start, *shift;  // in kernel order of full blocks; start holds the rounding too
     int16_t* y;        // [sites][y_stride]; whole vectors are read and written, in order
     int32_t y_stride;
+    HeldSites held;
 };
 
 // What windows read along one axis, for every output of it.
@@ -201,6 +216,7 @@ struct SiteWindowArgs {
     int16_t limit;           // results are clamped to +-limit
     int16_t* y;              // [sites][y_stride]; whole blocks of 32 are written, in order
     int32_t y_stride;
+    HeldSites held;
 };
 
 // What one instruction set provides for codes.

@@ -11,13 +11,15 @@ MQ_FORCE I16 aligned(const OperandArgs& operand, I16 u, int32_t c) {
     return mulhrs16(mullo16(u, load16(operand.left + c)), load16(operand.right + c));
 }
 
+// Arguments are copied: stores might change them.
 template <CombineKind KIND>
-MQ_FORCE void all_sites(const CombineArgs& args) {
+MQ_FORCE void all_sites(const CombineArgs args) {
     int16_t* y = args.y;
     for (int32_t i = 0; i < args.sites; ++i, y += args.y_stride) {
         const int16_t* a = args.a.x + args.a.at[i];
         const int16_t* b = KIND == CombineKind::align ? a : args.b.x + args.b.at[i];
         for (int32_t c = 0; c < args.y_stride; c += words) {
+            args.held.prefetch(i, c);
             I16 u = load16(a + c);
             if constexpr (KIND == CombineKind::align) {
                 u = aligned(args.a, u, c);

@@ -16,11 +16,13 @@ struct Tiles {
     const int32_t *at, *pair_at, *pair_end, *bias, *shift;
     int16_t* y;
     int64_t y_stride;
+    HeldSites held;
+    int32_t y_first;
 
     Tiles(const ConvArgs& args, const ConvBlock& block)
         : x(args.x + block.x_first), weights(block.weights), at(args.at), pair_at(args.pair_at),
           pair_end(args.pair_at + args.pairs), bias(block.bias), shift(block.shift), y(args.y + block.y_first),
-          y_stride(args.y_stride) {}
+          y_stride(args.y_stride), held(args.held), y_first(block.y_first) {}
 };
 
 // Loops are unrolled early, lest sums go through memory.
@@ -36,6 +38,8 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     const int16_t* site[P];
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) site[p] = args.x + args.at[first + p];
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) args.held.prefetch(first + p, args.y_first);
     const int16_t* weights = args.weights;
     for (const int32_t* at = args.pair_at; at < args.pair_end; ++at, weights += 2 * lanes * R) {
         const int64_t from = *at;

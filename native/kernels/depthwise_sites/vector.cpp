@@ -26,13 +26,14 @@ struct Taps {
     const int64_t row, column, y_stride;
     const int32_t sites, count;
     const int16_t *const x, *const weights;
+    const HeldSites held;
     int16_t* y;
 
     // size: codes of weights per channel.
     Taps(const DepthwiseArgs& args, int32_t c, int32_t size)
         : tap(args.tap), at(args.at), row(args.tap_row), column(args.tap_column), y_stride(args.y_stride),
           sites(args.sites), count(args.taps), x(args.x + c + (K ? args.tap[0] : 0)),
-          weights(args.weights + int64_t(c) * size), y(args.y + c) {}
+          weights(args.weights + int64_t(c) * size), held(args.held), y(args.y + c) {}
 
     MQ_INLINE I16 weight(int32_t place) const { return load16(weights + place * words); }
 
@@ -56,6 +57,7 @@ MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
         for (int t = 0; t < 9; ++t) kept[t] = taps.weight(t);
     for (int32_t i = 0; i < taps.sites; ++i, taps.y += taps.y_stride) {
         const int16_t* x = taps.x + taps.at[i];
+        taps.held.prefetch(i, c);
         I16 sum[2] = {bias, all16(0)};
         const auto add = [&](int32_t t, I16 codes) __attribute__((always_inline)) {
             sum[t % 2] = adds16(sum[t % 2], mulhrs16(codes, taps.kept ? kept[t] : taps.weight(t)));
@@ -80,6 +82,7 @@ MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
         for (int t = 0; t < 10; ++t) kept[t] = taps.weight(t);
     for (int32_t i = 0; i < taps.sites; ++i, taps.y += taps.y_stride) {
         const int16_t* x = taps.x + taps.at[i];
+        taps.held.prefetch(i, c);
         I32 low_sum = low_bias, high_sum = high_bias;
         const auto add = [&](int32_t t, I16 a, I16 b) __attribute__((always_inline)) {
             low_sum = dot(low_sum, low(a, b), taps.kept ? kept[t] : taps.weight(t));

@@ -102,8 +102,9 @@ MQ_FORCE void sums(const I32* v, int32_t* out) {
 
 constexpr int32_t most_sites = 128;
 
+// Arguments are copied: stores might change them.
 template <int SITES, class Function>
-void finish_gated(const FinishArgs& args, Function function) {
+void finish_gated(const FinishArgs args, Function function) {
     const int32_t registers = SITES > 1 ? 1 : (args.channels + words - 1) / words;
     const int32_t vectors = (args.sites + SITES - 1) / SITES;
     const I16 most = all16(args.largest), least = all16(int16_t(-args.largest));
@@ -143,7 +144,7 @@ void finish_gated(const FinishArgs& args, Function function) {
 
 // Every site is taken; what has registers of its own goes straight to where it is held, in the order of memory.
 template <int SITES, class Function>
-void finish_all(const FinishArgs& args, Function function) {
+void finish_all(const FinishArgs args, Function function) {
     int16_t* codes = args.fresh;
     if (SITES > 1) {
         function.at(args.activation, 0);

@@ -26,15 +26,16 @@ MQ_INLINE void load(const T* p, V& v) {
     std::memcpy(&v, p, sizeof v);
 }
 
-// TAPS along a row; 0: any number.
+// TAPS along a row; 0: any number. Arguments are copied: stores might change them.
 template <int TAPS>
-void largest(const SiteWindowArgs& args) {
+void largest(const SiteWindowArgs args) {
     const int32_t rows = args.rows.taps, columns = TAPS ? TAPS : args.columns.taps, channels = args.channels;
     int16_t* y = args.y;
     for (int32_t i = 0; i < args.sites; ++i, y += args.y_stride) {
         const int32_t* line = args.rows.at + int64_t(args.row[i]) * rows;
         const int32_t* at = args.columns.at + int64_t(args.column[i]) * columns;
         for (int32_t c = 0; c < channels; c += block) {
+            args.held.prefetch(i, c);
             Block most, x;
             load(args.x + line[0] + at[0] + c, most);
             for (int32_t k = 0; k < rows; ++k) {
@@ -61,13 +62,14 @@ MQ_INLINE void round_codes(const Sums& sums, float scale, const float* factor, f
 }
 
 template <bool WEIGHTED>
-void sum(const SiteWindowArgs& args) {
+void sum(const SiteWindowArgs args) {
     const int32_t rows = args.rows.taps, columns = args.columns.taps;
     int16_t* y = args.y;
     for (int32_t i = 0; i < args.sites; ++i, y += args.y_stride) {
         const int64_t row = int64_t(args.row[i]) * rows, column = int64_t(args.column[i]) * columns;
         const float scale = args.rows.scale[args.row[i]] * args.columns.scale[args.column[i]];
         for (int32_t c = 0; c < args.channels; c += block) {
+            args.held.prefetch(i, c);
             Sums low = {}, high = {};
             for (int32_t k = 0; k < rows; ++k) {
                 const int32_t of_row = args.rows.weight[row + k];

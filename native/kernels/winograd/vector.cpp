@@ -119,6 +119,8 @@ void block_of_tiles(const WinogradArgs& args, const ConvBlock& block, int32_t fi
         int32_t* to = product + k * R * lanes;
         for (int32_t t = 0, n; t < tiles; t += n) {
             n = even_part(tiles - t, dense_tile);
+            if (k % 4 == 0)
+                for (int32_t i = first + t; i < first + t + n; ++i) args.held.prefetch(4 * i + k / 4, block.y_first);
             multiply_tiles<dense_tile, R>(x + int64_t(t) * row, row, args.inputs, weights, to + t * places * R * lanes,
                                           n);
         }
