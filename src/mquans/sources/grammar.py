@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -26,32 +27,25 @@ from mquans.sources.images import (
 )
 from mquans.sources.live import LiveReader
 from mquans.sources.microphone import MicrophoneReader
+from mquans.sources.network import opener_of
+from mquans.sources.playlist import PlaylistReader
 from mquans.sources.reconnecting import ReconnectingReader
 from mquans.sources.selection import Selection
 from mquans.sources.sound import AUDIO_SUFFIXES, SoundReader
 from mquans.sources.source import Reader, Source
 from mquans.sources.unreadable import OnError, Unreadable
-from mquans.sources.video import (
-    NETWORK_TIMEOUT_S,
-    VideoReader,
-    open_camera,
-    open_http,
-    open_rtsp,
-    open_video_file,
-)
+from mquans.sources.video import CAMERA_TIMEOUT_S, VideoReader, open_camera, open_video_file
 from mquans.sources.windows import WindowReader
 
 ACCEPTED = (
-    "A source is a video file, an rtsp:// or http:// URL, a camera index (0, 1, ...), a sound "
-    "file, a microphone (mic: or mic:0, ...), a folder or glob of images, videos or sound files, "
-    "an .npy or .npz file, or any Python iterable of arrays."
+    "A source is a video file, an rtsp://, http:// or udp:// URL, a camera index (0, 1, ...), a "
+    "sound file, a microphone (mic: or mic:0, ...), a folder or glob of images, videos or sound "
+    "files, an .npy or .npz file, or any Python iterable of arrays."
 )
 
 CUT_OFF = (
     "Was the recording cut off? MP4 and MOV files have at their end what says where pictures are."
 )
-
-_NETWORK = {"rtsp": open_rtsp, "rtsps": open_rtsp, "http": open_http, "https": open_http}
 
 Format = InputFormat | AudioFormat | None
 
@@ -186,10 +180,14 @@ def _live(open: Callable[[], VideoReader], wanted: _Wanted) -> Reader:
         return video
     closing = threading.Event()
     camera: Reader = video
+    again: Callable[[], Reader] = open
+    if video.playlist:
+        camera = playlist = PlaylistReader(video, open, pause=closing.wait)
+        again = playlist.again
     if wanted.reconnect:
-        camera = ReconnectingReader(video, open, pause=closing.wait)
+        camera = ReconnectingReader(camera, again, pause=closing.wait)
     # A window of a camera holds every picture of its time: only whole windows are dropped.
-    return LiveReader(_windows(camera, wanted.format), NETWORK_TIMEOUT_S, closing)
+    return LiveReader(_windows(camera, wanted.format), CAMERA_TIMEOUT_S, closing)
 
 
 def _open_text(spec: str, wanted: _Wanted) -> Reader:
@@ -199,8 +197,10 @@ def _open_text(spec: str, wanted: _Wanted) -> Reader:
         index = int(microphone[1]) if microphone[1] else None
         return MicrophoneReader(index, _of_sound(wanted.format, "a microphone"))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec):
-        if opener := _NETWORK.get(scheme[1].lower()):
-            return _live(lambda: opener(spec), wanted)
+        if scheme[1].lower() == "file":
+            return _open_path(_named_by(spec), wanted)
+        if opener := opener_of(spec):
+            return _live(opener, wanted)
         raise SourceError(f"{scheme[1]}:// is not a source.", hint=ACCEPTED)
     if not spec or "\0" in spec:
         raise SourceError("the source is not a usable name.", hint=ACCEPTED)
@@ -209,6 +209,22 @@ def _open_text(spec: str, wanted: _Wanted) -> Reader:
     if not _exists(path) and glob.has_magic(spec):
         return _open_files(list_glob(str(path)), wanted, name=printable(spec))
     return _open_path(path, wanted)
+
+
+def _named_by(url: str) -> Path:
+    """The file that a file:// address names.
+
+    Raises:
+        SourceError: it names another machine.
+    """
+    machine, _, path = url[len("file://") :].partition("/")
+    if machine not in ("", "localhost"):
+        raise SourceError(
+            f"names a file of the machine {printable(machine)!r}.",
+            where=printable(url),
+            hint="A file of this one is written file:///folder/name, or without file://.",
+        )
+    return Path("/" + unquote(path))
 
 
 def _open_path(path: Path, wanted: _Wanted) -> Reader:
@@ -244,13 +260,14 @@ def is_sound(spec: object) -> bool:
     """Would `open_source` take this for sound: a file, a folder or glob of files, a microphone?"""
     if not isinstance(spec, str | Path):
         return False
-    path = Path(spec).expanduser()
     try:
         if str(spec).startswith("mic:"):
             return True
+        local = str(spec).lower().startswith("file://")
+        path = _named_by(str(spec)) if local else Path(spec).expanduser()
         if path.is_dir():
             return bool(_sounds_in(path, preferred=False))
-    except (OSError, ValueError):  # such as a name too long to exist
+    except (OSError, ValueError, SourceError):  # such as a name too long to exist
         return False
     return path.suffix.lower() in AUDIO_SUFFIXES
 
