@@ -74,7 +74,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_plan_of_sound_needs_no_flags(mquans: Run, listener: Path, recording: Path) -> None:
+def test_a_plan_of_sound_needs_no_flags(
+    mquans: Run, listener: Path, recording: Path, tmp_path: Path
+) -> None:
     """Front end, state and rate are said once, when calibrating."""
     made = mquans(
         "calibrate", listener, "--source", recording, "--constant", "sr=16000", "-o", "p.json"
@@ -87,6 +89,8 @@ def test_a_plan_of_sound_needs_no_flags(mquans: Run, listener: Path, recording: 
     ran = mquans("run", *known, "--output", "out.npz")
     assert ran.returncode == 0, ran.stderr
     assert only_json(ran)["frames"] == 63  # 2 s * 16000 / 512, the last one filled up
+    with np.load(tmp_path / "out.npz") as outputs:
+        np.testing.assert_allclose(outputs["frame.time_s"][[0, 1, -1]], [0.032, 0.064, 2.0])
     assert only_json(mquans("verify", *known))["exact"]
     compared = only_json(mquans("compare", *known))
     assert compared["agreement"]["rel_sq_mean"] < 1e-3

@@ -60,6 +60,7 @@ def run(
     from mquans.cli.guarding import open_guard
     from mquans.evaluate import NpzWriter, run_clip, silent
     from mquans.onnx import read_model
+    from mquans.runtime.replay import Outputs
     from mquans.sources import open_planned
 
     network = read_model(model)
@@ -84,11 +85,16 @@ def run(
     ):
         if file is not None:
             file.keep = clip.live
+
+        def write(outputs: Outputs) -> None:
+            if file is not None:
+                file.add(outputs, clip.time_s)
+
         summary = run_clip(
             session,
             clip,
             guard=watch,
-            on_outputs=None if file is None else file.add,
+            on_outputs=write,
             on_frame=tables.show_frame if talk else None,
             total=clip.length,
             track=silent if talk else track,

@@ -21,7 +21,7 @@ from mquans.sources.audio_frames import (
     whole_recording,
 )
 from mquans.sources.decoded_sound import DECODED_SUFFIXES, DecodedSound
-from mquans.sources.frames import FirstFrame
+from mquans.sources.frames import FirstFrame, Timed
 from mquans.sources.selection import Selection
 from mquans.sources.unreadable import Unreadable
 from mquans.sources.warning import SourceWarning
@@ -52,7 +52,7 @@ class SoundReader:
         self._frames = AudioFrames(format)
         self.total = sum(map(self._count, paths))
 
-    def frames(self, selection: Selection) -> Iterator[dict[str, Tensor]]:
+    def frames(self, selection: Selection) -> Iterator[Timed]:
         """The network's input by name; the first frame of every file is a `FirstFrame`, also when
         frames before it were left out.
 
@@ -62,20 +62,21 @@ class SoundReader:
             SourceError: as `unreadable`; a file cannot be read, is empty, or holds NaN (named).
         """
         playing = None
-        for recording, frame in selection.apply(self._every_frame()):
+        for recording, frame, time_s in selection.apply(self._every_frame()):
             feeds = {self._format.name: frame}
-            yield feeds if recording == playing else FirstFrame(feeds)
+            yield Timed(feeds if recording == playing else FirstFrame(feeds), time_s)
             playing = recording
         self._unreadable.tell(self.name, len(self._paths))
 
     def close(self) -> None:
         self._paths = ()
 
-    def _every_frame(self) -> Iterator[tuple[int, Tensor]]:
+    def _every_frame(self) -> Iterator[tuple[int, Tensor, float]]:
         for recording, path in enumerate(self._paths):
             try:
-                for frame in whole_recording(self._frames, _pieces(path, self._format.rate)):
-                    yield recording, frame
+                pieces = _pieces(path, self._format.rate)
+                for frame, time_s in whole_recording(self._frames, pieces):
+                    yield recording, frame, time_s
             except SourceError as error:
                 self._unreadable.meet(error)
 

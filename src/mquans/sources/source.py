@@ -13,7 +13,7 @@ from mquans.errors import SourceError
 from mquans.plan import AudioFormat, InputFormat
 from mquans.sources.arrays import is_ready
 from mquans.sources.clips import Recorded
-from mquans.sources.frames import FirstFrame, in_place_of
+from mquans.sources.frames import FirstFrame, Timed, in_place_of
 from mquans.sources.preparation import (
     Picture,
     Preparation,
@@ -67,8 +67,9 @@ class Source:
         name: for messages and provenance, without passwords.
         length: frames that will come, if known; for video as its container declares it.
         live: of a camera or microphone; it goes on until it is ended.
-        time_s: when the frame that came last was taken, of a window its last picture; as its video
-            or camera counts it, None where nothing does.
+        time_s: when the frame that came last was taken, in seconds: of a window its last picture,
+            as its video or camera counts; of sound the end of the frame, counted from the beginning
+            of its recording. None where nothing says so, as of arrays and pictures in files.
     """
 
     def __init__(
@@ -207,6 +208,9 @@ class Source:
                 raise SourceError("gave no frame.", where=self.name) from None
             raise
         self._frames += 1
+        if isinstance(item, Timed):
+            self.time_s = item.time_s
+            return item.feeds
         self.time_s = _time_of(item)
         return item
 

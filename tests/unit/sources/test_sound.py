@@ -140,6 +140,16 @@ def test_folder_and_glob_play_one_recording_after_the_other(tmp_path: Path) -> N
         assert not frames[2]["x"][0, 50:].any()
 
 
+def test_frames_have_the_times_of_their_ends(tmp_path: Path) -> None:
+    """From the beginning of each recording, also where frames are left out."""
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / name, tone(0.05))
+    with open_source(tmp_path, FORMAT, skip=1, stride=2) as source:
+        assert source.time_s is None
+        times = [source.time_s for _ in source]
+    assert times == [0.025, 0.05, 0.025, 0.05]
+
+
 def test_selection_counts_hops_and_keeps_where_recordings_begin(tmp_path: Path) -> None:
     """A recording whose first hop was left out begins with its next one."""
     for name in ("a.wav", "b.wav"):
