@@ -32,6 +32,14 @@ def run(
             rich_help_panel=o.SELECTION,
         ),
     ] = True,
+    pcm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODING:RATE[:CHANNELS]",
+            help="What comes is raw samples, such as s16le:16000:1 (standard input, pipe, file).",
+            rich_help_panel=o.SELECTION,
+        ),
+    ] = None,
     guard: Annotated[
         int | None,
         typer.Option(
@@ -78,6 +86,7 @@ def run(
             stride=stride,
             on_error=on_error.value,
             reconnect=reconnect,
+            pcm=pcm,
             # A guard also runs the dense network, which takes floats.
             pixels=watch is None,
         ) as clip,

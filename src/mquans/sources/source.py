@@ -50,7 +50,7 @@ class Reader(Protocol):
 
 @runtime_checkable
 class Endless(Protocol):
-    """A reader of a camera or microphone: it goes on until somebody ends it."""
+    """A reader of a camera, microphone or pipe: it goes on until somebody ends it."""
 
     def end(self) -> None:
         """Let whoever waits for an item find the end; safe in signal handlers."""
@@ -66,7 +66,8 @@ class Source:
     Attributes:
         name: for messages and provenance, without passwords.
         length: frames that will come, if known; for video as its container declares it.
-        live: of a camera or microphone; it goes on until it is ended.
+        live: of a camera, microphone or pipe; it goes on until it is ended, and cannot be run
+            again.
         time_s: when the frame that came last was taken, in seconds: of a window its last picture,
             as its video or camera counts; of sound the end of the frame, counted from the beginning
             of its recording. None where nothing says so, as of arrays and pictures in files.

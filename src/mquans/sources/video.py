@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     import av
     from av.video.stream import VideoStream
 
+    from mquans.sources.pipe import Pipe
+
 CAMERA_TIMEOUT_S = 5.0
 """How long a camera may take to answer, and to send the next data."""
+
+PIPEABLE = (
+    "Video through a pipe has to be of a kind that is read from its beginning: MPEG-TS, Matroska, "
+    "MJPEG, or MP4 in fragments."
+)
 
 # What FFmpeg would open but no user means: lists of other addresses, which a stranger's file could
 # point anywhere or let wait for minutes, and text, which it draws as a terminal would.
@@ -47,7 +54,7 @@ class VideoReader:
 
     def __init__(
         self,
-        url: str,
+        url: str | Pipe,
         *,
         name: str,
         live: bool | None,
@@ -63,7 +70,11 @@ class VideoReader:
         started_s = time.monotonic()
         try:
             self._container = av.open(
-                url, format=format, options=options or {}, timeout=(timeout_s, self._silence_s)
+                url,
+                "r",
+                format=format,
+                options=options or {},
+                timeout=(timeout_s, self._silence_s),
             )
         except (av.FFmpegError, ValueError) as error:
             # The RTSP reader reports its own interruption as damaged data.
@@ -197,8 +208,20 @@ def open_video_file(path: Path) -> VideoReader:
         f"file:{path}",
         name=printable(str(path)),
         live=False,
-        options={"protocol_whitelist": "file", "format_whitelist": allowed_formats()},
+        options=file_options(),
     )
+
+
+def open_piped_video(pipe: Pipe) -> VideoReader:
+    """A reader of video, or of pictures one behind the other, that come through a pipe.
+
+    Raises:
+        SourceError: it is neither.
+    """
+    try:
+        return VideoReader(pipe, name=pipe.name, live=False, options=file_options())
+    except SourceError as error:
+        raise SourceError(error.what, where=error.where, hint=PIPEABLE) from error
 
 
 def open_camera(index: int) -> VideoReader:
@@ -217,6 +240,11 @@ def open_camera(index: int) -> VideoReader:
     return VideoReader(
         str(device), name=f"camera {index}", live=True, format="v4l2", timeout_s=CAMERA_TIMEOUT_S
     )
+
+
+def file_options() -> dict[str, str]:
+    """Of FFmpeg, for what lies here and may lead nowhere else."""
+    return {"protocol_whitelist": "file", "format_whitelist": allowed_formats()}
 
 
 def allowed_formats() -> str:
