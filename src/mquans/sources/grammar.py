@@ -281,7 +281,10 @@ def _open_path(path: Path, wanted: _Wanted) -> Reader:
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return read_array_file(path)
-    if suffix in IMAGE_SUFFIXES or _heard(suffix, wanted):
+    listens = isinstance(wanted.format, AudioFormat) and suffix not in IMAGE_SUFFIXES
+    if listens or suffix in AUDIO_SUFFIXES:
+        return _open_sounds([path], wanted, name=printable(str(path)))
+    if suffix in IMAGE_SUFFIXES:
         return _open_files([path], wanted, name=printable(str(path)))
     try:
         return open_video_file(path)
@@ -334,9 +337,9 @@ def _shown_in(path: Path) -> list[Path]:
 def _open_files(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
     """Sound files or videos, if the first is one, else pictures."""
     suffix = paths[0].suffix.lower()
-    if _heard(suffix, wanted):
-        files = [SoundFile(path) for path in paths]
-        return SoundReader(files, _of_sound(wanted.format, name), wanted.unreadable, name=name)
+    listens = isinstance(wanted.format, AudioFormat)
+    if suffix in AUDIO_SUFFIXES or (listens and suffix in VIDEO_SUFFIXES):
+        return _open_sounds(paths, wanted, name=name)
     if suffix in VIDEO_SUFFIXES:
         return ClipsReader(
             paths,
@@ -347,10 +350,10 @@ def _open_files(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
     return ImageReader(paths, wanted.unreadable, name=name)
 
 
-def _heard(suffix: str, wanted: _Wanted) -> bool:
-    """Is sound read of such a file? Of a video, if it is for a network that listens."""
-    listens = isinstance(wanted.format, AudioFormat)
-    return suffix in AUDIO_SUFFIXES or (listens and suffix in VIDEO_SUFFIXES)
+def _open_sounds(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
+    """The sound of files, also of videos where the network listens."""
+    files = [SoundFile(path) for path in paths]
+    return SoundReader(files, _of_sound(wanted.format, name), wanted.unreadable, name=name)
 
 
 def _of_sound(format: Format, name: str) -> AudioFormat:
