@@ -94,8 +94,11 @@ class Pipe:
             raise self._interrupt
 
     def close(self) -> None:
-        if self._descriptor != 0:
-            os.close(self._descriptor)
+        """Again without effect: the number may be that of another file by then."""
+        self._ended = True
+        descriptor, self._descriptor = self._descriptor, 0
+        if descriptor != 0:
+            os.close(descriptor)
 
 
 class PipeReader:

@@ -95,6 +95,7 @@ def test_signal_ends_a_stream_of_which_nothing_comes(sender: Sender) -> None:
     np.testing.assert_array_equal(frames[0]["x"][0, :50] * 32768, np.arange(100, 150))
 
 
+@pytest.mark.filterwarnings("ignore::mquans.sources.SourceWarning")
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("format", [LISTENS, WATCHES])
 def test_ctrl_c_in_a_read_is_not_swallowed(
@@ -119,6 +120,15 @@ def flac() -> bytes:
     file = BytesIO()
     soundfile.write(file, np.random.default_rng(0).uniform(-0.5, 0.5, 120000), 8000, format="FLAC")
     return file.getvalue()
+
+
+def test_closing_twice_closes_no_other_file(sender: Sender, tmp_path: Path) -> None:
+    sender.send(bytes(200))
+    source = open_source(sender.path, LISTENS, pcm="s16le:8000")
+    source.close()
+    with (tmp_path / "another").open("w") as another:  # of the number that became free
+        source.close()
+        another.write("still open")
 
 
 def test_file_behind_a_pipe_can_be_read_from_its_end(
