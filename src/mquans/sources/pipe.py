@@ -154,7 +154,7 @@ def standard_input() -> Pipe:
         raise SourceError("is closed.", where=name, hint=hint)
     if os.isatty(0):
         raise SourceError("is a terminal.", where=name, hint=hint)
-    return _begun(Pipe(0, name=name), hint)
+    return _begun(Pipe(0, name=name), f"It can be read only once. {hint}")
 
 
 def open_pipe(path: Path) -> Pipe:
