@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from .conftest import Run, one_sentence, only_json
+from .conftest import Run, command, one_sentence, only_json
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
@@ -74,7 +77,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_plan_of_sound_needs_no_flags(mquans: Run, listener: Path, recording: Path) -> None:
+def test_a_plan_of_sound_needs_no_flags(
+    mquans: Run, listener: Path, recording: Path, tmp_path: Path
+) -> None:
     """Front end, state and rate are said once, when calibrating."""
     made = mquans(
         "calibrate", listener, "--source", recording, "--constant", "sr=16000", "-o", "p.json"
@@ -87,6 +92,8 @@ def test_a_plan_of_sound_needs_no_flags(mquans: Run, listener: Path, recording: 
     ran = mquans("run", *known, "--output", "out.npz")
     assert ran.returncode == 0, ran.stderr
     assert only_json(ran)["frames"] == 63  # 2 s * 16000 / 512, the last one filled up
+    with np.load(tmp_path / "out.npz") as outputs:
+        np.testing.assert_allclose(outputs["frame.time_s"][[0, 1, -1]], [0.032, 0.064, 2.0])
     assert only_json(mquans("verify", *known))["exact"]
     compared = only_json(mquans("compare", *known))
     assert compared["agreement"]["rel_sq_mean"] < 1e-3
@@ -106,6 +113,89 @@ def test_every_file_of_a_folder_is_heard_anew(
         first, second = np.split(outputs["probability"], 2)
     assert len(first) == 63
     assert np.array_equal(first, second)
+
+
+@pytest.fixture
+def sound_plan(mquans: Run, listener: Path, recording: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "sound.json"
+    args = ("--source", recording, "--constant", "sr=16000", "-o", path)
+    assert mquans("calibrate", listener, *args).returncode == 0
+    return path
+
+
+def test_piped_sound_gives_what_the_file_gives(
+    mquans: Run, listener: Path, recording: Path, sound_plan: Path, tmp_path: Path
+) -> None:
+    """WAV by its first bytes, samples by what is said about them; proofs take a pipe as well."""
+    samples, rate = soundfile.read(recording, dtype="int16")
+    ways = {"file": (recording,), "wav": ("-",), "raw": ("-", "--pcm", f"s16le:{rate}:2")}
+    found = {}
+    for name, way in ways.items():
+        data = samples.tobytes() if name == "raw" else recording.read_bytes()
+        args = ("--plan", sound_plan, "--output", f"{name}.npz", "--json", "--source", *way)
+        done = mquans("run", listener, *args, input=data, text=None, stdin=None)
+        assert done.returncode == 0, done.stderr
+        with np.load(tmp_path / f"{name}.npz") as outputs:
+            found[name] = {key: outputs[key] for key in outputs}
+    for name in ("wav", "raw"):
+        for key, wanted in found["file"].items():
+            np.testing.assert_array_equal(found[name][key], wanted)
+    done = mquans(
+        "verify", listener, "--plan", sound_plan, "--source", "-",
+        input=recording.read_bytes(), text=None, stdin=None,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_keeps_what_came_through_a_pipe(
+    listener: Path, sound_plan: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """As of a microphone: `arecord ... | mquans run ...` has no other end."""
+    args = ("run", listener, "--plan", sound_plan, "--output", "out.npz", "--source", "-")
+    process = subprocess.Popen(
+        [*command(), *map(str, args), "--pcm", "s16le:16000"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(bytes(2 * 512 * 3))
+    process.stdin.flush()
+    for _ in range(3):
+        assert process.stdout.readline().startswith(b"frame ")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    process.stdin.close()
+    process.stdout.close()
+    with np.load(tmp_path / "out.npz") as outputs:
+        assert len(outputs["probability"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "said"),
+    [
+        (b"", (), "standard input: is empty"),
+        (b"text" * 99, (), "raw samples are written: --pcm s16le:16000"),
+        (b"", ("--pcm", "s16"), "--pcm 's16' does not say how samples are written"),
+    ],
+)
+def test_wrong_standard_input_is_one_sentence(
+    mquans: Run, listener: Path, sound_plan: Path, data: bytes, more: tuple[str, ...], said: str
+) -> None:
+    args = ("run", listener, "--plan", sound_plan, "--source", "-", *more)
+    assert said in one_sentence(mquans(*args, input=data.decode(), stdin=None))
+
+
+def test_closed_standard_input_is_one_sentence(
+    mquans: Run, listener: Path, sound_plan: Path
+) -> None:
+    """Its number may be that of another file by then."""
+    args = ("run", listener, "--plan", sound_plan, "--source", "-")
+    done = mquans(*args, stdin=None, preexec_fn=lambda: os.close(0))
+    assert "standard input: is closed" in one_sentence(done)
 
 
 @pytest.mark.parametrize(

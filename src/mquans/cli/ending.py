@@ -13,8 +13,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class EndedBySignals:
-    """While a camera or microphone is read, the first signal ends it as if it had ended by itself:
-    what was computed is written. A second one interrupts, as the first does for all other sources.
+    """While a camera, microphone or pipe is read, the first signal ends it as if it had ended by
+    itself: what was computed is written. A second one interrupts, as the first does for all other
+    sources.
 
     Attributes:
         code: for the shell: 0 for Ctrl-C, which is how such a run ends.

@@ -32,6 +32,14 @@ def run(
             rich_help_panel=o.SELECTION,
         ),
     ] = True,
+    pcm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODING:RATE[:CHANNELS]",
+            help="What comes is raw samples, such as s16le:16000:1 (standard input, pipe, file).",
+            rich_help_panel=o.SELECTION,
+        ),
+    ] = None,
     guard: Annotated[
         int | None,
         typer.Option(
@@ -60,6 +68,7 @@ def run(
     from mquans.cli.guarding import open_guard
     from mquans.evaluate import NpzWriter, run_clip, silent
     from mquans.onnx import read_model
+    from mquans.runtime.replay import Outputs
     from mquans.sources import open_planned
 
     network = read_model(model)
@@ -77,6 +86,7 @@ def run(
             stride=stride,
             on_error=on_error.value,
             reconnect=reconnect,
+            pcm=pcm,
             # A guard also runs the dense network, which takes floats.
             pixels=watch is None,
         ) as clip,
@@ -84,11 +94,16 @@ def run(
     ):
         if file is not None:
             file.keep = clip.live
+
+        def write(outputs: Outputs) -> None:
+            if file is not None:
+                file.add(outputs, clip.time_s)
+
         summary = run_clip(
             session,
             clip,
             guard=watch,
-            on_outputs=None if file is None else file.add,
+            on_outputs=write,
             on_frame=tables.show_frame if talk else None,
             total=clip.length,
             track=silent if talk else track,

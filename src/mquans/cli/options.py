@@ -119,8 +119,8 @@ class LayoutName(StrEnum):
 
 
 _SOURCE = (
-    "Video file, rtsp:// URL, camera index, sound file, mic:, folder or glob of images, videos or "
-    "sound files, .npy or .npz."
+    "Video file, rtsp:// or http:// URL, camera index, sound file, mic:, - for standard input, "
+    "folder or glob of images, videos or sound files, .npy or .npz."
 )
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The network, an ONNX file.")]

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from mquans.errors import MquansError
 from mquans.files import PathLike, printable, reason
+from mquans.sources.frames import TIMES
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 Shape = tuple[int, ...]
@@ -74,7 +75,8 @@ class NpzWriter:
     An output `y` whose shape differs from frame to frame becomes the rows of all frames one behind
     the other, and `y.offsets` [frames + 1]: those of frame i are `y[offsets[i]:offsets[i + 1]]`. If
     more than the number of rows differs, they are single values, and `y.shapes` [frames, axes] is
-    the shape of each. In both the axis of a batch of one is left out.
+    the shape of each. In both the axis of a batch of one is left out. Where the times of frames are
+    known, they are `frame.time_s` [frames], float64 seconds, NaN of those without.
 
     While frames come, each output grows in a hidden file of its own beside the target. Leaving the
     context without an error packs them and puts the archive in place at once; leaving it with one
@@ -102,6 +104,7 @@ class NpzWriter:
         self.keep = False
         self._stem = f".mquans-{secrets.token_hex(8)}"
         self._outputs: dict[str, _Output] = {}
+        self._times: list[float | None] = []
 
     def __enter__(self) -> Self:
         with self._explained():  # an unwritable folder is better found now than after the run
@@ -126,8 +129,12 @@ class NpzWriter:
         finally:
             self._clean()
 
-    def add(self, outputs: Outputs) -> None:
-        """Appends the outputs of one frame."""
+    def add(self, outputs: Outputs, time_s: float | None = None) -> None:
+        """Appends the outputs of one frame.
+
+        Args:
+            time_s: of the frame, see `Source.time_s`.
+        """
         with self._explained():
             for index, (name, array) in enumerate(outputs.items()):
                 if array.dtype.hasobject:
@@ -139,6 +146,7 @@ class NpzWriter:
                     file = self._temporary(str(index)).open("xb")
                     self._outputs[name] = _Output(file, array.dtype, [])
                 self._outputs[name].add(name, array)
+        self._times.append(time_s)
 
     @property
     def _frames(self) -> int:
@@ -166,6 +174,9 @@ class NpzWriter:
                 for place, array in places.items():
                     with archive.open(f"{name}.{place}.npy", "w") as member:
                         np.lib.format.write_array(member, array)
+            if any(time_s is not None for time_s in self._times):
+                with archive.open(f"{TIMES}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.array(self._times[:frames], np.float64))
         with target.open("rb") as packed:
             os.fsync(packed.fileno())
         target.replace(self._path)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mquans.errors import SourceError
 from mquans.files import printable, reason
-from mquans.sources.frames import in_place_of
+from mquans.sources.frames import TIMES, in_place_of
 from mquans.sources.selection import Selection
 
 Item = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
@@ -93,7 +93,7 @@ def read_array_file(path: Path) -> ArrayReader:
     """A reader of an .npy or .npz file.
 
     An .npy file is mapped, not loaded, so it may be larger than memory. An .npz file holds one
-    array, or one per network input, named like it.
+    array, or one per network input, named like it; times beside the outputs of a run are no input.
 
     Raises:
         SourceError: unreadable, damaged, or holding Python objects (never unpickled).
@@ -104,7 +104,7 @@ def read_array_file(path: Path) -> ArrayReader:
         if isinstance(loaded, np.ndarray):
             return ArrayReader(loaded, name=name)
         with loaded:
-            arrays = {key: loaded[key] for key in loaded.files}
+            arrays = {key: loaded[key] for key in loaded.files if key != TIMES}
     except MemoryError as error:
         raise SourceError("holds more than fits into memory.", where=name) from error
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -95,16 +96,30 @@ def prepare_recordings(
     for samples in recordings:
         array = np.asarray(samples)
         pieces = (array[i : i + PIECE_SAMPLES] for i in range(0, len(array), PIECE_SAMPLES))
-        for number, frame in enumerate(whole_recording(frames, pieces)):
+        for number, (frame, _) in enumerate(whole_recording(frames, pieces)):
             yield FirstFrame({format.name: frame}) if number == 0 else {format.name: frame}
 
 
-def whole_recording(frames: AudioFrames, pieces: Iterable[npt.ArrayLike]) -> Iterator[Tensor]:
-    """Frames of one recording from its first to its last sample."""
+def whole_recording(
+    frames: AudioFrames, pieces: Iterable[npt.NDArray[Any]]
+) -> Iterator[tuple[Tensor, float]]:
+    """Frames of one recording from its first to its last sample, and their times."""
     frames.reset()
+    number, heard = count(), 0
     for samples in pieces:
-        yield from frames.push(samples)
-    yield from frames.finish()
+        heard += len(samples)
+        for frame in frames.push(samples):
+            yield frame, time_of(frames.format, next(number))
+    for frame in frames.finish():
+        yield frame, min(time_of(frames.format, next(number)), heard / frames.format.rate)
+
+
+def time_of(format: AudioFormat, number: int) -> float:
+    """Seconds from the beginning of a recording to behind the last sample of a frame, that of its
+    `context` left aside."""
+    step = format.steps - 1 + number * (format.advance or format.steps)
+    silence = format.window - format.hop if format.pad else 0
+    return (step * format.subsample * format.hop + format.window - silence) / format.rate
 
 
 def count_frames(format: AudioFormat, samples: int) -> int:

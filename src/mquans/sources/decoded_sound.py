@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from mquans.errors import SourceError
 from mquans.files import printable
-from mquans.sources.video import allowed_formats
+from mquans.sources.mixing import Samples
+from mquans.sources.pipe import Pipe
+from mquans.sources.video import file_options
 
 DECODED_SUFFIXES = frozenset(
     (".m4a", ".m4b", ".aac", ".mka", ".weba", ".wma", ".ac3", ".amr", ".3ga")
@@ -26,11 +27,9 @@ _SLACK = 4096
 """Samples by which a whole file may be shorter than its header says: coders work in blocks, of
 which some are cut at both ends."""
 
-Samples = npt.NDArray[np.float32]
-
 
 class DecodedSound:
-    """The first sound of a container.
+    """The first sound of a container, in a file or as it comes from a pipe.
 
     Attributes:
         samplerate: of the file.
@@ -41,13 +40,13 @@ class DecodedSound:
         SourceError: it cannot be opened, or holds no sound.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: Path | Pipe) -> None:
         import av
 
-        where = printable(str(path))
-        options = {"protocol_whitelist": "file", "format_whitelist": allowed_formats()}
+        where = printable(str(source)) if isinstance(source, Path) else source.name
         try:
-            self._container = av.open(f"file:{path}", options=options)
+            file = f"file:{source}" if isinstance(source, Path) else source
+            self._container = av.open(file, "r", options=file_options())
         except (av.FFmpegError, ValueError) as error:
             why = printable(str(getattr(error, "strerror", None) or error)).rstrip(".")
             raise SourceError(f"is not sound that can be read: {why}.", where=where) from error

@@ -4,6 +4,7 @@ begin."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +16,10 @@ from mquans.plan import Feedback, InputFormat, pixel_values
 
 Feeds = dict[str, npt.NDArray[Any]]
 """float32; of pictures also uint8, see `Stream.step`."""
+
+
+TIMES = "frame.time_s"
+"""Name of the array of times beside the outputs of a run (`NpzWriter`); never an input."""
 
 
 class FirstFrame(Feeds):
@@ -104,6 +109,14 @@ def network_values(values: npt.NDArray[Any], dtype: str, *, where: str) -> npt.N
 def finite(feeds: Mapping[str, npt.NDArray[Any]]) -> bool:
     """False for a frame that a stream would refuse because it holds NaN or infinite values."""
     return all(bool(np.isfinite(value).all()) for value in feeds.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A frame whose reader knows its time, see `Source.time_s`."""
+
+    feeds: Feeds
+    time_s: float
 
 
 class Numbered(NamedTuple):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -26,32 +27,35 @@ from mquans.sources.images import (
 )
 from mquans.sources.live import LiveReader
 from mquans.sources.microphone import MicrophoneReader
+from mquans.sources.network import opener_of
+from mquans.sources.pcm import Pcm, parse_pcm
+from mquans.sources.pipe import STANDARD_INPUT, Pipe, PipeReader, open_pipe, standard_input
+from mquans.sources.piped_sound import listen_to
+from mquans.sources.playlist import PlaylistReader
 from mquans.sources.reconnecting import ReconnectingReader
 from mquans.sources.selection import Selection
-from mquans.sources.sound import AUDIO_SUFFIXES, SoundReader
+from mquans.sources.sound import AUDIO_SUFFIXES, SoundFile, SoundReader
 from mquans.sources.source import Reader, Source
 from mquans.sources.unreadable import OnError, Unreadable
 from mquans.sources.video import (
-    NETWORK_TIMEOUT_S,
+    CAMERA_TIMEOUT_S,
+    PIPEABLE,
     VideoReader,
     open_camera,
-    open_http,
-    open_rtsp,
+    open_piped_video,
     open_video_file,
 )
 from mquans.sources.windows import WindowReader
 
 ACCEPTED = (
-    "A source is a video file, an rtsp:// or http:// URL, a camera index (0, 1, ...), a sound "
-    "file, a microphone (mic: or mic:0, ...), a folder or glob of images, videos or sound files, "
-    "an .npy or .npz file, or any Python iterable of arrays."
+    "A source is a video file, an rtsp://, http:// or udp:// URL, a camera index (0, 1, ...), a "
+    "sound file, a microphone (mic: or mic:0, ...), standard input (-), a folder or glob of "
+    "images, videos or sound files, an .npy or .npz file, or any Python iterable of arrays."
 )
 
 CUT_OFF = (
     "Was the recording cut off? MP4 and MOV files have at their end what says where pictures are."
 )
-
-_NETWORK = {"rtsp": open_rtsp, "rtsps": open_rtsp, "http": open_http, "https": open_http}
 
 Format = InputFormat | AudioFormat | None
 
@@ -64,6 +68,8 @@ class _Wanted:
     unreadable: Unreadable
     reconnect: bool
     """Open cameras again that fall away."""
+    pcm: Pcm | None
+    """What comes is raw samples, written like this."""
 
 
 def open_source(
@@ -77,15 +83,16 @@ def open_source(
     pixels: bool = False,
     on_error: OnError = "stop",
     reconnect: bool = True,
+    pcm: str | None = None,
 ) -> Source:
     """Open a source of frames.
 
     Args:
-        spec: video file, RTSP or HTTP URL, camera index (an int, or a string of digits), sound
-            file, microphone (`mic:` or `mic:INDEX`), folder or glob of images, of videos or of
-            sound files (in natural order), `.npy` or `.npz` file (frames along the first axis; an
-            .npz of several arrays holds one per network input), or any iterable of arrays or of
-            dicts of arrays by input name.
+        spec: video file, RTSP, HTTP or UDP URL, camera index (an int, or a string of digits), sound
+            file, microphone (`mic:` or `mic:INDEX`), standard input (`-`), folder or glob of
+            images, of videos or of sound files (in natural order), `.npy` or `.npz` file (frames
+            along the first axis; an .npz of several arrays holds one per network input), or any
+            iterable of arrays or of dicts of arrays by input name.
         format: how pictures or sound become the network's input. uint8 arrays [H, W, 3] in RGB and
             [H, W] are pictures; float arrays are ready tensors, which bypass it. With a layout
             that has an axis of time, a frame is a window of consecutive pictures. Every sound
@@ -103,6 +110,8 @@ def open_source(
             out, counted in `Source.skipped`, and told of at the end by a `SourceWarning` (`skip`).
         reconnect: a camera that breaks off, ends or falls silent is opened again, until it has been
             away for `reconnecting.AWAY_LIMIT_S`; each gap is told of by a `SourceWarning`.
+        pcm: what comes from standard input, a pipe or a file is raw samples, written as
+            `ENCODING:RATE[:CHANNELS]` says, such as `s16le:16000:1`; by FFmpeg's names.
 
     Raises:
         DependencyError: sound, or a microphone, without the extra that reads it.
@@ -112,9 +121,17 @@ def open_source(
             `SourceWarning`.
     """
     selection = Selection(frames=frames, skip=skip, stride=stride)
-    wanted = _Wanted(format, Unreadable(on_error), reconnect)
+    raw = None if pcm is None else parse_pcm(pcm)
+    wanted = _Wanted(format, Unreadable(on_error), reconnect, raw)
     reader = _open(spec, wanted)
-    if not isinstance(reader, ClipsReader | LiveReader):
+    if raw is not None and not isinstance(reader, PipeReader):
+        reader.close()
+        raise SourceError(
+            "gives no raw samples, so --pcm says nothing about it.",
+            where=reader.name,
+            hint="Raw samples come from standard input (-), a named pipe or one file.",
+        )
+    if not isinstance(reader, ClipsReader | LiveReader | PipeReader):
         reader = _windows(reader, format)
     try:
         return Source(
@@ -135,6 +152,7 @@ def open_planned(
     pixels: bool = False,
     on_error: OnError = "stop",
     reconnect: bool = True,
+    pcm: str | None = None,
 ) -> Source:
     """A source prepared as a plan says; arguments and errors as `open_source`."""
     return open_source(
@@ -147,6 +165,7 @@ def open_planned(
         pixels=pixels,
         on_error=on_error,
         reconnect=reconnect,
+        pcm=pcm,
     )
 
 
@@ -186,21 +205,42 @@ def _live(open: Callable[[], VideoReader], wanted: _Wanted) -> Reader:
         return video
     closing = threading.Event()
     camera: Reader = video
+    again: Callable[[], Reader] = open
+    if video.playlist:
+        camera = playlist = PlaylistReader(video, open, pause=closing.wait)
+        again = playlist.again
     if wanted.reconnect:
-        camera = ReconnectingReader(video, open, pause=closing.wait)
+        camera = ReconnectingReader(camera, again, pause=closing.wait)
     # A window of a camera holds every picture of its time: only whole windows are dropped.
-    return LiveReader(_windows(camera, wanted.format), NETWORK_TIMEOUT_S, closing)
+    return LiveReader(_windows(camera, wanted.format), CAMERA_TIMEOUT_S, closing)
+
+
+def _piped(pipe: Pipe, wanted: _Wanted) -> Reader:
+    """What comes through a pipe: sound for a network that listens, else pictures."""
+    try:
+        if wanted.pcm is not None or isinstance(wanted.format, AudioFormat):
+            return listen_to(pipe, _of_sound(wanted.format, pipe.name), wanted.pcm)
+        video = _windows(open_piped_video(pipe), wanted.format)
+        return PipeReader(video, pipe, hint=PIPEABLE)
+    except BaseException:
+        pipe.close()
+        pipe.check()
+        raise
 
 
 def _open_text(spec: str, wanted: _Wanted) -> Reader:
+    if spec in STANDARD_INPUT:
+        return _piped(standard_input(), wanted)
     if re.fullmatch(r"[0-9]{1,4}", spec):
         return _camera(int(spec), wanted)
     if microphone := re.fullmatch(r"mic:([0-9]{0,4})", spec):
         index = int(microphone[1]) if microphone[1] else None
         return MicrophoneReader(index, _of_sound(wanted.format, "a microphone"))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec):
-        if opener := _NETWORK.get(scheme[1].lower()):
-            return _live(lambda: opener(spec), wanted)
+        if scheme[1].lower() == "file":
+            return _open_path(_named_by(spec), wanted)
+        if opener := opener_of(spec):
+            return _live(opener, wanted)
         raise SourceError(f"{scheme[1]}:// is not a source.", hint=ACCEPTED)
     if not spec or "\0" in spec:
         raise SourceError("the source is not a usable name.", hint=ACCEPTED)
@@ -211,11 +251,29 @@ def _open_text(spec: str, wanted: _Wanted) -> Reader:
     return _open_path(path, wanted)
 
 
+def _named_by(url: str) -> Path:
+    """The file that a file:// address names.
+
+    Raises:
+        SourceError: it names another machine.
+    """
+    machine, _, path = url[len("file://") :].partition("/")
+    if machine not in ("", "localhost"):
+        raise SourceError(
+            f"names a file of the machine {printable(machine)!r}.",
+            where=printable(url),
+            hint="A file of this one is written file:///folder/name, or without file://.",
+        )
+    return Path("/" + unquote(path))
+
+
 def _open_path(path: Path, wanted: _Wanted) -> Reader:
     if not _exists(path):
         raise SourceError(
             "there is no such file or folder.", where=printable(str(path)), hint=ACCEPTED
         )
+    if path.is_fifo() or (wanted.pcm is not None and path.is_file()):
+        return _piped(open_pipe(path), wanted)
     if path.is_dir():
         name = printable(str(path))
         sounds = _sounds_in(path, preferred=isinstance(wanted.format, AudioFormat))
@@ -223,7 +281,10 @@ def _open_path(path: Path, wanted: _Wanted) -> Reader:
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return read_array_file(path)
-    if suffix in IMAGE_SUFFIXES or _heard(suffix, wanted):
+    listens = isinstance(wanted.format, AudioFormat) and suffix not in IMAGE_SUFFIXES
+    if listens or suffix in AUDIO_SUFFIXES:
+        return _open_sounds([path], wanted, name=printable(str(path)))
+    if suffix in IMAGE_SUFFIXES:
         return _open_files([path], wanted, name=printable(str(path)))
     try:
         return open_video_file(path)
@@ -244,13 +305,14 @@ def is_sound(spec: object) -> bool:
     """Would `open_source` take this for sound: a file, a folder or glob of files, a microphone?"""
     if not isinstance(spec, str | Path):
         return False
-    path = Path(spec).expanduser()
     try:
         if str(spec).startswith("mic:"):
             return True
+        local = str(spec).lower().startswith("file://")
+        path = _named_by(str(spec)) if local else Path(spec).expanduser()
         if path.is_dir():
             return bool(_sounds_in(path, preferred=False))
-    except (OSError, ValueError):  # such as a name too long to exist
+    except (OSError, ValueError, SourceError):  # such as a name too long to exist
         return False
     return path.suffix.lower() in AUDIO_SUFFIXES
 
@@ -275,8 +337,9 @@ def _shown_in(path: Path) -> list[Path]:
 def _open_files(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
     """Sound files or videos, if the first is one, else pictures."""
     suffix = paths[0].suffix.lower()
-    if _heard(suffix, wanted):
-        return SoundReader(paths, _of_sound(wanted.format, name), wanted.unreadable, name=name)
+    listens = isinstance(wanted.format, AudioFormat)
+    if suffix in AUDIO_SUFFIXES or (listens and suffix in VIDEO_SUFFIXES):
+        return _open_sounds(paths, wanted, name=name)
     if suffix in VIDEO_SUFFIXES:
         return ClipsReader(
             paths,
@@ -287,10 +350,10 @@ def _open_files(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
     return ImageReader(paths, wanted.unreadable, name=name)
 
 
-def _heard(suffix: str, wanted: _Wanted) -> bool:
-    """Is sound read of such a file? Of a video, if it is for a network that listens."""
-    listens = isinstance(wanted.format, AudioFormat)
-    return suffix in AUDIO_SUFFIXES or (listens and suffix in VIDEO_SUFFIXES)
+def _open_sounds(paths: list[Path], wanted: _Wanted, *, name: str) -> Reader:
+    """The sound of files, also of videos where the network listens."""
+    files = [SoundFile(path) for path in paths]
+    return SoundReader(files, _of_sound(wanted.format, name), wanted.unreadable, name=name)
 
 
 def _of_sound(format: Format, name: str) -> AudioFormat:

@@ -6,6 +6,7 @@ import queue
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ import numpy.typing as npt
 
 from mquans.errors import DependencyError, SourceError
 from mquans.plan.audio import AudioFormat
-from mquans.sources.audio_frames import AudioFrames, Tensor
-from mquans.sources.frames import FirstFrame
+from mquans.sources.audio_frames import AudioFrames, Tensor, time_of
+from mquans.sources.frames import FirstFrame, Timed
 from mquans.sources.selection import Selection
 from mquans.sources.warning import SourceWarning
 
@@ -62,16 +63,16 @@ class MicrophoneReader:
                 hint=f"Devices with an input: {_listed(sounddevice)}.",
             ) from error
 
-    def frames(self, selection: Selection) -> Iterator[dict[str, Tensor]]:
+    def frames(self, selection: Selection) -> Iterator[Timed]:
         """The network's input by name, as it is heard.
 
         Raises:
             SourceError: the microphone fell silent for good.
         """
         begun = False
-        for frame in selection.apply(self._every_frame()):
+        for frame, time_s in selection.apply(self._every_frame()):
             feeds = {self._format.name: frame}
-            yield feeds if begun else FirstFrame(feeds)
+            yield Timed(feeds if begun else FirstFrame(feeds), time_s)
             begun = True
 
     def end(self) -> None:
@@ -88,8 +89,8 @@ class MicrophoneReader:
                 stacklevel=2,
             )
 
-    def _every_frame(self) -> Iterator[Tensor]:
-        silent_s = 0.0
+    def _every_frame(self) -> Iterator[tuple[Tensor, float]]:
+        number, silent_s = count(), 0.0
         while not self._ended:
             try:
                 samples = self._waiting.get(timeout=_NOTICED_WITHIN_S)
@@ -101,7 +102,9 @@ class MicrophoneReader:
                     ) from None
                 continue
             silent_s = 0.0
-            yield from self._frames.push(samples)
+            dropped_s = self._dropped * self._format.hop / self._format.rate
+            for frame in self._frames.push(samples):
+                yield frame, time_of(self._format, next(number)) + dropped_s
 
     def _heard(self, samples: npt.NDArray[np.float32], *_: object) -> None:
         """Called by PortAudio on a thread of its own, which must not wait."""

@@ -1,14 +1,15 @@
-"""Recordings as frames: one sound file after the other, each a stream of its own."""
+"""Recordings as frames: one after the other, each a stream of its own; and sound files."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from mquans.errors import DependencyError, SourceError
 from mquans.files import printable, reason
@@ -21,7 +22,8 @@ from mquans.sources.audio_frames import (
     whole_recording,
 )
 from mquans.sources.decoded_sound import DECODED_SUFFIXES, DecodedSound
-from mquans.sources.frames import FirstFrame
+from mquans.sources.frames import FirstFrame, Timed
+from mquans.sources.mixing import Samples, Sound, mono_pieces
 from mquans.sources.selection import Selection
 from mquans.sources.unreadable import Unreadable
 from mquans.sources.warning import SourceWarning
@@ -32,61 +34,106 @@ _LIBSNDFILE_SUFFIXES = frozenset(
 )  # fmt: skip
 AUDIO_SUFFIXES = _LIBSNDFILE_SUFFIXES | DECODED_SUFFIXES
 
-Samples = npt.NDArray[np.float32]
+
+class Recording(Protocol):
+    """Sound from a beginning to an end."""
+
+    def pieces(self, rate: int) -> Iterator[Samples]:
+        """Samples [n] at a rate, mono, piece by piece.
+
+        Raises:
+            SourceError: it cannot be read, is empty, or holds NaN (named).
+        """
+
+    def length(self, rate: int) -> int | None:
+        """Samples at a rate, if known.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
 
 
 class SoundReader:
-    """Frames of sound files, in the order given. Memory does not grow with their length.
+    """Frames of recordings, in the order given. Memory does not grow with their length.
 
     Args:
-        unreadable: meets files that cannot be read, or not to their end.
+        unreadable: meets recordings that cannot be read, or not to their end.
     """
 
     def __init__(
-        self, paths: Sequence[Path], format: AudioFormat, unreadable: Unreadable, *, name: str
+        self,
+        recordings: Sequence[Recording],
+        format: AudioFormat,
+        unreadable: Unreadable,
+        *,
+        name: str,
     ) -> None:
         self.name = name
-        self._paths = paths
+        self._recordings = recordings
         self._unreadable = unreadable
         self._format = format
         self._frames = AudioFrames(format)
-        self.total = sum(map(self._count, paths))
+        totals = list(map(self._count, recordings))
+        self.total = None if None in totals else sum(total or 0 for total in totals)
 
-    def frames(self, selection: Selection) -> Iterator[dict[str, Tensor]]:
-        """The network's input by name; the first frame of every file is a `FirstFrame`, also when
-        frames before it were left out.
+    def frames(self, selection: Selection) -> Iterator[Timed]:
+        """The network's input by name; the first frame of every recording is a `FirstFrame`, also
+        when frames before it were left out.
 
         A file that breaks off gives what it holds, then warns with `SourceWarning`.
 
         Raises:
-            SourceError: as `unreadable`; a file cannot be read, is empty, or holds NaN (named).
+            SourceError: as `unreadable`; a recording cannot be read, is empty, or holds NaN.
         """
         playing = None
-        for recording, frame in selection.apply(self._every_frame()):
+        for recording, frame, time_s in selection.apply(self._every_frame()):
             feeds = {self._format.name: frame}
-            yield feeds if recording == playing else FirstFrame(feeds)
+            yield Timed(feeds if recording == playing else FirstFrame(feeds), time_s)
             playing = recording
-        self._unreadable.tell(self.name, len(self._paths))
+        self._unreadable.tell(self.name, len(self._recordings))
 
     def close(self) -> None:
-        self._paths = ()
+        self._recordings = ()
 
-    def _every_frame(self) -> Iterator[tuple[int, Tensor]]:
-        for recording, path in enumerate(self._paths):
+    def _every_frame(self) -> Iterator[tuple[int, Tensor, float]]:
+        for number, recording in enumerate(self._recordings):
             try:
-                for frame in whole_recording(self._frames, _pieces(path, self._format.rate)):
-                    yield recording, frame
+                pieces = recording.pieces(self._format.rate)
+                for frame, time_s in whole_recording(self._frames, pieces):
+                    yield number, frame, time_s
             except SourceError as error:
                 self._unreadable.meet(error)
 
-    def _count(self, path: Path) -> int:
+    def _count(self, recording: Recording) -> int | None:
         try:
-            length, rate = _length_and_rate(path)
+            length = recording.length(self._format.rate)
         except SourceError:
             if not self._unreadable.skips:
                 raise
             return 0  # met when it is its turn
-        return count_frames(self._format, round(length * self._format.rate / rate))
+        return None if length is None else count_frames(self._format, length)
+
+
+@dataclass(frozen=True, slots=True)
+class SoundFile:
+    """A recording in a file."""
+
+    path: Path
+
+    def pieces(self, rate: int) -> Iterator[Samples]:
+        name = printable(str(self.path))
+        with _open(self.path) as sound:
+            heard = yield from mono_pieces(sound, rate, name=name)
+        if heard < sound.promised or _cut_off(self.path):
+            warnings.warn(
+                f"{name} is damaged or cut off; {heard / sound.samplerate:.2f} s could be read.",
+                SourceWarning,
+                stacklevel=2,
+            )
+
+    def length(self, rate: int) -> int:
+        with _open(self.path) as sound:
+            return round(sound.frames * rate / sound.samplerate)
 
 
 def read_sound(path: str | Path, rate: int | None = None) -> tuple[Samples, int]:
@@ -103,59 +150,52 @@ def read_sound(path: str | Path, rate: int | None = None) -> tuple[Samples, int]
         DependencyError: the extra `audio` is not installed.
     """
     file = Path(path)
-    wanted = rate or _length_and_rate(file)[1]
-    return np.concatenate(list(_pieces(file, wanted))), wanted
+    if rate is None:
+        with _open(file) as sound:
+            rate = sound.samplerate
+    return np.concatenate(list(SoundFile(file).pieces(rate))), rate
 
 
-def _pieces(path: Path, rate: int) -> Iterator[Samples]:
-    """Samples of a file at a rate, mono, piece by piece."""
-    with _open(path) as file:
-        own, resampler = file.samplerate, None
-        if own != rate:
-            resampler = _resampler(own, rate)
-        heard, silent = 0, True
-        while len(piece := _read(file)):
-            mono = np.ascontiguousarray(piece.mean(axis=1))
-            if not np.isfinite(mono).all():
-                second = (heard + int(np.argmin(np.isfinite(mono)))) / own
-                raise SourceError(
-                    f"holds NaN or infinite samples, the first at {second:.3f} s.",
-                    where=printable(str(path)),
-                )
-            heard += len(mono)
-            silent = silent and not mono.any()
-            yield mono if resampler is None else resampler.resample_chunk(mono)
-        if resampler is not None:
-            yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
-    if not heard:
-        raise SourceError("holds no samples.", where=printable(str(path)))
-    promised = file.promised if isinstance(file, DecodedSound) else file.frames
-    _warn(path, heard, promised, own, silent=silent)
+class _FileSound(Sound, Protocol):
+    """Sound that says how long it is.
+
+    Attributes:
+        frames: samples, as far as is known beforehand.
+        promised: samples that a whole file has at least.
+    """
+
+    frames: int
+    promised: int
 
 
-def _read(file: Any) -> Samples:
-    if isinstance(file, DecodedSound):
-        return file.read()
-    import soundfile
+class _LibsndfileSound:
+    """What libsndfile reads."""
 
-    try:
-        piece: Samples = file.read(PIECE_SAMPLES, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:
-        # Damaged in the middle: what came before counts, and `_warn` tells of it.
-        return np.empty((0, 1), np.float32)
-    return piece
+    def __init__(self, file: Any) -> None:
+        self.samplerate = int(file.samplerate)
+        self.frames = self.promised = int(file.frames)
+        self._file = file
 
+    def read(self) -> Samples:
+        import soundfile
 
-def _warn(path: Path, heard: int, promised: int, rate: int, *, silent: bool) -> None:
-    name = printable(str(path))
-    if heard < promised or _cut_off(path):
-        warnings.warn(
-            f"{name} is damaged or cut off; {heard / rate:.2f} s could be read.",
-            SourceWarning,
-            stacklevel=2,
-        )
-    if silent:
-        warnings.warn(f"{name} is silent: every sample is 0.", SourceWarning, stacklevel=2)
+        try:
+            piece: Samples = self._file.read(PIECE_SAMPLES, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError:
+            # Damaged in the middle: what came before counts, and a warning tells of it.
+            return np.empty((0, 1), np.float32)
+        return piece
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
 
 
 def _cut_off(path: Path) -> bool:
@@ -169,12 +209,7 @@ def _cut_off(path: Path) -> bool:
     return head[:4] == b"RIFF" and head[8:] == b"WAVE" and known and declared > size + 1
 
 
-def _length_and_rate(path: Path) -> tuple[int, int]:
-    with _open(path) as file:
-        return int(file.frames), int(file.samplerate)
-
-
-def _open(path: Path) -> Any:
+def _open(path: Path) -> _FileSound:
     where = printable(str(path))
     try:
         if path.stat().st_size == 0:
@@ -191,20 +226,12 @@ def _open(path: Path) -> Any:
             hint='Install it with: pip install "mquans[audio]"',
         ) from None
     try:
-        return soundfile.SoundFile(str(path))
+        return _LibsndfileSound(soundfile.SoundFile(str(path)))
     except OSError as error:
         raise SourceError(f"cannot be read: {reason(error)}", where=where) from error
     except soundfile.LibsndfileError as error:
-        why = printable(str(error.error_string)).rstrip(".")
-        raise SourceError(f"is not sound that can be read: {why}.", where=where) from error
-
-
-def _resampler(own: int, rate: int) -> Any:
-    try:
-        import soxr
-    except ImportError:
-        raise DependencyError(
-            f"resampling from {own} to {rate} Hz needs the package 'soxr'.",
-            hint='Install it with: pip install "mquans[audio]"',
-        ) from None
-    return soxr.ResampleStream(own, rate, 1, dtype="float32")
+        try:
+            return DecodedSound(path)  # such as MP4 under another name, or a rare codec
+        except SourceError:
+            why = printable(str(error.error_string)).rstrip(".")
+            raise SourceError(f"is not sound that can be read: {why}.", where=where) from error

@@ -13,7 +13,7 @@ from mquans.errors import SourceError
 from mquans.plan import AudioFormat, InputFormat
 from mquans.sources.arrays import is_ready
 from mquans.sources.clips import Recorded
-from mquans.sources.frames import FirstFrame, in_place_of
+from mquans.sources.frames import FirstFrame, Timed, in_place_of
 from mquans.sources.preparation import (
     Picture,
     Preparation,
@@ -50,7 +50,7 @@ class Reader(Protocol):
 
 @runtime_checkable
 class Endless(Protocol):
-    """A reader of a camera or microphone: it goes on until somebody ends it."""
+    """A reader of a camera, microphone or pipe: it goes on until somebody ends it."""
 
     def end(self) -> None:
         """Let whoever waits for an item find the end; safe in signal handlers."""
@@ -66,9 +66,11 @@ class Source:
     Attributes:
         name: for messages and provenance, without passwords.
         length: frames that will come, if known; for video as its container declares it.
-        live: of a camera or microphone; it goes on until it is ended.
-        time_s: when the frame that came last was taken, of a window its last picture; as its video
-            or camera counts it, None where nothing does.
+        live: of a camera, microphone or pipe; it goes on until it is ended, and cannot be run
+            again.
+        time_s: when the frame that came last was taken, in seconds: of a window its last picture,
+            as its video or camera counts; of sound the end of the frame, counted from the beginning
+            of its recording. None where nothing says so, as of arrays and pictures in files.
     """
 
     def __init__(
@@ -207,6 +209,9 @@ class Source:
                 raise SourceError("gave no frame.", where=self.name) from None
             raise
         self._frames += 1
+        if isinstance(item, Timed):
+            self.time_s = item.time_s
+            return item.feeds
         self.time_s = _time_of(item)
         return item
 

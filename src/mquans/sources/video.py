@@ -1,13 +1,12 @@
-"""Video files, network cameras and local cameras, decoded by FFmpeg through PyAV."""
+"""Video files and local cameras, decoded by FFmpeg through PyAV."""
 
 from __future__ import annotations
 
-import re
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mquans.errors import SourceError
 from mquans.files import printable
@@ -19,8 +18,15 @@ if TYPE_CHECKING:
     import av
     from av.video.stream import VideoStream
 
-NETWORK_TIMEOUT_S = 5.0
-"""How long a camera in the network may take to answer, and to send the next data."""
+    from mquans.sources.pipe import Pipe
+
+CAMERA_TIMEOUT_S = 5.0
+"""How long a camera may take to answer, and to send the next data."""
+
+PIPEABLE = (
+    "Video through a pipe has to be of a kind that is read from its beginning: MPEG-TS, Matroska, "
+    "MJPEG, or MP4 in fragments."
+)
 
 # What FFmpeg would open but no user means: lists of other addresses, which a stranger's file could
 # point anywhere or let wait for minutes, and text, which it draws as a terminal would.
@@ -38,45 +44,55 @@ class VideoReader:
 
     Attributes:
         live: of a camera; it goes on without end, and is to be read as a `LiveReader`.
+        playlist: an HLS playlist, live until it is finished.
 
     Args:
         live: whether it is of a camera; None if it is unless it says how long it is.
-        timeout_s: to answer, and to send the next data.
+        timeout_s: to answer.
+        silence_s: to send the next data; by default as long.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Pipe,
         *,
         name: str,
         live: bool | None,
         format: str | None = None,
         options: dict[str, str] | None = None,
         timeout_s: float | None = None,
+        silence_s: float | None = None,
     ) -> None:
         import av
 
         self.name = name
-        self._timeout_s = timeout_s
+        self._silence_s = timeout_s if silence_s is None else silence_s
         started_s = time.monotonic()
         try:
-            self._container = av.open(url, format=format, options=options or {}, timeout=timeout_s)
+            self._container = av.open(
+                url,
+                "r",
+                format=format,
+                options=options or {},
+                timeout=(timeout_s, self._silence_s),
+            )
         except (av.FFmpegError, ValueError) as error:
             # The RTSP reader reports its own interruption as damaged data.
-            if self._timed_out(started_s):
+            if _passed(timeout_s, started_s):
                 message = f"nothing answered within {timeout_s:g} s."
                 raise SourceError(message, where=name) from error
             raise SourceError(f"cannot be opened: {_why(error)}", where=name) from error
+        self.playlist = self._container.format.name == "hls"
         stream = next(iter(self._container.streams.video), None)
         if stream is None:
             self._container.close()
             raise SourceError("holds no video.", where=name)
-        self._stream: VideoStream = stream
-        stream.codec_context.thread_count = 1
-        if stream.codec_context.name == "mjpeg" and format is None:
+        self._stream: VideoStream = self._best() if self.playlist else stream
+        self._stream.codec_context.thread_count = 1
+        if self._stream.codec_context.name == "mjpeg" and format is None:
             # Left to itself, the decoder fills what is missing with gray and tells nobody. Of
             # webcams even whole pictures have errors.
-            stream.codec_context.options = {"err_detect": "explode"}
+            self._stream.codec_context.options = {"err_detect": "explode"}
         self.live = not self._duration_s() if live is None else live
         self.total = None if self.live else self._declared_frames()
 
@@ -108,10 +124,11 @@ class VideoReader:
             except av.FFmpegError as error:
                 broken_by, packet = error, None
             # The RTSP reader reports its own interruption as the end, or gives half a picture.
-            silent = self._timed_out(asked_s)
+            silent = _passed(self._silence_s, asked_s)
             if packet is None or silent:
                 break
-            damaged += packet.is_corrupt
+            # Of a playlist this says that packets are numbered anew in every segment.
+            damaged += packet.is_corrupt and not self.playlist
             if packet.pts is not None and packet.time_base is not None:
                 reached_s = max(
                     reached_s, float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -128,7 +145,7 @@ class VideoReader:
         yield from whole.finish()
         if self.live:
             if silent:
-                what = f"sent nothing for {self._timeout_s:g} s, after {decoded} frames."
+                what = f"sent nothing for {self._silence_s:g} s, after {decoded} frames."
             elif broken_by is not None:
                 what = f"the stream broke off after {decoded} frames: {_why(broken_by)}"
             else:
@@ -145,8 +162,15 @@ class VideoReader:
                 stacklevel=2,
             )
 
-    def _timed_out(self, since_s: float) -> bool:
-        return self._timeout_s is not None and time.monotonic() - since_s >= self._timeout_s
+    def _best(self) -> VideoStream:
+        """Of the sizes in which a playlist may offer the same; the others are not fetched."""
+        from av.stream import Discard
+
+        best = self._container.streams.best("video")
+        for other in self._container.streams:
+            if other is not best:
+                other.discard = Discard.all
+        return cast("VideoStream", best)
 
     def _declared_frames(self) -> int | None:
         """Number of frames as the container states it, or as its duration suggests."""
@@ -159,8 +183,9 @@ class VideoReader:
         """Duration of the stream as declared; 0 when unknown."""
         if self._stream.duration and self._stream.time_base:
             return float(self._stream.duration * self._stream.time_base)
-        # The container's duration is that of its longest stream, which may be sound.
-        if self._container.duration and len(self._container.streams) == 1:
+        # The container's duration is that of its longest stream, which may be sound. A playlist has
+        # one only once it is finished.
+        if self._container.duration and (self.playlist or len(self._container.streams) == 1):
             return self._container.duration / 1e6
         return 0.0
 
@@ -168,7 +193,8 @@ class VideoReader:
         """Time that the packets of a whole clip reach at least. A few frames are conceded to
         writers that count from the first frame or leave out the duration of the last one."""
         rate = self._stream.average_rate
-        return self._duration_s() - (3 / float(rate) if rate else 0.5)
+        begin_s = (self._container.start_time or 0) / 1e6 if self.playlist else 0.0
+        return begin_s + self._duration_s() - (3 / float(rate) if rate else 0.5)
 
 
 def open_video_file(path: Path) -> VideoReader:
@@ -182,44 +208,20 @@ def open_video_file(path: Path) -> VideoReader:
         f"file:{path}",
         name=printable(str(path)),
         live=False,
-        options={"protocol_whitelist": "file", "format_whitelist": allowed_formats()},
+        options=file_options(),
     )
 
 
-def open_http(url: str) -> VideoReader:
-    """A reader of a camera that sends MJPEG, or another endless stream, by HTTP; or of a clip that
-    lies there. Passwords as `open_rtsp`.
+def open_piped_video(pipe: Pipe) -> VideoReader:
+    """A reader of video, or of pictures one behind the other, that come through a pipe.
 
     Raises:
-        SourceError: nothing answers within `NETWORK_TIMEOUT_S`, or what does is no video.
+        SourceError: it is neither.
     """
-    return VideoReader(
-        url,
-        name=_without_password(url),
-        live=None,
-        options={
-            "protocol_whitelist": "http,https,tcp,tls,httpproxy",
-            "format_whitelist": allowed_formats(),
-        },
-        timeout_s=NETWORK_TIMEOUT_S,
-    )
-
-
-def open_rtsp(url: str) -> VideoReader:
-    """A reader of a camera in the network. Passwords in the URL stay out of names and messages.
-
-    Raises:
-        SourceError: nothing answers within `NETWORK_TIMEOUT_S`, or access is refused.
-    """
-    return VideoReader(
-        url,
-        name=_without_password(url),
-        live=True,
-        # Over UDP, FFmpeg's default, lost packets smear over the picture until the next key frame.
-        # The rate of frames, which takes a second or two to find out, is not needed.
-        options={"rtsp_transport": "tcp", "fpsprobesize": "0"},
-        timeout_s=NETWORK_TIMEOUT_S,
-    )
+    try:
+        return VideoReader(pipe, name=pipe.name, live=False, options=file_options())
+    except SourceError as error:
+        raise SourceError(error.what, where=error.where, hint=PIPEABLE) from error
 
 
 def open_camera(index: int) -> VideoReader:
@@ -236,8 +238,13 @@ def open_camera(index: int) -> VideoReader:
             hint=f"Present: {', '.join(present)}." if present else "No camera was found.",
         )
     return VideoReader(
-        str(device), name=f"camera {index}", live=True, format="v4l2", timeout_s=NETWORK_TIMEOUT_S
+        str(device), name=f"camera {index}", live=True, format="v4l2", timeout_s=CAMERA_TIMEOUT_S
     )
+
+
+def file_options() -> dict[str, str]:
+    """Of FFmpeg, for what lies here and may lead nowhere else."""
+    return {"protocol_whitelist": "file", "format_whitelist": allowed_formats()}
 
 
 def allowed_formats() -> str:
@@ -250,8 +257,8 @@ def allowed_formats() -> str:
     return ",".join(sorted(allowed))
 
 
-def _without_password(url: str) -> str:
-    return printable(re.sub(r"://[^/]*@", "://***@", url))
+def _passed(limit_s: float | None, since_s: float) -> bool:
+    return limit_s is not None and time.monotonic() - since_s >= limit_s
 
 
 def _why(error: Any) -> str:

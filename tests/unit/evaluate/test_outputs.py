@@ -9,6 +9,7 @@ import pytest
 
 from mquans.errors import MquansError, SourceError
 from mquans.evaluate import NpzWriter
+from mquans.sources import open_source
 
 
 def outputs(value: float) -> dict[str, np.ndarray]:
@@ -118,6 +119,40 @@ def test_types_are_those_of_the_network(tmp_path: Path) -> None:
         }  # fmt: skip
         np.testing.assert_array_equal(found["class"], np.concatenate(classes))
         np.testing.assert_array_equal(found["mask"], np.concatenate(classes) > 4)
+
+
+def test_times_of_frames_stand_beside_outputs(tmp_path: Path) -> None:
+    """Only where some are known; frames without have NaN. They do not get in the way of a network
+    that takes the outputs as its frames."""
+    path = tmp_path / "out.npz"
+    for times, wanted in (([0.5, None, 0.75], [0.5, np.nan, 0.75]), ([None, None, None], None)):
+        with NpzWriter(path) as file:
+            for value, time_s in enumerate(times):
+                file.add({"y": np.full((1, 2), value, np.float32)}, time_s)
+        with np.load(path) as found:
+            assert ("frame.time_s" in found) == (wanted is not None)
+            if wanted is not None:
+                assert found["frame.time_s"].dtype == np.float64
+                np.testing.assert_array_equal(found["frame.time_s"], wanted)
+        with open_source(path) as source:
+            assert [frame[0, 0] for frame in source] == [0, 1, 2]
+
+
+def test_kept_frames_have_their_times(tmp_path: Path) -> None:
+    """And no more than there are frames."""
+    path = tmp_path / "out.npz"
+
+    def camera_breaks_off() -> None:
+        with NpzWriter(path) as file:
+            file.keep = True
+            file.add({"a": np.zeros(2, np.float32), "b": np.zeros(2, np.float32)}, 7.0)
+            file.add({"a": np.zeros(2, np.float32), "b": np.zeros(1, object)}, 8.0)
+
+    with pytest.warns(UserWarning, match="holds the 1 frames"), pytest.raises(MquansError):
+        camera_breaks_off()
+    with np.load(path) as found:
+        assert found["frame.time_s"].tolist() == [7.0]
+        assert found["a"].shape == (1, 2)
 
 
 def test_frames_of_different_shapes_keep_their_own_rows(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ...clips import Picture, write_clip
+from ...sender import Sender
+
+TOOK_TOO_LONG_S = 10
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +71,17 @@ def clip_writer(pictures: list[Picture]) -> Callable[[Path, int], None]:
         write_clip(path, pictures[:count], codec="ffv1", pixels="bgr0")
 
     return write
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Iterator[Sender]:
+    """At a named pipe. Whoever reads late waits for a while, then fails: senders wait too."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError("waited for bytes that were not needed")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(TOOK_TOO_LONG_S)
+    yield Sender(tmp_path / "pipe")
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -23,7 +23,7 @@ from mquans.sources import (
     guess_audio_format,
     prepare_recordings,
 )
-from mquans.sources.audio_frames import count_frames
+from mquans.sources.audio_frames import count_frames, time_of, whole_recording
 
 NSNET2 = guess_audio_format("input", (1, 1, 161))
 DTLN = guess_audio_format("input", (1, 1, 257))
@@ -40,6 +40,37 @@ def noise(count: int, seed: int = 0) -> Samples:
 def whole(samples: npt.ArrayLike, format: AudioFormat) -> npt.NDArray[np.float32]:
     """All frames of one recording, [frames, ...]."""
     return np.stack([frame[format.name] for frame in prepare_recordings([samples], format)])
+
+
+@pytest.mark.parametrize(
+    "format",
+    [
+        RAMP,
+        AudioFormat(name="x", shape=(1, 4), rate=100, window=4, hop=2, pad=True),
+        AudioFormat(name="x", shape=(1, 3, 4), rate=100, window=4, hop=2, advance=1, pad=True),
+        AudioFormat(name="x", shape=(1, 2, 4), rate=100, window=4, hop=4, subsample=3),
+        AudioFormat(name="x", shape=(1, 2, 12), rate=100, window=4, hop=2, context=(2, 0)),
+        msgspec.structs.replace(NSNET2, rate=100),
+    ],
+)
+def test_a_frame_has_the_time_at_which_it_was_whole(format: AudioFormat) -> None:
+    """Sample by sample; a microphone could give it no sooner."""
+    frames = AudioFrames(format)
+    samples = noise(40 * format.hop + 1)
+    times = [
+        (heard + 1) / format.rate
+        for heard, sample in enumerate(samples)
+        for _ in frames.push([sample])
+    ]
+    assert len(times) > 3
+    assert times == [time_of(format, number) for number in range(len(times))]
+
+
+def test_no_frame_is_of_a_time_beyond_its_recording() -> None:
+    """The last one is filled up with silence."""
+    pieces = [noise(7), noise(4)]
+    times = [time_s for _, time_s in whole_recording(AudioFrames(RAMP), pieces)]
+    assert times == [0.04, 0.06, 0.08, 0.1, 0.11, 0.11]
 
 
 def nsnet2_reference(x: Samples) -> npt.NDArray[np.float64]:

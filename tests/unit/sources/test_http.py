@@ -13,7 +13,7 @@ import pytest
 
 from mquans.errors import SourceError
 from mquans.plan import InputFormat
-from mquans.sources import open_source, video
+from mquans.sources import network, open_source
 
 from ...clips import Picture, write_clip
 from ...mjpeg_camera import MjpegCamera
@@ -57,7 +57,7 @@ def test_mjpeg_camera_is_live_and_its_frames_have_times(camera: MjpegCamera) -> 
 
 
 def test_silence_is_told_in_seconds(camera: MjpegCamera, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "NETWORK_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(network, "CAMERA_TIMEOUT_S", 1.5)
     with open_source(camera.url, FORMAT, reconnect=False) as source:
         next(source)
         camera.silent.set()

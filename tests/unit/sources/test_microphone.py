@@ -57,7 +57,8 @@ def sounddevice(monkeypatch: pytest.MonkeyPatch) -> type[Device]:
 def test_every_hop_is_heard(sounddevice: type[Device]) -> None:
     with open_source("mic:", FORMAT, frames=3) as source:
         assert (source.name, source.length) == ("microphone", None)
-        frames = list(source)
+        frames, times = zip(*((frame, source.time_s) for frame in source), strict=True)
+    assert times == (4 / 8000, 8 / 8000, 12 / 8000)
     assert [frame["x"][0].tolist() for frame in frames] == [
         [0, 0, 0.25, 0.25, 0.25, 0.25],
         [0.25, 0.25, 0.5, 0.5, 0.5, 0.5],

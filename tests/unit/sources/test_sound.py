@@ -93,6 +93,27 @@ def test_sound_in_containers_is_heard(
     assert not recwarn.list
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.mkv", "ac3"), ("a.mka", "libopus")]
+)
+def test_sound_in_containers_begins_where_it_began(tmp_path: Path, name: str, codec: str) -> None:
+    """To the sample: coders add some at the beginning, which containers say and readers drop."""
+    noise = np.random.default_rng(0).standard_normal(48000)
+    samples = 0.1 * np.convolve(noise, np.hanning(24) / 12, "same")
+    found, rate = read_sound(write_coded(tmp_path / name, samples, codec, 48000))
+    assert rate == 48000
+    length = min(len(samples), len(found))
+    spectra = [np.fft.rfft(each[:length], 2 * length) for each in (samples, found)]
+    assert np.argmax(np.fft.irfft(spectra[1] * spectra[0].conj())) == 0
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.ogg", "voice message", "a.dat"])
+def test_sound_of_another_kind_than_its_name_says_is_heard(tmp_path: Path, name: str) -> None:
+    """Recorders and messengers name MP4 files as they like."""
+    path = write_coded(tmp_path / "a.m4a", tone(1), "aac").rename(tmp_path / name)
+    assert 7900 < len(heard(path)) < 9100
+
+
 def test_container_that_is_cut_off_gives_what_it_holds_and_warns(tmp_path: Path) -> None:
     path = write_coded(tmp_path / "a.mka", tone(4), "pcm_s16le")
     data = path.read_bytes()
@@ -138,6 +159,16 @@ def test_folder_and_glob_play_one_recording_after_the_other(tmp_path: Path) -> N
         assert [begins(frame) for frame in frames] == [True, False, False] * 2
         assert [frame["x"][0, 0] for frame in frames] == [0.25] * 3 + [0.5] * 3
         assert not frames[2]["x"][0, 50:].any()
+
+
+def test_frames_have_the_times_of_their_ends(tmp_path: Path) -> None:
+    """From the beginning of each recording, also where frames are left out."""
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / name, tone(0.05))
+    with open_source(tmp_path, FORMAT, skip=1, stride=2) as source:
+        assert source.time_s is None
+        times = [source.time_s for _ in source]
+    assert times == [0.025, 0.05, 0.025, 0.05]
 
 
 def test_selection_counts_hops_and_keeps_where_recordings_begin(tmp_path: Path) -> None:
