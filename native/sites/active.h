@@ -22,9 +22,10 @@ struct SiteList {
     int32_t count = 0;
     int32_t row[listed_sites], x[listed_sites];
     int64_t held_at[listed_sites];
-    const int16_t* codes = nullptr;  // where their held ones lie
+    int16_t* codes = nullptr;  // where their held ones lie
+    const int16_t *low = nullptr, *high = nullptr;  // see HeldSites
 
-    HeldSites held() const { return {codes, held_at}; }
+    HeldSites held() const { return {codes, held_at, low, high}; }
 };
 
 // Where computed sites go, and through what.
@@ -33,12 +34,15 @@ struct SiteTarget {
     int32_t fresh_stride;  // of codes before the gate
     GateSpec gate;
     ActivationSpec activation;
-    int32_t layer;  // for reports; -1: none
+    int32_t layer;          // for reports; -1: none
+    bool straight = false;  // the step can write where results are held, if they are but clamped
 
     // reach: codes of a site that its step writes to, where they are more than its channels.
     SiteTarget(Program& program, CodesId y, GateSpec gate, ActivationSpec activation = {}, int32_t layer = -1,
                int32_t reach = 0);
     void set_gate(const Program& program, GateSpec spec);
+    // unit: of outputs that its kernel writes at once, of so many channels that follow each other.
+    void allow_straight(int32_t channels, int32_t unit);
 };
 
 // Words of marks worth handing to another thread, by how many sites are marked; cost: of a site, some 0.3 ns.
@@ -57,6 +61,9 @@ public:
           gated_(!target.gate.weight.empty() && !context.keyframe()), most_(listed_at_once(target.fresh_stride)),
           fresh_(fresh) {
         list_.codes = y_.data;
+        if (!target.straight || gated_) return;
+        list_.low = activation_.low;
+        list_.high = activation_.high;
     }
 
     const SiteList& list() const { return list_; }
@@ -81,6 +88,12 @@ public:
     void flush(Compute&& compute) {
         if (!list_.count) return;
         compute(list_, fresh_);
+        if (list_.low) {
+            active_ += list_.count;
+            taken_ += list_.count;
+            list_.count = parts_ = 0;
+            return;
+        }
         uint8_t took[listed_sites];
         context_.sites.finish({fresh_, target_.fresh_stride, activation_, y_.data, list_.held_at, list_.count, y_.channels,
                                gated_ ? target_.gate.weight.data() : nullptr, target_.gate.largest,

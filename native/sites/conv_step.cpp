@@ -90,10 +90,11 @@ public:
                     at[i] = tiles_.row_at[list.row[i]] + tiles_.column_at[list.x[i]] + first_;
                 for (int32_t i = 0; i < 4 * list.count; ++i) {
                     y_at[i] = list.fresh[i] * target_.fresh_stride;
-                    held_at[i] = sites.held_at[list.fresh[i] < sites.count ? list.fresh[i] : 0];
+                    held_at[i] = list.fresh[i] < sites.count ? sites.held_at[list.fresh[i]] : -1;
                 }
                 context.sites.winograd({x, at, list.count, row_, column_, inputs_, tiles_.blocks.data(),
-                                        int32_t(tiles_.blocks.size()), fresh, y_at, scratch, {sites.codes, held_at}});
+                                        int32_t(tiles_.blocks.size()), fresh, y_at, scratch,
+                                        {sites.codes, held_at, sites.low, sites.high}});
             },
             [&](const SiteList& list, int16_t* fresh) {
                 ConvStep::compute_sites(context, phase_, x, list, fresh, target_.fresh_stride);
@@ -125,6 +126,7 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
     const int32_t outputs = out.channels / std::max(groups, 1);
     const int32_t written = groups > 1 ? out.channels - outputs + padded(outputs, kernels.conv_outputs) : 0;
     SiteTarget target(program, y, std::move(gate), std::move(activation), layer, written);
+    target.allow_straight(outputs, kernels.conv_half);
     std::vector<ConvPhase> phases;
     for (const ConvPhaseSpec& spec : specs) {
         require(int32_t(spec.row_at.size()) == out.rows && int32_t(spec.column_at.size()) == out.width,

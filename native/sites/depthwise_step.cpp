@@ -96,6 +96,7 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
     step->column_at = std::move(column_at);
     step->tap = std::move(tap);
     step->find_window();
+    step->target_.allow_straight(channels, unit);
     program.add_step(name, std::move(step));
 }
 

@@ -56,6 +56,10 @@ SiteTarget::SiteTarget(Program& program, CodesId y, GateSpec spec, ActivationSpe
     program.need_codes_scratch(int64_t(listed_sites) * fresh_stride + 128);
 }
 
+void SiteTarget::allow_straight(int32_t channels, int32_t unit) {
+    straight = channels % unit == 0 && activation.kind == ActivationKind::none && !activation.low.empty();
+}
+
 void SiteTarget::set_gate(const Program& program, GateSpec spec) {
     require(spec.weight.empty() || int32_t(spec.weight.size()) == program.code_tensors.at(y).channels,
             "a gate has one weight per channel");

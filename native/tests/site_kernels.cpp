@@ -99,6 +99,25 @@ struct Windows {
     Buffer<int32_t> at, tap;
 };
 
+// Where sites are held, in any order, and bounds of their codes.
+struct Held {
+    Held(int32_t sites, int32_t channels, Random& random)
+        : at(sites), low(padded(channels, vector_codes)), high(low.size()) {
+        const int32_t stride = padded(channels, 8);
+        for (int32_t i = 0; i < sites; ++i) at[i] = int64_t(sites - 1 - i) * stride;
+        for (int32_t c = 0; c < channels; ++c) {
+            low[c] = random.chance(0.5) ? 0 : -32768;
+            high[c] = int16_t(random.chance(0.5) ? 32767 : random.integer(0, 32767));
+        }
+        codes = std::make_unique<Buffer<int16_t>>(int64_t(sites) * stride, vector_codes);
+    }
+    HeldSites view(const Buffer<int16_t>& of) const { return {of.data(), at.data(), low.data(), high.data()}; }
+
+    Buffer<int64_t> at;
+    Buffer<int16_t> low, high;
+    std::unique_ptr<Buffer<int16_t>> codes;
+};
+
 void conv_case(const ConvCase& c, int32_t sites, const SiteTables& tables, Random& random, Report& report) {
     report.begin("%d groups of %d to %d, %d taps, %d sites", c.groups, c.inputs, c.outputs, c.taps, sites);
     const Windows windows(sites, c.taps, (c.groups - 1) * c.inputs + 2 * c.pairs(), random);
@@ -107,14 +126,21 @@ void conv_case(const ConvCase& c, int32_t sites, const SiteTables& tables, Rando
     const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
     Buffer<int32_t> pair_at(c.taps * c.pairs());
     for (int32_t i = 0; i < c.taps * c.pairs(); ++i) pair_at[i] = windows.tap[i / c.pairs()] + 2 * (i % c.pairs());
-    const auto run = [&](const SiteKernels& kernels, const PackedConv& conv, const Buffer<int16_t>& y) {
+    const auto run = [&](const SiteKernels& kernels, const PackedConv& conv, const Buffer<int16_t>& y,
+                         const HeldSites& held) {
         kernels.conv({windows.x.data(), windows.at.data(), sites, pair_at.data(), c.taps * c.pairs(),
-                      conv.blocks.data(), int32_t(conv.blocks.size()), y.data(), stride, {}});
+                      conv.blocks.data(), int32_t(conv.blocks.size()), y.data(), stride, held});
     };
-    run(tables.scalar, natural, expected);
-    run(tables.tested, packed, actual);
+    run(tables.scalar, natural, expected, {});
+    run(tables.tested, packed, actual, {});
     for (int32_t i = 0; i < sites; ++i)
         report.same(expected.data() + int64_t(i) * stride, actual.data() + int64_t(i) * stride, c.channels(), "codes");
+    if (c.outputs % 16) return;
+    const Held held(sites, c.channels(), random);
+    const Buffer<int16_t> expected_held(*held.codes), actual_held(*held.codes);
+    run(tables.scalar, natural, expected, held.view(expected_held));
+    run(tables.tested, packed, actual, held.view(actual_held));
+    report.same(expected_held.data(), actual_held.data(), int32_t(actual_held.size()), "held codes");
 }
 
 bool convolutions(const SiteTables& tables) {
@@ -184,10 +210,24 @@ void tiles_case(int32_t inputs, int32_t outputs, int32_t tiles, const SiteTables
     tables.scalar.conv({x.data(), site_at.data(), 4 * tiles, pair_at.data(), 9 * c.pairs(), natural.blocks.data(),
                         int32_t(natural.blocks.size()), expected.data(), stride, {}});
     const Buffer<int16_t> scratch(winograd_scratch(inputs));
-    tables.tested.winograd({x.data(), at.data(), tiles, row, column, inputs, packed.blocks.data(),
-                            int32_t(packed.blocks.size()), actual.data(), y_at.data(), scratch.data(), {}});
+    const auto run = [&](const HeldSites& held) {
+        tables.tested.winograd({x.data(), at.data(), tiles, row, column, inputs, packed.blocks.data(),
+                                int32_t(packed.blocks.size()), actual.data(), y_at.data(), scratch.data(), held});
+    };
+    run({});
     for (int32_t i = 0; i < 4 * tiles; ++i)
         report.same(expected.data() + int64_t(i) * stride, actual.data() + int64_t(i) * stride, outputs, "codes");
+    if (outputs % 16) return;
+    // One site of every tile is not held.
+    const Held held(4 * tiles, outputs, random);
+    for (int32_t i = 0; i < tiles; ++i) held.at[4 * i + i % 4] = -1;
+    run(held.view(*held.codes));
+    for (int32_t i = 0; i < 4 * tiles; ++i) {
+        if (held.at[i] < 0) continue;
+        int16_t* plain = expected.data() + y_at[i];
+        for (int32_t o = 0; o < outputs; ++o) plain[o] = std::clamp(plain[o], held.low[o], held.high[o]);
+        report.same(plain, held.codes->data() + held.at[i], outputs, "held codes");
+    }
 }
 
 bool tiles(const SiteTables& tables) {
@@ -228,7 +268,7 @@ void depthwise_case(int32_t channels, int32_t taps, int32_t window, bool narrow,
         shift[c] = random.integer(0, 30);
     }
     const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
-    const auto run = [&](const SiteKernels& kernels, const Buffer<int16_t>& y) {
+    const auto run = [&](const SiteKernels& kernels, const Buffer<int16_t>& y, const HeldSites& held) {
         const Buffer<int32_t> all_bias(row), all_shift(row);
         in_order(bias, all_bias, kernels);
         in_order(shift, all_shift, kernels);
@@ -244,12 +284,18 @@ void depthwise_case(int32_t channels, int32_t taps, int32_t window, bool narrow,
             }
         kernels.depthwise({windows.x.data(), windows.at.data(), sites, windows.tap.data(), taps, window, tap_row,
                            tap_column, packed.data(), narrow ? narrow_bias.data() : nullptr, all_bias.data(),
-                           all_shift.data(), channels, y.data(), stride, {}});
+                           all_shift.data(), channels, y.data(), stride, held});
     };
-    run(tables.scalar, expected);
-    run(tables.tested, actual);
+    run(tables.scalar, expected, {});
+    run(tables.tested, actual, {});
     for (int32_t i = 0; i < sites; ++i)
         report.same(expected.data() + int64_t(i) * stride, actual.data() + int64_t(i) * stride, channels, "codes");
+    if (channels % vector_codes) return;
+    const Held held(sites, channels, random);
+    const Buffer<int16_t> expected_held(*held.codes), actual_held(*held.codes);
+    run(tables.scalar, expected, held.view(expected_held));
+    run(tables.tested, actual, held.view(actual_held));
+    report.same(expected_held.data(), actual_held.data(), int32_t(actual_held.size()), "held codes");
 }
 
 bool depthwise(const SiteTables& tables) {

@@ -58,11 +58,13 @@ struct ActivationArgs {
 // Where results will be compared and held. Sites lie where no stream of addresses leads, so kernels prefetch them piece
 // by piece: all at once they would wait for each other.
 struct HeldSites {
-    const int16_t* codes = nullptr;
+    int16_t* codes = nullptr;
     const int64_t* at = nullptr;  // [sites] elements from codes
+    // Not null: nothing is compared. Results, clamped to these [channels], go there and not to y.
+    const int16_t *low = nullptr, *high = nullptr;
 
     MQ_INLINE void prefetch(int32_t site, int32_t channel) const {
-        if (codes) __builtin_prefetch(codes + at[site] + channel);
+        if (codes && at[site] >= 0) __builtin_prefetch(codes + at[site] + channel);
     }
 };
 
@@ -103,7 +105,7 @@ struct WinogradArgs {
     int16_t* y;
     const int32_t* y_at;  // [tiles][4] elements to the outputs, writable to whole blocks without reaching others
     int16_t* scratch;     // winograd_scratch(inputs) codes
-    HeldSites held;       // [tiles][4]
+    HeldSites held;       // [tiles][4]; -1: that site goes nowhere but to y
 };
 
 constexpr int32_t winograd_tiles = 12;  // that are transformed at once

@@ -26,7 +26,8 @@ struct Tiles {
 };
 
 // Loops are unrolled early, lest sums go through memory.
-template <int P, int R>
+// STRAIGHT: codes go where they are held.
+template <int P, int R, bool STRAIGHT>
 MQ_FORCE void tile(const Tiles& args, int32_t first) {
     I32 sum[P][R];
 #pragma GCC unroll 16
@@ -58,24 +59,30 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     for (int r = 0; r < R; ++r) shift[r] = load32(args.shift + r * lanes);
     int16_t* y = args.y + first * args.y_stride;
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p, y += args.y_stride) store_codes(sum[p], shift, y);
-}
-
-template <int P, int R>
-void rest(const Tiles& args, int32_t first, int32_t left) {
-    if constexpr (P > 0) {
-        if (left == P) return tile<P, R>(args, first);
-        rest<P - 1, R>(args, first, left);
+    for (int p = 0; p < P; ++p, y += args.y_stride) {
+        if constexpr (STRAIGHT)
+            store_clamped(sum[p], shift, args.held.low + args.y_first, args.held.high + args.y_first,
+                          args.held.codes + args.held.at[first + p] + args.y_first);
+        else
+            store_codes(sum[p], shift, y);
     }
 }
 
-template <int R>
+template <int P, int R, bool STRAIGHT>
+void rest(const Tiles& args, int32_t first, int32_t left) {
+    if constexpr (P > 0) {
+        if (left == P) return tile<P, R, STRAIGHT>(args, first);
+        rest<P - 1, R, STRAIGHT>(args, first, left);
+    }
+}
+
+template <int R, bool STRAIGHT>
 void all_sites(const ConvArgs& args, const ConvBlock& block) {
     constexpr int P = dense_tile;
     const Tiles tiles(args, block);
     int32_t i = 0;
-    for (; i + P <= args.sites; i += P) tile<P, R>(tiles, i);
-    rest<P - 1, R>(tiles, i, args.sites - i);
+    for (; i + P <= args.sites; i += P) tile<P, R, STRAIGHT>(tiles, i);
+    rest<P - 1, R, STRAIGHT>(tiles, i, args.sites - i);
 }
 
 }  // namespace
@@ -89,7 +96,10 @@ int32_t order(int32_t position, int32_t outputs) {
 void conv_sites(const ConvArgs& args) {
     for (int32_t k = 0; k < args.block_count; ++k) {
         const ConvBlock& block = args.blocks[k];
-        block.outputs == lanes ? all_sites<1>(args, block) : all_sites<2>(args, block);
+        if (args.held.low)
+            block.outputs == lanes ? all_sites<1, true>(args, block) : all_sites<2, true>(args, block);
+        else
+            block.outputs == lanes ? all_sites<1, false>(args, block) : all_sites<2, false>(args, block);
     }
 }
 

@@ -24,7 +24,7 @@ void depthwise_sites(const DepthwiseArgs& args) {
                     sum += x[args.tap[t]] * weights[2 * (t / 2 * block + c % block) + t % 2];
                 u = saturate(sum >> args.shift[c]);
             }
-            args.y[int64_t(i) * args.y_stride + c] = u;
+            store_code(args.held, i, c, u, args.y + int64_t(i) * args.y_stride);
         }
 }
 

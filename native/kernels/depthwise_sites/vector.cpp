@@ -35,6 +35,14 @@ struct Taps {
           sites(args.sites), count(args.taps), x(args.x + c + (K ? args.tap[0] : 0)),
           weights(args.weights + int64_t(c) * size), held(args.held), y(args.y + c) {}
 
+    // STRAIGHT: where codes are held.
+    template <bool STRAIGHT>
+    MQ_INLINE void store(int32_t i, int32_t c, I16 codes) const {
+        if constexpr (STRAIGHT)
+            store16(held.codes + held.at[i] + c, min16(max16(codes, load16(held.low + c)), load16(held.high + c)));
+        else
+            store16(y, codes);
+    }
     MQ_INLINE I16 weight(int32_t place) const { return load16(weights + place * words); }
 
     // Calls each(tap, its codes) for a window; no multiplication is left in its addresses.
@@ -47,7 +55,7 @@ struct Taps {
     }
 };
 
-template <int K>
+template <int K, bool STRAIGHT>
 MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
     Taps<K> taps(args, c, args.taps);
     const I16 bias = load16(args.narrow_bias + c);
@@ -67,11 +75,11 @@ MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
             taps.window(x, add);
         else
             for (int32_t t = 0; t < taps.count; ++t) add(t, load16(x + taps.tap[t]));
-        store16(taps.y, adds16(sum[0], sum[1]));
+        taps.template store<STRAIGHT>(i, c, adds16(sum[0], sum[1]));
     }
 }
 
-template <int K>
+template <int K, bool STRAIGHT>
 MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
     Taps<K> taps(args, c, (args.taps + 1) / 2 * 2);
     const I32 low_bias = load32(args.bias + c), high_bias = load32(args.bias + c + lanes);
@@ -103,13 +111,19 @@ MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
                 add(t, a, t + 1 < taps.count ? load16(x + taps.tap[t + 1]) : a);
             }
         }
-        store16(taps.y, pack(shift_right(low_sum, low_shift), shift_right(high_sum, high_shift)));
+        taps.template store<STRAIGHT>(i, c, pack(shift_right(low_sum, low_shift), shift_right(high_sum, high_shift)));
     }
+}
+
+template <int K, bool STRAIGHT>
+void all_channels(const DepthwiseArgs& args) {
+    for (int32_t c = 0; c < args.channels; c += words)
+        args.narrow_bias ? narrow<K, STRAIGHT>(args, c) : wide<K, STRAIGHT>(args, c);
 }
 
 template <int K>
 void all_channels(const DepthwiseArgs& args) {
-    for (int32_t c = 0; c < args.channels; c += words) args.narrow_bias ? narrow<K>(args, c) : wide<K>(args, c);
+    args.held.low ? all_channels<K, true>(args) : all_channels<K, false>(args);
 }
 
 }  // namespace

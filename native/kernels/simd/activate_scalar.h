@@ -11,6 +11,14 @@ namespace mquans::MQ_ISA {
 static inline int16_t saturate(int32_t x) { return int16_t(std::clamp(x, -32768, 32767)); }
 static inline int16_t rounding_product(int16_t a, int16_t b) { return int16_t((int32_t(a) * b + 0x4000) >> 15); }
 
+// A code of a site: to y, or straight to where it is held.
+static inline void store_code(const HeldSites& held, int32_t site, int32_t c, int16_t code, int16_t* y) {
+    if (held.low)
+        held.codes[held.at[site] + c] = std::clamp(code, held.low[c], held.high[c]);
+    else
+        y[c] = code;
+}
+
 static inline int16_t argument(const ActivationArgs& args, int16_t u, int32_t c) {
     int16_t t = u;
     if (args.coarser) t = int16_t(std::clamp<int32_t>(u, -args.limit[c], args.limit[c]) * args.left[c]);

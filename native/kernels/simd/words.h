@@ -41,6 +41,11 @@ MQ_FORCE I16 pack(I32 a, I32 b) { return _mm512_packs_epi32(a, b); }
 MQ_FORCE void store_half(int16_t* p, I32 a) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(a));
 }
+MQ_FORCE void store_half_clamped(int16_t* p, I32 a, const int16_t* low, const int16_t* high) {
+    const __m256i codes = _mm512_cvtsepi32_epi16(a), most = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(high));
+    const __m256i least = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(low));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_min_epi16(_mm256_max_epi16(codes, least), most));
+}
 MQ_FORCE I32 unpack_low32(I32 a, I32 b) { return _mm512_unpacklo_epi32(a, b); }
 MQ_FORCE I32 unpack_high32(I32 a, I32 b) { return _mm512_unpackhi_epi32(a, b); }
 MQ_FORCE I32 unpack_low64(I32 a, I32 b) { return _mm512_unpacklo_epi64(a, b); }
@@ -93,6 +98,12 @@ MQ_FORCE I16 pack(I32 a, I32 b) { return _mm256_packs_epi32(a, b); }
 MQ_FORCE void store_half(int16_t* p, I32 a) {
     const __m128i codes = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), codes);
+}
+MQ_FORCE void store_half_clamped(int16_t* p, I32 a, const int16_t* low, const int16_t* high) {
+    const __m128i codes = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    const __m128i most = _mm_loadu_si128(reinterpret_cast<const __m128i*>(high));
+    const __m128i least = _mm_loadu_si128(reinterpret_cast<const __m128i*>(low));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_min_epi16(_mm_max_epi16(codes, least), most));
 }
 MQ_FORCE I32 unpack_low32(I32 a, I32 b) { return _mm256_unpacklo_epi32(a, b); }
 MQ_FORCE I32 unpack_high32(I32 a, I32 b) { return _mm256_unpackhi_epi32(a, b); }

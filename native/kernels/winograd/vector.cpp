@@ -82,9 +82,11 @@ void multiply_tiles(const int16_t* x, int32_t row, int32_t inputs, const int16_t
     }
 }
 
-// From the products of a tile, [places][R registers], to the codes of its four sites.
+// From the products of a tile, [places][R registers], to the codes of its four sites, straight to where they are held
+// if they are not compared.
 template <int R>
-MQ_FORCE void transform_outputs(const int32_t* product, const ConvBlock& block, const int32_t* y_at, int16_t* y) {
+MQ_FORCE void transform_outputs(const WinogradArgs& args, const ConvBlock& block, int32_t tile,
+                                const int32_t* product) {
     I32 sum[4][R], shift[R];
 #pragma GCC unroll 2
     for (int r = 0; r < R; ++r) {
@@ -104,8 +106,16 @@ MQ_FORCE void transform_outputs(const int32_t* product, const ConvBlock& block, 
         sum[2][r] = add32(add32(bias, lower[0]), add32(lower[1], lower[2]));
         sum[3][r] = add32(bias, sub32(sub32(lower[1], lower[2]), lower[3]));
     }
+    const HeldSites held = args.held;
 #pragma GCC unroll 4
-    for (int s = 0; s < 4; ++s) store_codes(sum[s], shift, y + y_at[s]);
+    for (int s = 0; s < 4; ++s) {
+        const int32_t site = 4 * tile + s;
+        if (held.low && held.at[site] >= 0)
+            store_clamped(sum[s], shift, held.low + block.y_first, held.high + block.y_first,
+                          held.codes + held.at[site] + block.y_first);
+        else
+            store_codes(sum[s], shift, args.y + args.y_at[site] + block.y_first);
+    }
 }
 
 template <int R>
@@ -126,8 +136,7 @@ void block_of_tiles(const WinogradArgs& args, const ConvBlock& block, int32_t fi
         }
     }
     for (int32_t t = 0; t < tiles; ++t)
-        transform_outputs<R>(product + t * places * R * lanes, block, args.y_at + 4 * (first + t),
-                             args.y + block.y_first);
+        transform_outputs<R>(args, block, first + t, product + t * places * R * lanes);
 }
 
 }  // namespace
