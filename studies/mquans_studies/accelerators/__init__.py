@@ -9,11 +9,11 @@ from mquans_studies.accelerators.accelerator import (
     parse_accelerator,
 )
 from mquans_studies.accelerators.changes import change_energy, dense_layers
+from mquans_studies.accelerators.load import Network, network_of
 from mquans_studies.accelerators.model import LayerCost, Simulation, layer_cost, simulate
 from mquans_studies.accelerators.scaling import widened
 from mquans_studies.accelerators.schemes import SCHEMES, Scheme, scheme
 from mquans_studies.accelerators.study import STUDIED, Row, markdown, study
-from mquans_studies.accelerators.traffic import Network, network_of
 
 __all__ = [
     "SCHEMES",

@@ -10,9 +10,9 @@ import numpy as np
 from mquans.graph import Graph
 from mquans.plan import Rule
 from mquans_studies.accelerators.accelerator import load_accelerator
+from mquans_studies.accelerators.load import network_of
 from mquans_studies.accelerators.model import layer_cost
 from mquans_studies.accelerators.schemes import SCHEMES
-from mquans_studies.accelerators.traffic import network_of
 from mquans_studies.traces.layer_shape import LayerShape, layer_geometry
 from mquans_studies.traces.trace import Activity, LayerTrace
 from mquans_studies.traces.weight_repetition import REPEATED_BITS, WeightRepetition
@@ -57,7 +57,9 @@ def _changing(shape: LayerShape, value: str) -> LayerTrace:
         row_passes=level * shape.row_passes,
         channels=level * shape.channels,
         touched=level * shape.outputs,
+        touched_rows=level * shape.output_rows,
+        computed=level * shape.inputs,
         repeated=0 * level,
     )
     repetition = WeightRepetition(REPEATED_BITS, shape.weights, shape.weights, shape.weights)
-    return LayerTrace(shape, value, (WIDEST,), (shape.channels,), 16, repetition, activity)
+    return LayerTrace(shape, value, (), 0, (WIDEST,), (shape.channels,), 16, repetition, activity)

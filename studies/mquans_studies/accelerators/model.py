@@ -9,8 +9,9 @@ import numpy as np
 
 from mquans.errors import MquansError
 from mquans_studies.accelerators.accelerator import Accelerator, Lanes
+from mquans_studies.accelerators.load import Network, Traffic, load_of, network_of
 from mquans_studies.accelerators.schemes import SCHEMES, Scheme
-from mquans_studies.accelerators.traffic import Network, Traffic, layer_traffic, network_of
+from mquans_studies.accelerators.traffic import layer_traffic
 from mquans_studies.accelerators.work import Sums, dense_cycles, share
 from mquans_studies.traces.trace import Activity, LayerTrace, Trace
 
@@ -194,19 +195,20 @@ def layer_cost(
         if not scheme.reuse:
             left = left * counts.nonzero / weights
     compute = dense_cycles(shape, design.array) * left
-    looked_at = shape.inputs * ones if scheme.reuse or scheme.memory else np.zeros_like(ones)
-    overhead = looked_at / design.quantize_per_cycle.value
-    traffic = layer_traffic(layer, activity, design, network, scheme, left)
+    load = load_of(layer, activity, design, network, scheme, left)
+    overhead = load.compared / design.quantize_per_cycle.value
+    traffic = layer_traffic(load, activity)
     per_memory = [
         (traffic.read[memory.name] + traffic.written[memory.name]) / memory.bytes_per_cycle.value
         for memory in design.memories
     ]
     memory = np.max(per_memory, axis=0)
-    busy = compute + overhead
-    cycles = np.maximum(busy, memory) if design.overlap.value else busy + memory
+    # Results are put on grids and compared on their way out, while the array goes on.
+    apart = np.maximum(np.maximum(compute, overhead), memory)
+    cycles = apart if design.overlap.value else compute + overhead + memory
     tiles = design.array.tiles.value if isinstance(design.array, Lanes) else 1.0
-    compared = looked_at if scheme.reuse else 0 * ones
-    hashed = looked_at if scheme.memory else 0 * ones
+    compared = load.compared if scheme.reuse else 0 * ones
+    hashed = load.compared if scheme.memory else 0 * ones
     events = {
         "multiply": multiplies * energy.multiply.value,
         "add": adds * energy.add.value,
@@ -214,7 +216,7 @@ def layer_cost(
         "compare": compared * energy.compare.value,
         "hash": hashed * energy.hash.value,
         "gather": gathers * energy.gather.value,
-        "control": busy * tiles * energy.control.value,
+        "control": (compute + overhead) * tiles * energy.control.value,
         "static": cycles * _static_mw(design) * 1e3 / design.clock_mhz.value,
     }
     for level in design.memories:

@@ -70,6 +70,11 @@ class LayerShape:
         return self.rows * self.width * self.channels
 
     @property
+    def output_rows(self) -> int:
+        """Rows of the output per frame."""
+        return self.positions // self.output_width
+
+    @property
     def macs(self) -> int:
         """Multiplications of a dense frame; taps on padding are not counted."""
         return self.row * int(np.dot(self.reach, self.reached))
@@ -122,16 +127,20 @@ class Geometry:
         """Row passes over rows of channels of which any is set."""
         return int((mask.any(axis=1).sum(axis=1) * self.row_taps).sum())
 
-    def touched(self, mask: Mask) -> int:
-        """Outputs that something set reaches."""
+    def reached(self, mask: Mask) -> Mask:
+        """Output positions that something set reaches, [rows, columns, groups]."""
+        of_group = np.any(mask.reshape(*mask.shape[:2], self.shape.groups, -1), axis=3)
+        columns = _reached(np.swapaxes(of_group, 0, 1), self.col_grid)
+        return _reached(np.swapaxes(columns, 0, 1), self.row_grid)
+
+    def touched(self, mask: Mask, reached: Mask) -> int:
+        """Outputs that something set reaches; `reached` is of the same mask."""
         shape = self.shape
         if shape.operator == "recurrence":
             reach = np.asarray(shape.reach)[self.class_of]
             parts = np.stack([part.any(axis=2) for part in self._parts(mask)])
             return int((parts * reach).sum()) * shape.row
-        of_group = np.any(mask.reshape(*mask.shape[:2], shape.groups, -1), axis=3)
-        columns = _reached(np.swapaxes(of_group, 0, 1), self.col_grid)
-        return int(_reached(np.swapaxes(columns, 0, 1), self.row_grid).sum()) * shape.row
+        return int(reached.sum()) * shape.row
 
     def _parts(self, mask: Mask) -> list[Mask]:
         return np.split(mask, len(self.class_of), axis=2)

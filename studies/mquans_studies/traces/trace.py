@@ -17,6 +17,7 @@ from mquans.errors import MquansError
 from mquans.graph import Linear, Node, Recurrence
 from mquans.runtime.session import Session
 from mquans.runtime.stream import Stream
+from mquans_studies.traces.computed import ComputedInputs
 from mquans_studies.traces.layer_shape import Counts, Geometry, LayerShape, Mask, layer_geometry
 from mquans_studies.traces.repeated import RepeatedWindows
 from mquans_studies.traces.weight_repetition import WeightRepetition, weight_repetition
@@ -38,6 +39,8 @@ class Activity:
         row_passes: [frames], row passes (`LayerShape`) over rows with a change.
         channels: [frames], channels with a change anywhere.
         touched: [frames], outputs that a change reaches.
+        touched_rows: [frames], rows of the output with such an output.
+        computed: [frames], inputs that were made anew, changed or not: all others cannot differ.
         repeated: [frames], output positions whose whole input was seen before; -1 if not counted.
     """
 
@@ -46,6 +49,8 @@ class Activity:
     row_passes: Counts
     channels: Counts
     touched: Counts
+    touched_rows: Counts
+    computed: Counts
     repeated: Counts
 
     def at(self, frames: Mask) -> Activity:
@@ -59,6 +64,8 @@ class LayerTrace:
 
     Attributes:
         input: the value that it reads; layers may share one.
+        producers: layers that it comes from; `computed.OUTSIDE` among them for what no layer makes.
+        given: inputs per frame that no layer makes.
         widths: [widths], distinct bits of its neurons; neurons: how many have each.
         weight_bits: of the plan.
         repetition: among its integer weights.
@@ -66,6 +73,8 @@ class LayerTrace:
 
     shape: LayerShape
     input: str
+    producers: tuple[str, ...]
+    given: int
     widths: tuple[int, ...]
     neurons: tuple[int, ...]
     weight_bits: int
@@ -166,6 +175,11 @@ class _Recorded:
     held: Held | None = None
     rows: list[tuple[Counts | int, ...]] = field(default_factory=list)
 
+    @property
+    def is_recurrent(self) -> bool:
+        """True if it compares states, which it makes itself."""
+        return isinstance(self.node.op, Recurrence)
+
     def moved(self, before: Held | None, held: Held) -> Mask:
         """Which values differ from those that they are compared with, [rows, width, channels]:
         everything in a first frame, or in the first step of it."""
@@ -185,14 +199,15 @@ class _Recorded:
             moved = moved[::-1]
         return moved.reshape(held.shape)
 
-    def counts(self, moved: Mask) -> tuple[Counts | int, ...]:
-        """The first five fields of `Activity` for one frame."""
+    def counts(self, moved: Mask, reached: Mask) -> tuple[Counts | int, ...]:
+        """The fields of `Activity` for one frame, up to `touched_rows`."""
         return (
             self.geometry.by_class(moved, self.widths),
             self.geometry.blocks(moved),
             self.geometry.row_passes(moved),
             int(moved.any(axis=(0, 1)).sum()),
-            self.geometry.touched(moved),
+            self.geometry.touched(moved, reached),
+            int(reached.any(axis=(1, 2)).sum()),
         )
 
 
@@ -211,6 +226,7 @@ class TraceRecorder:
         self._memory = memory
         self._begins: list[int] = []
         self._layers: list[_Recorded] = []
+        self._computed = ComputedInputs(session.graph)
         if session.plan.tensors:
             raise MquansError(
                 "a trace counts changes value by value, but this plan has layers that are computed "
@@ -234,13 +250,21 @@ class TraceRecorder:
     def add(self, stream: Stream) -> None:
         """Takes the last frame of the stream."""
         begins = stream.frames == 1 or not self._begins
+        every: list[tuple[_Recorded, Mask, int]] = []
         for layer in self._layers:
             names = _native_layers(layer.node)
             held = np.concatenate([stream.held(name) for name in names], axis=2)
             moved = layer.moved(None if begins else layer.held, held)
             repeated = -1 if layer.windows is None else layer.windows.add(held)
-            layer.rows.append((*layer.counts(moved), repeated))
+            every.append((layer, moved, repeated))
             layer.held = held
+        reached = {layer.node.name: layer.geometry.reached(moved) for layer, moved, _ in every}
+        computed = self._computed.counts(reached)
+        for layer, moved, repeated in every:
+            name = layer.node.name
+            # States of recurrent layers are made anew in every step.
+            made = layer.geometry.shape.inputs if layer.is_recurrent else computed[name]
+            layer.rows.append((*layer.counts(moved, reached[name]), made, repeated))
         self._begins.append(int(begins))
 
     def result(self) -> Trace:
@@ -261,6 +285,8 @@ class TraceRecorder:
                 LayerTrace(
                     shape=layer.geometry.shape,
                     input=node.inputs[0],
+                    producers=self._computed.producers[node.name],
+                    given=0 if layer.is_recurrent else self._computed.given[node.name],
                     widths=tuple(widths.tolist()),
                     neurons=tuple(neurons.tolist()),
                     weight_bits=session.plan.layer(node.name).weight_bits,

@@ -99,9 +99,55 @@ def test_dense_design_does_not_see_changes(name: str) -> None:
     assert found[0].energy_saved == 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_inputs_that_were_not_made_anew_are_not_looked_at(name: str) -> None:
+    """An input whose producer was not computed cannot differ: where most of a picture stands still,
+    reading it again to compare would cost more than the whole dense layer."""
+    geometry = conv_geometry(16, 16, 12, 3, 1, 1)
+    still = traced(geometry, masks(geometry, 0), computed=0)
+    found = simulate(trace_of(still), DESIGNS[name]).layers[0]
+    assert found.cycles[0] == 0
+    assert found.energy[0] == 0
+
+
+@pytest.mark.parametrize("name", ["diannao", "eyeriss"])
+def test_what_a_layer_made_is_compared_without_reading_it(name: str) -> None:
+    """The result is at hand where it is written back; only what is held comes from memory. What
+    no layer made has to come as well."""
+    geometry = conv_geometry(16, 16, 12, 3, 1, 1)
+    ways = [traced(geometry, masks(geometry, 0), computed=500, given=given) for given in (0, 500)]
+    made, read = (simulate(trace_of(way), DESIGNS[name]).layers[0] for way in ways)
+    assert made.traffic.read["dram"][0] == 2 * 500
+    assert read.traffic.read["dram"][0] == (2 + 2) * 500
+
+
+def test_comparing_overlaps_with_the_array() -> None:
+    """Results are compared on their way out, while the array goes on; a core of a CPU does one
+    thing at a time."""
+    geometry = linear_geometry(320, 640)
+    trace = trace_of(traced(geometry, masks(geometry, 0.5)))
+    for name, design in DESIGNS.items():
+        found = simulate(trace, design).layers[0]
+        parts = (found.compute[0], found.overhead[0], found.memory[0])
+        assert found.cycles[0] == (max(parts) if design.overlap.value else sum(parts)), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shared_inputs_are_compared_once(name: str) -> None:
+    """Two layers behind one tensor share its comparisons and what is held of it."""
+    geometry = conv_geometry(16, 16, 12, 3, 1, 1)
+    both = [traced(geometry, masks(geometry, 0.1))] * 2
+    shared = simulate(trace_of(*both, shared=True), DESIGNS[name])
+    apart = simulate(trace_of(*both), DESIGNS[name])
+    assert 2 * shared.energy_by()["compare"] == pytest.approx(apart.energy_by()["compare"])
+    assert shared.layers[1].overhead[0] == 0
+    assert shared.energy_pj < apart.energy_pj
+
+
 def test_cycles_by_hand() -> None:
     """The reuse design, 32 outputs by 4 tiles: a dense layer of 100 inputs and 64 outputs keeps two
-    tiles busy, so 100 cycles; with 10 changes 10, and one more for 100 grids and compares."""
+    tiles busy, so 100 cycles; with 10 changes 10, and beside them one for 100 grids and
+    compares."""
     geometry = linear_geometry(100, 64)
     mask = np.zeros((1, 1, 100), np.bool_)
     mask[..., :10] = True

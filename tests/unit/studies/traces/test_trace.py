@@ -100,7 +100,7 @@ def test_geometry_by_brute_force(groups: int, data: st.DataObject) -> None:
             if row >= 0:
                 passes |= {(at_row, tap, c) for c in np.flatnonzero(mask[row].any(axis=0))}
     assert int(geometry.by_class(mask, geometry.one_kind)[0] @ shape.reach) == macs
-    assert geometry.touched(mask) == int(touched.sum()) * shape.row
+    assert geometry.touched(mask, geometry.reached(mask)) == int(touched.sum()) * shape.row
     assert geometry.row_passes(mask) == len(passes)
     per_group = shape.channels // groups
     blocks = sum(
@@ -197,9 +197,9 @@ def test_newer_format(session: mquans.Session, clip: Frames, tmp_path: Path) -> 
     save_trace(recorded(session, clip[:2]), path)
     with np.load(path) as archive:
         arrays = dict(archive)
-    arrays["header"] = np.array(str(arrays["header"]).replace('"version":2', '"version":3'))
+    arrays["header"] = np.array(str(arrays["header"]).replace('"version":3', '"version":4'))
     np.savez(path, **arrays)
-    with pytest.raises(TraceError, match="format 3"):
+    with pytest.raises(TraceError, match="format 4"):
         load_trace(path)
 
 

@@ -1,0 +1,89 @@
+"""Bytes that a layer moves to and from the backing memory: what does not stay on the chip."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from mquans_studies.accelerators.accelerator import Accelerator
+from mquans_studies.accelerators.load import Load, Traffic
+from mquans_studies.traces.trace import Activity
+
+TAG_BYTES = 8
+"""Of an entry in a memory of windows: a 64-bit hash."""
+
+
+def backing_traffic(load: Load, traffic: Traffic) -> None:
+    """Adds it. Outside a layer, weights are fetched once if they or the inputs fit, else whichever
+    way moves less."""
+    shape, design, word = load.shape, load.design, load.word
+    weights = shape.weights * load.weight_bytes
+    inputs, outputs = shape.inputs * word, shape.outputs * word
+    of_weights, of_outputs = design.memory("weights"), design.memory("outputs")
+    backing = design.memory("backing").name
+    if of_weights.keeps:
+        total = load.network.weights * word
+        missing = 1 - min(of_weights.capacity / total, 1.0) if total else 0.0
+        traffic.add(backing, read=weights * missing * load.rows)
+        fetched = 1.0
+    else:
+        times, fetched = _orders(weights, inputs, design)
+        brought = weights * times * load.rows
+        traffic.add(backing, read=brought)
+        traffic.add(of_weights.name, written=brought)
+    if not load.scheme.reuse or shape.steps > 1:
+        # Sequences pass through as in the dense design; their state is that of a single step.
+        if not (of_outputs.keeps and inputs + outputs <= of_outputs.capacity):
+            traffic.add(backing, read=inputs * fetched, written=outputs)
+        if not of_outputs.keeps:
+            traffic.add(design.memory("inputs").name, written=inputs * fetched)
+    if load.scheme.reuse:
+        _state(load, traffic, fetched)
+
+
+def _state(load: Load, traffic: Traffic, fetched: float) -> None:
+    """Held values and sums that do not stay on the chip from frame to frame, and the list of what
+    changed, which goes the same way to its readers."""
+    shape, design, word = load.shape, load.design, load.word
+    of_outputs, backing = design.memory("outputs"), design.memory("backing").name
+    away = 1.0
+    if of_outputs.keeps:
+        state = load.network.inputs * load.index + load.network.outputs * word
+        away = 1 - min(of_outputs.capacity / max(state, 1.0), 1.0)
+    if shape.steps > 1:
+        held = shape.inputs / shape.steps * load.index + shape.outputs / shape.steps * word
+        traffic.add(backing, read=away * held, written=away * held)
+        return
+    looked_at = load.compared * load.index + load.given * word
+    changes = fetched * load.changed * load.entry
+    traffic.add(
+        backing,
+        read=away * (looked_at + changes + load.touched * word),
+        written=away * (load.listed * (load.index + load.entry) + load.touched * word),
+    )
+    if not of_outputs.keeps:
+        traffic.add(design.memory("inputs").name, written=looked_at + changes)
+
+
+def _orders(weights: float, inputs: float, design: Accelerator) -> tuple[float, float]:
+    """How often weights and inputs are fetched: a part of the weights stays while all inputs pass,
+    or the other way round."""
+    of_weights = ceil(weights / design.memory("weights").capacity)
+    of_inputs = ceil(inputs / design.memory("inputs").capacity)
+    if of_weights <= 1 or of_inputs <= 1:
+        return 1.0, 1.0
+    if weights + inputs * of_weights <= inputs + weights * of_inputs:
+        return 1.0, float(of_weights)
+    return float(of_inputs), 1.0
+
+
+def window_memory(load: Load, activity: Activity, traffic: Traffic) -> None:
+    """A tag is looked up for every position; a hit brings the outputs, a miss stores them. Whole
+    inputs are not compared, in favour of the scheme."""
+    shape = load.shape
+    outputs = shape.outputs / shape.positions * load.word
+    hits = activity.repeated.astype(float)
+    traffic.add(
+        load.design.memory("backing").name,
+        read=shape.positions * TAG_BYTES + hits * outputs,
+        written=(shape.positions - hits) * (TAG_BYTES + outputs),
+    )
