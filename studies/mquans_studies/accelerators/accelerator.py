@@ -157,6 +157,7 @@ class Accelerator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             own.
         reuse_efficiency: multiplications per cycle over changes / those of dense layers.
         overlap: whether memories work while the array computes.
+        spare: whether state may lie in what weights leave free of their memory.
         static_mw: of all that is no memory.
     """
 
@@ -169,6 +170,7 @@ class Accelerator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantize_per_cycle: Positive
     reuse_efficiency: Positive
     overlap: Switch
+    spare: Switch
     energy: Energy
     static_mw: Figure
     memories: tuple[Memory, ...]

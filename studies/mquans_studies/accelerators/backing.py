@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from mquans_studies.accelerators.accelerator import Accelerator
-from mquans_studies.accelerators.load import Load, Traffic
+from mquans_studies.accelerators.load import Load, Traffic, places_of, spare_bytes
 from mquans_studies.traces.trace import Activity
 
 TAG_BYTES = 8
@@ -32,7 +32,10 @@ def backing_traffic(load: Load, traffic: Traffic) -> None:
         traffic.add(of_weights.name, written=brought)
     if not load.scheme.reuse or shape.steps > 1:
         # Sequences pass through as in the dense design; their state is that of a single step.
-        if not (of_outputs.keeps and inputs + outputs <= of_outputs.capacity):
+        beyond = inputs + outputs - (of_outputs.capacity if of_outputs.keeps else 0.0)
+        if 0 < beyond <= spare_bytes(load.network, design):
+            traffic.add(of_weights.name, read=inputs, written=outputs)
+        elif beyond > 0:
             traffic.add(backing, read=inputs * fetched, written=outputs)
         if not of_outputs.keeps:
             traffic.add(design.memory("inputs").name, written=inputs * fetched)
@@ -45,10 +48,7 @@ def _state(load: Load, traffic: Traffic, fetched: float) -> None:
     changed, which goes the same way to its readers."""
     shape, design, word = load.shape, load.design, load.word
     of_outputs, backing = design.memory("outputs"), design.memory("backing").name
-    away = 1.0
-    if of_outputs.keeps:
-        state = load.network.inputs * load.index + load.network.outputs * word
-        away = 1 - min(of_outputs.capacity / max(state, 1.0), 1.0)
+    away = places_of(load.network, design).away
     if shape.steps > 1:
         held = shape.inputs / shape.steps * load.index + shape.outputs / shape.steps * word
         traffic.add(backing, read=away * held, written=away * held)

@@ -50,6 +50,48 @@ def network_of(layers: Sequence[LayerTrace], rule: str) -> Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where state lies from frame to frame: shares of it, the rest in the memory of outputs.
+
+    Attributes:
+        spare: in what weights leave of their memory.
+        away: in the backing memory.
+    """
+
+    spare: float
+    away: float
+
+
+def places_of(network: Network, design: Accelerator) -> Places:
+    """State fills the memory of outputs first, then what weights leave free of theirs."""
+    own, spare = _room(network, design), spare_bytes(network, design)
+    word = design.word_bytes.value
+    state = max(network.inputs * network.index_bytes + network.outputs * word, 1.0)
+    beyond = max(state - own, 0.0)
+    return Places(min(beyond, spare) / state, max(beyond - spare, 0.0) / state)
+
+
+def spare_bytes(network: Network, design: Accelerator) -> float:
+    """What weights leave free of a memory of their own, if the design may use it."""
+    same = design.memory("weights") is design.memory("outputs")
+    return 0.0 if same or not design.spare.value else _beside_weights(network, design)
+
+
+def _room(network: Network, design: Accelerator) -> float:
+    """Bytes of the memory of outputs that keep their content; of one for all, beside weights."""
+    of_outputs = design.memory("outputs")
+    if design.memory("weights") is of_outputs:
+        return _beside_weights(network, design)
+    return of_outputs.capacity if of_outputs.keeps else 0.0
+
+
+def _beside_weights(network: Network, design: Accelerator) -> float:
+    of_weights = design.memory("weights")
+    taken = network.weights * design.word_bytes.value
+    return max(of_weights.capacity - taken, 0.0) if of_weights.keeps else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Bytes per frame, [frames], by memory."""
 

@@ -6,12 +6,14 @@ from math import ceil
 
 import numpy as np
 
-from mquans_studies.accelerators.accelerator import Lanes, RowStationary
+from mquans_studies.accelerators.accelerator import Lanes, Role, RowStationary
 from mquans_studies.accelerators.backing import backing_traffic, window_memory
-from mquans_studies.accelerators.load import Load, Traffic
+from mquans_studies.accelerators.load import Load, Traffic, places_of
 from mquans_studies.accelerators.work import Sums, passes
 from mquans_studies.traces.layer_shape import LayerShape
 from mquans_studies.traces.trace import Activity
+
+HOLDING: tuple[Role, ...] = ("weights", "inputs", "outputs")
 
 
 def layer_traffic(load: Load, activity: Activity) -> Traffic:
@@ -29,20 +31,25 @@ def layer_traffic(load: Load, activity: Activity) -> Traffic:
 def _on_chip(load: Load, traffic: Traffic) -> None:
     design, word = load.design, load.word
     weights, inputs, sums = _words(load.shape, design.array, load)
-    of_inputs, of_outputs = design.memory("inputs").name, design.memory("outputs").name
-    traffic.add(design.memory("weights").name, read=weights * load.weight_bytes)
+    of_weights, of_inputs, of_outputs = (design.memory(role).name for role in HOLDING)
+    traffic.add(of_weights, read=weights * load.weight_bytes)
     traffic.add(of_inputs, read=inputs * load.entry)
-    again = sums if load.scheme.reuse else sums - 1
-    traffic.add(of_outputs, read=load.touched * again * word, written=load.touched * sums * word)
     if any("operands" in memory.serves for memory in design.memories):
         moved = design.array.operand_words.value * load.issued * word
         traffic.add(design.memory("operands").name, read=moved)
-    if load.scheme.reuse:
-        traffic.add(
-            of_inputs,
-            read=load.compared * load.index + load.given * word,
-            written=load.listed * (load.index + load.entry),
-        )
+    written = load.touched * sums * word
+    if not load.scheme.reuse:
+        traffic.add(of_outputs, read=load.touched * (sums - 1) * word, written=written)
+        return
+    spare = places_of(load.network, design).spare
+    for share, sums_in, held_in in (
+        (1 - spare, of_outputs, of_inputs),
+        (spare, of_weights, of_weights),
+    ):
+        traffic.add(sums_in, read=share * written, written=share * written)
+        held = load.index * load.listed
+        traffic.add(held_in, read=share * load.index * load.compared, written=share * held)
+    traffic.add(of_inputs, read=load.given * word, written=load.listed * load.entry)
 
 
 def _words(shape: LayerShape, array: Lanes | RowStationary, load: Load) -> tuple[Sums, Sums, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from mquans.errors import MquansError
 from mquans_studies.accelerators import SCHEMES, accelerator_names, load_accelerator, simulate
+from mquans_studies.accelerators.accelerator import Switch
 from mquans_studies.traces.layer_shape import Geometry
 
 from .layers import (
@@ -142,6 +144,34 @@ def test_shared_inputs_are_compared_once(name: str) -> None:
     assert 2 * shared.energy_by()["compare"] == pytest.approx(apart.energy_by()["compare"])
     assert shared.layers[1].overhead[0] == 0
     assert shared.energy_pj < apart.energy_pj
+
+
+def test_state_lies_in_what_weights_leave_free() -> None:
+    """DaDianNao has 32 MB of eDRAM in its tiles: state beyond the 4 MB in the middle went to DRAM
+    while nearly all of that lay idle."""
+    geometry = conv_geometry(32, 32, 200, 1, 1, 0)
+    trace = trace_of(traced(geometry, masks(geometry, 0.1)))
+    roomy = DESIGNS["dadiannao"]
+    narrow = msgspec.structs.replace(roomy, spare=Switch(False, "a test"))
+    found, spilling = (simulate(trace, design).layers[0] for design in (roomy, narrow))
+    assert found.traffic.read["dram"][0] == found.traffic.written["dram"][0] == 0
+    assert spilling.traffic.read["dram"][0] > 1e6
+    assert found.traffic.read["tile_edram"][0] > spilling.traffic.read["tile_edram"][0]
+    assert found.energy[0] < spilling.energy[0]
+    dense = simulate(trace, roomy, SCHEMES["dense"]).layers[0]
+    assert dense.traffic.read["dram"][0] == 0, "dense tensors may lie there as well"
+
+
+def test_a_cache_holds_weights_or_state() -> None:
+    """One memory for all: its bytes were given to weights and once more to state."""
+    geometry = linear_geometry(1000, 500)
+    trace = trace_of(traced(geometry, masks(geometry, 0)))
+    found = simulate(trace, DESIGNS["cpu2"]).layers[0]
+    assert found.traffic.read["dram"][0] == 0
+    weights = linear_geometry(1000, 600)
+    trace = trace_of(traced(weights, masks(weights, 0)))
+    found = simulate(trace, DESIGNS["cpu2"]).layers[0]
+    assert found.traffic.read["dram"][0] == 2 * 1000
 
 
 def test_cycles_by_hand() -> None:
