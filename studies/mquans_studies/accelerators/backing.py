@@ -34,9 +34,9 @@ def backing_traffic(load: Load, traffic: Traffic) -> None:
         # Sequences pass through as in the dense design; their state is that of a single step.
         beyond = inputs + outputs - (of_outputs.capacity if of_outputs.keeps else 0.0)
         if 0 < beyond <= spare_bytes(load.network, design):
-            traffic.add(of_weights.name, read=inputs, written=outputs)
+            traffic.add(of_weights.name, read=inputs, written=outputs + load.handed * word)
         elif beyond > 0:
-            traffic.add(backing, read=inputs * fetched, written=outputs)
+            traffic.add(backing, read=inputs * fetched, written=outputs + load.handed * word)
         if not of_outputs.keeps:
             traffic.add(design.memory("inputs").name, written=inputs * fetched)
     if load.scheme.reuse:

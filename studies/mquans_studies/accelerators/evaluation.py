@@ -28,7 +28,13 @@ from mquans.graph import Recurrence
 from mquans.metrics import load_labels
 from mquans.onnx import ModelFile, import_model, read_model
 from mquans.plan import Plan, Rule, write_plan
-from mquans_studies.accelerators import Accelerator, accelerator_names, load_accelerator, study
+from mquans_studies.accelerators import (
+    Accelerator,
+    Fallback,
+    accelerator_names,
+    load_accelerator,
+    study,
+)
 from mquans_studies.accelerators.scores import TASKS, Task
 from mquans_studies.accelerators.study import Row
 from mquans_studies.one_width import one_width
@@ -183,7 +189,7 @@ def evaluate(
     others = {"uniform": best} | {f"{name}, {EARLIER}": point for name, point in earlier.items()}
     for name, point in others.items():
         under = simulated(case, session.with_plan(point.plan), ("reuse",), designs)
-        rows += [{**row.as_dict(), "scheme": name} for row in under]
+        rows += [{**row.as_dict(), "scheme": row.label.replace("reuse", name)} for row in under]
     # Static quantization leaves recurrent layers as they are.
     recurrent = any(isinstance(node.op, Recurrence) for node in session.graph.nodes)
     engines = (FP32, DYNAMIC_INT8 if recurrent else INT8)
@@ -229,6 +235,7 @@ def simulated(
     return study(
         session, case.model, lambda: iter(judged.frames), schemes, designs,
         metric=case.task.meter, labels=judged.labels, widen=case.true_width,
+        fallback=Fallback(lambda: iter(case.planned.frames)),
     )  # fmt: skip
 
 
@@ -296,7 +303,8 @@ def _point(point: dict[str, Any], allowed: float) -> str:
 
 
 def _speed(networks: dict[str, dict[str, Any]], accelerator: str) -> list[str]:
-    schemes = (*SCHEMES[1:], "uniform", f"reuse, {EARLIER}", f"uniform, {EARLIER}")
+    pure = (*SCHEMES[1:], "uniform", f"reuse, {EARLIER}", f"uniform, {EARLIER}")
+    schemes = [f"{name}{suffix}" for name in pure for suffix in ("", ", fallback")]
     lines = [
         "| network | " + " | ".join(schemes) + " |",
         "|---|" + "---:|" * len(schemes),

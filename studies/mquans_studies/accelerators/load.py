@@ -11,6 +11,7 @@ import numpy as np
 from mquans_studies.accelerators.accelerator import Accelerator
 from mquans_studies.accelerators.schemes import Scheme
 from mquans_studies.accelerators.work import Sums, share
+from mquans_studies.traces.computed import OUTSIDE
 from mquans_studies.traces.layer_shape import LayerShape
 from mquans_studies.traces.trace import Activity, LayerTrace
 from mquans_studies.traces.weight_repetition import WeightRepetition
@@ -27,6 +28,8 @@ class Network:
         index_bytes: of a held value: 1 for `nearest` with at most 8 bits, else 2, since `hold`
             keeps values of the fine grid.
         comparing: layers on whose behalf inputs are compared: of those that share one, the first.
+        dense: layers that are computed dense whatever the scheme; they keep no state, and all that
+            they make is new to their readers.
     """
 
     weights: int
@@ -34,18 +37,23 @@ class Network:
     outputs: int
     index_bytes: int
     comparing: frozenset[str]
+    dense: frozenset[str] = frozenset()
 
 
-def network_of(layers: Sequence[LayerTrace], rule: str) -> Network:
-    """The network of a trace."""
+def network_of(
+    layers: Sequence[LayerTrace], rule: str, dense: frozenset[str] = frozenset()
+) -> Network:
+    """The network of a trace, with some layers computed dense."""
     widest = max((max(layer.widths) for layer in layers), default=0)
-    first = {layer.input: layer for layer in reversed(layers)}.values()
+    reusing = [layer for layer in layers if layer.shape.name not in dense]
+    first = {layer.input: layer for layer in reversed(reusing)}.values()
     return Network(
         weights=sum(layer.shape.weights for layer in layers),
         inputs=sum(layer.shape.inputs // layer.shape.steps for layer in first),
-        outputs=sum(layer.shape.outputs // layer.shape.steps for layer in layers),
+        outputs=sum(layer.shape.outputs // layer.shape.steps for layer in reusing),
         index_bytes=1 if rule == "nearest" and widest <= 8 else 2,
         comparing=frozenset(layer.shape.name for layer in first),
+        dense=dense,
     )
 
 
@@ -117,6 +125,7 @@ class Load:
             back, so that those that were not made anew are never looked at.
         given: of those, what no layer makes, so that it is read to be compared.
         listed: changes that are written for readers, once for all of them.
+        handed: inputs that their producer, which keeps changes only, writes out for a dense layer.
     """
 
     shape: LayerShape
@@ -132,6 +141,7 @@ class Load:
     compared: Sums
     given: Sums
     listed: Sums
+    handed: Sums
 
     @property
     def word(self) -> float:
@@ -176,7 +186,14 @@ def load_of(
         compared=looked_at,
         given=np.minimum(looked_at, layer.given),
         listed=changed * (shape.name in network.comparing),
+        handed=activity.computed * ones if _is_handed(layer, network) else 0 * ones,
     )
+
+
+def _is_handed(layer: LayerTrace, network: Network) -> bool:
+    """True for a dense layer behind one that is not."""
+    makers = set(layer.producers) - {OUTSIDE}
+    return layer.shape.name in network.dense and not makers <= network.dense
 
 
 def compared(layer: LayerTrace, activity: Activity, network: Network, scheme: Scheme) -> Sums:
@@ -187,6 +204,8 @@ def compared(layer: LayerTrace, activity: Activity, network: Network, scheme: Sc
         return layer.shape.inputs * ones
     if not scheme.reuse or layer.shape.name not in network.comparing:
         return 0 * ones
+    if network.dense.intersection(layer.producers):
+        return layer.shape.inputs * ones
     return activity.computed * ones
 
 

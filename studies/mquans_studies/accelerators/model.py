@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Simulation:
 
     Attributes:
         frames: that were simulated; means are over them.
+        fallback: layers that are computed dense although the scheme is another.
     """
 
     scheme: str
@@ -58,6 +60,7 @@ class Simulation:
     layers: tuple[LayerCost, ...]
     dense: tuple[LayerCost, ...]
     clock_mhz: float
+    fallback: tuple[str, ...] = ()
 
     @property
     def cycles(self) -> float:
@@ -111,6 +114,7 @@ class Simulation:
         return {
             "scheme": self.scheme,
             "frames": self.frames,
+            "fallback": list(self.fallback),
             "speedup": self.speedup,
             "energy_saved": self.energy_saved,
             "cycles": self.cycles,
@@ -140,9 +144,18 @@ class Simulation:
         }
 
 
-def simulate(trace: Trace, design: Accelerator, scheme: Scheme = SCHEMES["reuse"]) -> Simulation:
+def simulate(
+    trace: Trace,
+    design: Accelerator,
+    scheme: Scheme = SCHEMES["reuse"],
+    *,
+    fallback: frozenset[str] = frozenset(),
+) -> Simulation:
     """Runs a trace on an accelerator. First frames of recordings are left out: they are computed
     whole under every scheme.
+
+    Args:
+        fallback: layers that are computed dense (`fallback.cheaper_dense` chooses them).
 
     Raises:
         MquansError: no other frames, no reuse layers, or the trace lacks what the scheme needs.
@@ -160,14 +173,40 @@ def simulate(trace: Trace, design: Accelerator, scheme: Scheme = SCHEMES["reuse"
             "the trace does not say which inputs came again.",
             hint="Record it once more with --trace-memory.",
         )
-    network = network_of(trace.layers, trace.rule)
-    run = [(layer, layer.activity.at(trace.moving)) for layer in trace.layers]
+    run = moving_layers(trace)
     return Simulation(
         scheme=scheme.name,
         frames=frames,
-        layers=tuple(layer_cost(*entry, design, network, scheme) for entry in run),
-        dense=tuple(layer_cost(*entry, design, network, SCHEMES["dense"]) for entry in run),
+        layers=network_cost(run, trace.rule, design, scheme, fallback),
+        dense=network_cost(run, trace.rule, design, SCHEMES["dense"], frozenset()),
         clock_mhz=design.clock_mhz.value,
+        fallback=tuple(layer.shape.name for layer in trace.layers if layer.shape.name in fallback),
+    )
+
+
+def moving_layers(trace: Trace) -> list[LayerTrace]:
+    """The layers of a trace without first frames."""
+    return [replace(layer, activity=layer.activity.at(trace.moving)) for layer in trace.layers]
+
+
+def network_cost(
+    layers: Sequence[LayerTrace],
+    rule: str,
+    design: Accelerator,
+    scheme: Scheme,
+    fallback: frozenset[str],
+) -> tuple[LayerCost, ...]:
+    """All layers under a scheme, those of `fallback` dense."""
+    network = network_of(layers, rule, fallback)
+    return tuple(
+        layer_cost(
+            layer,
+            layer.activity,
+            design,
+            network,
+            SCHEMES["dense"] if layer.shape.name in fallback else scheme,
+        )
+        for layer in layers
     )
 
 
