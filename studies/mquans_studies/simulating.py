@@ -39,7 +39,7 @@ def simulate(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="dense, reuse (the plan), nearest, hold, uniform, repetition, memory, "
+            help="dense, dense-int8, reuse (the plan), nearest, hold, uniform, repetition, memory, "
             "reuse+repetition, or all.",
         ),
     ] = "reuse",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import ceil
 
 from mquans_studies.accelerators.accelerator import Accelerator
-from mquans_studies.accelerators.load import Load, Traffic, places_of, spare_bytes
+from mquans_studies.accelerators.load import Load, Traffic
+from mquans_studies.accelerators.places import places_of, spare_bytes
 from mquans_studies.traces.trace import Activity
 
 TAG_BYTES = 8
@@ -21,7 +22,7 @@ def backing_traffic(load: Load, traffic: Traffic) -> None:
     of_weights, of_outputs = design.memory("weights"), design.memory("outputs")
     backing = design.memory("backing").name
     if of_weights.keeps:
-        total = load.network.weights * word
+        total = load.network.weights * load.weight_bytes
         missing = 1 - min(of_weights.capacity / total, 1.0) if total else 0.0
         traffic.add(backing, read=weights * missing * load.rows)
         fetched = 1.0
@@ -33,7 +34,7 @@ def backing_traffic(load: Load, traffic: Traffic) -> None:
     if not load.scheme.reuse or shape.steps > 1:
         # Sequences pass through as in the dense design; their state is that of a single step.
         beyond = inputs + outputs - (of_outputs.capacity if of_outputs.keeps else 0.0)
-        if 0 < beyond <= spare_bytes(load.network, design):
+        if 0 < beyond <= spare_bytes(load):
             traffic.add(of_weights.name, read=inputs, written=outputs + load.handed * word)
         elif beyond > 0:
             traffic.add(backing, read=inputs * fetched, written=outputs + load.handed * word)
@@ -48,7 +49,7 @@ def _state(load: Load, traffic: Traffic, fetched: float) -> None:
     changed, which goes the same way to its readers."""
     shape, design, word = load.shape, load.design, load.word
     of_outputs, backing = design.memory("outputs"), design.memory("backing").name
-    away = places_of(load.network, design).away
+    away = places_of(load).away
     if shape.steps > 1:
         held = shape.inputs / shape.steps * load.index + shape.outputs / shape.steps * word
         traffic.add(backing, read=away * held, written=away * held)

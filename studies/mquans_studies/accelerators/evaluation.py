@@ -44,7 +44,9 @@ WIDTHS = range(3, 11)
 BUDGETS = (0.3, 0.1, 0.06, 0.03, 0.015, 0.01, 0.006, 0.003)
 """Losses that plans are made for (docs/reference/measures.md), largest first."""
 
-SCHEMES = ("dense", "reuse", "nearest", "hold", "repetition", "memory", "reuse+repetition")
+SCHEMES = (
+    "dense", "dense-int8", "reuse", "nearest", "hold", "repetition", "memory", "reuse+repetition",
+)  # fmt: skip
 EARLIER = "chosen before"
 """Of plans and widths that lose nothing on the data that plans are made from."""
 
@@ -303,7 +305,7 @@ def _point(point: dict[str, Any], allowed: float) -> str:
 
 
 def _speed(networks: dict[str, dict[str, Any]], accelerator: str) -> list[str]:
-    pure = (*SCHEMES[1:], "uniform", f"reuse, {EARLIER}", f"uniform, {EARLIER}")
+    pure = (*SCHEMES[2:], "uniform", f"reuse, {EARLIER}", f"uniform, {EARLIER}")
     schemes = [f"{name}{suffix}" for name in pure for suffix in ("", ", fallback")]
     lines = [
         "| network | " + " | ".join(schemes) + " |",

@@ -35,7 +35,7 @@ def cheaper_dense(
     pure = spent(frozenset())
     baseline = [
         _spent(cost, objective)
-        for cost in network_cost(layers, trace.rule, design, SCHEMES["dense"], frozenset())
+        for cost in network_cost(layers, trace.rule, design, SCHEMES[scheme.baseline], frozenset())
     ]
     alone = frozenset(
         name for name, mine, dense in zip(names, pure, baseline, strict=True) if mine > dense

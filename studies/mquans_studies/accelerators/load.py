@@ -58,48 +58,6 @@ def network_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where state lies from frame to frame: shares of it, the rest in the memory of outputs.
-
-    Attributes:
-        spare: in what weights leave of their memory.
-        away: in the backing memory.
-    """
-
-    spare: float
-    away: float
-
-
-def places_of(network: Network, design: Accelerator) -> Places:
-    """State fills the memory of outputs first, then what weights leave free of theirs."""
-    own, spare = _room(network, design), spare_bytes(network, design)
-    word = design.word_bytes.value
-    state = max(network.inputs * network.index_bytes + network.outputs * word, 1.0)
-    beyond = max(state - own, 0.0)
-    return Places(min(beyond, spare) / state, max(beyond - spare, 0.0) / state)
-
-
-def spare_bytes(network: Network, design: Accelerator) -> float:
-    """What weights leave free of a memory of their own, if the design may use it."""
-    same = design.memory("weights") is design.memory("outputs")
-    return 0.0 if same or not design.spare.value else _beside_weights(network, design)
-
-
-def _room(network: Network, design: Accelerator) -> float:
-    """Bytes of the memory of outputs that keep their content; of one for all, beside weights."""
-    of_outputs = design.memory("outputs")
-    if design.memory("weights") is of_outputs:
-        return _beside_weights(network, design)
-    return of_outputs.capacity if of_outputs.keeps else 0.0
-
-
-def _beside_weights(network: Network, design: Accelerator) -> float:
-    of_weights = design.memory("weights")
-    taken = network.weights * design.word_bytes.value
-    return max(of_weights.capacity - taken, 0.0) if of_weights.keeps else 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Traffic:
     """Bytes per frame, [frames], by memory."""
 
@@ -212,10 +170,13 @@ def compared(layer: LayerTrace, activity: Activity, network: Network, scheme: Sc
 def _weight_bytes(
     shape: LayerShape, repetition: WeightRepetition, design: Accelerator, scheme: Scheme
 ) -> float:
-    """Bytes per weight; UCNN keeps, instead of each weight other than 0, which input it meets and
-    whether its group ends there."""
+    """Bytes per weight. UCNN keeps, instead of each weight other than 0, which input it meets and
+    whether its group ends there; CREW which of an input's products it takes, and a sign."""
     if not scheme.repetition:
-        return design.word_bytes.value
+        return scheme.weight_bits / 8 if scheme.weight_bits else design.word_bytes.value
+    if scheme.reuse:
+        products = repetition.per_input / max(shape.channels, 1)
+        return min(ceil(log2(products + 1)) + 1, repetition.bits) / 8
     fan_in = shape.taps * shape.channels // shape.groups
     bits = ceil(log2(max(fan_in, 2))) + 1
     return bits / 8 * repetition.nonzero / max(shape.weights, 1)

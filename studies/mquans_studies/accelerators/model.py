@@ -178,7 +178,7 @@ def simulate(
         scheme=scheme.name,
         frames=frames,
         layers=network_cost(run, trace.rule, design, scheme, fallback),
-        dense=network_cost(run, trace.rule, design, SCHEMES["dense"], frozenset()),
+        dense=network_cost(run, trace.rule, design, SCHEMES[scheme.baseline], frozenset()),
         clock_mhz=design.clock_mhz.value,
         fallback=tuple(layer.shape.name for layer in trace.layers if layer.shape.name in fallback),
     )
@@ -204,7 +204,7 @@ def network_cost(
             layer.activity,
             design,
             network,
-            SCHEMES["dense"] if layer.shape.name in fallback else scheme,
+            SCHEMES[scheme.baseline] if layer.shape.name in fallback else scheme,
         )
         for layer in layers
     )

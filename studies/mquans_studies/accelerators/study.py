@@ -27,6 +27,8 @@ from mquans_studies.traces.traced import TracedRun, run_traced
 VARIANTS = ("nearest", "hold", "uniform")
 """Reuse under other plans than the given one: with another rule, or with one width for all."""
 
+NOTHING_LEFT_OUT = ("dense", "dense-int8")
+
 STUDIED = (*SCHEMES, *VARIANTS)
 """All schemes, in the order of tables."""
 
@@ -66,7 +68,7 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """The stable keys of `simulate --json`. Similarity is 0 for schemes that do not look for
         it, and the dense network has nothing to agree with."""
-        dense = self.scheme == "dense"
+        dense = self.scheme in NOTHING_LEFT_OUT
         trace, reuses = self.run.trace, scheme(base_scheme(self.scheme)).reuse
         return {
             **self.simulation.as_dict(),
@@ -167,7 +169,9 @@ def study(
     return [
         row(name, where, chosen)
         for name in schemes
-        for chosen in ((None,) if fallback is None or name == "dense" else (None, fallback))
+        for chosen in (
+            (None,) if fallback is None or name in NOTHING_LEFT_OUT else (None, fallback)
+        )
         for where in designs
     ]
 

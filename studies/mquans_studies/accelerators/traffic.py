@@ -8,7 +8,8 @@ import numpy as np
 
 from mquans_studies.accelerators.accelerator import Lanes, Role, RowStationary
 from mquans_studies.accelerators.backing import backing_traffic, window_memory
-from mquans_studies.accelerators.load import Load, Traffic, places_of
+from mquans_studies.accelerators.load import Load, Traffic
+from mquans_studies.accelerators.places import places_of
 from mquans_studies.accelerators.work import Sums, passes
 from mquans_studies.traces.layer_shape import LayerShape
 from mquans_studies.traces.trace import Activity
@@ -41,7 +42,7 @@ def _on_chip(load: Load, traffic: Traffic) -> None:
     if not load.scheme.reuse:
         traffic.add(of_outputs, read=load.touched * (sums - 1) * word, written=written)
         return
-    spare = places_of(load.network, design).spare
+    spare = places_of(load).spare
     for share, sums_in, held_in in (
         (1 - spare, of_outputs, of_inputs),
         (spare, of_weights, of_weights),

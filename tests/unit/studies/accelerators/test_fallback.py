@@ -47,7 +47,7 @@ def test_never_worse_than_dense(trace: Trace, name: str, scheme: str, objective:
     pure = simulate(trace, design, SCHEMES[scheme])
     found = simulate(trace, design, SCHEMES[scheme], fallback=chosen)
     what = "energy_pj" if objective == "energy" else "cycles"
-    dense = simulate(trace, design, SCHEMES["dense"])
+    dense = simulate(trace, design, SCHEMES[SCHEMES[scheme].baseline])
     spent = getattr(found, what)
     assert spent <= getattr(dense, what) * (1 + 1e-9)
     assert spent <= getattr(pure, what) * (1 + 1e-9)

@@ -65,7 +65,8 @@ def test_all_schemes(session: mquans.Session, small_model: Path, clip: Frames) -
     assert found["hold"]["similarity"] >= found["nearest"]["similarity"]
     assert found["uniform"]["similarity"] > found["nearest"]["similarity"]
     assert found["uniform"]["agreement"]["loss_p95"] > found["nearest"]["agreement"]["loss_p95"]
-    assert found["reuse+repetition"]["energy_saved"] > found["reuse"]["energy_saved"]
+    assert found["reuse+repetition"]["energy_pj"] < found["reuse"]["energy_pj"]
+    assert found["reuse+repetition"]["dense"]["energy_pj"] == found["dense-int8"]["energy_pj"]
     table = markdown(rows, title="small")
     assert table.count("\n| ") == len(rows) + 1
 
