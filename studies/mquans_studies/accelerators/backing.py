@@ -27,7 +27,7 @@ def backing_traffic(load: Load, traffic: Traffic) -> None:
         traffic.add(backing, read=weights * missing * load.rows)
         fetched = 1.0
     else:
-        times, fetched = _orders(weights, inputs, design)
+        times, fetched = _orders(weights, inputs, shape.groups, design)
         brought = weights * times * load.rows
         traffic.add(backing, read=brought)
         traffic.add(of_weights.name, written=brought)
@@ -49,27 +49,29 @@ def _state(load: Load, traffic: Traffic, fetched: float) -> None:
     changed, which goes the same way to its readers."""
     shape, design, word = load.shape, load.design, load.word
     of_outputs, backing = design.memory("outputs"), design.memory("backing").name
+    sums = load.touched * design.sum_bytes.value
     away = places_of(load).away
     if shape.steps > 1:
-        held = shape.inputs / shape.steps * load.index + shape.outputs / shape.steps * word
+        kept = shape.inputs * load.index + shape.outputs * design.sum_bytes.value
+        held = kept / shape.steps
         traffic.add(backing, read=away * held, written=away * held)
         return
     looked_at = load.compared * load.index + load.given * word
     changes = fetched * load.changed * load.entry
     traffic.add(
         backing,
-        read=away * (looked_at + changes + load.touched * word),
-        written=away * (load.listed * (load.index + load.entry) + load.touched * word),
+        read=away * (looked_at + changes + sums),
+        written=away * (load.listed * (load.index + load.entry) + sums),
     )
     if not of_outputs.keeps:
         traffic.add(design.memory("inputs").name, written=looked_at + changes)
 
 
-def _orders(weights: float, inputs: float, design: Accelerator) -> tuple[float, float]:
+def _orders(weights: float, inputs: float, groups: int, design: Accelerator) -> tuple[float, float]:
     """How often weights and inputs are fetched: a part of the weights stays while all inputs pass,
-    or the other way round."""
-    of_weights = ceil(weights / design.memory("weights").capacity)
-    of_inputs = ceil(inputs / design.memory("inputs").capacity)
+    or the other way round; group by group, since groups share neither."""
+    of_weights = ceil(weights / groups / design.memory("weights").capacity)
+    of_inputs = ceil(inputs / groups / design.memory("inputs").capacity)
     if of_weights <= 1 or of_inputs <= 1:
         return 1.0, 1.0
     if weights + inputs * of_weights <= inputs + weights * of_inputs:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mquans_studies.accelerators.accelerator import Accelerator
 from mquans_studies.accelerators.schemes import Scheme
-from mquans_studies.accelerators.work import Sums, share
+from mquans_studies.accelerators.work import Sums
 from mquans_studies.traces.computed import OUTSIDE
 from mquans_studies.traces.layer_shape import LayerShape
 from mquans_studies.traces.trace import Activity, LayerTrace
@@ -124,8 +124,13 @@ def load_of(
     network: Network,
     scheme: Scheme,
     left: Sums,
+    issued: Sums,
 ) -> Load:
-    """A layer under a scheme; `left` are cycles left of the dense ones, [frames]."""
+    """A layer under a scheme.
+
+    Args:
+        left: cycles left of the dense ones, [frames]; issued: multiplications left.
+    """
     shape, reuse = layer.shape, scheme.reuse
     ones = np.ones(len(activity.channels))
     looked_at = compared(layer, activity, network, scheme)
@@ -137,7 +142,7 @@ def load_of(
         scheme=scheme,
         weight_bytes=_weight_bytes(shape, layer.repetition, design, scheme),
         left=left,
-        issued=shape.macs * (share(shape, activity, design.gate.unit) if reuse else left),
+        issued=issued,
         changed=changed,
         touched=activity.touched * ones if reuse else shape.outputs * ones,
         rows=activity.channels / shape.channels if reuse else ones,

@@ -13,7 +13,13 @@ from mquans_studies.accelerators.accelerator import Accelerator, Lanes
 from mquans_studies.accelerators.load import Network, Traffic, load_of, network_of
 from mquans_studies.accelerators.schemes import SCHEMES, Scheme
 from mquans_studies.accelerators.traffic import layer_traffic
-from mquans_studies.accelerators.work import Sums, dense_cycles, share
+from mquans_studies.accelerators.work import (
+    Sums,
+    dense_cycles,
+    dense_macs,
+    leaves_out_positions,
+    share,
+)
 from mquans_studies.traces.trace import Activity, LayerTrace, Trace
 
 
@@ -214,16 +220,20 @@ def layer_cost(
     layer: LayerTrace, activity: Activity, design: Accelerator, network: Network, scheme: Scheme
 ) -> LayerCost:
     """One layer of a network on an accelerator."""
-    shape, energy = layer.shape, design.energy
+    shape, energy, array = layer.shape, design.energy, design.array
+    padding = design.padding.value
     ones = np.ones(len(activity.channels))
-    left, issued = ones, shape.macs * ones
+    # Elements that gate single values gate zeros as well, and padding is zeros.
+    whole = dense_macs(shape, padding=padding and design.gate.unit != "value")
+    left, issued = ones, whole * ones
     if scheme.reuse:
         efficient = design.reuse_efficiency.value
         left = np.minimum(share(shape, activity, design.skip.unit) / efficient, 1.0)
-        issued = shape.macs * share(shape, activity, design.gate.unit)
+        issued = whole * share(shape, activity, design.gate.unit)
     if scheme.memory:
-        left = 1 - activity.repeated / shape.positions
-        issued = issued * left
+        new = 1 - activity.repeated / shape.positions
+        left = new if leaves_out_positions(array, design.skip.unit) else ones
+        issued = whole * (new if leaves_out_positions(array, design.gate.unit) else ones)
     multiplies, adds, gathers = issued, issued, np.zeros_like(ones)
     if scheme.repetition:
         weights = max(shape.weights, 1)
@@ -233,8 +243,8 @@ def layer_cost(
         gathers = adds
         if not scheme.reuse:
             left = left * counts.nonzero / weights
-    compute = dense_cycles(shape, design.array) * left
-    load = load_of(layer, activity, design, network, scheme, left)
+    compute = dense_cycles(shape, array, padding=padding) * left
+    load = load_of(layer, activity, design, network, scheme, left, issued)
     overhead = load.compared / design.quantize_per_cycle.value
     traffic = layer_traffic(load, activity)
     per_memory = [
@@ -245,7 +255,7 @@ def layer_cost(
     # Results are put on grids and compared on their way out, while the array goes on.
     apart = np.maximum(np.maximum(compute, overhead), memory)
     cycles = apart if design.overlap.value else compute + overhead + memory
-    tiles = design.array.tiles.value if isinstance(design.array, Lanes) else 1.0
+    tiles = array.tiles.value if isinstance(array, Lanes) else 1.0
     compared = load.compared if scheme.reuse else 0 * ones
     hashed = load.compared if scheme.memory else 0 * ones
     events = {

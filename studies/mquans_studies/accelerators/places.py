@@ -23,7 +23,7 @@ class Places:
 def places_of(load: Load) -> Places:
     """State fills the memory of outputs first, then what weights leave free of theirs."""
     own, spare, network = _room(load), spare_bytes(load), load.network
-    state = max(network.inputs * load.index + network.outputs * load.word, 1.0)
+    state = max(network.inputs * load.index + network.outputs * load.design.sum_bytes.value, 1.0)
     beyond = max(state - own, 0.0)
     return Places(min(beyond, spare) / state, max(beyond - spare, 0.0) / state)
 

@@ -38,16 +38,18 @@ def _on_chip(load: Load, traffic: Traffic) -> None:
     if any("operands" in memory.serves for memory in design.memories):
         moved = design.array.operand_words.value * load.issued * word
         traffic.add(design.memory("operands").name, read=moved)
-    written = load.touched * sums * word
+    passed = load.touched * (sums - 1) * word
     if not load.scheme.reuse:
-        traffic.add(of_outputs, read=load.touched * (sums - 1) * word, written=written)
+        written = passed + load.touched * word
+        traffic.add(of_outputs, read=passed, written=written)
         return
+    kept = passed + load.touched * design.sum_bytes.value
     spare = places_of(load).spare
     for share, sums_in, held_in in (
         (1 - spare, of_outputs, of_inputs),
         (spare, of_weights, of_weights),
     ):
-        traffic.add(sums_in, read=share * written, written=share * written)
+        traffic.add(sums_in, read=share * kept, written=share * kept)
         held = load.index * load.listed
         traffic.add(held_in, read=share * load.index * load.compared, written=share * held)
     traffic.add(of_inputs, read=load.given * word, written=load.listed * load.entry)
@@ -57,7 +59,11 @@ def _words(shape: LayerShape, array: Lanes | RowStationary, load: Load) -> tuple
     """(weights, inputs) that the array reads, and how often each sum is written."""
     per_group = shape.channels / shape.groups
     if isinstance(array, Lanes):
-        weights = np.minimum(shape.macs / array.weight_reuse.value, load.issued)
+        # A weight is read once at least, in recurrent layers once per time step: later steps need
+        # the results of earlier ones.
+        least = shape.weights * (shape.steps if shape.operator == "recurrence" else 1)
+        most = max(shape.macs / array.weight_reuse.value, least)
+        weights = np.minimum(most, load.issued)
         if array.taps.value > 1:
             words = float(shape.inputs * ceil(shape.row / array.outputs.value))
         else:

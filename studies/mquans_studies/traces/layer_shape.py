@@ -80,6 +80,13 @@ class LayerShape:
         return self.row * int(np.dot(self.reach, self.reached))
 
     @property
+    def padded_macs(self) -> int:
+        """Multiplications of a dense frame with taps on padding."""
+        if self.operator != "conv":
+            return self.macs
+        return self.positions * self.taps * self.channels * self.row
+
+    @property
     def weight_rows(self) -> int:
         """Weight rows of the layer."""
         return self.weights // self.row

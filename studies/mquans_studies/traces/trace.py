@@ -17,8 +17,10 @@ from mquans.errors import MquansError
 from mquans.graph import Linear, Node, Recurrence
 from mquans.runtime.session import Session
 from mquans.runtime.stream import Stream
+from mquans.sources.frames import Feeds
 from mquans_studies.traces.computed import ComputedInputs
 from mquans_studies.traces.layer_shape import Counts, Geometry, LayerShape, Mask, layer_geometry
+from mquans_studies.traces.plain import PlainInputs
 from mquans_studies.traces.repeated import RepeatedWindows
 from mquans_studies.traces.weight_repetition import WeightRepetition, weight_repetition
 
@@ -215,7 +217,9 @@ class TraceRecorder:
     """Takes a trace while a stream of a session runs a clip from its first frame.
 
     Args:
-        memory: windows per layer to look for repetitions in; 0 to leave that out.
+        memory: windows per layer to look for repetitions in; 0 to leave that out. A memory of
+            windows keeps nothing else from frame to frame, so they are looked for in the inputs of
+            the dense network, on the plan's finest grid.
 
     Raises:
         MquansError: some layers are not computed value by value.
@@ -227,6 +231,7 @@ class TraceRecorder:
         self._begins: list[int] = []
         self._layers: list[_Recorded] = []
         self._computed = ComputedInputs(session.graph)
+        self._plain = PlainInputs(session) if memory else None
         if session.plan.tensors:
             raise MquansError(
                 "a trace counts changes value by value, but this plan has layers that are computed "
@@ -247,15 +252,20 @@ class TraceRecorder:
                 )
             )
 
-    def add(self, stream: Stream) -> None:
-        """Takes the last frame of the stream."""
+    def add(self, stream: Stream, feeds: Feeds | None = None) -> None:
+        """Takes the last frame of the stream; with a memory of windows, `feeds` is that frame."""
+        plain = {} if self._plain is None or feeds is None else self._plain.of(feeds)
         begins = stream.frames == 1 or not self._begins
         every: list[tuple[_Recorded, Mask, int]] = []
         for layer in self._layers:
             names = _native_layers(layer.node)
             held = np.concatenate([stream.held(name) for name in names], axis=2)
             moved = layer.moved(None if begins else layer.held, held)
-            repeated = -1 if layer.windows is None else layer.windows.add(held)
+            repeated = -1
+            if layer.windows is not None:
+                repeated = layer.windows.add(
+                    held if plain is None else plain.get(layer.node.name, held)
+                )
             every.append((layer, moved, repeated))
             layer.held = held
         reached = {layer.node.name: layer.geometry.reached(moved) for layer, moved, _ in every}

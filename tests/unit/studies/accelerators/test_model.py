@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -211,6 +213,55 @@ def test_first_frames_are_left_out() -> None:
     trace.begins[:] = 1
     with pytest.raises(MquansError, match="two frames"):
         simulate(trace, DESIGNS["reuse"])
+
+
+def test_weights_are_read_once_at_least() -> None:
+    """Registers share a weight among output positions; a linear layer of one site has no others,
+    but read a sixth of its weights on the CPU."""
+    for geometry, reads in ((linear_geometry(40, 16), 1), (conv_geometry(16, 16, 12, 1, 1, 0), 24)):
+        shape = geometry.shape
+        trace = trace_of(traced(geometry, masks(geometry, 1.1)))
+        dense = simulate(trace, DESIGNS["cpu2"], SCHEMES["dense"]).layers[0]
+        assert dense.traffic.read["cache"][0] == 4 * (reads * shape.weights + shape.inputs)
+
+
+def test_groups_are_fetched_one_after_the_other() -> None:
+    """The fourth convolution of AlexNet on Eyeriss: a group's inputs fit into 108 KB, both groups'
+    do not. Weights, inputs and outputs once are 1.6 MB; it was 2.9."""
+    geometry = conv_geometry(384, 384, 13, 3, 1, 1, 2)
+    trace = trace_of(traced(geometry, masks(geometry, 1.1)))
+    traffic = simulate(trace, DESIGNS["eyeriss"], SCHEMES["dense"]).layers[0].traffic
+    moved = traffic.read["dram"][0] + traffic.written["dram"][0]
+    shape = geometry.shape
+    assert moved == 2 * (shape.weights + shape.inputs + shape.outputs)
+    assert moved == pytest.approx(1.6e6, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["diannao", "dadiannao", "eyeriss", "neuflow"])
+def test_kept_sums_do_not_round(name: str) -> None:
+    """Words of 2 bytes hold no sum of 16-bit products; sums that changes are added to have 4."""
+    geometry = linear_geometry(64, 64)
+    mask = np.zeros((1, 1, 64), np.bool_)
+    mask[..., :1] = True
+    state = traced(geometry, [mask], computed=0)
+    found = simulate(trace_of(state), DESIGNS[name]).layers[0].traffic
+    outputs = DESIGNS[name].memory("outputs").name
+    weights = DESIGNS[name].memory("weights").name
+    assert found.written[outputs][0] >= 4 * 64
+    assert outputs == weights or found.read[outputs][0] >= 4 * 64
+
+
+def test_memory_leaves_out_what_the_array_can() -> None:
+    """A window that was seen before is an output position: DianNao goes from one to the next,
+    Eyeriss works on whole rows of them, NeuFlow streams whole channels."""
+    geometry = conv_geometry(16, 16, 12, 3, 1, 1)
+    layer = traced(geometry, masks(geometry, 1.1))
+    known = replace(layer.activity, repeated=np.array([72]))
+    trace = trace_of(replace(layer, activity=known))
+    for name, left in (("reuse", 0.5), ("diannao", 0.5), ("eyeriss", 1.0), ("neuflow", 1.0)):
+        found = simulate(trace, DESIGNS[name], SCHEMES["memory"])
+        assert found.layers[0].compute[0] == left * found.dense[0].compute[0], name
+        assert found.layers[0].macs[0] == left * found.dense[0].macs[0], name
 
 
 def test_memory_needs_its_counts() -> None:

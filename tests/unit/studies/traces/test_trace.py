@@ -222,3 +222,22 @@ def test_plans_with_gates_cannot_be_traced(small_model: Path, clip: Frames) -> N
     session = mquans.Session(small_model, mquans.calibrate(small_model, clip))
     with pytest.raises(MquansError, match="value by value"):
         TraceRecorder(session)
+
+
+def test_windows_are_those_of_the_dense_network(
+    session: mquans.Session, small_model: Path, clip: Frames
+) -> None:
+    """A memory of windows holds nothing back: what a dead band lets stand still looked like windows
+    that come again."""
+    still = clip[:6].copy()
+    still[1:] = still[0]
+    noisy = still.copy()
+    rng = np.random.default_rng(0)
+    coarse = max(float(np.max(session.plan.layers[0].delta)) * 2, 1e-3)
+    noisy += rng.choice([-coarse, coarse], noisy.shape).astype(np.float32)
+    model = read_model(small_model)
+    for frames, repeats in ((still, True), (noisy, False)):
+        trace = run_traced(session, model, iter(frames), memory=1 << 16).trace
+        first = trace.layers[0]
+        found = int(first.activity.repeated[1:].sum())
+        assert (found == 5 * first.shape.positions) if repeats else (found < first.shape.positions)
