@@ -94,19 +94,21 @@ class RowStationary(
     tag="row_stationary",
     tag_field="dataflow",
 ):
-    """An array of elements that each convolve a row of inputs with a row of a filter.
+    """An array of elements that each convolve a row of inputs with a row of a filter. Sets of
+    kernel rows that fit below each other work on other filters.
 
     Attributes:
         rows, columns: of the array: kernel rows run down it, output rows across.
         filters: filters that an element works on before inputs are sent again.
-        channels: input channels that an element sums up.
+        window: inputs that an element holds: a row of the kernel of as many channels as fit, which
+            it sums up before a sum is written.
         operand_words: words moved at the operand memory per multiplication.
     """
 
     rows: Positive
     columns: Positive
     filters: Positive
-    channels: Positive
+    window: Positive
     operand_words: Figure
 
 

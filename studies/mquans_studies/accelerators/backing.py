@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from mquans_studies.accelerators.accelerator import Accelerator
+from mquans_studies.accelerators.accelerator import Lanes, Role
 from mquans_studies.accelerators.load import Load, Traffic
 from mquans_studies.accelerators.places import places_of, spare_bytes
 from mquans_studies.traces.trace import Activity
@@ -27,7 +27,7 @@ def backing_traffic(load: Load, traffic: Traffic) -> None:
         traffic.add(backing, read=weights * missing * load.rows)
         fetched = 1.0
     else:
-        times, fetched = _orders(weights, inputs, shape.groups, design)
+        times, fetched = _orders(load)
         brought = weights * times * load.rows
         traffic.add(backing, read=brought)
         traffic.add(of_weights.name, written=brought)
@@ -67,16 +67,30 @@ def _state(load: Load, traffic: Traffic, fetched: float) -> None:
         traffic.add(design.memory("inputs").name, written=looked_at + changes)
 
 
-def _orders(weights: float, inputs: float, groups: int, design: Accelerator) -> tuple[float, float]:
-    """How often weights and inputs are fetched: a part of the weights stays while all inputs pass,
-    or the other way round; group by group, since groups share neither."""
-    of_weights = ceil(weights / groups / design.memory("weights").capacity)
-    of_inputs = ceil(inputs / groups / design.memory("inputs").capacity)
-    if of_weights <= 1 or of_inputs <= 1:
+def _orders(load: Load) -> tuple[float, float]:
+    """How often weights and inputs are fetched: a part of the weights, of the inputs or of the sums
+    stays while the others pass, whichever moves least; group by group, since groups share
+    neither. Where weights fit and a picture does not, lanes without lines of memory fetch a row
+    again for every row of the kernel that meets it."""
+    shape, design = load.shape, load.design
+    weights = shape.weights * load.weight_bytes
+    inputs, sums = shape.inputs * load.word, shape.outputs * load.word
+    sizes: tuple[tuple[Role, float], ...] = (
+        ("weights", weights), ("inputs", inputs), ("outputs", sums),
+    )  # fmt: skip
+    parts = {role: ceil(size / shape.groups / design.memory(role).capacity) for role, size in sizes}
+    if parts["inputs"] <= 1:
         return 1.0, 1.0
-    if weights + inputs * of_weights <= inputs + weights * of_inputs:
-        return 1.0, float(of_weights)
-    return float(of_inputs), 1.0
+    if parts["weights"] <= 1:
+        lines = not isinstance(design.array, Lanes) or design.array.taps.value > 1
+        again = shape.row_passes / (shape.channels * shape.rows)
+        return 1.0, 1.0 if lines else max(again, 1.0)
+    orders = [(1, parts["weights"]), (parts["inputs"], 1)]
+    # A part of the sums is some filters by some positions.
+    most = min(parts["outputs"], shape.row)
+    orders += [(ceil(parts["outputs"] / filters), filters) for filters in range(1, most + 1)]
+    times, fetched = min(orders, key=lambda order: weights * order[0] + inputs * order[1])
+    return float(times), float(fetched)
 
 
 def window_memory(load: Load, activity: Activity, traffic: Traffic) -> None:

@@ -71,7 +71,8 @@ def _words(shape: LayerShape, array: Lanes | RowStationary, load: Load) -> tuple
         summed = array.psum_channels.value
         return weights, words * load.left, ceil(per_group / summed) if summed else 1.0
     output_rows = shape.positions / shape.output_width
-    weights = shape.weights * ceil(output_rows / array.columns.value) * load.left
-    inputs = shape.inputs * ceil(shape.row / array.filters.value) * load.left
     sets = max(array.rows.value // shape.kernel_rows, 1)
-    return weights, inputs, ceil(per_group / (array.channels.value * sets))
+    weights = shape.weights * ceil(output_rows / array.columns.value) * load.left
+    inputs = shape.inputs * ceil(shape.row / (array.filters.value * sets)) * load.left
+    summed = max(array.window.value // (shape.taps // shape.kernel_rows), 1)
+    return weights, inputs, ceil(per_group / summed)

@@ -57,7 +57,7 @@ def test_only_what_pays_is_left_dense() -> None:
     """A layer in which all changes, behind one in which hardly anything does."""
     still, busy = conv_geometry(16, 16, 12, 3, 1, 1), conv_geometry(16, 16, 12, 3, 1, 1)
     trace = trace_of(traced(still, masks(still, 0.01), computed=90), traced(busy, masks(busy, 1.1)))
-    assert cheaper_dense(trace, DESIGNS["eyeriss"], SCHEMES["reuse"]) == {"layer1"}
+    assert cheaper_dense(trace, DESIGNS["reuse"], SCHEMES["reuse"]) == {"layer1"}
 
 
 def test_readers_of_a_dense_layer_look_at_everything() -> None:
