@@ -39,8 +39,8 @@ def simulate(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="dense, dense-int8, reuse (the plan), nearest, hold, uniform, repetition, memory, "
-            "reuse+repetition, or all.",
+            help="dense, dense-int8, reuse (the plan), sites (its gates), nearest, hold, uniform, "
+            "repetition, memory, reuse+repetition, or all.",
         ),
     ] = "reuse",
     bits: Annotated[
@@ -98,9 +98,12 @@ def simulate(
         )
     names = accelerator_names() if accelerator == "all" else o.listed(accelerator)
     designs = {Path(name).stem: load_accelerator(name) for name in names}
-    schemes = STUDIED if scheme == "all" else o.listed(scheme)
     network = read_model(model)
     session = Session(network, plan, threads=threads)
+    gated = session if session.plan.tensors else None
+    schemes = list(o.listed(scheme))
+    if scheme == "all":
+        schemes = [name for name in STUDIED if gated is not None or name != "sites"]
 
     def open_clip(name: str = source) -> Source:
         return open_planned(session.plan, name, frames=frames, skip=skip, stride=stride)
@@ -136,6 +139,7 @@ def simulate(
         schemes,
         designs,
         uniform=uniform,
+        sites=gated,
         metric=None if metric is None else load_metric(metric),
         labels=given,
         fallback=chosen,

@@ -31,7 +31,7 @@ def backing_traffic(load: Load, traffic: Traffic) -> None:
         brought = weights * times * load.rows
         traffic.add(backing, read=brought)
         traffic.add(of_weights.name, written=brought)
-    if not load.scheme.reuse or shape.steps > 1:
+    if not load.scheme.compares or shape.steps > 1:
         # Sequences pass through as in the dense design; their state is that of a single step.
         beyond = inputs + outputs - (of_outputs.capacity if of_outputs.keeps else 0.0)
         if 0 < beyond <= spare_bytes(load):
@@ -40,31 +40,32 @@ def backing_traffic(load: Load, traffic: Traffic) -> None:
             traffic.add(backing, read=inputs * fetched, written=outputs + load.handed * word)
         if not of_outputs.keeps:
             traffic.add(design.memory("inputs").name, written=inputs * fetched)
-    if load.scheme.reuse:
+    if load.scheme.compares:
         _state(load, traffic, fetched)
 
 
 def _state(load: Load, traffic: Traffic, fetched: float) -> None:
-    """Held values and sums that do not stay on the chip from frame to frame, and the list of what
-    changed, which goes the same way to its readers."""
+    """Held values and sums that do not stay on the chip from frame to frame, and what the array
+    reads: the list of what changed, which goes the same way to its readers, or by sites the
+    windows of what is computed."""
     shape, design, word = load.shape, load.design, load.word
     of_outputs, backing = design.memory("outputs"), design.memory("backing").name
     sums = load.touched * design.sum_bytes.value
     away = places_of(load).away
     if shape.steps > 1:
-        kept = shape.inputs * load.index + shape.outputs * design.sum_bytes.value
-        held = kept / shape.steps
+        of_frame = shape.inputs * load.index + shape.outputs * design.sum_bytes.value
+        held = of_frame / shape.steps
         traffic.add(backing, read=away * held, written=away * held)
         return
     looked_at = load.compared * load.index + load.given * word
-    changes = fetched * load.changed * load.entry
-    traffic.add(
-        backing,
-        read=away * (looked_at + changes + sums),
-        written=away * (load.listed * (load.index + load.entry) + sums),
-    )
+    by_sites = load.scheme.sites
+    kept = 0 * sums if by_sites else sums
+    read = load.needed * word if by_sites else load.changed * load.entry
+    passed = fetched * read
+    stored = load.listed * (load.index if by_sites else load.index + load.entry) + kept
+    traffic.add(backing, read=away * (looked_at + passed + kept), written=away * stored)
     if not of_outputs.keeps:
-        traffic.add(design.memory("inputs").name, written=looked_at + changes)
+        traffic.add(design.memory("inputs").name, written=looked_at + passed)
 
 
 def _orders(load: Load) -> tuple[float, float]:

@@ -66,8 +66,11 @@ def _changing(shape: LayerShape, value: str) -> LayerTrace:
         channels=level * shape.channels,
         touched=level * shape.outputs,
         touched_rows=level * shape.output_rows,
+        needed=level * shape.inputs,
         computed=np.full(2, shape.inputs),
         repeated=0 * level,
     )
     repetition = WeightRepetition(REPEATED_BITS, shape.weights, shape.weights, shape.weights)
-    return LayerTrace(shape, value, (), 0, (WIDEST,), (shape.channels,), 16, repetition, activity)
+    return LayerTrace(
+        shape, value, (), 0, False, (WIDEST,), (shape.channels,), 16, repetition, activity
+    )

@@ -23,8 +23,9 @@ class Network:
 
     Attributes:
         weights: of all layers.
-        inputs, outputs: values whose state reuse keeps, of all layers: those of a frame, or of a
-            time step where a frame holds several. What several layers read is kept once.
+        inputs, outputs: values and sums that are kept, of all layers: those of a frame, or of a
+            time step where a frame holds several. What several layers read is kept once, and
+            layers by sites keep no sums.
         index_bytes: of a held value: 1 for `nearest` with at most 8 bits, else 2, since `hold`
             keeps values of the fine grid.
         comparing: layers on whose behalf inputs are compared: of those that share one, the first.
@@ -50,7 +51,9 @@ def network_of(
     return Network(
         weights=sum(layer.shape.weights for layer in layers),
         inputs=sum(layer.shape.inputs // layer.shape.steps for layer in first),
-        outputs=sum(layer.shape.outputs // layer.shape.steps for layer in reusing),
+        outputs=sum(
+            layer.shape.outputs // layer.shape.steps for layer in reusing if not layer.by_sites
+        ),
         index_bytes=1 if rule == "nearest" and widest <= 8 else 2,
         comparing=frozenset(layer.shape.name for layer in first),
         dense=dense,
@@ -83,6 +86,7 @@ class Load:
             back, so that those that were not made anew are never looked at.
         given: of those, what no layer makes, so that it is read to be compared.
         listed: changes that are written for readers, once for all of them.
+        needed: inputs that computed outputs read.
         handed: inputs that their producer, which keeps changes only, writes out for a dense layer.
     """
 
@@ -99,6 +103,7 @@ class Load:
     compared: Sums
     given: Sums
     listed: Sums
+    needed: Sums
     handed: Sums
 
     @property
@@ -107,9 +112,9 @@ class Load:
         return self.design.word_bytes.value
 
     @property
-    def index(self) -> int:
-        """Bytes of a held value."""
-        return self.network.index_bytes
+    def index(self) -> float:
+        """Bytes of a held value; by sites it is the value itself."""
+        return self.word if self.scheme.sites else self.network.index_bytes
 
     @property
     def entry(self) -> float:
@@ -131,10 +136,13 @@ def load_of(
     Args:
         left: cycles left of the dense ones, [frames]; issued: multiplications left.
     """
-    shape, reuse = layer.shape, scheme.reuse
+    shape, compares = layer.shape, scheme.compares
     ones = np.ones(len(activity.channels))
     looked_at = compared(layer, activity, network, scheme)
-    changed = activity.changed.sum(axis=(1, 2)) * ones if reuse else shape.inputs * ones
+    changed = activity.changed.sum(axis=(1, 2)) * ones if compares else shape.inputs * ones
+    rows = activity.channels / shape.channels
+    if scheme.sites:
+        rows = (activity.touched > 0) * ones
     return Load(
         shape=shape,
         design=design,
@@ -144,19 +152,22 @@ def load_of(
         left=left,
         issued=issued,
         changed=changed,
-        touched=activity.touched * ones if reuse else shape.outputs * ones,
-        rows=activity.channels / shape.channels if reuse else ones,
+        touched=activity.touched * ones if compares else shape.outputs * ones,
+        rows=rows if compares else ones,
         compared=looked_at,
         given=np.minimum(looked_at, layer.given),
         listed=changed * (shape.name in network.comparing),
+        needed=activity.needed * ones,
         handed=activity.computed * ones if _is_handed(layer, network) else 0 * ones,
     )
 
 
 def _is_handed(layer: LayerTrace, network: Network) -> bool:
-    """True for a dense layer behind one that is not."""
+    """True for a dense layer behind one that keeps changes only; by sites whole tensors are
+    kept."""
     makers = set(layer.producers) - {OUTSIDE}
-    return layer.shape.name in network.dense and not makers <= network.dense
+    dense = layer.shape.name in network.dense
+    return dense and not layer.by_sites and not makers <= network.dense
 
 
 def compared(layer: LayerTrace, activity: Activity, network: Network, scheme: Scheme) -> Sums:
@@ -165,7 +176,7 @@ def compared(layer: LayerTrace, activity: Activity, network: Network, scheme: Sc
     ones = np.ones(len(activity.channels))
     if scheme.memory:
         return layer.shape.inputs * ones
-    if not scheme.reuse or layer.shape.name not in network.comparing:
+    if not scheme.compares or layer.shape.name not in network.comparing:
         return 0 * ones
     if network.dense.intersection(layer.producers):
         return layer.shape.inputs * ones

@@ -19,6 +19,7 @@ from mquans_studies.accelerators.work import (
     dense_macs,
     leaves_out_positions,
     share,
+    site_share,
 )
 from mquans_studies.traces.trace import Activity, LayerTrace, Trace
 
@@ -32,8 +33,8 @@ class LayerCost:
         memory: cycles of the slowest memory.
         cycles: of the layer, by what overlaps.
         macs: multiplications and additions that the array issues.
-        energy_pj: by event: multiply, add, quantize, compare, hash, gather, control, static, and
-            each memory.
+        energy_pj: by event: multiply, add, quantize, compare, gate, hash, gather, control, static,
+            and each memory.
         traffic: bytes at every memory.
     """
 
@@ -210,10 +211,16 @@ def network_cost(
             layer.activity,
             design,
             network,
-            SCHEMES[scheme.baseline] if layer.shape.name in fallback else scheme,
+            _scheme_of(layer, scheme, fallback),
         )
         for layer in layers
     )
+
+
+def _scheme_of(layer: LayerTrace, scheme: Scheme, fallback: frozenset[str]) -> Scheme:
+    if layer.shape.name in fallback:
+        return SCHEMES[scheme.baseline]
+    return SCHEMES["reuse"] if scheme.sites and not layer.by_sites else scheme
 
 
 def layer_cost(
@@ -226,10 +233,11 @@ def layer_cost(
     # Elements that gate single values gate zeros as well, and padding is zeros.
     whole = dense_macs(shape, padding=padding and design.gate.unit != "value")
     left, issued = ones, whole * ones
-    if scheme.reuse:
+    if scheme.compares:
+        left_of = site_share if scheme.sites else share
         efficient = design.reuse_efficiency.value
-        left = np.minimum(share(shape, activity, design.skip.unit) / efficient, 1.0)
-        issued = whole * share(shape, activity, design.gate.unit)
+        left = np.minimum(left_of(shape, activity, design.skip.unit) / efficient, 1.0)
+        issued = whole * left_of(shape, activity, design.gate.unit)
     if scheme.memory:
         new = 1 - activity.repeated / shape.positions
         left = new if leaves_out_positions(array, design.skip.unit) else ones
@@ -256,13 +264,17 @@ def layer_cost(
     apart = np.maximum(np.maximum(compute, overhead), memory)
     cycles = apart if design.overlap.value else compute + overhead + memory
     tiles = array.tiles.value if isinstance(array, Lanes) else 1.0
-    compared = load.compared if scheme.reuse else 0 * ones
+    compared = load.compared if scheme.compares else 0 * ones
+    # A gate adds up the squared differences of a site, and decides once.
+    squared = load.compared if scheme.sites else 0 * ones
+    decided = squared / shape.channels if scheme.sites else compared
     hashed = load.compared if scheme.memory else 0 * ones
     events = {
         "multiply": multiplies * energy.multiply.value,
         "add": adds * energy.add.value,
         "quantize": compared * energy.quantize.value,
-        "compare": compared * energy.compare.value,
+        "compare": decided * energy.compare.value,
+        "gate": squared * (energy.multiply.value + energy.add.value),
         "hash": hashed * energy.hash.value,
         "gather": gathers * energy.gather.value,
         "control": (compute + overhead) * tiles * energy.control.value,

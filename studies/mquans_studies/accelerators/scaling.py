@@ -58,6 +58,7 @@ def _widened(layer: LayerTrace, shape: LayerShape) -> LayerTrace:
         channels=_rounded(activity.channels * (shape.channels / mine.channels)),
         touched=_rounded(activity.touched * (shape.outputs / mine.outputs)),
         touched_rows=activity.touched_rows,
+        needed=_rounded(activity.needed * (shape.inputs / mine.inputs)),
         computed=_rounded(activity.computed * (shape.inputs / mine.inputs)),
         repeated=activity.repeated,
     )

@@ -14,6 +14,8 @@ class Scheme:
 
     Attributes:
         reuse: inputs that did not change, with the widths and the rule of the trace's plan.
+        sites: output positions that read no site whose gate opened, with the gates of the trace's
+            plan; layers that the plan has value by value are reused value by value.
         repetition: multiplications by weights that come again.
         memory: output positions whose whole input was seen before.
         weight_bits: of stored weights; 0 for the design's words.
@@ -21,9 +23,15 @@ class Scheme:
 
     name: str
     reuse: bool = False
+    sites: bool = False
     repetition: bool = False
     memory: bool = False
     weight_bits: int = 0
+
+    @property
+    def compares(self) -> bool:
+        """Whether inputs are compared with what is held from frame to frame."""
+        return self.reuse or self.sites
 
     @property
     def baseline(self) -> str:
@@ -37,6 +45,7 @@ SCHEMES = {
         Scheme("dense"),
         Scheme("dense-int8", weight_bits=REPEATED_BITS),
         Scheme("reuse", reuse=True),
+        Scheme("sites", sites=True),
         Scheme("repetition", repetition=True, weight_bits=REPEATED_BITS),
         Scheme("memory", memory=True),
         Scheme("reuse+repetition", reuse=True, repetition=True, weight_bits=REPEATED_BITS),

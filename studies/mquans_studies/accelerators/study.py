@@ -69,7 +69,7 @@ class Row:
         """The stable keys of `simulate --json`. Similarity is 0 for schemes that do not look for
         it, and the dense network has nothing to agree with."""
         dense = self.scheme in NOTHING_LEFT_OUT
-        trace, reuses = self.run.trace, scheme(base_scheme(self.scheme)).reuse
+        trace, reuses = self.run.trace, scheme(base_scheme(self.scheme)).compares
         return {
             **self.simulation.as_dict(),
             "scheme": self.label,
@@ -92,6 +92,7 @@ def study(
     designs: Mapping[str, Accelerator],
     *,
     uniform: Plan | None = None,
+    sites: Session | None = None,
     metric: AnyMetric | None = None,
     labels: Sequence[Any] | None = None,
     widen: Sequence[LayerShape] | None = None,
@@ -107,6 +108,7 @@ def study(
         schemes: of `STUDIED`.
         designs: accelerators by name.
         uniform: the plan of the scheme `uniform`.
+        sites: the session of the scheme `sites`, under a plan with gates.
         metric, labels: of the task, see `run_traced`.
         widen: layers of the network at its true width, if the session's is a narrow one.
         fallback: adds, behind every scheme but `dense`, one that leaves layers dense where that is
@@ -126,7 +128,18 @@ def study(
     seen: dict[str, TracedRun] = {}
 
     def own(name: str) -> str:
-        return name if name in VARIANTS and name != session.plan.rule else "reuse"
+        apart = (*VARIANTS, "sites")
+        return name if name in apart and name != session.plan.rule else "reuse"
+
+    def session_of(name: str) -> Session:
+        if name == "sites":
+            if sites is None:
+                raise MquansError(
+                    "the scheme 'sites' needs a plan with gates.",
+                    hint="`mquans calibrate` makes one for networks with convolutions.",
+                )
+            return sites
+        return session if name == "reuse" else session.with_plan(_variant(session, name, uniform))
 
     def traced(
         name: str,
@@ -135,7 +148,7 @@ def study(
         labels: Sequence[Any] | None = None,
     ) -> TracedRun:
         return run_traced(
-            session if name == "reuse" else session.with_plan(_variant(session, name, uniform)),
+            session_of(name),
             model,
             clip(),
             metric=metric,

@@ -39,11 +39,12 @@ def _on_chip(load: Load, traffic: Traffic) -> None:
         moved = design.array.operand_words.value * load.issued * word
         traffic.add(design.memory("operands").name, read=moved)
     passed = load.touched * (sums - 1) * word
-    if not load.scheme.reuse:
+    if not load.scheme.compares:
         written = passed + load.touched * word
         traffic.add(of_outputs, read=passed, written=written)
         return
-    kept = passed + load.touched * design.sum_bytes.value
+    # By sites no sums are kept, and a result is written where its gate opened.
+    kept = passed + (0 if load.scheme.sites else load.touched * design.sum_bytes.value)
     spare = places_of(load).spare
     for share, sums_in, held_in in (
         (1 - spare, of_outputs, of_inputs),
@@ -52,7 +53,8 @@ def _on_chip(load: Load, traffic: Traffic) -> None:
         traffic.add(sums_in, read=share * kept, written=share * kept)
         held = load.index * load.listed
         traffic.add(held_in, read=share * load.index * load.compared, written=share * held)
-    traffic.add(of_inputs, read=load.given * word, written=load.listed * load.entry)
+    listed = 0 if load.scheme.sites else load.listed * load.entry
+    traffic.add(of_inputs, read=load.given * word, written=listed)
 
 
 def _words(shape: LayerShape, array: Lanes | RowStationary, load: Load) -> tuple[Sums, Sums, float]:
@@ -64,6 +66,9 @@ def _words(shape: LayerShape, array: Lanes | RowStationary, load: Load) -> tuple
         least = shape.weights * (shape.steps if shape.operator == "recurrence" else 1)
         most = max(shape.macs / array.weight_reuse.value, least)
         weights = np.minimum(most, load.issued)
+        if load.scheme.sites:  # whole positions share weights as dense ones do
+            weights = np.maximum(load.issued / array.weight_reuse.value, least * load.rows)
+            weights = np.minimum(weights, load.issued)
         if array.taps.value > 1:
             words = float(shape.inputs * ceil(shape.row / array.outputs.value))
         else:

@@ -33,6 +33,20 @@ def share(shape: LayerShape, activity: Activity, unit: Unit) -> Sums:
     return np.asarray(left / max(float(whole), 1.0), np.float64)
 
 
+def site_share(shape: LayerShape, activity: Activity, unit: Unit) -> Sums:
+    """The same when output positions are left out that read nothing new."""
+    match unit:
+        case "value" | "block":
+            left, whole = activity.touched, shape.outputs
+        case "row":
+            left, whole = activity.touched_rows, shape.output_rows
+        case "channel":
+            left, whole = (activity.touched > 0).astype(np.int64), 1
+        case "none":
+            return np.ones(len(activity.channels))
+    return np.asarray(left / max(whole, 1), np.float64)
+
+
 def dense_macs(shape: LayerShape, *, padding: bool) -> int:
     """Multiplications of a dense frame, with taps on padding where the array computes them."""
     return shape.padded_macs if padding else shape.macs

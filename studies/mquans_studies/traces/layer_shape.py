@@ -149,6 +149,15 @@ class Geometry:
             return int((parts * reach).sum()) * shape.row
         return int(reached.sum()) * shape.row
 
+    def needed(self, reached: Mask) -> int:
+        """Inputs that these output positions read."""
+        shape = self.shape
+        if shape.operator == "recurrence":
+            return shape.inputs if reached.any() else 0
+        columns = _read(np.swapaxes(reached, 0, 1), self.col_grid, shape.width)
+        pixels = _read(np.swapaxes(columns, 0, 1), self.row_grid, shape.rows)
+        return int(pixels.sum()) * (shape.channels // shape.groups)
+
     def _parts(self, mask: Mask) -> list[Mask]:
         return np.split(mask, len(self.class_of), axis=2)
 
@@ -254,3 +263,11 @@ def _reached(mask: Mask, grid: Grid) -> Mask:
     for tap in range(1, grid.shape[1]):
         result |= padded[grid[:, tap]]
     return result
+
+
+def _read(mask: Mask, grid: Grid, inputs: int) -> Mask:
+    """Inputs of the first axis that any of these outputs reads, [inputs, ...]."""
+    result = np.zeros((inputs + 1, *mask.shape[1:]), np.bool_)
+    for tap in range(grid.shape[1]):
+        np.logical_or.at(result, grid[:, tap], mask)
+    return result[:inputs]

@@ -35,6 +35,7 @@ class _Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: str
     producers: tuple[str, ...]
     given: int
+    by_sites: bool
     widths: tuple[int, ...]
     neurons: tuple[int, ...]
     compared: tuple[int, ...]
@@ -119,7 +120,8 @@ def load_trace(path: PathLike) -> Trace:
 
 _PLAIN = ("model", "model_sha256", "plan_fingerprint", "rule", "memory")
 _OF_LAYER = (
-    "shape", "input", "producers", "given", "widths", "neurons", "weight_bits", "repetition",
+    "shape", "input", "producers", "given", "by_sites", "widths", "neurons", "weight_bits",
+    "repetition",
 )  # fmt: skip
 
 

@@ -37,10 +37,18 @@ def _geometry(op: Conv | Linear, x: tuple[int, ...], weight: tuple[int, ...]) ->
 
 
 def traced(
-    geometry: Geometry, masks: list[np.ndarray], *, computed: int | None = None, given: int = 0
+    geometry: Geometry,
+    masks: list[np.ndarray],
+    *,
+    computed: int | None = None,
+    given: int = 0,
+    by_sites: bool = False,
 ) -> LayerTrace:
     """A layer in which these inputs change, frame by frame: [rows, width, channels] each; all are
-    made anew, or `computed` of them, `given` by no layer."""
+    made anew, or `computed` of them, `given` by no layer. By sites all channels of a site
+    change."""
+    if by_sites:
+        masks = [np.broadcast_to(mask.any(2, keepdims=True), mask.shape) for mask in masks]
     shape = geometry.shape
     ones = np.ones(len(masks), np.int64)
     reached = [geometry.reached(mask) for mask in masks]
@@ -51,12 +59,15 @@ def traced(
         channels=np.array([mask.any(axis=(0, 1)).sum() for mask in masks]),
         touched=np.array([geometry.touched(*each) for each in zip(masks, reached, strict=True)]),
         touched_rows=np.array([each.any(axis=(1, 2)).sum() for each in reached]),
+        needed=np.array([geometry.needed(each) for each in reached]),
         computed=ones * (shape.inputs if computed is None else computed),
         repeated=0 * ones,
     )
     weights = shape.weights
     repetition = WeightRepetition(8, weights - weights // 8, -(-weights // 4), -(-weights // 5))
-    return LayerTrace(shape, "x", (), given, (6,), (shape.channels,), 16, repetition, activity)
+    return LayerTrace(
+        shape, "x", (), given, by_sites, (6,), (shape.channels,), 16, repetition, activity
+    )
 
 
 def trace_of(*layers: LayerTrace, shared: bool = False) -> Trace:
