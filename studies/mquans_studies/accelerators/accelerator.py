@@ -171,8 +171,7 @@ class Accelerator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         array: multipliers and how work is laid over them.
         skip: what takes no cycles when unchanged.
         gate: what takes no energy in multipliers when unchanged.
-        quantize_per_cycle: inputs put on their grids and compared per cycle, in cycles of their
-            own.
+        quantize_per_cycle: results put on the grid of their readers and compared per cycle.
         reuse_efficiency: multiplications per cycle over changes / those of dense layers.
         overlap: whether memories work while the array computes.
         padding: whether the array computes taps on padding as all others.

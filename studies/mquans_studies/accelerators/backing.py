@@ -71,8 +71,7 @@ def _state(load: Load, traffic: Traffic, fetched: float) -> None:
 def _orders(load: Load) -> tuple[float, float]:
     """How often weights and inputs are fetched: a part of the weights, of the inputs or of the sums
     stays while the others pass, whichever moves least; group by group, since groups share
-    neither. Where weights fit and a picture does not, lanes without lines of memory fetch a row
-    again for every row of the kernel that meets it."""
+    neither."""
     shape, design = load.shape, load.design
     weights = shape.weights * load.weight_bytes
     inputs, sums = shape.inputs * load.word, shape.outputs * load.word
@@ -82,16 +81,27 @@ def _orders(load: Load) -> tuple[float, float]:
     parts = {role: ceil(size / shape.groups / design.memory(role).capacity) for role, size in sizes}
     if parts["inputs"] <= 1:
         return 1.0, 1.0
+    again = _rows_again(load)
     if parts["weights"] <= 1:
-        lines = not isinstance(design.array, Lanes) or design.array.taps.value > 1
-        again = shape.row_passes / (shape.channels * shape.rows)
-        return 1.0, 1.0 if lines else max(again, 1.0)
-    orders = [(1, parts["weights"]), (parts["inputs"], 1)]
+        return 1.0, again
     # A part of the sums is some filters by some positions.
     most = min(parts["outputs"], shape.row)
-    orders += [(ceil(parts["outputs"] / filters), filters) for filters in range(1, most + 1)]
-    times, fetched = min(orders, key=lambda order: weights * order[0] + inputs * order[1])
-    return float(times), float(fetched)
+    filters = range(1, most + 1)
+    orders = [
+        (float(parts["inputs"]), 1.0),
+        (1.0, parts["weights"] * again),
+        *((float(ceil(parts["outputs"] / count)), count * again) for count in filters),
+    ]
+    return min(orders, key=lambda order: weights * order[0] + inputs * order[1])
+
+
+def _rows_again(load: Load) -> float:
+    """How often inputs that pass are fetched: lanes without lines of memory fetch a row again for
+    every row of the kernel that meets it."""
+    array, shape = load.design.array, load.shape
+    if not isinstance(array, Lanes) or array.taps.value > 1:
+        return 1.0
+    return max(shape.row_passes / (shape.channels * shape.rows), 1.0)
 
 
 def window_memory(load: Load, activity: Activity, traffic: Traffic) -> None:

@@ -178,7 +178,7 @@ def simulate(
     if scheme.memory and not trace.memory:
         raise MquansError(
             "the trace does not say which inputs came again.",
-            hint="Record it once more with --trace-memory.",
+            hint="Record it once more with TraceRecorder(session, memory=MEMORY).",
         )
     run = moving_layers(trace)
     return Simulation(

@@ -41,6 +41,13 @@ def test_alexnet_layer_by_layer() -> None:
         assert mine.ms == pytest.approx(chip.ms, rel=0.35)
 
 
+def test_what_an_element_holds() -> None:
+    """Rows of 11 and of 5 inputs: one and two channels are summed up before a sum is written, which
+    gives the chip's accesses to its buffer within 20 %."""
+    for mine, chip in list(zip(*_both("AlexNet"), strict=True))[:2]:
+        assert mine.buffer_mb == pytest.approx(chip.buffer_mb, rel=0.2)
+
+
 def test_vgg16_was_not_fitted() -> None:
     """DRAM within 10 %. Time and energy follow from how often sums pass the buffer, which the chip
     does up to four times as often for tall pictures as its mapping needs to: with its own accesses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -20,6 +21,7 @@ from mquans_studies.accelerators import (
     simulate,
     study,
 )
+from mquans_studies.accelerators.accelerator import Switch
 from mquans_studies.one_width import one_width
 from mquans_studies.traces.layer_shape import Geometry
 
@@ -79,6 +81,16 @@ def test_rows_and_channels() -> None:
     for name, left in (("eyeriss", 3 / 12), ("neuflow", 1.0), ("reuse", 9 / 144)):
         found = simulate(trace, DESIGNS[name], SITES)
         assert found.layers[0].compute[0] == pytest.approx(left * found.dense[0].compute[0]), name
+
+
+def test_no_sums_are_kept() -> None:
+    """Held values fit into DaDianNao's 4 MB, sums of single values' reuse would not."""
+    geometry = conv_geometry(32, 128, 200, 1, 1, 0)
+    trace = trace_of(traced(geometry, masks(geometry, 0.01), by_sites=True))
+    values = trace_of(traced(geometry, masks(geometry, 0.01)))
+    design = msgspec.structs.replace(DESIGNS["dadiannao"], spare=Switch(False, "a test"))
+    assert simulate(trace, design, SITES).layers[0].traffic.read["dram"][0] == 0
+    assert simulate(values, design).layers[0].traffic.read["dram"][0] > 0
 
 
 def test_layers_value_by_value_stay_so() -> None:

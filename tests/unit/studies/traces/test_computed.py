@@ -85,6 +85,10 @@ def test_what_operators_pass_on() -> None:
     beside = between(Node("n", Concat(1), both, ("out",)), shapes={"out": (4, 12)})
     assert count(beside, [0], [0, 2]) == 3 * 6
     assert beside.producers["reader"] == both
+    given = between(Node("n", Concat(1), ("x", "a"), ("out",)), shapes={"out": (4, 9)})
+    assert given.given["reader"] == 4 * 3, "what no layer makes"
+    assert count(given, [], []) == 4 * 3
+    assert given.producers["reader"] == (OUTSIDE, "a")
     sigmoid = between(Node("n", Unary("sigmoid"), ("a",), ("out",)), shapes={"out": (4, 6)})
     assert count(sigmoid, [], [1]) == 0, "sigmoid(0) is not 0, but nobody computed it"
     rows = between(Node("n", Softmax(0), ("a",), ("out",)), shapes={"out": (4, 6)})
