@@ -136,8 +136,8 @@ def test_padding_costs_what_values_cost() -> None:
 
 
 def test_dram_of_the_reuse_design_is_no_placeholder() -> None:
-    """12.5 pJ per byte, a template's order of magnitude, made DRAM cheaper than a large eDRAM twice
-    over: state that does not fit came nearly free."""
+    """12.5 pJ per byte, a template's order of magnitude, made DRAM hardly dearer than eDRAM (8 pJ):
+    state that does not fit came nearly free."""
     dram = load_accelerator("reuse").memory("backing")
     assert (dram.read_pj.value, dram.write_pj.value) == (64, 64)
 
