@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,13 +39,23 @@ def simulate(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="dense, reuse (the plan), nearest, hold, uniform, repetition, memory, "
-            "reuse+repetition, or all.",
+            help="dense, dense-int8, reuse (the plan), sites (its gates), nearest, hold, uniform, "
+            "repetition, memory, reuse+repetition, or all.",
         ),
     ] = "reuse",
     bits: Annotated[
         int, typer.Option(min=1, max=12, help="Width of the scheme uniform (Riera et al.).")
     ] = 5,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLIP",
+            help="Also each scheme with layers left dense where that is cheaper on this clip.",
+        ),
+    ] = None,
+    objective: Annotated[
+        str, typer.Option(metavar="energy|time", help="What --fallback chooses for.")
+    ] = "energy",
     metric: o.Metric = None,
     labels: o.Labels = None,
     save_trace: Annotated[
@@ -66,25 +77,39 @@ def simulate(
 ) -> None:
     """Cycles and energy of a clip on an accelerator, from what really changes in it."""
     from mquans import Session
+    from mquans.errors import MquansError
     from mquans.files import atomic_write
     from mquans.metrics import load_metric, place_labels
     from mquans.onnx import read_model
     from mquans.sources import open_planned
-    from mquans_studies.accelerators import STUDIED, accelerator_names, load_accelerator, study
+    from mquans_studies.accelerators import (
+        STUDIED,
+        Fallback,
+        accelerator_names,
+        load_accelerator,
+        study,
+    )
     from mquans_studies.accelerators import markdown as as_markdown
     from mquans_studies.traces.trace_file import save_trace as write_trace
 
+    if objective not in ("energy", "time"):
+        raise MquansError(
+            f"there is no objective {objective!r} for fallbacks.", hint="Choose energy or time."
+        )
     names = accelerator_names() if accelerator == "all" else o.listed(accelerator)
     designs = {Path(name).stem: load_accelerator(name) for name in names}
-    schemes = STUDIED if scheme == "all" else o.listed(scheme)
     network = read_model(model)
     session = Session(network, plan, threads=threads)
+    gated = session if session.plan.tensors else None
+    schemes = list(o.listed(scheme))
+    if scheme == "all":
+        schemes = [name for name in STUDIED if gated is not None or name != "sites"]
 
-    def open_clip() -> Source:
-        return open_planned(session.plan, source, frames=frames, skip=skip, stride=stride)
+    def open_clip(name: str = source) -> Source:
+        return open_planned(session.plan, name, frames=frames, skip=skip, stride=stride)
 
-    def opened() -> Iterator[Frame]:
-        with open_clip() as clip:
+    def opened(name: str = source) -> Iterator[Frame]:
+        with open_clip(name) as clip:
             yield from clip
 
     def keep(name: str, trace: Trace) -> None:
@@ -101,6 +126,9 @@ def simulate(
         # Accelerators compare single values: the plan's gates for whole sites say nothing of them.
         values = one_width(session, opened(), bits=VALUE_BITS, quantizer="uniform", track=track)
         session = session.with_plan(replace(values, rule="hold"))
+    chosen = None
+    if fallback is not None:
+        chosen = Fallback(partial(opened, fallback), "time" if objective == "time" else "energy")
     uniform = None
     if "uniform" in schemes:
         uniform = one_width(session, opened(), bits=bits, track=track)
@@ -111,8 +139,10 @@ def simulate(
         schemes,
         designs,
         uniform=uniform,
+        sites=gated,
         metric=None if metric is None else load_metric(metric),
         labels=given,
+        fallback=chosen,
         on_trace=keep,
         track=track,
     )
@@ -123,7 +153,7 @@ def simulate(
         from mquans_studies.accelerators.plot import plot_simulation
 
         bars = [
-            (row.accelerator, row.scheme, row.simulation.speedup, row.simulation.energy_saved)
+            (row.accelerator, row.label, row.simulation.speedup, row.simulation.energy_saved)
             for row in rows
         ]
         plot_simulation(bars, plot, title=title)
@@ -148,7 +178,7 @@ def show_simulation(rows: Sequence[Row]) -> None:
         agreement = found["agreement"]
         made.add_row(
             row.accelerator,
-            row.scheme,
+            row.label,
             percent(found["similarity"]),
             percent(found["computation_reuse"]),
             "" if agreement is None else f"{agreement['loss_p95']:.4f}",

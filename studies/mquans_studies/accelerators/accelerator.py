@@ -1,4 +1,4 @@
-"""What an accelerator is: figures in a YAML file, each with its source (`accelerators/`)."""
+"""What an accelerator is: figures in a YAML file, each with its source and range (`designs/`)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ Source = Annotated[str, msgspec.Meta(min_length=4)]
 
 
 class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A number and where it is from: a publication, a tool, or the word `assumed`."""
+    """A number, where it is from (a publication, a tool, or the word `assumed`), and the least and
+    the most that it may as well be."""
 
     value: Annotated[float, msgspec.Meta(ge=0)]
     source: Source
+    range: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        _check_range(self.value, self.range)
 
 
 class Positive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,6 +37,16 @@ class Positive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     value: Annotated[float, msgspec.Meta(gt=0)]
     source: Source
+    range: tuple[Annotated[float, msgspec.Meta(gt=0)], float]
+
+    def __post_init__(self) -> None:
+        _check_range(self.value, self.range)
+
+
+def _check_range(value: float, span: tuple[float, float]) -> None:
+    low, high = span
+    if not low <= value <= high:
+        raise ValueError(f"{value:g} is not within its range, {low:g} to {high:g}")
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,19 +94,21 @@ class RowStationary(
     tag="row_stationary",
     tag_field="dataflow",
 ):
-    """An array of elements that each convolve a row of inputs with a row of a filter.
+    """An array of elements that each convolve a row of inputs with a row of a filter. Sets of
+    kernel rows that fit below each other work on other filters.
 
     Attributes:
         rows, columns: of the array: kernel rows run down it, output rows across.
         filters: filters that an element works on before inputs are sent again.
-        channels: input channels that an element sums up.
+        window: inputs that an element holds: a row of the kernel of as many channels as fit, which
+            it sums up before a sum is written.
         operand_words: words moved at the operand memory per multiplication.
     """
 
     rows: Positive
     columns: Positive
     filters: Positive
-    channels: Positive
+    window: Positive
     operand_words: Figure
 
 
@@ -149,26 +166,31 @@ class Accelerator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         title: name and publication.
         clock_mhz: of the array.
-        word_bytes: of a weight, an input, a sum.
+        word_bytes: of a weight, an input, a partial sum.
+        sum_bytes: of a sum that is kept from frame to frame, which must not round.
         array: multipliers and how work is laid over them.
         skip: what takes no cycles when unchanged.
         gate: what takes no energy in multipliers when unchanged.
-        quantize_per_cycle: inputs put on their grids and compared per cycle, in cycles of their
-            own.
+        quantize_per_cycle: results put on the grid of their readers and compared per cycle.
         reuse_efficiency: multiplications per cycle over changes / those of dense layers.
         overlap: whether memories work while the array computes.
+        padding: whether the array computes taps on padding as all others.
+        spare: whether state may lie in what weights leave free of their memory.
         static_mw: of all that is no memory.
     """
 
     title: str
     clock_mhz: Positive
     word_bytes: Positive
+    sum_bytes: Positive
     array: Lanes | RowStationary
     skip: Choice
     gate: Choice
     quantize_per_cycle: Positive
     reuse_efficiency: Positive
     overlap: Switch
+    padding: Switch
+    spare: Switch
     energy: Energy
     static_mw: Figure
     memories: tuple[Memory, ...]

@@ -1,4 +1,4 @@
-"""What one changed value costs: the objective `energy` of calibration."""
+"""What comparing and changes cost: the objective `energy` of calibration."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from mquans.calibration.objectives import LayerEnergy
 from mquans.graph import Graph
 from mquans.plan import Rule
 from mquans_studies.accelerators.accelerator import load_accelerator
+from mquans_studies.accelerators.load import network_of
 from mquans_studies.accelerators.model import layer_cost
 from mquans_studies.accelerators.schemes import SCHEMES
-from mquans_studies.accelerators.traffic import network_of
 from mquans_studies.traces.layer_shape import LayerShape, layer_geometry
 from mquans_studies.traces.trace import Activity, LayerTrace
 from mquans_studies.traces.weight_repetition import REPEATED_BITS, WeightRepetition
@@ -21,9 +22,10 @@ WIDEST = 12
 """Bits that held values are taken to need, before a plan says how many."""
 
 
-def change_energy(graph: Graph, rule: Rule, accelerator: str) -> dict[str, float]:
-    """pJ per changed value of every reuse layer: a frame in which all values change less one in
-    which none does, shared among them. `accelerator` is a name or a YAML file."""
+def change_energy(graph: Graph, rule: Rule, accelerator: str) -> dict[str, LayerEnergy]:
+    """Energy of every reuse layer per input: of a frame in which all inputs are compared and none
+    changes, of one in which all do, and of a dense frame. `accelerator` is a name or a YAML
+    file."""
     design = load_accelerator(accelerator)
     layers = [
         _changing(layer_geometry(graph, node).shape, node.inputs[0])
@@ -32,9 +34,15 @@ def change_energy(graph: Graph, rule: Rule, accelerator: str) -> dict[str, float
     network = network_of(layers, rule)
     found = {}
     for layer in layers:
+        inputs = layer.shape.inputs
         cost = layer_cost(layer, layer.activity, design, network, SCHEMES["reuse"])
+        dense = layer_cost(layer, layer.activity, design, network, SCHEMES["dense"])
         none, every = cost.energy
-        found[layer.shape.name] = float(every - none) / layer.shape.inputs
+        found[layer.shape.name] = LayerEnergy(
+            change=float(every - none) / inputs,
+            compare=float(none) / inputs,
+            dense=float(dense.energy[0]) / inputs,
+        )
     return found
 
 
@@ -57,7 +65,12 @@ def _changing(shape: LayerShape, value: str) -> LayerTrace:
         row_passes=level * shape.row_passes,
         channels=level * shape.channels,
         touched=level * shape.outputs,
+        touched_rows=level * shape.output_rows,
+        needed=level * shape.inputs,
+        computed=np.full(2, shape.inputs),
         repeated=0 * level,
     )
     repetition = WeightRepetition(REPEATED_BITS, shape.weights, shape.weights, shape.weights)
-    return LayerTrace(shape, value, (WIDEST,), (shape.channels,), 16, repetition, activity)
+    return LayerTrace(
+        shape, value, (), 0, False, (WIDEST,), (shape.channels,), 16, repetition, activity
+    )

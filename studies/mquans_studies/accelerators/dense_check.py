@@ -8,7 +8,7 @@ zigzag-dse six`), in two steps:
     zigzag-env/bin/python dense_check.py zigzag layers.json -o zigzag.json
 
 What version 3.9.1 gives for the zoo's AutoPilot and for YuNet is recorded in
-`tests/unit/simulate/zigzag.json`, and `test_zigzag.py` beside it compares.
+`tests/unit/studies/accelerators/zigzag.json`, and `test_zigzag.py` beside it compares.
 """
 
 from __future__ import annotations

@@ -28,7 +28,13 @@ from mquans.graph import Recurrence
 from mquans.metrics import load_labels
 from mquans.onnx import ModelFile, import_model, read_model
 from mquans.plan import Plan, Rule, write_plan
-from mquans_studies.accelerators import Accelerator, accelerator_names, load_accelerator, study
+from mquans_studies.accelerators import (
+    Accelerator,
+    Fallback,
+    accelerator_names,
+    load_accelerator,
+    study,
+)
 from mquans_studies.accelerators.scores import TASKS, Task
 from mquans_studies.accelerators.study import Row
 from mquans_studies.one_width import one_width
@@ -38,7 +44,9 @@ WIDTHS = range(3, 11)
 BUDGETS = (0.3, 0.1, 0.06, 0.03, 0.015, 0.01, 0.006, 0.003)
 """Losses that plans are made for (docs/reference/measures.md), largest first."""
 
-SCHEMES = ("dense", "reuse", "nearest", "hold", "repetition", "memory", "reuse+repetition")
+SCHEMES = (
+    "dense", "dense-int8", "reuse", "nearest", "hold", "repetition", "memory", "reuse+repetition",
+)  # fmt: skip
 EARLIER = "chosen before"
 """Of plans and widths that lose nothing on the data that plans are made from."""
 
@@ -183,7 +191,7 @@ def evaluate(
     others = {"uniform": best} | {f"{name}, {EARLIER}": point for name, point in earlier.items()}
     for name, point in others.items():
         under = simulated(case, session.with_plan(point.plan), ("reuse",), designs)
-        rows += [{**row.as_dict(), "scheme": name} for row in under]
+        rows += [{**row.as_dict(), "scheme": row.label.replace("reuse", name)} for row in under]
     # Static quantization leaves recurrent layers as they are.
     recurrent = any(isinstance(node.op, Recurrence) for node in session.graph.nodes)
     engines = (FP32, DYNAMIC_INT8 if recurrent else INT8)
@@ -229,6 +237,7 @@ def simulated(
     return study(
         session, case.model, lambda: iter(judged.frames), schemes, designs,
         metric=case.task.meter, labels=judged.labels, widen=case.true_width,
+        fallback=Fallback(lambda: iter(case.planned.frames)),
     )  # fmt: skip
 
 
@@ -296,7 +305,8 @@ def _point(point: dict[str, Any], allowed: float) -> str:
 
 
 def _speed(networks: dict[str, dict[str, Any]], accelerator: str) -> list[str]:
-    schemes = (*SCHEMES[1:], "uniform", f"reuse, {EARLIER}", f"uniform, {EARLIER}")
+    pure = (*SCHEMES[2:], "uniform", f"reuse, {EARLIER}", f"uniform, {EARLIER}")
+    schemes = [f"{name}{suffix}" for name in pure for suffix in ("", ", fallback")]
     lines = [
         "| network | " + " | ".join(schemes) + " |",
         "|---|" + "---:|" * len(schemes),

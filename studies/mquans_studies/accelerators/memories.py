@@ -1,5 +1,5 @@
 """Energy per byte and leakage of memories, by CACTI 7: where the figures of
-`src/mquans/simulate/accelerators` that name it come from.
+`designs` that name it come from.
 
     python -m mquans_studies.accelerators.memories CACTI
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mquans.errors import MquansError
 from mquans_studies.accelerators.accelerator import Accelerator, Lanes
+from mquans_studies.accelerators.load import Network, Traffic, load_of, network_of
 from mquans_studies.accelerators.schemes import SCHEMES, Scheme
-from mquans_studies.accelerators.traffic import Network, Traffic, layer_traffic, network_of
-from mquans_studies.accelerators.work import Sums, dense_cycles, share
+from mquans_studies.accelerators.traffic import layer_traffic
+from mquans_studies.accelerators.work import (
+    Sums,
+    dense_cycles,
+    dense_macs,
+    leaves_out_positions,
+    share,
+    site_share,
+)
 from mquans_studies.traces.trace import Activity, LayerTrace, Trace
 
 
@@ -24,8 +33,8 @@ class LayerCost:
         memory: cycles of the slowest memory.
         cycles: of the layer, by what overlaps.
         macs: multiplications and additions that the array issues.
-        energy_pj: by event: multiply, add, quantize, compare, hash, gather, control, static, and
-            each memory.
+        energy_pj: by event: multiply, add, quantize, compare, gate, hash, gather, control, static,
+            and each memory.
         traffic: bytes at every memory.
     """
 
@@ -50,6 +59,7 @@ class Simulation:
 
     Attributes:
         frames: that were simulated; means are over them.
+        fallback: layers that are computed dense although the scheme is another.
     """
 
     scheme: str
@@ -57,6 +67,7 @@ class Simulation:
     layers: tuple[LayerCost, ...]
     dense: tuple[LayerCost, ...]
     clock_mhz: float
+    fallback: tuple[str, ...] = ()
 
     @property
     def cycles(self) -> float:
@@ -110,6 +121,7 @@ class Simulation:
         return {
             "scheme": self.scheme,
             "frames": self.frames,
+            "fallback": list(self.fallback),
             "speedup": self.speedup,
             "energy_saved": self.energy_saved,
             "cycles": self.cycles,
@@ -139,9 +151,18 @@ class Simulation:
         }
 
 
-def simulate(trace: Trace, design: Accelerator, scheme: Scheme = SCHEMES["reuse"]) -> Simulation:
+def simulate(
+    trace: Trace,
+    design: Accelerator,
+    scheme: Scheme = SCHEMES["reuse"],
+    *,
+    fallback: frozenset[str] = frozenset(),
+) -> Simulation:
     """Runs a trace on an accelerator. First frames of recordings are left out: they are computed
     whole under every scheme.
+
+    Args:
+        fallback: layers that are computed dense (`fallback.cheaper_dense` chooses them).
 
     Raises:
         MquansError: no other frames, no reuse layers, or the trace lacks what the scheme needs.
@@ -157,33 +178,70 @@ def simulate(trace: Trace, design: Accelerator, scheme: Scheme = SCHEMES["reuse"
     if scheme.memory and not trace.memory:
         raise MquansError(
             "the trace does not say which inputs came again.",
-            hint="Record it once more with --trace-memory.",
+            hint="Record it once more with TraceRecorder(session, memory=MEMORY).",
         )
-    network = network_of(trace.layers, trace.rule)
-    run = [(layer, layer.activity.at(trace.moving)) for layer in trace.layers]
+    run = moving_layers(trace)
     return Simulation(
         scheme=scheme.name,
         frames=frames,
-        layers=tuple(layer_cost(*entry, design, network, scheme) for entry in run),
-        dense=tuple(layer_cost(*entry, design, network, SCHEMES["dense"]) for entry in run),
+        layers=network_cost(run, trace.rule, design, scheme, fallback),
+        dense=network_cost(run, trace.rule, design, SCHEMES[scheme.baseline], frozenset()),
         clock_mhz=design.clock_mhz.value,
+        fallback=tuple(layer.shape.name for layer in trace.layers if layer.shape.name in fallback),
     )
+
+
+def moving_layers(trace: Trace) -> list[LayerTrace]:
+    """The layers of a trace without first frames."""
+    return [replace(layer, activity=layer.activity.at(trace.moving)) for layer in trace.layers]
+
+
+def network_cost(
+    layers: Sequence[LayerTrace],
+    rule: str,
+    design: Accelerator,
+    scheme: Scheme,
+    fallback: frozenset[str],
+) -> tuple[LayerCost, ...]:
+    """All layers under a scheme, those of `fallback` dense."""
+    network = network_of(layers, rule, fallback)
+    return tuple(
+        layer_cost(
+            layer,
+            layer.activity,
+            design,
+            network,
+            _scheme_of(layer, scheme, fallback),
+        )
+        for layer in layers
+    )
+
+
+def _scheme_of(layer: LayerTrace, scheme: Scheme, fallback: frozenset[str]) -> Scheme:
+    if layer.shape.name in fallback:
+        return SCHEMES[scheme.baseline]
+    return SCHEMES["reuse"] if scheme.sites and not layer.by_sites else scheme
 
 
 def layer_cost(
     layer: LayerTrace, activity: Activity, design: Accelerator, network: Network, scheme: Scheme
 ) -> LayerCost:
     """One layer of a network on an accelerator."""
-    shape, energy = layer.shape, design.energy
+    shape, energy, array = layer.shape, design.energy, design.array
+    padding = design.padding.value
     ones = np.ones(len(activity.channels))
-    left, issued = ones, shape.macs * ones
-    if scheme.reuse:
+    # Elements that gate single values gate zeros as well, and padding is zeros.
+    whole = dense_macs(shape, padding=padding and design.gate.unit != "value")
+    left, issued = ones, whole * ones
+    if scheme.compares:
+        left_of = site_share if scheme.sites else share
         efficient = design.reuse_efficiency.value
-        left = np.minimum(share(shape, activity, design.skip.unit) / efficient, 1.0)
-        issued = shape.macs * share(shape, activity, design.gate.unit)
+        left = np.minimum(left_of(shape, activity, design.skip.unit) / efficient, 1.0)
+        issued = whole * left_of(shape, activity, design.gate.unit)
     if scheme.memory:
-        left = 1 - activity.repeated / shape.positions
-        issued = issued * left
+        new = 1 - activity.repeated / shape.positions
+        left = new if leaves_out_positions(array, design.skip.unit) else ones
+        issued = whole * (new if leaves_out_positions(array, design.gate.unit) else ones)
     multiplies, adds, gathers = issued, issued, np.zeros_like(ones)
     if scheme.repetition:
         weights = max(shape.weights, 1)
@@ -193,28 +251,33 @@ def layer_cost(
         gathers = adds
         if not scheme.reuse:
             left = left * counts.nonzero / weights
-    compute = dense_cycles(shape, design.array) * left
-    looked_at = shape.inputs * ones if scheme.reuse or scheme.memory else np.zeros_like(ones)
-    overhead = looked_at / design.quantize_per_cycle.value
-    traffic = layer_traffic(layer, activity, design, network, scheme, left)
+    compute = dense_cycles(shape, array, padding=padding) * left
+    load = load_of(layer, activity, design, network, scheme, left, issued)
+    overhead = load.compared / design.quantize_per_cycle.value
+    traffic = layer_traffic(load, activity)
     per_memory = [
         (traffic.read[memory.name] + traffic.written[memory.name]) / memory.bytes_per_cycle.value
         for memory in design.memories
     ]
     memory = np.max(per_memory, axis=0)
-    busy = compute + overhead
-    cycles = np.maximum(busy, memory) if design.overlap.value else busy + memory
-    tiles = design.array.tiles.value if isinstance(design.array, Lanes) else 1.0
-    compared = looked_at if scheme.reuse else 0 * ones
-    hashed = looked_at if scheme.memory else 0 * ones
+    # Results are put on grids and compared on their way out, while the array goes on.
+    apart = np.maximum(np.maximum(compute, overhead), memory)
+    cycles = apart if design.overlap.value else compute + overhead + memory
+    tiles = array.tiles.value if isinstance(array, Lanes) else 1.0
+    compared = load.compared if scheme.compares else 0 * ones
+    # A gate adds up the squared differences of a site, and decides once.
+    squared = load.compared if scheme.sites else 0 * ones
+    decided = squared / shape.channels if scheme.sites else compared
+    hashed = load.compared if scheme.memory else 0 * ones
     events = {
         "multiply": multiplies * energy.multiply.value,
         "add": adds * energy.add.value,
         "quantize": compared * energy.quantize.value,
-        "compare": compared * energy.compare.value,
+        "compare": decided * energy.compare.value,
+        "gate": squared * (energy.multiply.value + energy.add.value),
         "hash": hashed * energy.hash.value,
         "gather": gathers * energy.gather.value,
-        "control": busy * tiles * energy.control.value,
+        "control": (compute + overhead) * tiles * energy.control.value,
         "static": cycles * _static_mw(design) * 1e3 / design.clock_mhz.value,
     }
     for level in design.memories:

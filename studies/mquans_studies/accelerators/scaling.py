@@ -57,6 +57,9 @@ def _widened(layer: LayerTrace, shape: LayerShape) -> LayerTrace:
         row_passes=_rounded(activity.row_passes * (shape.row_passes / mine.row_passes)),
         channels=_rounded(activity.channels * (shape.channels / mine.channels)),
         touched=_rounded(activity.touched * (shape.outputs / mine.outputs)),
+        touched_rows=activity.touched_rows,
+        needed=_rounded(activity.needed * (shape.inputs / mine.inputs)),
+        computed=_rounded(activity.computed * (shape.inputs / mine.inputs)),
         repeated=activity.repeated,
     )
     share, counts = shape.weights / mine.weights, layer.repetition
@@ -68,7 +71,12 @@ def _widened(layer: LayerTrace, shape: LayerShape) -> LayerTrace:
         per_input=min(round(counts.per_input * share), shape.channels * levels // 2),
     )
     return replace(
-        layer, shape=shape, neurons=tuple(neurons.tolist()), activity=wide, repetition=repetition
+        layer,
+        shape=shape,
+        given=round(layer.given * shape.inputs / mine.inputs),
+        neurons=tuple(neurons.tolist()),
+        activity=wide,
+        repetition=repetition,
     )
 
 

@@ -33,16 +33,43 @@ def share(shape: LayerShape, activity: Activity, unit: Unit) -> Sums:
     return np.asarray(left / max(float(whole), 1.0), np.float64)
 
 
-def dense_cycles(shape: LayerShape, array: Lanes | RowStationary) -> float:
+def site_share(shape: LayerShape, activity: Activity, unit: Unit) -> Sums:
+    """The same when output positions are left out that read nothing new."""
+    match unit:
+        case "value" | "block":
+            left, whole = activity.touched, shape.outputs
+        case "row":
+            left, whole = activity.touched_rows, shape.output_rows
+        case "channel":
+            left, whole = (activity.touched > 0).astype(np.int64), 1
+        case "none":
+            return np.ones(len(activity.channels))
+    return np.asarray(left / max(whole, 1), np.float64)
+
+
+def dense_macs(shape: LayerShape, *, padding: bool) -> int:
+    """Multiplications of a dense frame, with taps on padding where the array computes them."""
+    return shape.padded_macs if padding else shape.macs
+
+
+def dense_cycles(shape: LayerShape, array: Lanes | RowStationary, *, padding: bool) -> float:
     """Cycles of a dense frame, memories aside."""
+    steps = dense_macs(shape, padding=padding) / max(shape.macs, 1)
     if isinstance(array, Lanes):
-        return _lane_cycles(shape, array)
-    return shape.macs / (array.rows.value * array.columns.value * utilization(shape, array))
+        return _lane_cycles(shape, array) * (steps if array.taps.value == 1 else 1.0)
+    busy = array.rows.value * array.columns.value * utilization(shape, array)
+    return shape.macs * steps / busy
+
+
+def leaves_out_positions(array: Lanes | RowStationary, unit: Unit) -> bool:
+    """True for arrays that can leave out single output positions: those that go from one to the
+    next, and tell values or blocks apart."""
+    return isinstance(array, Lanes) and unit in ("value", "block")
 
 
 def passes(shape: LayerShape, array: Lanes) -> float:
-    """Steps of one tile in a dense frame: input channels side by side meet the output channels
-    side by side in one output position."""
+    """Steps of one tile in a dense frame, taps on padding left out: input channels side by side
+    meet the output channels side by side in one output position."""
     if array.taps.value > 1:
         per_position = shape.channels * ceil(shape.taps / array.taps.value)
         return shape.positions * per_position * ceil(shape.row / array.outputs.value)

@@ -70,9 +70,21 @@ class LayerShape:
         return self.rows * self.width * self.channels
 
     @property
+    def output_rows(self) -> int:
+        """Rows of the output per frame."""
+        return self.positions // self.output_width
+
+    @property
     def macs(self) -> int:
         """Multiplications of a dense frame; taps on padding are not counted."""
         return self.row * int(np.dot(self.reach, self.reached))
+
+    @property
+    def padded_macs(self) -> int:
+        """Multiplications of a dense frame with taps on padding."""
+        if self.operator != "conv":
+            return self.macs
+        return self.positions * self.taps * self.channels * self.row
 
     @property
     def weight_rows(self) -> int:
@@ -122,16 +134,29 @@ class Geometry:
         """Row passes over rows of channels of which any is set."""
         return int((mask.any(axis=1).sum(axis=1) * self.row_taps).sum())
 
-    def touched(self, mask: Mask) -> int:
-        """Outputs that something set reaches."""
+    def reached(self, mask: Mask) -> Mask:
+        """Output positions that something set reaches, [rows, columns, groups]."""
+        of_group = np.any(mask.reshape(*mask.shape[:2], self.shape.groups, -1), axis=3)
+        columns = _reached(np.swapaxes(of_group, 0, 1), self.col_grid)
+        return _reached(np.swapaxes(columns, 0, 1), self.row_grid)
+
+    def touched(self, mask: Mask, reached: Mask) -> int:
+        """Outputs that something set reaches; `reached` is of the same mask."""
         shape = self.shape
         if shape.operator == "recurrence":
             reach = np.asarray(shape.reach)[self.class_of]
             parts = np.stack([part.any(axis=2) for part in self._parts(mask)])
             return int((parts * reach).sum()) * shape.row
-        of_group = np.any(mask.reshape(*mask.shape[:2], shape.groups, -1), axis=3)
-        columns = _reached(np.swapaxes(of_group, 0, 1), self.col_grid)
-        return int(_reached(np.swapaxes(columns, 0, 1), self.row_grid).sum()) * shape.row
+        return int(reached.sum()) * shape.row
+
+    def needed(self, reached: Mask) -> int:
+        """Inputs that these output positions read."""
+        shape = self.shape
+        if shape.operator == "recurrence":
+            return shape.inputs if reached.any() else 0
+        columns = _read(np.swapaxes(reached, 0, 1), self.col_grid, shape.width)
+        pixels = _read(np.swapaxes(columns, 0, 1), self.row_grid, shape.rows)
+        return int(pixels.sum()) * (shape.channels // shape.groups)
 
     def _parts(self, mask: Mask) -> list[Mask]:
         return np.split(mask, len(self.class_of), axis=2)
@@ -238,3 +263,11 @@ def _reached(mask: Mask, grid: Grid) -> Mask:
     for tap in range(1, grid.shape[1]):
         result |= padded[grid[:, tap]]
     return result
+
+
+def _read(mask: Mask, grid: Grid, inputs: int) -> Mask:
+    """Inputs of the first axis that any of these outputs reads, [inputs, ...]."""
+    result = np.zeros((inputs + 1, *mask.shape[1:]), np.bool_)
+    for tap in range(grid.shape[1]):
+        np.logical_or.at(result, grid[:, tap], mask)
+    return result[:inputs]

@@ -19,7 +19,7 @@ from mquans_studies.traces.trace import Activity, LayerTrace, Trace
 from mquans_studies.traces.weight_repetition import WeightRepetition
 
 FORMAT: Final = "mquans-trace"
-VERSION: Final = 2
+VERSION: Final = 3
 LIMIT_BYTES = 1 << 32
 
 DERIVED = ("macs", "weight_rows", "weight_bytes", "distinct_rows")
@@ -33,6 +33,9 @@ class TraceError(MquansError):
 class _Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: LayerShape
     input: str
+    producers: tuple[str, ...]
+    given: int
+    by_sites: bool
     widths: tuple[int, ...]
     neurons: tuple[int, ...]
     compared: tuple[int, ...]
@@ -116,7 +119,10 @@ def load_trace(path: PathLike) -> Trace:
 
 
 _PLAIN = ("model", "model_sha256", "plan_fingerprint", "rule", "memory")
-_OF_LAYER = ("shape", "input", "widths", "neurons", "weight_bits", "repetition")
+_OF_LAYER = (
+    "shape", "input", "producers", "given", "by_sites", "widths", "neurons", "weight_bits",
+    "repetition",
+)  # fmt: skip
 
 
 def _activity(

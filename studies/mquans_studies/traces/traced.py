@@ -76,7 +76,7 @@ def run_traced(
             if done.first:
                 dense.reset()
             reference = dense.step(done.feeds)
-            recorder.add(stream)
+            recorder.add(stream, done.feeds)
             agreement.add({name: reference[name] for name in names}, outputs)
             if ours is not None and theirs is not None:
                 ours.add(outputs, reference, done.label)

@@ -11,6 +11,7 @@ from mquans.calibration.allocation.quantizers import QUANTIZERS, quantized
 from mquans.calibration.allocation.separable import solve
 from mquans.calibration.curves import Curves
 from mquans.calibration.measure import Measured
+from mquans.calibration.objectives import LayerEnergy
 from mquans.evaluate import Track, silent
 from mquans.plan import LayerPlan, Rule
 
@@ -35,7 +36,7 @@ class Candidate:
     measured: Measured
     stress: Measured | None = None
     objective: str = "macs"
-    per_change: Mapping[str, float] = field(default_factory=dict)
+    energies: Mapping[str, LayerEnergy] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:
@@ -46,16 +47,17 @@ class Candidate:
     def work(self) -> float:
         """MACs done / dense MACs, first frames left out: they are the same for every plan. Under
         the objective `time` with what listing changes takes, in MACs; under `energy` that of
-        changes / that of changes everywhere."""
+        comparing and of changes, or of the dense layer where that is less / that of the dense
+        network."""
         moving = self.measured.moving
         if self.objective == "energy":
-            costs = [
-                (layer, self.per_change[name.removesuffix("/reset")])
+            layers = [
+                (layer, self.energies[name.removesuffix("/reset")])
                 for name, layer in moving.layers.items()
             ]
-            everywhere = sum(layer.inputs * cost for layer, cost in costs)
-            spent = sum(layer.changed * cost for layer, cost in costs)
-            return spent / everywhere if everywhere else 0.0
+            dense = sum(layer.inputs * energy.dense for layer, energy in layers)
+            spent = sum(energy.spent(layer.changed, layer.inputs) for layer, energy in layers)
+            return spent / dense if dense else 0.0
         if self.objective == "macs":
             return moving.macs_fraction
         changed = sum(layer.changed for layer in moving.layers.values())
@@ -111,5 +113,5 @@ class Family:
         measured, stress = self.measure(layers, self.rule)
         return Candidate(
             self.method, setting, self.rule, steps, layers, measured, stress,
-            self.problem.objective, self.problem.per_change,
+            self.problem.objective, self.problem.energies,
         )  # fmt: skip

@@ -27,7 +27,7 @@ from mquans.calibration.criticality import output_criticality
 from mquans.calibration.curves import RULES, Curves
 from mquans.calibration.inputs import Spec
 from mquans.calibration.measure import Measured
-from mquans.calibration.objectives import cost_per_change
+from mquans.calibration.objectives import layer_energies
 from mquans.calibration.observe import Observation
 from mquans.calibration.options import DEFAULT_CRITICALITY, CalibrationOptions
 from mquans.calibration.replay import observe_under
@@ -104,7 +104,7 @@ def _plan_within(
             weights,
             rule,
             options.objective,
-            cost_per_change(options.objective, context.graph, rule, options.accelerator),
+            layer_energies(options.objective, context.graph, rule, options.accelerator),
         ),
         measure=selecting.measure,
         observe=selecting.observe,

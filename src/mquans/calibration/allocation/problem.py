@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mquans.calibration.curves import Curves, Sums
+from mquans.calibration.objectives import LayerEnergy
 from mquans.calibration.observe import LayerRange, Observation, tensor_of
 from mquans.graph import GATES, Conv, ConvTranspose, Graph, Linear, Node, Recurrence
 from mquans.plan import Rule
@@ -72,7 +73,7 @@ class Problem:
     Attributes:
         macs: of one dense frame.
         layers: names of all reuse layers, in the network's order.
-        per_change: under the objective `energy`, pJ per changed value by layer.
+        energies: under the objective `energy`, of every layer.
     """
 
     rule: Rule
@@ -80,7 +81,7 @@ class Problem:
     macs: float
     layers: tuple[str, ...]
     objective: str = "macs"
-    per_change: Mapping[str, float] = field(default_factory=dict)
+    energies: Mapping[str, LayerEnergy] = field(default_factory=dict)
 
 
 Steps = Mapping[str, Sums]
@@ -124,13 +125,13 @@ def problem_of(
     criticality: Mapping[str, Sums],
     rule: Rule,
     objective: str = "macs",
-    per_change: Mapping[str, float] | None = None,
+    energies: Mapping[str, LayerEnergy] | None = None,
 ) -> Problem:
     """Costs, criticality and curves of a network's tensors.
 
     Args:
         objective: `macs`, `time` or `energy`.
-        per_change: for `energy`, pJ per changed value by layer (`simulate.change_energy`).
+        energies: for `energy`, of every layer.
         criticality: [neurons] by layer. Of a tensor that several layers read it is their sum.
     """
     readers: dict[str, list[Node]] = {}
@@ -149,7 +150,7 @@ def problem_of(
                 layers=tuple(node.name for node in nodes),
                 range=seen.ranges[name],
                 macs=macs,
-                cost=_cost(graph, nodes, macs, objective, per_change or {}),
+                cost=_cost(graph, nodes, macs, objective, energies or {}),
                 criticality=np.sum([criticality[node.name] for node in nodes], axis=0),
                 steps=steps,
                 change=change,
@@ -158,7 +159,7 @@ def problem_of(
         )
     total = float(sum(tensor.macs.sum() for tensor in tensors))
     layers = tuple(node.name for node in graph.reuse_layers())
-    return Problem(rule, tuple(tensors), total, layers, objective, per_change or {})
+    return Problem(rule, tuple(tensors), total, layers, objective, energies or {})
 
 
 def _cost(
@@ -166,14 +167,14 @@ def _cost(
     readers: Sequence[Node],
     macs: Sums,
     objective: str,
-    per_change: Mapping[str, float],
+    energies: Mapping[str, LayerEnergy],
 ) -> Sums:
     """`Tensor.cost`."""
     if objective == "macs":
         return macs
     if objective == "time":
         return macs + _overhead(graph, readers)
-    value = sum(per_change[node.name] for node in readers)
+    value = sum(energies[node.name].change for node in readers)
     return np.full(len(macs), positions(graph, readers[0]) * value)
 
 

@@ -63,7 +63,8 @@ def test_table_of_a_small_network(
     assert set(found["chosen_before"]) == {"reuse", "uniform"}
     assert [point["rule"] for point in found["budgets"]] == ["hold", "nearest"]
     designs = accelerator_names()
-    assert len(found["simulated"]) == (len(evaluation.SCHEMES) + 3) * len(designs)
+    pure, fallback = len(evaluation.SCHEMES) + 3, len(evaluation.SCHEMES) + 1
+    assert len(found["simulated"]) == (pure + fallback) * len(designs)
     table = output.with_suffix(".md").read_text()
     assert "## Simulated on reuse" in table
     assert table.count("| small |") == 1 + len(designs) + 3, "accuracy, accelerators, engines"

@@ -1,7 +1,7 @@
 """Dense cycles and traffic beside zigzag-dse 3.9.1, an independent simulator.
 
-`zigzag.json` is what it gives for DianNao (`dense_check.py` makes it): for AutoPilot,
-and for YuNet, a detector of depthwise and pointwise layers.
+`zigzag.json` is what it gives for DianNao (`dense_check.py` makes it): for AutoPilot, for YuNet, a
+detector of depthwise and pointwise layers, and for different layers of AlexNet and VGG-16.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mquans.graph import Conv, Graph, Node, ValueType
 from mquans_studies.accelerators import (
     SCHEMES,
     LayerCost,
+    dense_check,
     dense_layers,
     layer_cost,
     load_accelerator,
@@ -81,18 +82,27 @@ def test_buffer_reads_of_every_layer(network: str) -> None:
             assert weights == pytest.approx(theirs["sb_read"]), theirs["name"]
 
 
-@pytest.mark.parametrize(("network", "least"), [("autopilot", 0.9), ("yunet", 0.65)])
-def test_dram_traffic(network: str, least: float) -> None:
-    """Ours over zigzag's least, at most 1.1 for a network and 1.25 for a layer: zigzag chooses
-    among all orders of loops, we among two. At least 0.9 where weights dominate, 0.65 for pictures,
-    0.5 for a layer: what windows share is fetched again from one part of a picture to the next if
-    it does not fit into 2 KB, and our estimate leaves that out."""
+@pytest.mark.parametrize("network", REFERENCE)
+def test_dram_traffic(network: str) -> None:
+    """Within a tenth of zigzag's least for a network; AlexNet, whose layers of 13x13 fall between
+    our three orders of loops, within a sixth. Single layers are between 0.35, pictures of which its
+    bounded search finds no good order, and 1.9, where it cuts a small picture in two."""
     pairs = [
         (ours.traffic.read["dram"][0] + ours.traffic.written["dram"][0], theirs["dram"])
         for theirs, ours in simulated(network)
     ]
     ours, theirs = np.array(pairs).sum(axis=0)
-    assert least <= ours / theirs <= 1.1
+    assert ours == pytest.approx(theirs, rel=0.17 if network == "alexnet" else 0.1)
     ratios = [mine / other for mine, other in pairs]
-    assert min(ratios) >= 0.5
-    assert max(ratios) <= 1.25
+    assert min(ratios) >= 0.35
+    assert max(ratios) <= 1.9
+
+
+def test_zigzag_itself() -> None:
+    """Where it is installed: what is recorded is what it gives."""
+    pytest.importorskip("zigzag")
+    layers = REFERENCE["autopilot"][3:5]
+    asked = [{key: layer[key] for key in ("name", "sizes", "strides", "pads")} for layer in layers]
+    for found, recorded in zip(dense_check.zigzag(asked), layers, strict=True):
+        for what in ("cycles", "sb_read", "nbin_read", "dram"):
+            assert found[what] == pytest.approx(recorded[what], rel=0.1)

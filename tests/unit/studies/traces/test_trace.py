@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mquans
-from mquans.errors import MquansError
 from mquans.onnx import read_model
 from mquans.plan import Plan
 from mquans_studies.traces.layer_shape import BLOCK, Geometry, layer_geometry
 from mquans_studies.traces.repeated import RepeatedWindows
-from mquans_studies.traces.trace import Trace, TraceRecorder
+from mquans_studies.traces.trace import LayerTrace, Trace, TraceRecorder
 from mquans_studies.traces.trace_file import TraceError, load_trace, save_trace
 from mquans_studies.traces.traced import run_traced
 from mquans_studies.traces.weight_repetition import weight_repetition
@@ -100,7 +99,7 @@ def test_geometry_by_brute_force(groups: int, data: st.DataObject) -> None:
             if row >= 0:
                 passes |= {(at_row, tap, c) for c in np.flatnonzero(mask[row].any(axis=0))}
     assert int(geometry.by_class(mask, geometry.one_kind)[0] @ shape.reach) == macs
-    assert geometry.touched(mask) == int(touched.sum()) * shape.row
+    assert geometry.touched(mask, geometry.reached(mask)) == int(touched.sum()) * shape.row
     assert geometry.row_passes(mask) == len(passes)
     per_group = shape.channels // groups
     blocks = sum(
@@ -197,9 +196,9 @@ def test_newer_format(session: mquans.Session, clip: Frames, tmp_path: Path) -> 
     save_trace(recorded(session, clip[:2]), path)
     with np.load(path) as archive:
         arrays = dict(archive)
-    arrays["header"] = np.array(str(arrays["header"]).replace('"version":2', '"version":3'))
+    arrays["header"] = np.array(str(arrays["header"]).replace('"version":3', '"version":4'))
     np.savez(path, **arrays)
-    with pytest.raises(TraceError, match="format 3"):
+    with pytest.raises(TraceError, match="format 4"):
         load_trace(path)
 
 
@@ -217,8 +216,64 @@ def test_traced_run_compares_with_the_dense_network(
         run_traced(session, read_model(small_model), clip, metric=loss, labels=[0.0] * 3)
 
 
-def test_plans_with_gates_cannot_be_traced(small_model: Path, clip: Frames) -> None:
-    """Their layers hold codes of sites, not single values."""
-    session = mquans.Session(small_model, mquans.calibrate(small_model, clip))
-    with pytest.raises(MquansError, match="value by value"):
-        TraceRecorder(session)
+def test_sites_are_those_of_the_engine(small_model: Path, clip: Frames, tmp_path: Path) -> None:
+    """Under a plan with gates a site is compared as a whole, and what reads one that was taken is
+    computed: as many sites as the engine computes."""
+    plan = mquans.calibrate(small_model, clip, max_loss=0.3, stress=False)
+    session = mquans.Session(small_model, plan)
+    recorder = TraceRecorder(session)
+    with session.stream() as stream:
+        for frame in clip:
+            stream.step(frame)
+            recorder.add(stream)
+            done = {layer.name: layer.macs_done for layer in stream.stats.layers}
+            if stream.frames > 1:
+                for layer in recorder.result().layers:
+                    share = layer.activity.touched[-1] / layer.shape.outputs
+                    dense = session.graph.macs(session.graph.producers()[_output(session, layer)])
+                    assert share * dense == pytest.approx(done[layer.shape.name])
+    trace = recorder.result()
+    assert all(layer.by_sites for layer in trace.layers)
+    assert 0 < trace.computation_reuse < 1
+    save_trace(trace, tmp_path / "trace.npz")
+    assert load_trace(tmp_path / "trace.npz").layers[0].by_sites
+
+
+def _output(session: mquans.Session, layer: LayerTrace) -> str:
+    nodes = session.graph.reuse_layers()
+    return next(node.outputs[0] for node in nodes if node.name == layer.shape.name)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(3, 1, 1), (3, 2, 0), (1, 1, 0)])
+def test_inputs_that_outputs_need(kernel: int, stride: int, pad: int) -> None:
+    """The windows of computed outputs, counted by hand."""
+    from ..accelerators.layers import conv_geometry
+
+    geometry = conv_geometry(2, 3, 8, kernel, stride, pad)
+    size = geometry.shape.output_rows
+    reached = np.zeros((size, size, 1), np.bool_)
+    reached[0, 1] = reached[2, 2] = True
+    needed = np.zeros((8 + 2 * pad, 8 + 2 * pad), np.bool_)
+    for row, column in ((0, 1), (2, 2)):
+        needed[row * stride :, column * stride :][:kernel, :kernel] = True
+    inside = needed[pad : pad + 8, pad : pad + 8]
+    assert geometry.needed(reached) == 2 * inside.sum()
+
+
+def test_windows_are_those_of_the_dense_network(
+    session: mquans.Session, small_model: Path, clip: Frames
+) -> None:
+    """A memory of windows holds nothing back: what a dead band lets stand still looked like windows
+    that come again."""
+    still = clip[:6].copy()
+    still[1:] = still[0]
+    noisy = still.copy()
+    rng = np.random.default_rng(0)
+    coarse = max(float(np.max(session.plan.layers[0].delta)) * 2, 1e-3)
+    noisy += rng.choice([-coarse, coarse], noisy.shape).astype(np.float32)
+    model = read_model(small_model)
+    for frames, repeats in ((still, True), (noisy, False)):
+        trace = run_traced(session, model, iter(frames), memory=1 << 16).trace
+        first = trace.layers[0]
+        found = int(first.activity.repeated[1:].sum())
+        assert (found == 5 * first.shape.positions) if repeats else (found < first.shape.positions)
