@@ -1,0 +1,197 @@
+"""If these break, a camera lags behind, is lost for good, or a decoder is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mquans.plan import read_plan
+from mquans.serve.config import ModelOptions
+from mquans.serve.feed import Feeder, Slot, Taken
+from mquans.serve.planning import Measured, job_of
+from mquans.serve.wire import CameraJob
+from mquans.sources import begins
+
+from ...mjpeg_camera import MjpegCamera
+from .conftest import until
+
+
+def taken(number: int) -> Taken:
+    feeds = {"x": np.full((1,), number, np.float32)}
+    return Taken(feeds, float(number), number, True, None, None)
+
+
+def test_of_a_camera_the_newest_frame_wins_and_the_others_are_counted() -> None:
+    slot = Slot()
+    for number in range(5):
+        slot.put(taken(number))
+    found = slot.take()
+    assert found is not None
+    assert found.position == 4
+    assert slot.dropped == 4
+    assert slot.take() is None
+
+
+def test_sound_waits_in_order_and_begins_anew_when_it_overflows() -> None:
+    """States of a network that heard half of the hops are worth nothing."""
+    slot = Slot(capacity=3, in_order=True)
+    for number in range(3):
+        slot.put(taken(number))
+    assert not slot.overflows
+    slot.put(taken(3))
+    found = slot.take()
+    assert found is not None
+    assert begins(found.feeds)
+    assert (found.position, slot.dropped, slot.overflows) == (3, 3, 1)
+
+
+def test_of_a_file_none_is_left_out() -> None:
+    slot = Slot(waits=True)
+    writer = threading.Thread(target=lambda: [slot.put(taken(number)) for number in range(5)])
+    writer.start()
+    found: list[int] = []
+    until(lambda: ((item := slot.take()) and found.append(item.position)) or len(found) == 5)
+    writer.join()
+    assert found == [0, 1, 2, 3, 4]
+
+
+def test_who_waits_with_a_frame_of_a_file_is_let_go_at_the_end() -> None:
+    slot = Slot(waits=True)
+    slot.put(taken(0))
+    writer = threading.Thread(target=slot.put, args=(taken(1),))
+    writer.start()
+    slot.close()
+    writer.join(10)
+    assert not writer.is_alive()
+
+
+class Reading:
+    """A feeder, what it tells, and what it hands over."""
+
+    def __init__(self, job: CameraJob, plan: str) -> None:
+        self.told: list[tuple[str | None, str]] = []
+        self.came = threading.Semaphore(0)
+        self.feeder = Feeder(
+            job,
+            read_plan(plan),
+            pixels=True,
+            wake=self.came.release,
+            tell=lambda state, text, _: self.told.append((state, text)),
+        )
+
+    def take(self) -> Taken:
+        assert self.came.acquire(timeout=30), self.told
+        item = self.feeder.slot.take()
+        return item if item is not None else self.take()
+
+    def states(self) -> list[str | None]:
+        return [state for state, _ in self.told]
+
+
+@pytest.fixture
+def camera() -> Iterator[MjpegCamera]:
+    camera = MjpegCamera()
+    yield camera
+    camera.switch_off()
+
+
+def job(measured: Measured, source: str, **more: object) -> CameraJob:
+    from mquans.serve.config import CameraOptions
+
+    given = {"fps": 100.0, "retry_s": (0.05, 0.1)} | more
+    options = CameraOptions(source=source, model="spots", **given)  # type: ignore[arg-type]
+    return job_of("door", options, measured.job, epoch=1)
+
+
+def test_a_camera_is_tried_for_ever_also_one_that_is_absent_at_the_start(
+    camera: MjpegCamera, measured: Measured, spots: ModelOptions
+) -> None:
+    camera.switch_off()
+    reading = Reading(job(measured, camera.url), spots.plan)
+    until(lambda: reading.states().count("retry") >= 3)
+    camera.switch_on()
+    assert reading.take().size == (48, 32)
+    camera.switch_off()
+    until(lambda: reading.states()[-1] == "retry")
+    camera.switch_on()
+    reading.take()
+    reading.feeder.close()
+    assert reading.feeder.join(30)
+    assert "***" not in str(reading.told)
+    assert reading.feeder.connects >= 5
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_reconnecting_leaves_no_decoder_behind(
+    camera: MjpegCamera, measured: Measured, spots: ModelOptions
+) -> None:
+    """Descriptors of a server that runs for months."""
+    reading = Reading(job(measured, camera.url), spots.plan)
+    reading.take()
+
+    def gap() -> None:
+        camera.switch_off()
+        until(lambda: reading.states()[-1] == "retry")
+        camera.switch_on()
+        until(lambda: reading.states()[-1] == "live")
+
+    gap()
+    before = open_files()
+    threads = threading.active_count()
+    for _ in range(5):
+        gap()
+    assert open_files() <= before + 1
+    assert threading.active_count() <= threads + 1
+    reading.feeder.close()
+    assert reading.feeder.join(30)
+
+
+def test_pictures_are_made_only_while_somebody_watches(
+    camera: MjpegCamera, measured: Measured, spots: ModelOptions
+) -> None:
+    reading = Reading(job(measured, camera.url), spots.plan)
+    assert reading.take().jpeg is None
+    reading.feeder.watched = True
+    until(lambda: (reading.take().jpeg or b"").startswith(b"\xff\xd8"))
+    reading.feeder.close()
+
+
+def test_a_file_goes_on_where_it_was_left(
+    clip: Path, measured: Measured, spots: ModelOptions
+) -> None:
+    """Bit by bit: the frames of an unbroken run and of one in two parts are the same."""
+    whole = Reading(job(measured, str(clip)), spots.plan)
+    frames = [whole.take() for _ in range(40)]
+    until(lambda: whole.states()[-1] == "ended")
+    parts = [frames[k].position for k in range(40)]
+    assert parts == list(range(1, 41))
+    rest = Feeder(
+        job(measured, str(clip)),
+        read_plan(spots.plan),
+        pixels=True,
+        position=25,
+        wake=(came := threading.Semaphore(0)).release,
+        tell=lambda *_: None,
+    )
+    assert came.acquire(timeout=30)
+    found = rest.slot.take()
+    assert found is not None
+    assert found.position == 26
+    np.testing.assert_array_equal(found.feeds["x"], frames[25].feeds["x"])
+    rest.close()
+
+
+def test_a_file_is_begun_again_if_it_is_to_loop(
+    clip: Path, measured: Measured, spots: ModelOptions
+) -> None:
+    reading = Reading(job(measured, str(clip), loop=True, fps=1000.0), spots.plan)
+    positions = [reading.take().position for _ in range(42)]
+    assert positions == [*range(1, 41), 1, 2]
+    reading.feeder.close()
