@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mquans.serve.config import CameraOptions
-from mquans.serve.planning import Measured
+from mquans.serve.measuring import Measured
 from mquans.serve.states import Record, counters_of
 from mquans.serve.wire import CameraState, Counts, Frame, Told
 

@@ -3,11 +3,10 @@ of its own so that the supervisor stays small, and memory and work counted."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import msgspec
 
 from mquans.errors import MquansError
 from mquans.serve.config import CameraOptions, Config, ModelOptions
+from mquans.serve.measuring import Failure, Measured, Request, decode_answer, encode_request
 from mquans.serve.wire import CameraJob, EngineName, ModelJob
 
 WORKER_BYTES = 220 << 20
@@ -27,33 +27,6 @@ SPARE = 0.95
 """Share of the memory that is free which may be planned for."""
 
 MIB = 1 << 20
-
-
-class TensorSpec(msgspec.Struct, frozen=True):
-    """An input or output: name, type as numpy calls it, sizes (-1 where they may vary)."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-class Measured(msgspec.Struct, frozen=True):
-    """A model that was read, in numbers.
-
-    Attributes:
-        preparation: of its input, as JSON.
-        macs: of a dense frame.
-        weights_bytes: shared by the cameras of a worker.
-        stream_bytes: of each camera.
-    """
-
-    job: ModelJob
-    preparation: bytes
-    macs: int
-    weights_bytes: int
-    stream_bytes: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -129,50 +102,24 @@ def needed_bytes(config: Config, models: Mapping[str, Measured], workers: int) -
 
 
 def measure_apart(models: Mapping[str, ModelOptions], engine: EngineName) -> dict[str, Measured]:
-    """`measure` of every model, in a process that ends with it."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        found = {}
-        for name, model in models.items():
-            try:
-                found[name] = pool.submit(measure, model, engine).result()
-            except MquansError as error:
-                raise MquansError(str(error), where=f"model {name}") from None
-            except BrokenProcessPool:
-                raise MquansError(
-                    "reading it ended the process, perhaps for lack of memory.",
-                    where=f"model {name}",
-                ) from None
-        return found
-
-
-def measure(model: ModelOptions, engine: EngineName) -> Measured:
-    """Reads a model under its plan as a worker would, and measures it.
-
-    Raises:
-        MquansError: it cannot be used.
-    """
-    from mquans.onnx import read_model
-    from mquans.plan import plan_fingerprint, read_plan
-    from mquans.runtime.session import Session
-    from mquans.serve.engines import Network
-
-    plan, file = read_plan(model.plan), read_model(model.onnx)
-    key = (file.sha256, plan_fingerprint(plan), _reading(model, engine))
-    job = ModelJob(key, model.onnx, model.plan, model.decode, model.threshold, engine)
-    network = Network(job)
-    # The dense engine is told of by what our engine knows of the same network.
-    session = network.session or Session(file, plan)
-    with session.stream() as stream:
-        return Measured(
-            job,
-            msgspec.json.encode(plan.preparation),
-            sum(session.graph.macs(node) for node in session.graph.nodes),
-            session.weights_bytes,
-            stream.state_bytes,
-            tuple(_spec(session, name) for name in session.frame_inputs),
-            tuple(_spec(session, name) for name in session.graph.listed_outputs()),
+    """`measuring.measure` of every model, in a process that ends with it."""
+    found = {}
+    for name, model in models.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "mquans.serve.measuring"],
+            input=encode_request(Request(model, engine)),
+            stdout=subprocess.PIPE,
+            check=False,
         )
+        if done.returncode:
+            raise MquansError(
+                "reading it ended the process, perhaps for lack of memory.", where=f"model {name}"
+            )
+        answer = decode_answer(done.stdout)
+        if isinstance(answer, Failure):
+            raise MquansError(answer.problem, where=f"model {name}")
+        found[name] = answer
+    return found
 
 
 def free_memory(root: Path = Path("/")) -> int:
@@ -188,15 +135,6 @@ def free_memory(root: Path = Path("/")) -> int:
     except (OSError, ValueError):  # no group, or no limit in it
         pass
     return free
-
-
-def _spec(session: Any, name: str) -> TensorSpec:
-    return TensorSpec(name, session.graph.dtype(name), tuple(session.graph.shape(name)))
-
-
-def _reading(model: ModelOptions, engine: EngineName) -> str:
-    """What tells apart uses of one model under one plan."""
-    return f"{engine} {model.decode} {model.threshold}"
 
 
 def _streams_of(camera: CameraOptions) -> int:

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from mquans.errors import MquansError
 from mquans.serve.camera import Camera, Viewer
 from mquans.serve.config import CameraOptions, Config
-from mquans.serve.planning import Measured, Planned, job_of, plan_config
+from mquans.serve.measuring import Measured
+from mquans.serve.planning import Planned, job_of, plan_config
 from mquans.serve.process import WorkerProcess
 from mquans.serve.states import StateFolder
 from mquans.serve.wire import (
@@ -86,7 +87,7 @@ class Supervisor:
         return self.planned.config
 
     def listen(self, listener: Listener) -> None:
-        """Has it called with `state`, `frame`, `added` or `removed` and the camera."""
+        """Has it called with `state`, `frame`, `added`, `changed` or `removed`, and the camera."""
         self._listeners.append(listener)
 
     async def start(self) -> None:
@@ -230,7 +231,10 @@ class Supervisor:
             what = _difference(camera, options, model)
             if options.source != camera.options.source:
                 camera.counts = replace(camera.counts, position=0)
+            zones = (options.zones, options.lines) != (camera.options.zones, camera.options.lines)
             camera.options = options
+            if zones:
+                self._say("changed", camera, None)
             if what == "upgraded" and camera.enabled:
                 camera.upgrade = model
                 camera.say("another model or plan runs beside the present one.")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mquans.serve.config import ModelOptions
-from mquans.serve.planning import Measured, measure
+from mquans.serve.measuring import Measured, measure
 
 from ...spots import pictures, write_model, write_plan
 

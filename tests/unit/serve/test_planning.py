@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from mquans.errors import MquansError
 from mquans.serve.config import CameraOptions, Config, GuardOptions, ModelOptions, ServerOptions
-from mquans.serve.planning import Measured, free_memory, needed_bytes, plan_config
+from mquans.serve.measuring import Measured
+from mquans.serve.planning import free_memory, needed_bytes, plan_config
 
 
 def config(spots: ModelOptions, **camera: object) -> Config:

@@ -16,7 +16,8 @@ from mquans.errors import MquansError
 from mquans.serve.config import CameraOptions, ModelOptions
 from mquans.serve.engines import Network, in_picture, pooled
 from mquans.serve.feed import Taken
-from mquans.serve.planning import Measured, job_of, measure
+from mquans.serve.measuring import Measured, measure
+from mquans.serve.planning import job_of
 from mquans.serve.watched import BESIDE, Watched
 from mquans.serve.wire import CameraJob, Drained, Frame, Told, Upgraded
 
