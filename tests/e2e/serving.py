@@ -50,7 +50,7 @@ class Server:
         )
 
     def write(self, config: dict[str, Any]) -> None:
-        self.file.write_text(yaml.safe_dump(config))
+        self.file.write_text(yaml.safe_dump(config, sort_keys=False))
 
     def said(self) -> str:
         self._said.seek(0)
@@ -114,7 +114,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(TOOK_TOO_LONG_S)
-        self._said.close()
+        assert "Traceback" not in self.said()
         return code
 
 

@@ -115,7 +115,7 @@ class Interface:
         options = camera.options
         labels = config.models[str(options.model)].labels
         tracker = self._happenings.trackers.get(camera.name)
-        return shown_state(camera, labels, config.redact(options.source)) | {
+        return shown_state(camera, labels, config.shown_source(options)) | {
             "counts": {} if tracker is None else tracker.counts(),
             "zones": {} if tracker is None else tracker.in_zones(),
             "lines": {} if tracker is None else tracker.crossings,

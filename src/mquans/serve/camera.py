@@ -36,9 +36,14 @@ class Second:
 
 class Viewer:
     """Whoever wants the newest frame with its picture. What is not taken in time is passed over,
-    so that a slow viewer holds up nobody."""
+    so that a slow viewer holds up nobody.
+
+    Attributes:
+        asked: set while the next one is wanted, and at the end.
+    """
 
     def __init__(self) -> None:
+        self.asked = asyncio.Event()
         self._newest: Frame | None = None
         self._came = asyncio.Event()
         self.ended = False
@@ -51,6 +56,7 @@ class Viewer:
         """Nothing more will come."""
         self.ended = True
         self._came.set()
+        self.asked.set()
 
     async def frame(self) -> Frame | None:
         """The newest frame that was not taken before; None at the end."""
@@ -151,7 +157,7 @@ def shown_state(camera: Camera, labels: tuple[str, ...], source: str) -> dict[st
     """The camera as JSON: what its state is, and the last frame.
 
     Args:
-        source: without passwords.
+        source: as it may be shown.
     """
     last = camera.last
     return {

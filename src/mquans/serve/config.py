@@ -155,6 +155,11 @@ class Config(_Part, frozen=True, kw_only=True):
         """The text without passwords."""
         return redacted(text, self.secrets)
 
+    def shown_source(self, camera: CameraOptions) -> str:
+        """A source without passwords, of files without the folder."""
+        source = camera.source
+        return Path(source).name if _is_file(source) else self.redact(source)
+
     def resolved(self, folder: Path) -> Self:
         """With paths of files taken from a folder, that of the file of cameras."""
 

@@ -12,6 +12,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+# By one thread, before those of cameras: two that import it at once leave half of it.
+import av.video.reformatter  # noqa: F401
+from PIL import Image
+
 from mquans.errors import MquansError
 from mquans.files import printable
 from mquans.plan import AudioFormat, Plan
@@ -275,8 +279,6 @@ class _Pace:
 
 def jpeg_of(source: Source) -> bytes | None:
     """The picture that came last, small; None where there is none."""
-    from PIL import Image
-
     try:
         picture = Image.fromarray(source.picture())
     except MquansError:  # ready tensors

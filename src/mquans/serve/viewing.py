@@ -86,25 +86,24 @@ class Viewing:
             await websocket.close(TRY_LATER, error.detail)
 
     async def _show(self, websocket: WebSocket, camera: Camera, viewer: Viewer) -> None:
-        ready = asyncio.Event()
-        ready.set()
+        viewer.asked.set()
 
         async def listen() -> None:
             try:
                 while True:
                     await websocket.receive_text()
-                    ready.set()
+                    viewer.asked.set()
             except (WebSocketDisconnect, RuntimeError, KeyError):  # bytes are no acknowledgement
                 viewer.end()
 
         listening = asyncio.create_task(listen())
         try:
             while True:
-                await asyncio.wait_for(ready.wait(), ACKNOWLEDGED_WITHIN_S)
+                await asyncio.wait_for(viewer.asked.wait(), ACKNOWLEDGED_WITHIN_S)
                 frame = await viewer.frame()
                 if frame is None:
                     break
-                ready.clear()
+                viewer.asked.clear()
                 await websocket.send_bytes(self._message(camera, frame))
             await websocket.close()
         except (TimeoutError, WebSocketDisconnect, RuntimeError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +126,13 @@ def test_a_camera_is_tried_for_ever_also_one_that_is_absent_at_the_start(
     assert reading.feeder.join(30)
     assert "***" not in str(reading.told)
     assert reading.feeder.connects >= 4
+
+
+def test_ffmpeg_is_loaded_before_there_are_threads() -> None:
+    """Two threads that import it at once leave half of it, and no camera of the worker runs."""
+    code = "import sys, mquans.serve.feed; print('av.video.reformatter' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def open_files() -> int:

@@ -3,6 +3,8 @@
 const HEAT = [[8, 12, 32], [62, 18, 98], [150, 38, 108], [220, 72, 66], [250, 150, 30], [252, 240, 150]];
 const BOX = "#ffd23f";
 const RECONNECT_MS = 2000;
+// Of the canvas, so that words on small pictures can be read.
+const LEAST_WIDTH = 640;
 
 export async function json(path, options) {
   const answer = await fetch(path, options);
@@ -73,12 +75,14 @@ export class LivePicture {
 }
 
 function draw(canvas, picture, frame, showsHeat) {
-  if (canvas.width !== picture.width || canvas.height !== picture.height) {
-    canvas.width = picture.width;
-    canvas.height = picture.height;
+  const scale = Math.max(1, LEAST_WIDTH / picture.width);
+  const [width, height] = [picture.width, picture.height].map((side) => Math.round(scale * side));
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
   }
   const pen = canvas.getContext("2d");
-  pen.drawImage(picture, 0, 0);
+  pen.drawImage(picture, 0, 0, width, height);
   if (showsHeat && frame.heat) drawHeat(pen, canvas, frame.heat);
   pen.lineWidth = 2;
   pen.font = "14px system-ui, sans-serif";
@@ -104,7 +108,7 @@ function drawHeat(pen, canvas, heat) {
     const low = Math.min(Math.floor(place), HEAT.length - 2);
     for (let k = 0; k < 3; k++)
       cells.data[4 * cell + k] = HEAT[low][k] + (place - low) * (HEAT[low + 1][k] - HEAT[low][k]);
-    cells.data[4 * cell + 3] = share ? 60 + 0.45 * share : 0;
+    cells.data[4 * cell + 3] = share ? 40 + 0.3 * share : 0;
   });
   const small = new OffscreenCanvas(heat.columns, heat.rows);
   small.getContext("2d").putImageData(cells, 0, 0);
