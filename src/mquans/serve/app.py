@@ -22,6 +22,7 @@ from mquans.serve.access import Access, read_body
 from mquans.serve.camera import Camera, shown_history, shown_state
 from mquans.serve.config import Config
 from mquans.serve.happenings import Happenings
+from mquans.serve.inference import Inference
 from mquans.serve.measures import Measures
 from mquans.serve.supervisor import Supervisor
 from mquans.serve.viewing import BOUNDARY, Viewing
@@ -47,6 +48,9 @@ class Interface:
 
     Args:
         read: reads the file of cameras anew, where there is one.
+
+    Attributes:
+        inference: the Open Inference Protocol.
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class Interface:
         self._supervisor, self._happenings, self._read = supervisor, happenings, read
         self._viewing = Viewing(supervisor)
         self._measures = Measures(supervisor)
+        self.inference = Inference(supervisor)
 
     def app(self) -> Starlette:
         """The application, behind the check of who may ask."""
         camera = "/api/cameras/{name}"
         routes = [
             *static_routes(),
+            *self.inference.routes(),
             Route("/healthz", self._health),
             Route("/readyz", self._ready),
             Route("/metrics", self._metrics),

@@ -76,7 +76,9 @@ class _Running:
         shown = f"[{host}]" if ":" in host else host
         print(f"mquans serves http://{shown}:{port}/", file=sys.stderr, flush=True)  # noqa: T201
         ending = asyncio.create_task(self._ending.wait())
+        sweeping = asyncio.create_task(self._interface.inference.sweep())
         await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        sweeping.cancel()
         self._happenings.end()
         await self._supervisor.stop()
         http.should_exit = True
