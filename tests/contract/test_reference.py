@@ -17,6 +17,13 @@ import mquans
 from mquans.cli.commands import app
 from mquans.evaluate import run_clip
 from mquans.plan.schema import GatePlan, TensorPlan
+from mquans.serve.config import (
+    CameraOptions,
+    GuardOptions,
+    ModelOptions,
+    MqttOptions,
+    ServerOptions,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = (DOCS / "reference/cli.md").read_text()
@@ -89,3 +96,11 @@ def test_every_key_of_json_is_documented(small_model: Path, small_frames: Frames
         # What several commands have is described once.
         missing |= {key for key in keys(value, FREE) if f"`{key}`" not in COMMANDS}
         assert not missing, command
+
+
+def test_every_key_of_a_file_of_cameras_is_documented() -> None:
+    guide = (DOCS / "guide/serving.md").read_text()
+    for part in (ServerOptions, ModelOptions, CameraOptions, GuardOptions, MqttOptions):
+        fields = [field.encode_name for field in msgspec.structs.fields(part)]
+        missing = [name for name in fields if not re.search(rf"[`{{ ]{name}[`:]", guide)]
+        assert not missing, part

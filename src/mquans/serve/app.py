@@ -109,14 +109,15 @@ class Interface:
         return Response(generate_latest(self._measures.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def _cameras(self, _: Request) -> Response:
-        cameras = [self._shown(camera) for camera in self._supervisor.cameras.values()]
+        cameras = [self.shown(camera) for camera in self._supervisor.cameras.values()]
         return _json({"cameras": cameras, "time": time.time()})
 
     async def _camera(self, _: Request, camera: Camera) -> Response:
         log = [{"time": at, "text": text} for at, text in camera.log]
-        return _json(self._shown(camera) | {"history": shown_history(camera), "log": log})
+        return _json(self.shown(camera) | {"history": shown_history(camera), "log": log})
 
-    def _shown(self, camera: Camera) -> dict[str, Any]:
+    def shown(self, camera: Camera) -> dict[str, Any]:
+        """A camera as JSON."""
         config = self._supervisor.config
         options = camera.options
         labels = config.models[str(options.model)].labels
@@ -147,7 +148,7 @@ class Interface:
         except (msgspec.MsgspecError, KeyError, UnicodeDecodeError):
             raise HTTPException(422, 'the body must be {"enabled": true} or false.') from None
         self._supervisor.enable(camera, wanted)
-        return _json(self._shown(camera))
+        return _json(self.shown(camera))
 
     async def _reload(self, _: Request) -> Response:
         if self._read is None:

@@ -16,6 +16,7 @@ from mquans.files import reason
 from mquans.serve.app import Interface
 from mquans.serve.config import Config, ServerOptions
 from mquans.serve.happenings import Happenings
+from mquans.serve.mqtt import Mqtt
 from mquans.serve.planning import plan_config
 from mquans.serve.supervisor import Supervisor
 from mquans.serve.wire import EngineName
@@ -44,12 +45,18 @@ def serve(
 
 
 class _Running:
-    """Supervisor and HTTP interface on one event loop."""
+    """Supervisor, HTTP interface and MQTT on one event loop."""
 
     def __init__(self, supervisor: Supervisor, read: Callable[[], Config] | None) -> None:
         self._supervisor = supervisor
         self._happenings = Happenings(supervisor)
         self._interface = Interface(supervisor, self._happenings, read)
+        options = supervisor.config.mqtt
+        self._mqtt = (
+            None
+            if options is None
+            else Mqtt(supervisor, self._happenings, options, self._interface.shown)
+        )
         self._ending = asyncio.Event()
 
     async def run(self, listening: socket.socket) -> None:
@@ -57,6 +64,8 @@ class _Running:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
         await self._supervisor.start()
+        if self._mqtt is not None:
+            self._mqtt.start()
         http = _Http(
             uvicorn.Config(
                 self._interface.app(),
@@ -81,6 +90,8 @@ class _Running:
         sweeping.cancel()
         self._happenings.end()
         await self._supervisor.stop()
+        if self._mqtt is not None:
+            self._mqtt.stop()
         http.should_exit = True
         await serving
 

@@ -1,5 +1,4 @@
-"""If these break, clients of the Open Inference Protocol get nonsense, or a request takes the server
-down."""
+"""If these break, clients of the protocol get nonsense, or a request takes the server down."""
 
 from __future__ import annotations
 
