@@ -102,8 +102,18 @@ class Server:
         before = self.frames(name)
         return self.until(lambda: self.frames(name) >= before + more)
 
+    def worker(self, number: int = 0) -> int:
+        """Process of a worker, as the metrics have it."""
+        lines = self.request("/metrics")[1].decode().splitlines()
+        [line] = [
+            line
+            for line in lines
+            if line.startswith("mquans_worker_info{") and f'worker="{number}"' in line
+        ]
+        return int(line.split('pid="')[1].split('"')[0])
+
     def workers(self) -> list[int]:
-        """Processes that the server has started."""
+        """Processes that the server has started, the one that stands by among them."""
         found = subprocess.run(
             ["ps", "--ppid", str(self.process.pid), "-o", "pid="], capture_output=True, text=True
         )

@@ -149,7 +149,7 @@ def test_bodies_that_are_none_are_refused(server: Server) -> None:
 
 def test_sequences_end_with_their_worker(server: Server, client: Any, frames: list[Tensor]) -> None:
     infer(client, frames[0], sequence_id=5, sequence_start=True)
-    os.kill(server.workers()[0], signal.SIGKILL)
+    os.kill(server.worker(), signal.SIGKILL)
     server.until_ready()
 
     def gone() -> bool:

@@ -52,7 +52,7 @@ class ServerOptions(_Part, frozen=True, kw_only=True):
     state_dir: str = ""
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | Literal["auto"] = "auto"
     drain_s: Seconds = 10
-    hang_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 5
+    hang_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 4
     viewers: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 64
     sequences: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 16
 

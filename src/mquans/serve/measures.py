@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mquans.serve.camera import Camera
@@ -97,10 +97,13 @@ class Measures(Collector):
         memory = GaugeMetricFamily(
             "mquans_worker_resident_bytes", "Memory of a worker.", labels=["worker"]
         )
+        info = InfoMetricFamily("mquans_worker", "The process of a worker.", labels=["worker"])
         for worker in self._supervisor.workers:
             restarts.add_metric([str(worker.number)], worker.restarts)
             if worker.process is not None:
                 memory.add_metric([str(worker.number)], resident_bytes(worker.process.pid))
+                info.add_metric([str(worker.number)], {"pid": str(worker.process.pid)})
+        yield info
         yield restarts
         yield memory
 

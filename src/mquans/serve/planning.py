@@ -90,15 +90,15 @@ def plan_config(
 
 
 def needed_bytes(config: Config, models: Mapping[str, Measured], workers: int) -> int:
-    """Memory of a configuration: workers with the weights of all models, and streams. A guard
-    holds a second stream."""
+    """Memory of a configuration: workers with the weights of all models, one that is spare, and
+    streams. A guard holds a second stream."""
     used = {str(camera.model) for camera in config.cameras.values()}
     weights = sum(models[name].weights_bytes for name in used)
     streams = sum(
         CAMERA_BYTES + models[str(camera.model)].stream_bytes * _streams_of(camera)
         for camera in config.cameras.values()
     )
-    return workers * (WORKER_BYTES + weights) + streams
+    return WORKER_BYTES + workers * (WORKER_BYTES + weights) + streams
 
 
 def measure_apart(models: Mapping[str, ModelOptions], engine: EngineName) -> dict[str, Measured]:

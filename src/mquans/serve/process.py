@@ -56,6 +56,10 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def silent_s(self, now_s: float) -> float:
+        """Time since it went round, or was started."""
+        return now_s - (self.started_s if self.beat_s is None else self.beat_s)
+
     def send(self, order: ToWorker) -> None:
         """Hands an order over, some time; without effect once the worker is gone."""
         self._orders.put(order)

@@ -55,7 +55,7 @@ class Worker:
         self.number = number
         self.process: WorkerProcess | None = None
         self.restarts = 0
-        self.start_at = 0.0
+        self.since_s = self.start_at = 0.0
         self.failures = 0
 
 
@@ -79,6 +79,8 @@ class Supervisor:
         self._asked: dict[int, int] = {}
         self._requests = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
+        # Has loaded its packages already, and takes the place of a worker that is gone.
+        self._spare: WorkerProcess | None = None
         self._drained: asyncio.Event = asyncio.Event()
         self._reloading = asyncio.Lock()
 
@@ -99,7 +101,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self.states.prepare()
         for worker in self.workers:
-            self._start(worker)
+            self._employ(worker)
         for name in self.config.cameras:
             self._add(name)
         self._tasks = [
@@ -120,6 +122,8 @@ class Supervisor:
         self.draining = True
         for task in self._tasks:
             task.cancel()
+        if self._spare is not None:
+            self._spare.kill()
         within_s = max(0.5, self.config.server.drain_s - 2 * DRAIN_SPARE_S)
         for worker in self.workers:
             if worker.process is not None:
@@ -295,18 +299,29 @@ class Supervisor:
                 load[camera.worker] += camera.options.fps * camera.model.macs
         return load.index(min(load))
 
-    def _start(self, worker: Worker) -> None:
-        def later(what: Callable[..., None], *arguments: Any) -> None:
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(what, *arguments)
+    def _new_process(self) -> WorkerProcess:
+        def later(what: Callable[..., None]) -> Callable[..., None]:
+            def call(*arguments: Any) -> None:
+                if not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(what, *arguments)
 
-        worker.process = WorkerProcess(
-            lambda process, report: later(self._hear, worker, process, report),
-            lambda process: later(self._ended, worker, process),
-        )
+            return call
 
-    def _ended(self, worker: Worker, process: WorkerProcess) -> None:
-        if worker.process is not process:
+        return WorkerProcess(later(self._hear), later(self._ended))
+
+    def _employ(self, worker: Worker) -> None:
+        """Gives a worker a process: the spare one, or another that has yet to load."""
+        worker.process, self._spare = self._spare or self._new_process(), None
+        worker.since_s = time.monotonic()
+
+    def _whose(self, process: WorkerProcess) -> Worker | None:
+        return next((worker for worker in self.workers if worker.process is process), None)
+
+    def _ended(self, process: WorkerProcess) -> None:
+        if process is self._spare:
+            self._spare = None
+        worker = self._whose(process)
+        if worker is None:
             return
         worker.process = None
         if self.draining:
@@ -317,7 +332,7 @@ class Supervisor:
                 self._answers[request].set_exception(
                     MquansError("the worker ended.", hint="Begin the sequence again.")
                 )
-        lived_s = time.monotonic() - process.started_s
+        lived_s = time.monotonic() - worker.since_s
         worker.failures = worker.failures + 1 if lived_s < BAD_START_S else 0
         worker.restarts += 1
         wait_s = min(LONGEST_WAIT_S, 2.0 ** (worker.failures - 1)) if worker.failures else 0.0
@@ -331,7 +346,7 @@ class Supervisor:
             self._restart(worker)
 
     def _restart(self, worker: Worker) -> None:
-        self._start(worker)
+        self._employ(worker)
         for camera in self._of(worker):
             self._give(camera)
 
@@ -344,15 +359,16 @@ class Supervisor:
             await asyncio.sleep(TICK_S)
             now_s = time.monotonic()
             for worker in self.workers:
-                process = worker.process
-                if process is None:
-                    if now_s >= worker.start_at:
-                        self._restart(worker)
-                elif process.beat_s is None:
-                    if now_s - process.started_s > STARTING_S:
-                        process.kill()
-                elif now_s - process.beat_s > hang_s:
+                if worker.process is None and now_s >= worker.start_at:
+                    self._restart(worker)
+            processes = [worker.process for worker in self.workers]
+            for process in [*processes, self._spare]:
+                if process is not None and process.silent_s(now_s) > (
+                    STARTING_S if process.beat_s is None else hang_s
+                ):
                     process.kill()
+            if self._spare is None and all(one is not None and one.beat_s for one in processes):
+                self._spare = self._new_process()
 
     async def _keep_records(self) -> None:
         while True:
@@ -364,9 +380,10 @@ class Supervisor:
             if problem := self.states.write(camera.name, camera.to_record()):
                 camera.say(problem)
 
-    def _hear(self, worker: Worker, process: WorkerProcess, report: FromWorker) -> None:
+    def _hear(self, process: WorkerProcess, report: FromWorker) -> None:
         """A report, unless somebody else runs its camera by now."""
-        if isinstance(report, Beat) or worker.process is not process:
+        worker = self._whose(process)
+        if isinstance(report, Beat) or worker is None:
             return
         if isinstance(report, Inferred):
             answer = self._answers.get(report.request)

@@ -37,7 +37,7 @@ ERRORS_APART_S = 10.0
 
 SAVED_EVERY_S = 1.0
 LARGEST_SAVED_OFTEN = 1 << 20
-"""Bytes of a state that is saved while the stream runs: those of sound, not of pictures."""
+"""Bytes of a state that is saved while the stream runs."""
 
 SAVE_BYTES_PER_S = 50e6
 """Less than disks and hashes do, for whether there is time left to save."""
@@ -63,6 +63,7 @@ class Watched:
         self._keyframe_s = self._error_s = self._saved_s = -KEYFRAMES_APART_S
         self._last: Taken | None = None
         self._shown: CameraState | None = None
+        self._restored = False
         self._stepper = self._begin()
         self._feeder = Feeder(
             job,
@@ -181,6 +182,7 @@ class Watched:
             try:
                 state, self._position = take_state(self._job.state_file)
                 stepper = self._network.stepper(guard=guard, state=state)
+                self._restored = True
                 self._tell(None, "goes on where it was saved.", 0.0)
                 return stepper
             except MquansError as error:
@@ -191,8 +193,8 @@ class Watched:
     def _keyframe_for(self, item: Taken) -> str:
         """Why the frame is to be a keyframe; empty if it is not."""
         last, why = self._last, self._asked
-        if last is None:
-            return ""
+        if last is None:  # what was saved is older than any gap
+            return "gap" if self._restored and item.live else ""
         if why != "asked":
             if item.size != last.size:
                 why = "size"
@@ -234,9 +236,11 @@ class Watched:
         return True
 
     def _save_often(self, now_s: float) -> None:
-        """Of sound: what it remembers reaches far back, and is small."""
+        """Of sound, and of networks with states: what they remember reaches far back."""
+        plan = self._network.plan
         if (
             self._job.state_file
+            and (plan.audio is not None or plan.feedback)
             and now_s - self._saved_s >= SAVED_EVERY_S
             and 0 < self._stepper.state_bytes <= LARGEST_SAVED_OFTEN
         ):
