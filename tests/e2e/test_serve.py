@@ -20,8 +20,8 @@ from websockets.sync.client import connect
 
 from ..mjpeg_camera import MjpegCamera
 from ..spots import pictures, write_model, write_plan
-from .conftest import Run, one_sentence
-from .serving import Server, spots_config
+from .conftest import Run, command, one_sentence
+from .serving import Server, free_port, spots_config
 
 Start = Callable[..., Server]
 
@@ -270,6 +270,7 @@ def test_mistakes_end_in_one_sentence(mquans: Run, config: Any, tmp_path: Path) 
     assert "line 2" in one_sentence(mquans("serve", file))
     file.write_text("models: {a: {onnx: a, plan: b}}\nserver: {bind: '0.0.0.0:1'}\n")
     assert "token" in one_sentence(mquans("serve", file))
+    assert "token" in one_sentence(mquans("serve", file, "--bind", "[::]:1"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -287,6 +288,30 @@ def test_the_dense_engine_gives_the_same_answers(start: Start, config: Any) -> N
     clip = server.camera("clip")
     assert clip["boxes"]
     assert clip["reuse"] == 0
+
+
+def test_the_demo_shows_two_cameras(tmp_path: Path) -> None:
+    port = free_port()
+    bind = f"127.0.0.1:{port}"
+    with subprocess.Popen([*command(), "serve", "--demo", "--bind", bind], cwd=tmp_path) as server:
+        try:
+            deadline = time.monotonic() + 120
+            frames = 0
+            while frames < 2:
+                assert time.monotonic() < deadline
+                assert server.poll() is None
+                time.sleep(0.5)
+                try:
+                    with urllib.request.urlopen(f"http://{bind}/api/cameras") as answer:
+                        cameras = json.load(answer)["cameras"]
+                except OSError:
+                    continue
+                assert [camera["name"] for camera in cameras] == ["car", "bicycles"]
+                frames = min(camera["counters"]["frames"] for camera in cameras)
+        finally:
+            server.terminate()
+        assert server.wait(60) == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_packages_that_are_missing_are_named() -> None:

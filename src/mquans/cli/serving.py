@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mquans.cli import options as o
 from mquans.cli.app import app
 from mquans.errors import MquansError
+
+if TYPE_CHECKING:
+    from mquans.serve.config import Config
 
 
 @app.command()
@@ -20,14 +23,16 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="Two clips out of packages as cameras, without a file.")
     ] = False,
+    bind: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS:PORT", help="Listen here instead."),
+    ] = None,
     engine: Annotated[
         o.EngineName,
         typer.Option(help="onnxruntime computes every frame whole, to compare with."),
     ] = o.EngineName.mquans,
 ) -> None:
     """Run many cameras, with a live page, an HTTP interface and events."""
-    from functools import partial
-
     from mquans.serve.dependencies import require_packages
 
     if (cameras is None) != demo:
@@ -43,6 +48,11 @@ def serve(
         from mquans.serve.demonstration import demonstration
 
         with demonstration() as config:
-            run(config, engine=engine.value)
-    else:
-        run(read_config(cameras), engine=engine.value, read=partial(read_config, cameras))
+            run(config.bound(bind), engine=engine.value)
+        return
+    file = cameras
+
+    def read() -> Config:
+        return read_config(file).bound(bind)
+
+    run(read(), engine=engine.value, read=read)

@@ -160,6 +160,21 @@ class Config(_Part, frozen=True, kw_only=True):
         source = camera.source
         return Path(source).name if _is_file(source) else self.redact(source)
 
+    def bound(self, bind: str | None) -> Self:
+        """Listening at another address, if there is one.
+
+        Raises:
+            ConfigError: it is none, or needs a token.
+        """
+        if bind is None:
+            return self
+        server = msgspec.structs.replace(self.server, bind=bind)
+        found = msgspec.structs.replace(self, server=server)
+        if problem := problem_of(found):
+            _, what, hint = problem
+            raise ConfigError(what, where=f"--bind {bind}", hint=hint or None)
+        return found
+
     def resolved(self, folder: Path) -> Self:
         """With paths of files taken from a folder, that of the file of cameras."""
 

@@ -127,3 +127,12 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
 )
 def test_urls_are_shown_without_passwords(url: str, shown: str) -> None:
     assert redacted(f"{url}: gone") == f"{shown}: gone"
+
+
+def test_another_address_needs_a_token_too() -> None:
+    config = parse_config("models: {a: {onnx: a, plan: b}}", {})
+    assert config.bound(None) is config
+    assert config.bound("127.0.0.1:1").server.port == 1
+    for bind in ("0.0.0.0:1", "here", "127.0.0.1:99999"):
+        with pytest.raises(ConfigError, match="--bind"):
+            config.bound(bind)
