@@ -11,6 +11,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,22 @@ def test_a_worker_that_dies_or_hangs_is_replaced(start: Start, config: Any) -> N
     config["server"]["hang_s"] = 3
     server = start(config)
     server.until_ready()
+    viewers = ExitStack()
+    viewer = viewers.enter_context(connect(f"ws://127.0.0.1:{server.port}/ws/clip"))
     for number in (signal.SIGKILL, signal.SIGSTOP):
         server.until_frames("clip", 3)
+        viewer.recv(timeout=30)
         epoch = server.camera("clip")["epoch"]
         worker = server.worker()
         os.kill(worker, number)
         server.until(lambda epoch=epoch: server.camera("clip")["epoch"] > epoch)
         server.until_frames("clip", 3)
         assert not Path(f"/proc/{worker}").exists()
+        viewer.send("next")  # of before, perhaps
+        viewer.recv(timeout=30)
+        viewer.send("next")
+    viewer.recv(timeout=30)
+    viewers.close()
     assert server.camera("clip")["restarts"] >= 2
     assert server.stop() == 0
 

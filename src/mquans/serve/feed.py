@@ -41,7 +41,7 @@ class Taken:
 
     Attributes:
         taken_s: when it came, of the monotonic clock.
-        position: frames of a file up to this one.
+        position: frames of a file up to this one; 0 of what is live.
         size: width and height of the picture.
         jpeg: the picture, while somebody watches.
     """
@@ -167,6 +167,8 @@ class Feeder:
                 why = f"{type(error).__name__}: {error}."
             if self.last_s != came_before:
                 pause_s = shortest
+            else:
+                self._position = 0  # another file may be in its place, which has not so many frames
             wait_s = min(max(self._pause(pause_s), shortest), longest)
             pause_s = min(2 * pause_s, longest)
             if not self._closing.is_set():
@@ -200,7 +202,7 @@ class Feeder:
                 except StopIteration:
                     return
                 taken_s = time.monotonic()
-                self._position += 1
+                self._position += not source.live
                 self.last_s = taken_s
                 if not told:
                     told = True

@@ -239,6 +239,8 @@ class Supervisor:
             camera.options = options
             if zones:
                 self._say("changed", camera, None)
+            if what == "upgraded" and camera.state != "live":
+                what = "restarted"  # no frame comes that both could be tried on
             if what == "upgraded" and camera.enabled:
                 camera.upgrade = model
                 camera.say("another model or plan runs beside the present one.")
@@ -280,9 +282,8 @@ class Supervisor:
         )
         process = self.workers[number].process
         if process is not None:
+            process.send(Watch(camera.name, bool(camera.viewers)))
             process.send(Add(job))
-            if camera.viewers:
-                process.send(Watch(camera.name, True))
 
     def _take_away(self, camera: Camera) -> None:
         self._order(camera, Remove(camera.name))

@@ -61,6 +61,8 @@ class Worker:
         self._networks: dict[tuple[str, str, str], Network] = {}
         self._cameras: dict[str, Watched] = {}
         self._epochs: dict[str, int] = {}
+        # Also before their cameras are there, whose networks may have yet to load.
+        self._viewed: set[str] = set()
         self._sequences = Sequences()
         self._drain_until_s: float | None = None
 
@@ -131,7 +133,7 @@ class Worker:
             case Upgrade():
                 self._loads.put(lambda: self._upgrade(order))
             case Watch(name, on):
-                do(lambda: self._with(name, lambda camera: camera.watch(on)))
+                do(lambda: self._watch(name, on))
             case Keyframe(name):
                 do(lambda: self._with(name, lambda camera: camera.ask_keyframe()))
             case Infer():
@@ -145,6 +147,10 @@ class Worker:
     def _with(self, name: str, do: Callable[[Watched], None]) -> None:
         if name in self._cameras:
             do(self._cameras[name])
+
+    def _watch(self, name: str, on: bool) -> None:
+        (self._viewed.add if on else self._viewed.discard)(name)
+        self._with(name, lambda camera: camera.watch(on))
 
     def _drain(self, until_s: float) -> None:
         self._drain_until_s = until_s
@@ -167,7 +173,9 @@ class Worker:
     def _add(self, job: CameraJob, network: Network) -> None:
         if self._epochs.get(job.name) == job.epoch:
             self._remove(job.name)
-            self._cameras[job.name] = Watched(job, network, send=self.send, wake=self._wake.set)
+            camera = Watched(job, network, send=self.send, wake=self._wake.set)
+            camera.watch(job.name in self._viewed)
+            self._cameras[job.name] = camera
 
     def _remove(self, name: str) -> None:
         camera = self._cameras.pop(name, None)

@@ -128,6 +128,41 @@ def test_a_camera_is_tried_for_ever_also_one_that_is_absent_at_the_start(
     assert reading.feeder.connects >= 4
 
 
+def test_a_camera_that_comes_back_is_read_from_its_first_frame(
+    camera: MjpegCamera, measured: Measured, spots: ModelOptions
+) -> None:
+    """Only of files those are passed over that were taken before."""
+    reading = Reading(job(measured, camera.url), spots.plan)
+    assert [reading.take().position for _ in range(30)] == [0] * 30
+    camera.switch_off()
+    until(lambda: reading.states()[-1] == "retry")
+    camera.silent.set()
+    camera.switch_on()
+    until(lambda: reading.states()[-1] == "connecting")
+    camera.silent.clear()
+    reading.take()
+    assert reading.take().position == 0
+    reading.feeder.close()
+
+
+def test_a_file_that_became_shorter_is_begun_anew(
+    clip: Path, measured: Measured, spots: ModelOptions
+) -> None:
+    told: list[str | None] = []
+    feeder = Feeder(
+        job(measured, str(clip)),
+        read_plan(spots.plan),
+        pixels=True,
+        position=1000,
+        wake=(came := threading.Semaphore(0)).release,
+        tell=lambda state, *_: told.append(state),
+    )
+    assert came.acquire(timeout=30), told
+    assert (found := feeder.slot.take()) is not None
+    assert found.position == 1
+    feeder.close()
+
+
 def test_ffmpeg_is_loaded_before_there_are_threads() -> None:
     """Two threads that import it at once leave half of it, and no camera of the worker runs."""
     code = "import sys, mquans.serve.feed; print('av.video.reformatter' in sys.modules)"
