@@ -83,10 +83,9 @@ class Inference:
         """Of a worker that was replaced, sequences are gone as well."""
         for name, sequence in list(self._sequences.items()):
             idle = not sequence.asked and now_s - sequence.used_s > self._idle_s
-            if idle or self._pid(sequence.worker) != sequence.pid:
+            if idle or self._supervisor.crew.pid(sequence.worker) != sequence.pid:
                 del self._sequences[name]
-                if (process := self._supervisor.workers[sequence.worker].process) is not None:
-                    process.send(Forget(name))
+                self._supervisor.crew.order(sequence.worker, Forget(name))
 
     async def _server(self, _: Request) -> Response:
         extensions = ["sequence", "binary_tensor_data"]
@@ -166,7 +165,7 @@ class Inference:
             return Infer(number, model.job, key, parsed.start, parsed.end, inputs)
 
         try:
-            found = await self._supervisor.ask(worker, order, ANSWERED_WITHIN_S)
+            found = await self._supervisor.crew.ask(worker, order, ANSWERED_WITHIN_S)
         except MquansError as error:
             self._sequences.pop(key, None)
             raise HTTPException(503, str(error)) from None
@@ -190,7 +189,7 @@ class Inference:
             if len(self._sequences) >= most:
                 raise HTTPException(503, f"{most} sequences are open already.")
             worker = self._turn()
-            known = _Sequence(worker, self._pid(worker), time.monotonic())
+            known = _Sequence(worker, self._supervisor.crew.pid(worker), time.monotonic())
             self._sequences[key] = known
         elif known is None:
             raise HTTPException(404, "there is no such sequence: it has not begun, or was idle.")
@@ -206,12 +205,8 @@ class Inference:
 
     def _turn(self) -> int:
         """Workers take turns."""
-        self._next_worker = (self._next_worker + 1) % len(self._supervisor.workers)
+        self._next_worker = (self._next_worker + 1) % len(self._supervisor.crew.workers)
         return self._next_worker
-
-    def _pid(self, worker: int) -> int:
-        process = self._supervisor.workers[worker].process
-        return 0 if process is None else process.pid
 
 
 def _described(tensor: TensorSpec) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Measures(Collector):
             "mquans_worker_resident_bytes", "Memory of a worker.", labels=["worker"]
         )
         info = InfoMetricFamily("mquans_worker", "The process of a worker.", labels=["worker"])
-        for worker in self._supervisor.workers:
+        for worker in self._supervisor.crew.workers:
             restarts.add_metric([str(worker.number)], worker.restarts)
             if worker.process is not None:
                 memory.add_metric([str(worker.number)], resident_bytes(worker.process.pid))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +11,13 @@ from msgspec.structs import replace
 from mquans.errors import MquansError
 from mquans.serve.camera import Camera, Viewer
 from mquans.serve.config import CameraOptions, Config
+from mquans.serve.crew import Crew
 from mquans.serve.measuring import Measured
 from mquans.serve.planning import Planned, job_of, plan_config
-from mquans.serve.process import WorkerProcess
 from mquans.serve.states import StateFolder
 from mquans.serve.wire import (
     Add,
     Beat,
-    Drain,
     Drained,
     Frame,
     FromWorker,
@@ -34,29 +31,10 @@ from mquans.serve.wire import (
     Watch,
 )
 
-TICK_S = 0.25
-STARTING_S = 60.0
-"""How long a new worker may take to load its packages."""
-
-BAD_START_S = 3.0
-"""A worker that ended sooner is not replaced at once: what ended it may be there still."""
-
-LONGEST_WAIT_S = 10.0
 DRAIN_SPARE_S = 1.0
 """Of the time for draining, for what comes after the workers."""
 
 Listener = Callable[[str, Camera, Frame | None], None]
-
-
-class Worker:
-    """A place for cameras: its present process, and how often that was replaced."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.process: WorkerProcess | None = None
-        self.restarts = 0
-        self.since_s = self.start_at = 0.0
-        self.failures = 0
 
 
 class Supervisor:
@@ -65,23 +43,18 @@ class Supervisor:
     Attributes:
         planned: what is run now.
         cameras: by name, in the order of the file.
+        crew: the workers.
         states: the folder of states.
     """
 
     def __init__(self, planned: Planned) -> None:
         self.planned = planned
         self.cameras: dict[str, Camera] = {}
-        self.workers = [Worker(number) for number in range(planned.workers)]
+        hang_s = planned.config.server.hang_s
+        self.crew = Crew(planned.workers, hang_s=hang_s, owner=self)
         self.states = StateFolder(planned.config.server.state_dir)
         self.draining = False
         self._listeners: list[Listener] = []
-        self._answers: dict[int, asyncio.Future[Inferred]] = {}
-        self._asked: dict[int, int] = {}
-        self._requests = itertools.count(1)
-        self._tasks: list[asyncio.Task[None]] = []
-        # Has loaded its packages already, and takes the place of a worker that is gone.
-        self._spare: WorkerProcess | None = None
-        self._drained: asyncio.Event = asyncio.Event()
         self._reloading = asyncio.Lock()
 
     @property
@@ -98,45 +71,23 @@ class Supervisor:
         Raises:
             MquansError: there is no place for states.
         """
-        self._loop = asyncio.get_running_loop()
         self.states.prepare()
-        for worker in self.workers:
-            self._employ(worker)
+        self.crew.start()
         for name in self.config.cameras:
             self._add(name)
-        self._tasks = [
-            asyncio.create_task(self._watch_workers()),
-            asyncio.create_task(self._keep_records()),
-        ]
+        self._keeping = asyncio.create_task(self._keep_records())
 
     def ready(self) -> bool:
         """All workers go round, and every camera was tried."""
-        return (
-            not self.draining
-            and all(w.process is not None and w.process.beat_s is not None for w in self.workers)
-            and all(camera.state != "waiting" for camera in self.cameras.values())
-        )
+        tried = all(camera.state != "waiting" for camera in self.cameras.values())
+        return tried and self.crew.ready and not self.draining
 
     async def stop(self) -> None:
         """Has the workers save their streams, and ends them, within the file's `drain_s`."""
         self.draining = True
-        for task in self._tasks:
-            task.cancel()
-        if self._spare is not None:
-            self._spare.kill()
+        self._keeping.cancel()
         within_s = max(0.5, self.config.server.drain_s - 2 * DRAIN_SPARE_S)
-        for worker in self.workers:
-            if worker.process is not None:
-                worker.process.send(Drain(within_s))
-        try:
-            async with asyncio.timeout(within_s + DRAIN_SPARE_S / 2):
-                while any(worker.process is not None for worker in self.workers):
-                    self._drained.clear()
-                    await self._drained.wait()
-        except TimeoutError:
-            for worker in self.workers:
-                if worker.process is not None:
-                    worker.process.kill()
+        await self.crew.end(within_s, DRAIN_SPARE_S / 2)
         self._write_records()
         for camera in self.cameras.values():
             for viewer in camera.viewers:
@@ -171,28 +122,6 @@ class Supervisor:
             self._take_away(camera)
             camera.become("disabled", "")
         self._say("state", camera, None)
-
-    async def ask(
-        self, worker: int, order: Callable[[int], ToWorker], timeout_s: float
-    ) -> Inferred:
-        """An answer of a worker.
-
-        Raises:
-            MquansError: there is none, as the worker is gone or too slow.
-        """
-        process = self.workers[worker].process
-        if process is None:
-            raise MquansError("the worker is being replaced.", hint="Try again.")
-        request = next(self._requests)
-        answer: asyncio.Future[Inferred] = self._loop.create_future()
-        self._answers[request], self._asked[request] = answer, worker
-        process.send(order(request))
-        try:
-            return await asyncio.wait_for(answer, timeout_s)
-        except TimeoutError:
-            raise MquansError(f"the worker gave no answer within {timeout_s:g} s.") from None
-        finally:
-            del self._answers[request], self._asked[request]
 
     async def reload(self, config: Config) -> dict[str, list[str]]:
         """Goes over to another configuration; cameras that it says the same of go on untouched.
@@ -280,96 +209,23 @@ class Supervisor:
             restore=self.states.has_stream(camera.name),
             position=camera.counts.position,
         )
-        process = self.workers[number].process
-        if process is not None:
-            process.send(Watch(camera.name, bool(camera.viewers)))
-            process.send(Add(job))
+        self.crew.order(number, Watch(camera.name, bool(camera.viewers)))
+        self.crew.order(number, Add(job))
 
     def _take_away(self, camera: Camera) -> None:
         self._order(camera, Remove(camera.name))
         camera.worker = None
 
     def _order(self, camera: Camera, order: ToWorker) -> None:
-        if camera.worker is not None and (process := self.workers[camera.worker].process):
-            process.send(order)
+        if camera.worker is not None:
+            self.crew.order(camera.worker, order)
 
     def _least_busy(self) -> int:
-        load = [0.0] * len(self.workers)
+        load = [0.0] * len(self.crew.workers)
         for camera in self.cameras.values():
             if camera.worker is not None:
                 load[camera.worker] += camera.options.fps * camera.model.macs
         return load.index(min(load))
-
-    def _new_process(self) -> WorkerProcess:
-        def later(what: Callable[..., None]) -> Callable[..., None]:
-            def call(*arguments: Any) -> None:
-                if not self._loop.is_closed():
-                    self._loop.call_soon_threadsafe(what, *arguments)
-
-            return call
-
-        return WorkerProcess(later(self._hear), later(self._ended))
-
-    def _employ(self, worker: Worker) -> None:
-        """Gives a worker a process: the spare one, or another that has yet to load."""
-        worker.process, self._spare = self._spare or self._new_process(), None
-        worker.since_s = time.monotonic()
-
-    def _whose(self, process: WorkerProcess) -> Worker | None:
-        return next((worker for worker in self.workers if worker.process is process), None)
-
-    def _ended(self, process: WorkerProcess) -> None:
-        if process is self._spare:
-            self._spare = None
-        worker = self._whose(process)
-        if worker is None:
-            return
-        worker.process = None
-        if self.draining:
-            self._drained.set()
-            return
-        for request, number in self._asked.items():
-            if number == worker.number and not self._answers[request].done():
-                self._answers[request].set_exception(
-                    MquansError("the worker ended.", hint="Begin the sequence again.")
-                )
-        lived_s = time.monotonic() - worker.since_s
-        worker.failures = worker.failures + 1 if lived_s < BAD_START_S else 0
-        worker.restarts += 1
-        wait_s = min(LONGEST_WAIT_S, 2.0 ** (worker.failures - 1)) if worker.failures else 0.0
-        worker.start_at = time.monotonic() + wait_s
-        for camera in self._of(worker):
-            camera.restarts += 1
-            camera.become("waiting", "its worker ended and is replaced.")
-            camera.say(camera.why)
-            self._say("state", camera, None)
-        if not wait_s:
-            self._restart(worker)
-
-    def _restart(self, worker: Worker) -> None:
-        self._employ(worker)
-        for camera in self._of(worker):
-            self._give(camera)
-
-    def _of(self, worker: Worker) -> list[Camera]:
-        return [camera for camera in self.cameras.values() if camera.worker == worker.number]
-
-    async def _watch_workers(self) -> None:
-        hang_s = self.config.server.hang_s
-        while True:
-            await asyncio.sleep(TICK_S)
-            now_s = time.monotonic()
-            for worker in self.workers:
-                if worker.process is None and now_s >= worker.start_at:
-                    self._restart(worker)
-            processes = [worker.process for worker in self.workers]
-            for process in [*processes, self._spare]:
-                if process is not None and process.silent_s(now_s) > (
-                    STARTING_S if process.beat_s is None else hang_s
-                ):
-                    process.kill()
-            if self._spare is None and all(one is not None and one.beat_s for one in processes):
-                self._spare = self._new_process()
 
     async def _keep_records(self) -> None:
         while True:
@@ -381,22 +237,26 @@ class Supervisor:
             if problem := self.states.write(camera.name, camera.to_record()):
                 camera.say(problem)
 
-    def _hear(self, process: WorkerProcess, report: FromWorker) -> None:
+    def lost(self, worker: int) -> None:
+        for camera in self._of(worker):
+            camera.restarts += 1
+            camera.become("waiting", "its worker ended and is replaced.")
+            camera.say(camera.why)
+            self._say("state", camera, None)
+
+    def replaced(self, worker: int) -> None:
+        for camera in self._of(worker):
+            self._give(camera)
+
+    def hear(self, worker: int, report: FromWorker) -> None:
         """A report, unless somebody else runs its camera by now."""
-        worker = self._whose(process)
-        if isinstance(report, Beat) or worker is None:
-            return
-        if isinstance(report, Inferred):
-            answer = self._answers.get(report.request)
-            if answer is not None and not answer.done():
-                answer.set_result(report)
+        if isinstance(report, Beat | Inferred):
             return
         camera = self.cameras.get(report.camera)
-        if camera is None or report.epoch != camera.epoch or camera.worker != worker.number:
+        if camera is None or report.epoch != camera.epoch or camera.worker != worker:
             return
         match report:
             case Frame():
-                worker.failures = 0
                 camera.see(report)
                 self._say("frame", camera, report)
             case Told():
@@ -414,6 +274,9 @@ class Supervisor:
             case Drained(saved=saved, problem=problem):
                 camera.say(self.config.redact(problem) or ("saved." if saved else "ended."))
                 self.states.errors += bool(problem)
+
+    def _of(self, worker: int) -> list[Camera]:
+        return [camera for camera in self.cameras.values() if camera.worker == worker]
 
     def _say(self, what: str, camera: Camera, frame: Frame | None) -> None:
         for listener in self._listeners:

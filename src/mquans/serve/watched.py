@@ -93,8 +93,9 @@ class Watched:
         self._asked = "asked"
 
     def look(self, now_s: float) -> None:
-        """Tells once if the camera has fallen silent."""
-        if self._shown == "live" and now_s - self._feeder.last_s > self._job.stall_s:
+        """Tells once if the camera has fallen silent; a file comes when it is due."""
+        silent = now_s - self._feeder.last_s > self._job.stall_s
+        if silent and self._shown == "live" and not self._feeder.slot.waits:
             self._tell("stalled", f"no frame for {self._job.stall_s:g} s.", 0.0)
 
     def step(self) -> None:

@@ -157,6 +157,14 @@ def test_a_silent_camera_is_told_of_once(seen: Seen) -> None:
     assert [told.state for told in seen.of(Told)].count("stalled") == 1
 
 
+def test_a_file_is_never_silent(seen: Seen) -> None:
+    """With one frame in a minute it is no camera that is away."""
+    seen.feeder.slot.waits = True
+    seen.feeder.tell("live", "", 0.0)
+    seen.camera.look(60.0)
+    assert "stalled" not in [told.state for told in seen.of(Told)]
+
+
 def other(folder: Path, **model: Any) -> Measured:
     file = write_model(folder / "other.onnx", **model)
     plan = write_plan(file, folder / "other.plan.json")
