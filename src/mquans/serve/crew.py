@@ -22,7 +22,7 @@ BAD_START_S = 3.0
 
 LONGEST_WAIT_S = 10.0
 
-SPARE_AFTER_S = 2.0
+SPARE_AFTER_S = 1.0
 """Until the next one that stands by is started: cameras that come back need the machine first."""
 
 

@@ -134,7 +134,12 @@ class Feeder:
         self._position = position
         self._closing = threading.Event()
         self._source: Source | None = None
-        self.slot = _slot(plan)
+        self._sound = isinstance(plan.preparation, AudioFormat)
+        self._frame_s = frame_seconds(plan, job.fps)
+        self.slot = Slot()
+        if self._sound:
+            waiting = max(2, round(SOUND_WAITS_S / self._frame_s))
+            self.slot = Slot(capacity=waiting, in_order=True)
         self._thread = threading.Thread(target=self._run, name=f"feed-{job.name}", daemon=True)
         self._thread.start()
 
@@ -192,7 +197,7 @@ class Feeder:
         """
         with self._opened() as source:
             told = False
-            pace = _Pace(self._job.fps, live=source.live, closing=self._closing)
+            pace = Pace(self._frame_s, every=self._sound, live=source.live, closing=self._closing)
             if self._position:
                 source.advance()
                 pace.pass_over(source.time_s)
@@ -238,12 +243,19 @@ class Feeder:
         return Taken(feeds, taken_s, self._position, source.live, source.picture_size, jpeg)
 
 
-class _Pace:
-    """Which frames are wanted for so many per second; of files also when, as they play."""
+class Pace:
+    """Which frames are wanted; of files also when, as they play.
 
-    def __init__(self, fps: float, *, live: bool, closing: threading.Event) -> None:
-        self._period_s = 1 / fps
-        self._live, self._closing = live, closing
+    Args:
+        period_s: from one wanted frame to the next.
+        every: none may be left out.
+    """
+
+    def __init__(
+        self, period_s: float, *, every: bool, live: bool, closing: threading.Event
+    ) -> None:
+        self._period_s = period_s
+        self._every, self._live, self._closing = every, live, closing
         self._due_s = 0.0
         self._begun: tuple[float, float] | None = None
         """Of a file: a time of the clock, and that of the frame which was shown then."""
@@ -256,6 +268,8 @@ class _Pace:
 
     def wants(self, time_s: float | None, now_s: float) -> bool:
         """Is a frame wanted? Of a file, waits until it is due."""
+        if self._live and self._every:
+            return True
         if self._live:
             if now_s < self._due_s - EARLY * self._period_s:
                 return False
@@ -293,12 +307,13 @@ def jpeg_of(source: Source) -> bytes | None:
     return file.getvalue()
 
 
-def _slot(plan: Plan) -> Slot:
+def frame_seconds(plan: Plan, fps: float) -> float:
+    """From one frame to the next: as the file of cameras says, of sound as the network hears it."""
     format = plan.preparation
-    if isinstance(format, AudioFormat):
-        hops = max(2, round(SOUND_WAITS_S * format.rate / format.hop))
-        return Slot(capacity=hops, in_order=True)
-    return Slot()
+    if not isinstance(format, AudioFormat):
+        return 1 / fps
+    steps = format.advance or format.steps
+    return format.hop * format.subsample * steps / format.rate
 
 
 def _begun(item: Taken) -> Taken:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,21 +17,17 @@ from mquans.serve.wire import Frame
 WAITING = 256
 """Events that a slow listener may be behind."""
 
-RECENT = 100
-
 
 class Happenings:
     """Follows the objects of all cameras and tells of them.
 
     Attributes:
         trackers: by camera, of those with boxes.
-        recent: the last events.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self.trackers: dict[str, Tracker] = {}
-        self.recent: deque[Event] = deque(maxlen=RECENT)
         self._listeners: list[Callable[[Event], None]] = []
         self._queues: set[asyncio.Queue[bytes | None]] = set()
         self._shown: dict[str, str] = {}
@@ -70,11 +65,11 @@ class Happenings:
             if camera.model.job.decode is not None:
                 labels = self._supervisor.config.models[str(camera.options.model)].labels
                 boxes = [(box[:4], label_of(box[5], labels)) for box in frame.boxes]
-                self._tell(self.tracker(camera).update(boxes, time.time()))
+                self._tell(self.tracker(camera).update(boxes, frame.taken_s))
             return
         tracker = self.trackers.get(camera.name)
         if tracker is not None and (what != "state" or camera.state not in ("live", "connecting")):
-            self._tell(tracker.clear(time.time()))
+            self._tell(tracker.clear())
             if what != "state":  # other zones and lines, or none
                 del self.trackers[camera.name]
         shown = f"{what} {camera.state}"
@@ -86,7 +81,6 @@ class Happenings:
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
-            self.recent.append(event)
             self._spread(event)
             for listener in self._listeners:
                 listener(event)

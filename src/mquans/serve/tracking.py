@@ -4,8 +4,9 @@ that they cross. Decision 44 says why this is not a library."""
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -84,6 +85,7 @@ class Tracker:
     Args:
         zones: polygons in shares of the picture; an object is where its lower edge has its middle.
         lines: from and to.
+        clock: seconds since 1970, for events. Motion is timed by another, which is never set.
 
     Attributes:
         crossings: by line and direction, since the start.
@@ -94,8 +96,9 @@ class Tracker:
         camera: str,
         zones: Mapping[str, Sequence[Point]],
         lines: Mapping[str, tuple[Point, Point]],
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._camera, self._zones, self._lines = camera, zones, lines
+        self._camera, self._zones, self._lines, self._clock = camera, zones, lines, clock
         self._tracks: list[Track] = []
         self._numbers = itertools.count(1)
         self.crossings = {name: {"forward": 0, "backward": 0} for name in lines}
@@ -112,7 +115,11 @@ class Tracker:
         }
 
     def update(self, boxes: Iterable[tuple[Box, str]], now_s: float) -> list[Event]:
-        """Takes the boxes of a frame, with their labels."""
+        """Takes the boxes of a frame, with their labels.
+
+        Args:
+            now_s: when the frame was taken, of the monotonic clock.
+        """
         waiting = list(boxes)
         pairs = self._pairs(waiting, now_s)
         found = [event for track, at in pairs for event in self._move(track, waiting[at][0], now_s)]
@@ -122,11 +129,11 @@ class Tracker:
             for at, (box, label) in enumerate(waiting)
             if at not in matched
         ]
-        return found + self._lose(now_s - LOST_S, now_s)
+        return found + self._lose(now_s - LOST_S)
 
-    def clear(self, now_s: float) -> list[Event]:
+    def clear(self) -> list[Event]:
         """Nothing can be seen any more."""
-        return self._lose(float("inf"), now_s)
+        return self._lose(float("inf"))
 
     def _pairs(self, boxes: Sequence[tuple[Box, str]], now_s: float) -> list[tuple[Track, int]]:
         """Tracks and the boxes that they go on with, best first."""
@@ -157,33 +164,31 @@ class Tracker:
         track.box, track.seen_s = box, now_s
         track.frames += 1
         if track.frames == CONFIRMED:
-            yield self._event("appeared", track, now_s)
+            yield self._event("appeared", track)
         if not track.confirmed:
             return
         for name, corners in self._zones.items():
             inside = contains(corners, now)
             if inside and name not in track.zones:
                 track.zones.add(name)
-                yield self._event("entered", track, now_s, name)
+                yield self._event("entered", track, name)
             elif not inside and name in track.zones:
                 track.zones.discard(name)
-                yield self._event("exited", track, now_s, name)
+                yield self._event("exited", track, name)
         for name, line in self._lines.items():
             if direction := crossing(line, before, now):
                 self.crossings[name][direction] += 1
-                yield self._event("crossed", track, now_s, name, direction)
+                yield self._event("crossed", track, name, direction)
 
-    def _lose(self, before_s: float, now_s: float) -> list[Event]:
+    def _lose(self, before_s: float) -> list[Event]:
         lost = [track for track in self._tracks if track.seen_s < before_s]
         self._tracks = [track for track in self._tracks if track.seen_s >= before_s]
-        return [self._event("left", track, now_s) for track in lost if track.confirmed]
+        return [self._event("left", track) for track in lost if track.confirmed]
 
-    def _event(
-        self, kind: Kind, track: Track, now_s: float, place: str = "", direction: str = ""
-    ) -> Event:
+    def _event(self, kind: Kind, track: Track, place: str = "", direction: str = "") -> Event:
         return Event(
-            kind, self._camera, now_s, track.label, track.number, track.box, place, direction,
-            self.counts(),
+            kind, self._camera, self._clock(), track.label, track.number, track.box, place,
+            direction, self.counts(),
         )  # fmt: skip
 
 

@@ -6,14 +6,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from mquans.plan import read_plan
+from mquans.plan import AudioFormat, read_plan
 from mquans.serve.config import ModelOptions
-from mquans.serve.feed import Feeder, Slot, Taken
+from mquans.serve.feed import Feeder, Pace, Slot, Taken, frame_seconds
 from mquans.serve.measuring import Measured
 from mquans.serve.planning import job_of
 from mquans.serve.wire import CameraJob
@@ -145,6 +147,43 @@ def test_a_camera_that_comes_back_is_read_from_its_first_frame(
     reading.feeder.close()
 
 
+def test_of_sound_no_hop_is_left_out(
+    measured: Measured, spots: ModelOptions, tmp_path: Path
+) -> None:
+    """`fps` is for pictures; sound comes as the network hears it."""
+    soundfile = pytest.importorskip("soundfile")
+    samples = np.linspace(-0.5, 0.5, 8000, dtype=np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+    format = AudioFormat(name="x", shape=(1, 160), rate=16000, window=160, hop=160)
+    plan = replace(read_plan(spots.plan), audio=format, input=None, input_shapes={"x": (1, 160)})
+    feeder = Feeder(
+        job(measured, str(tmp_path / "a.wav"), fps=5.0),
+        plan,
+        pixels=True,
+        wake=(came := threading.Semaphore(0)).release,
+        tell=lambda *_: None,
+    )
+    heard = []
+    while len(heard) < 50:
+        assert came.acquire(timeout=30)
+        while (item := feeder.slot.take()) is not None:
+            heard.append(item.feeds["x"])
+    np.testing.assert_allclose(np.concatenate(heard, axis=1)[0], samples)
+    assert feeder.slot.dropped == 0
+
+
+@pytest.mark.parametrize(("advance", "seconds"), [(0, 0.04), (1, 0.01)])
+def test_a_frame_of_sound_lasts_as_long_as_its_steps(
+    spots: ModelOptions, advance: int, seconds: float
+) -> None:
+    format = AudioFormat(
+        name="x", shape=(1, 4, 160), rate=16000, window=160, hop=160, advance=advance
+    )
+    plan = replace(read_plan(spots.plan), audio=format)
+    assert frame_seconds(plan, 5) == pytest.approx(seconds)
+    assert frame_seconds(read_plan(spots.plan), 5) == 0.2
+
+
 def test_a_file_that_became_shorter_is_begun_anew(
     clip: Path, measured: Measured, spots: ModelOptions
 ) -> None:
@@ -240,3 +279,30 @@ def test_a_file_is_begun_again_if_it_is_to_loop(
     positions = [reading.take().position for _ in range(42)]
     assert positions == [*range(1, 41), 1, 2]
     reading.feeder.close()
+
+
+def wanted(pace: Pace, times: list[float]) -> list[float]:
+    return [at for at in times if pace.wants(None, at)]
+
+
+def test_of_a_fast_camera_as_many_frames_are_taken_as_are_wanted() -> None:
+    """Twenty-five frames a second, of which five are computed, evenly."""
+    pace = Pace(0.2, every=False, live=True, closing=threading.Event())
+    found = wanted(pace, [number / 25 for number in range(250)])
+    assert len(found) == pytest.approx(50, abs=1)
+    gaps = [late - early for early, late in pairwise(found)]
+    assert max(gaps) <= 0.24 + 1e-9
+
+
+def test_of_a_camera_that_is_as_fast_as_wanted_all_frames_are_taken() -> None:
+    """Also of one whose frames do not come quite in time."""
+    pace = Pace(0.2, every=False, live=True, closing=threading.Event())
+    late = [0.0, 0.03, -0.02, 0.04, 0.01]
+    times = [number * 0.2 + late[number % 5] for number in range(100)]
+    assert wanted(pace, times) == times
+
+
+def test_of_a_microphone_every_hop_is_taken() -> None:
+    pace = Pace(0.01, every=True, live=True, closing=threading.Event())
+    times = [0.0, 0.001, 0.002, 0.011, 0.012]
+    assert wanted(pace, times) == times

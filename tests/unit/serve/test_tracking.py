@@ -18,7 +18,7 @@ class Scene:
 
     def __init__(self) -> None:
         lines = {"gate": ((0.5, 0.0), (0.5, 1.0))}
-        self.tracker = Tracker("door", {"left": LEFT_HALF}, lines)
+        self.tracker = Tracker("door", {"left": LEFT_HALF}, lines, clock=lambda: 7.0)
         self.now_s = 0.0
         self.events: list[Event] = []
 
@@ -40,6 +40,7 @@ def test_an_object_appears_once_and_leaves_once() -> None:
         scene.show()
     assert scene.kinds() == ["appeared", "left"]
     assert scene.events[0].counts == {"cat": 1}
+    assert scene.events[0].time == 7.0
     assert scene.events[1].counts == {}
     assert scene.events[0].track == scene.events[1].track
 
@@ -112,7 +113,7 @@ def test_a_camera_that_is_gone_has_nothing_in_front_of_it() -> None:
     scene = Scene()
     for _ in range(5):
         scene.show(box(0.6))
-    assert [event.type for event in scene.tracker.clear(9.0)] == ["left"]
+    assert [event.type for event in scene.tracker.clear()] == ["left"]
     assert scene.tracker.counts() == {}
 
 
