@@ -97,6 +97,10 @@ def test_cameras_are_shown_until_the_server_is_stopped(start: Start, config: Any
 
 
 def test_pictures_come_with_what_was_found_one_by_one(start: Start, config: Any) -> None:
+    config["cameras"]["clip"] |= {
+        "zones": {"right": [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]},
+        "lines": {"middle": [[0.5, 1], [0.5, 0]]},
+    }
     server = start(config)
     server.until_ready()
     with connect(f"ws://127.0.0.1:{server.port}/ws/clip") as socket:
@@ -117,10 +121,13 @@ def test_pictures_come_with_what_was_found_one_by_one(start: Start, config: Any)
         assert stream.read(9) == b"--frame\r\n"
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/api/events", timeout=30) as events:
         found = set()
-        while not {"appeared", "left"} <= found:
+        while not {"appeared", "left", "entered", "crossed"} <= found:
             line = events.readline()
             if line.startswith(b"data: "):
                 found.add(json.loads(line[6:])["type"])
+    clip = server.camera("clip")
+    assert clip["lines"]["middle"]["forward"] > 0
+    assert set(clip["zones"]) == {"right"}
 
 
 def test_a_worker_that_dies_or_hangs_is_replaced(start: Start, config: Any) -> None:
@@ -182,6 +189,7 @@ def test_what_was_known_is_known_after_a_restart(start: Start, config: Any) -> N
     server = start(config)
     server.until_ready()
     server.until_frames("clip", 3)
+    assert server.request("/api/cameras/clip/enable", {"enabled": "no"})[0] == 422
     server.json("/api/cameras/clip/enable", {"enabled": False})
     assert server.camera("clip")["state"] == "disabled"
     before = server.camera("clip")
@@ -225,6 +233,11 @@ def test_reload_changes_what_has_changed_and_nothing_on_a_mistake(
         assert status == 422, why
         assert json.loads(why)["error"]
     assert [each["epoch"] for each in server.json("/api/cameras")["cameras"]] == [epoch, epoch]
+    clip = config["cameras"]["clip"]
+    zones = {"all": [[0, 0], [1, 0], [1, 1], [0, 1]]}
+    server.write(config | {"cameras": config["cameras"] | {"clip": clip | {"zones": zones}}})
+    assert not any(server.json("/api/reload", {}).values())  # zones are no worker's business
+    server.until(lambda: set(server.camera("clip")["zones"]) == {"all"})
     new = write_model(tmp_path / "new.onnx", sharp=0.9)
     plan = write_plan(new, tmp_path / "new.plan.json")
     config["models"]["new"] = config["models"]["spots"] | {"onnx": str(new), "plan": str(plan)}
