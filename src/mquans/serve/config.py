@@ -20,6 +20,7 @@ NAME = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]
 
 LOOPBACK_NAME = "localhost"
+SHORTEST_TOKEN = 8
 SHORTEST_SECRET = 3
 """Characters; what is shorter would black out half of every message."""
 
@@ -201,6 +202,12 @@ def problem_of(config: Config) -> tuple[tuple[str, ...], str, str] | None:
     server = config.server
     if re.fullmatch(r".+:[0-9]{1,5}", server.bind) is None or server.port > 65535:
         return ("server", "bind"), "is not an address and a port.", "Write it like 127.0.0.1:8600."
+    if server.token and len(server.token) < SHORTEST_TOKEN:
+        return (
+            ("server", "token"),
+            f"has fewer than {SHORTEST_TOKEN} characters.",
+            "Make one with: openssl rand -hex 16",
+        )
     if not server.token and not is_loopback(server.host):
         return (
             ("server", "bind"),
@@ -250,7 +257,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     text = re.sub(r"(?<=://)[^/\s'\"]*@", "***@", text)
-    return re.sub(r"(?<=[?&])([\w.-]+)=[^&\s'\":]+", r"\1=***", text)
+    return re.sub(r"(?<=[?&])([\w.-]+)=(?:[^&\s'\":]|:(?!\s|$))+", r"\1=***", text)
 
 
 def secrets_of(values: Iterable[str], cameras: Iterable[Any]) -> tuple[str, ...]:

@@ -87,6 +87,13 @@ def test_what_others_can_reach_needs_a_token() -> None:
         parse_config(text.replace('token: "${TOKEN}", ', ""), ENVIRONMENT)
 
 
+def test_a_token_that_can_be_guessed_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fewer than 8 characters"):
+        parse_config(WHOLE, ENVIRONMENT | {"TOKEN": "1234567"})
+    with pytest.raises(ConfigError, match="there is no token"):
+        parse_config(WHOLE.replace("127.0.0.1:8600", "10.0.0.1:1"), ENVIRONMENT | {"TOKEN": ""})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
 def test_loopback(host: str) -> None:
     assert is_loopback(host)
@@ -122,6 +129,7 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
         ("rtsp://me:word@10.0.0.4/sub", "rtsp://***@10.0.0.4/sub"),
         ("rtsp://me:w@rd@10.0.0.4/sub", "rtsp://***@10.0.0.4/sub"),
         ("http://h/v?user=me&password=word", "http://h/v?user=***&password=***"),
+        ("http://h/v?password=a:b:c", "http://h/v?password=***"),
         ("clip.mp4", "clip.mp4"),
     ],
 )
