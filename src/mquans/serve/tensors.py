@@ -22,6 +22,8 @@ NAMES = {value: name for name, value in TYPES.items()}
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MOST_AXES = 8
+LARGEST_JSON_BYTES = 16 << 20
+"""Of a request: reading it holds up everything else. Binary tensors behind it may be larger."""
 
 Array = npt.NDArray[Any]
 
@@ -111,6 +113,8 @@ def parse(body: bytes, header_length: str | None) -> Parsed:
         if not header_length.isdecimal() or int(header_length) > len(body):
             raise ProtocolError(f"{HEADER_LENGTH} is no length within the body.")
         length = int(header_length)
+    if length > LARGEST_JSON_BYTES:
+        raise ProtocolError(f"the JSON may have {LARGEST_JSON_BYTES} bytes: send binary tensors.")
     try:
         request = msgspec.json.decode(body[:length], type=_Request)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mquans.serve.tensors import ProtocolError, answer, packed, parse, unpacked
+from mquans.serve.tensors import LARGEST_JSON_BYTES, ProtocolError, answer, packed, parse, unpacked
 
 VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -73,6 +73,12 @@ def test_tensors_that_are_none_are_told(change: dict[str, Any], words: str) -> N
 def test_a_length_beyond_the_body_is_refused(length: str) -> None:
     with pytest.raises(ProtocolError):
         parse(request(), length)
+
+
+def test_json_without_end_is_not_read() -> None:
+    body = b" " * (LARGEST_JSON_BYTES + 1)
+    with pytest.raises(ProtocolError, match="send binary tensors"):
+        parse(body, None)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"inputs": 3}'])
