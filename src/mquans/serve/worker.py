@@ -7,6 +7,8 @@ A camera that fails harms no other: its errors are counted and told of, and its 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import queue
 import signal
@@ -45,6 +47,9 @@ BEAT_S = 0.5
 IDLE_S = 0.1
 """How long the stepping thread waits for a frame before it looks after other things."""
 
+TIDY_S = 20.0
+"""Between two times that memory which frames have left is given back."""
+
 LOAD_RETRY_S = 10.0
 """Before a network that could not be loaded is tried again."""
 
@@ -70,7 +75,8 @@ class Worker:
         """Steps streams, on this thread, until there is nothing more to do."""
         threading.Thread(target=self._listen, name="orders", daemon=True).start()
         threading.Thread(target=self._load, name="loader", daemon=True).start()
-        beat_s = 0.0
+        gc.freeze()
+        beat_s, tidied_s = 0.0, time.monotonic()
         while self._drain_until_s is None:
             now_s = time.monotonic()
             if now_s - beat_s >= BEAT_S:
@@ -86,6 +92,9 @@ class Worker:
                 self._wake.wait(IDLE_S)
             else:
                 waiting.step()
+            if now_s - tidied_s >= TIDY_S:
+                tidied_s = now_s
+                tidy()
         for camera in self._cameras.values():
             self.send(camera.drain(self._drain_until_s))
 
@@ -204,6 +213,7 @@ class Worker:
     def _network(self, model: ModelJob) -> Network:
         if model.key not in self._networks:
             self._networks[model.key] = Network(model)
+            gc.freeze()  # what stays is not to be looked through for what has gone
         return self._networks[model.key]
 
     def _forget_networks(self) -> None:
@@ -212,6 +222,14 @@ class Worker:
         used |= self._sequences.keys
         for key in [key for key in self._networks if key not in used]:
             del self._networks[key]
+
+
+def tidy() -> None:
+    """Gives memory back. Decoded frames are large, and some lie in cycles, which Python collects
+    by the number of objects, not by their size; glibc keeps what is free between others."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _said(error: Exception) -> str:

@@ -26,8 +26,8 @@ def test_a_model_is_measured(measured: Measured) -> None:
 
 
 def test_memory_that_does_not_suffice_is_told_before_anything_starts(spots: ModelOptions) -> None:
-    with pytest.raises(MquansError, match=r"cameras: 1, workers: 1.*and 100 MB are free"):
-        plan_config(config(spots), free_bytes=100 << 20)
+    with pytest.raises(MquansError, match=r"cameras: 1, workers: 1.*and 50 MB are free"):
+        plan_config(config(spots), free_bytes=50 << 20)
 
 
 def test_a_plan_that_cannot_be_read_is_told_with_the_models_name(spots: ModelOptions) -> None:
