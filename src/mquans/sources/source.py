@@ -99,12 +99,27 @@ class Source:
         self._unreadable = unreadable
         self._window: dict[int, tuple[Any, Tensor]] = {}
         """Pictures of the last window by identity, and prepared."""
+        self._item: Any = None
+        self._reformatter: Any = None
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Feed:
-        item = self._next_item()
+        self.advance()
+        return self.frame()
+
+    def advance(self) -> None:
+        """Goes on to the next frame without preparing it: `frame` does, for those that are wanted.
+
+        Raises:
+            StopIteration: the source has ended.
+        """
+        self._item = self._next_item()
+
+    def frame(self) -> Feed:
+        """The frame that came last, as the network's input."""
+        item = self._item
         if isinstance(item, dict):
             tensors = {
                 name: self._tensor(value, self._ranks.get(name)) for name, value in item.items()
@@ -136,25 +151,39 @@ class Source:
         Raises:
             SourceError: the source holds ready tensors, which cannot be shown.
         """
-        from av.video.reformatter import VideoReformatter
-
-        reformatter = VideoReformatter()
         self._format()
         while True:
             try:
-                item = self._next_item()
+                self.advance()
             except StopIteration:
                 return
-            if is_ready(item):
-                raise SourceError("holds ready tensors, not pictures.", where=self.name)
-            shown = item.item if isinstance(item, Recorded) else item
-            tensor = self._prepared(shown)
-            if isinstance(shown, tuple):
-                shown = shown[-1]
-            if not isinstance(shown, np.ndarray):
-                yield frame_to_rgb(shown, reformatter), tensor
-            else:
-                yield shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2), tensor
+            picture = self.picture()
+            yield picture, self._prepared(_shown(self._item))
+
+    def picture(self) -> Picture:
+        """The picture that came last, of a window its last one: uint8 [H, W, 3] in RGB at its own
+        size.
+
+        Raises:
+            SourceError: the source holds ready tensors, which cannot be shown.
+        """
+        if is_ready(self._item):
+            raise SourceError("holds ready tensors, not pictures.", where=self.name)
+        shown = _shown(self._item)
+        if isinstance(shown, tuple):
+            shown = shown[-1]
+        if isinstance(shown, np.ndarray):
+            return shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2)
+        if self._reformatter is None:
+            from av.video.reformatter import VideoReformatter
+
+            self._reformatter = VideoReformatter()
+        return frame_to_rgb(shown, self._reformatter)
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """Width and height of the picture that was prepared last; None without any."""
+        return None if self._preparation is None else self._preparation.picture_size
 
     def place(self, boxes: Tensor) -> Tensor:
         """Boxes in pixels of the picture that came last, in pixels of the network's input.
@@ -258,10 +287,14 @@ class Source:
             return np.ascontiguousarray(array if batched else array[np.newaxis], dtype=kept)
 
 
+def _shown(item: Any) -> Any:
+    """A picture, or a window of them."""
+    return item.item if isinstance(item, Recorded) else item
+
+
 def _time_of(item: Any) -> float | None:
     """Seconds, of a decoded frame."""
-    if isinstance(item, Recorded):
-        item = item.item
+    item = _shown(item)
     if isinstance(item, tuple):
         item = item[-1]
     return getattr(item, "time", None)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ...clips import write_clip
+from ...spots import pictures, write_model, write_plan
 from .conftest import FOLDER
 
 FEW = ["--frames", "6", "--calibration", "8", "--threads", "1", "--engines", "gated"]
@@ -70,3 +72,16 @@ def test_times_need_plans_and_say_so(asked: list[str]) -> None:
     assert finished.returncode == 1
     assert "Run --phases plans first." in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_cameras_of_a_server_are_counted(tmp_path: Path) -> None:
+    """With so much to do that it falls behind at once."""
+    model = write_model(tmp_path / "spots.onnx")
+    plan = write_plan(model, tmp_path / "spots.plan.json")
+    clip = write_clip(tmp_path / "clip.avi", pictures(40), codec="mjpeg", pixels="yuvj420p")
+    found = run(
+        tmp_path, "serving.py", str(model), "--plan", str(plan), "--source", str(clip),
+        "--decode", "centerface", "--fps", "400", "--cameras", "64", "--seconds", "1",
+    )  # fmt: skip
+    assert "| server, mquans |" in found
+    assert "times the cameras of onnxruntime" in found

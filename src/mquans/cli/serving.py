@@ -1,0 +1,58 @@
+"""The command that runs cameras for good: `serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mquans.cli import options as o
+from mquans.cli.app import app
+from mquans.errors import MquansError
+
+if TYPE_CHECKING:
+    from mquans.serve.config import Config
+
+
+@app.command()
+def serve(
+    cameras: Annotated[
+        Path | None, typer.Argument(metavar="CAMERAS", help="The file of cameras, YAML.")
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Two clips out of packages as cameras, without a file.")
+    ] = False,
+    bind: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS:PORT", help="Listen here instead."),
+    ] = None,
+    engine: Annotated[
+        o.EngineName,
+        typer.Option(help="onnxruntime computes every frame whole, to compare with."),
+    ] = o.EngineName.mquans,
+) -> None:
+    """Run many cameras, with a live page, an HTTP interface and events."""
+    from mquans.serve.dependencies import require_packages
+
+    if (cameras is None) != demo:
+        raise MquansError(
+            "serve takes either a file of cameras or --demo.",
+            hint="See the guide to serving for what is in the file.",
+        )
+    require_packages()
+    from mquans.serve.config_file import read_config
+    from mquans.serve.server import serve as run
+
+    if cameras is None:
+        from mquans.serve.demonstration import demonstration
+
+        with demonstration() as config:
+            run(config.bound(bind), engine=engine.value)
+        return
+    file = cameras
+
+    def read() -> Config:
+        return read_config(file).bound(bind)
+
+    run(read(), engine=engine.value, read=read)

@@ -1,0 +1,135 @@
+"""What Prometheus reads: gathered from the supervisor when it is asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mquans.serve.camera import Camera
+from mquans.serve.supervisor import Supervisor
+from mquans.serve.wire import Frame
+
+BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+
+_COUNTERS = {
+    "frames": "Frames that were computed.",
+    "dropped": "Frames that came too fast to be computed.",
+    "refused": "Frames with values that are not finite.",
+    "keyframes": "Frames that were made keyframes, after gaps, cuts and by request.",
+    "errors": "Frames that ended in an error.",
+    "connects": "Times that the source was opened.",
+    "overflows": "Times that sound began anew because it came too fast.",
+}
+
+
+class Measures(Collector):
+    """A registry of its own: several servers may live in one process.
+
+    Attributes:
+        registry: for `prometheus_client.generate_latest`.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        self._latency = Histogram(
+            "mquans_latency_seconds",
+            "From the arrival of a frame to its outputs.",
+            ["camera"],
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+        self._step = Histogram(
+            "mquans_step_seconds",
+            "Time to compute a frame.",
+            ["camera"],
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+        supervisor.listen(self._hear)
+
+    def collect(self) -> Iterator[Metric]:
+        cameras = list(self._supervisor.cameras.values())
+        for name, text in _COUNTERS.items():
+            family = CounterMetricFamily(f"mquans_{name}", text, labels=["camera"])
+            for camera in cameras:
+                family.add_metric([camera.name], camera.counters[name])
+            yield family
+        yield _gauge(
+            "mquans_live", "1 while frames come.", cameras, lambda c: float(c.state == "live")
+        )
+        yield _gauge(
+            "mquans_reuse",
+            "Share of the MACs of the last frame that were not done.",
+            cameras,
+            lambda c: 0.0 if c.last is None else c.last.reuse,
+        )
+        yield _gauge(
+            "mquans_frame_age_seconds",
+            "Time since the last frame was computed.",
+            cameras,
+            lambda c: time.time() - c.last_at if c.last_at else float("nan"),
+        )
+        yield _gauge(
+            "mquans_guard_level",
+            "Steps that the guard has tightened the plan by.",
+            cameras,
+            lambda c: float(c.to_record().guard_level),
+        )
+        yield from self._of_workers()
+        errors = CounterMetricFamily(
+            "mquans_state_write_errors", "Files of states that could not be written."
+        )
+        errors.add_metric([], self._supervisor.states.errors)
+        yield errors
+
+    def _of_workers(self) -> Iterator[Metric]:
+        restarts = CounterMetricFamily(
+            "mquans_worker_restarts", "Times that a worker was replaced.", labels=["worker"]
+        )
+        memory = GaugeMetricFamily(
+            "mquans_worker_resident_bytes", "Memory of a worker.", labels=["worker"]
+        )
+        info = InfoMetricFamily("mquans_worker", "The process of a worker.", labels=["worker"])
+        for worker in self._supervisor.crew.workers:
+            restarts.add_metric([str(worker.number)], worker.restarts)
+            if worker.process is not None:
+                memory.add_metric([str(worker.number)], resident_bytes(worker.process.pid))
+                info.add_metric([str(worker.number)], {"pid": str(worker.process.pid)})
+        yield info
+        yield restarts
+        yield memory
+
+    def _hear(self, what: str, camera: Camera, frame: Frame | None) -> None:
+        if frame is not None:
+            self._latency.labels(camera.name).observe(frame.done_s - frame.taken_s)
+            self._step.labels(camera.name).observe(frame.step_ms / 1e3)
+        elif what == "removed":
+            for histogram in (self._latency, self._step):
+                with suppress(KeyError):  # it gave no frame
+                    histogram.remove(camera.name)
+
+
+def resident_bytes(pid: int) -> float:
+    """Memory of a process; not a number where it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return float("nan")
+    return float(pages * 4096)
+
+
+def _gauge(
+    name: str, text: str, cameras: list[Camera], value: Callable[[Camera], float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=["camera"])
+    for camera in cameras:
+        family.add_metric([camera.name], value(camera))
+    return family

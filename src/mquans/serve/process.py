@@ -1,0 +1,90 @@
+"""A worker's process as the supervisor has it: orders out, reports in, each on a thread of its own
+so that a worker that hangs holds nobody up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from mquans.serve.wire import Beat, Frame, FromWorker, ToWorker, decode_report, encode
+
+LARGEST_REPORT_BYTES = 1 << 28
+
+
+class WorkerProcess:
+    """One process, from its start to its end.
+
+    Args:
+        on_report: called with every report, from another thread.
+        on_end: called once, from another thread, when it is gone.
+
+    Attributes:
+        started_s: of the monotonic clock.
+        beat_s: when it last said that it goes round; None before the first time.
+    """
+
+    def __init__(
+        self,
+        on_report: Callable[[WorkerProcess, FromWorker], None],
+        on_end: Callable[[WorkerProcess], None],
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "mquans.serve.worker", str(theirs.fileno())]
+            # One thread per worker is what cameras are planned for.
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            self._process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
+            )
+        self.started_s = time.monotonic()
+        self.beat_s: float | None = None
+        self._connection = Connection(ours.detach())
+        self._orders: queue.SimpleQueue[ToWorker | None] = queue.SimpleQueue()
+        self._on_report, self._on_end = on_report, on_end
+        threading.Thread(target=self._write, name="worker-orders", daemon=True).start()
+        threading.Thread(target=self._read, name="worker-reports", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def silent_s(self, now_s: float) -> float:
+        """Time since it went round, or was started."""
+        return now_s - (self.started_s if self.beat_s is None else self.beat_s)
+
+    def send(self, order: ToWorker) -> None:
+        """Hands an order over, some time; without effect once the worker is gone."""
+        self._orders.put(order)
+
+    def kill(self) -> None:
+        """Ends it at once, also one that is stopped."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    def _write(self) -> None:
+        while (order := self._orders.get()) is not None:
+            try:
+                self._connection.send_bytes(encode(order))
+            except OSError:
+                return
+
+    def _read(self) -> None:
+        # Ends with the process: only that has the other end of the socket.
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                report = decode_report(self._connection.recv_bytes(LARGEST_REPORT_BYTES))
+                if isinstance(report, Beat | Frame):  # of the thread that steps
+                    self.beat_s = time.monotonic()
+                self._on_report(self, report)
+        self.kill()
+        self._process.wait()
+        self._orders.put(None)
+        self._on_end(self)
