@@ -114,6 +114,10 @@ def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:
         # The sum before it has the same exponents, and reaches further below zero.
         magnitude = np.maximum(magnitude, -seen.low / activation.params[0])
     exponents = _exponent(HEADROOM * np.maximum(magnitude, 0))
+    awake = magnitude > 0
+    if awake.any():
+        # Of a channel that was always 0 nothing is known: it may become as large as others are.
+        exponents[~awake] = int(np.median(exponents[awake]))
     exponents = np.maximum(exponents, exponents.max() - FINEST)
     return exponents_of(activation, np.asarray(exponents, np.int64), limit)
 

@@ -101,6 +101,15 @@ def test_quiet_channels_are_no_finer_than_a_share_of_the_coarsest() -> None:
     assert found.exponents[0] - found.exponents[1] == FINEST
 
 
+def test_channel_that_was_never_awake_may_become_as_large_as_others() -> None:
+    """A unit behind ReLU that fires on what is rare is 0 in every frame of calibration."""
+    graph = chain(Unary("relu"), np.full((4, 4, 1, 1), 1e-3, np.float32))
+    found = formats(graph, range_of([1.0] * 4), range_of([8.0, 1.0, 0.1, 0.0]))["y"]
+    assert found.exponents[3] == found.exponents[1]
+    silent = formats(graph, range_of([1.0] * 4), range_of([0.0] * 4))["y"]
+    assert len(set(silent.exponents)) == 1
+
+
 def test_activations_have_their_say() -> None:
     """Sigmoid ends at one; a leaky slope hides a large sum. The sum before SiLU has codes of its
     own."""
