@@ -86,10 +86,10 @@ def code_formats(
     for node in graph.nodes:
         source = node.inputs[0] if node.inputs else ""
         if node.name in analysis.integer_nodes and source in found and _weight(graph, node).size:
-            while _weight_bits(graph, node, found[source]) < WEIGHT_BITS:
-                if found[source].bits <= LEAST_BITS:
-                    break
+            widths = _weight_widths(graph, node, found[source])
+            while _typical(widths) < WEIGHT_BITS and found[source].bits > LEAST_BITS:
                 found[source] = found[source].narrowed()
+                widths += 1
     return found
 
 
@@ -171,15 +171,18 @@ def _magnitude(weight: Reals, source: CodeFormat) -> Reals:
     return np.asarray(scaled.reshape(outputs, -1))
 
 
-def _weight_bits(graph: Graph, node: Node, source: CodeFormat) -> float:
-    """Width of the widest integer weight of most output channels."""
+def _weight_widths(graph: Graph, node: Node, source: CodeFormat) -> Reals:
+    """Width of the widest integer weight of every output channel that has any, were there no limit
+    to it; one bit more for each that codes have less."""
     weight = _weight(graph, node)
     if _is_depthwise(node, weight):
-        return 16.0
+        return np.empty(0)
     magnitude = _magnitude(weight, source)
     peak, total = magnitude.max(axis=1), magnitude.sum(axis=1) * source.limit
     alive = peak > 0
-    if not alive.any():
-        return 16.0
-    widths = np.log2(ACCUMULATOR_MAX / (total[alive] / peak[alive])) + 1
-    return float(np.percentile(np.minimum(widths, 16), 5))
+    return np.asarray(np.log2(ACCUMULATOR_MAX / (total[alive] / peak[alive])) + 1)
+
+
+def _typical(widths: Reals) -> float:
+    """Width of most output channels."""
+    return float(np.percentile(np.minimum(widths, 16), 5)) if widths.size else 16.0

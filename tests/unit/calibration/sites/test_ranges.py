@@ -15,7 +15,8 @@ from mquans.calibration.sites.codes import (
     LEAST_BITS,
     WEIGHT_BITS,
     CodeFormat,
-    _weight_bits,
+    _typical,
+    _weight_widths,
     code_formats,
 )
 from mquans.calibration.sites.ranges import ChannelRange, RangeMeter, by_value_layers
@@ -149,7 +150,10 @@ def test_wide_sums_leave_weights_enough_bits() -> None:
     found = formats(graph, range_of([1.0] * 4096), range_of([1.0]))["x"]
     assert LEAST_BITS <= found.bits < 15
     assert found.limit * 2.0 ** found.exponents[0] >= HEADROOM
-    assert _weight_bits(graph, graph.nodes[0], found) < WEIGHT_BITS or found.bits > LEAST_BITS
+    widths = _weight_widths(graph, graph.nodes[0], found)
+    assert _typical(widths) < WEIGHT_BITS or found.bits > LEAST_BITS
+    narrower = _weight_widths(graph, graph.nodes[0], found.narrowed())
+    np.testing.assert_allclose(narrower, widths + 1, atol=1e-3)
 
 
 def test_layers_of_few_sites_are_seen_by_neuron() -> None:
