@@ -59,6 +59,11 @@ class Case:
         return self.find(self.name.removesuffix(f", int8 {self.int8}"), shared, cache)
 
     @property
+    def quantized(self) -> bool:
+        """True for int8, be it as the file comes."""
+        return "int8" in self.name
+
+    @property
     def origin(self) -> str:
         """The package with its version, and the seed of random weights."""
         try:
@@ -204,9 +209,9 @@ VISION = (
 )  # fmt: skip
 """Classifiers of torchvision, and the side of their pictures."""
 
-SEGMENTATION = ("deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large", "fcn_resnet50")
+SEGMENTATION = ("deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large")
 DETECTION = ("ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn")
-VIDEO = ("r3d_18", "mc3_18", "s3d")
+VIDEO = ("r3d_18", "mc3_18")
 
 TIMM = (
     ("mobilevit_s", 256), ("fastvit_t8", 256), ("repvgg_a0", 224), ("hrnet_w18_small", 224),
@@ -233,9 +238,9 @@ def _random() -> Iterator[Case]:
         yield Case(name, **random("torchvision", build, (1, 3, 256, 256)))
     for name in DETECTION:
         build = detector_heads(name)
-        yield Case(f"{name} (heads)", **random("torchvision", build, (1, 3, 320, 320)))
+        yield Case(f"{name} (heads)", **random("torchvision", build, (1, 3, 224, 224)))
     for name in VIDEO:
-        yield Case(name, **random("torchvision", torchvision(name, ".video"), (1, 3, 16, 112, 112)))
+        yield Case(name, **random("torchvision", torchvision(name, ".video"), (1, 3, 8, 112, 112)))
     for name, size in TIMM:
         yield Case(name, **random("timm", timm(name), (1, 3, size, size)))
     yield from _transformers()

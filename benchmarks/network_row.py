@@ -28,6 +28,7 @@ from mquans.evaluate import Coverage, coverage, verify
 from mquans.metrics.agreement import AgreementMeter
 from mquans.metrics.scored import scored
 from mquans.onnx import ModelFile, read_model
+from mquans.onnx.external_weights import tensors_of
 from mquans.plan import NetworkOptions
 from mquans.sources.frames import Feeds
 
@@ -37,7 +38,9 @@ COARSE, FINE = 8, 12
 
 CALIBRATION, MEASURED, MORE = 8, 4, 24
 """Frames that plans are made from, and those after them on which they are tried; and how many times
-more of streams whose frames are short."""
+more of streams whose frames are short, by networks of fewer than `LIGHT` MACs."""
+
+LIGHT = 100_000_000
 
 WARM_UP, TIMED = 2, 24
 """Frames before time is taken, and frames on which it is."""
@@ -67,7 +70,8 @@ def measured(case: Case, model: ModelFile, *, timed: bool) -> dict[str, Any]:
     options = CalibrationOptions(input_shapes=case.shapes, constants=case.constants)
     graph, setup = open_network(model, None, options)
     fed = {name: graph.shape(name) for name in setup.fed}
-    factor = MORE if case.feed in MANY else 1
+    light = case.feed in MANY and coverage(graph).macs < LIGHT
+    factor = MORE if light else 1
     learn, show = factor * CALIBRATION, factor * MEASURED
     count = learn + max(show, WARM_UP + TIMED if timed else 0)
     frames = frames_of(case, fed, graph.declared, count)
@@ -78,13 +82,15 @@ def measured(case: Case, model: ModelFile, *, timed: bool) -> dict[str, Any]:
     found = sweep(open_context(model, learned, options), (COARSE, FINE)).plans
     session = mquans.Session(model, found[FINE])
     network = session.plan.options
-    plain = (unoptimized if case.int8 else reference)(network, model)
+    make, make_other = (unoptimized, reference) if case.int8 else (reference, halved)
+    tried = shown[:show]
     columns = {
         "inputs": {name: list(shape) for name, shape in fed.items()},
+        "int8": case.quantized,
         **covered(coverage(session.graph)),
-        "error": error_dense(session, plain, shown[:show]),
-        "half": None if case.int8 else error_half(session, model, shown[:show]),
-        "exact": exact(mquans.Session(model, found[COARSE]), shown[:show]),
+        "error": error_dense(session, make(network, model), tried),
+        "yardstick": error(session, make(network, model), make_other(network, model), tried),
+        "exact": exact(mquans.Session(model, found[COARSE]), tried),
         "isa": session.isa,
     }
     return {**columns, **(speed(session, reference(network, model), shown) if timed else {})}
@@ -104,36 +110,22 @@ def covered(found: Coverage) -> dict[str, Any]:
 
 
 def error_dense(session: mquans.Session, dense: Step, frames: Sequence[Feeds]) -> float | None:
-    """Relative squared error, 95th percentile over frames, of everything computed by us; None
-    where no output can be compared value by value."""
+    """What is lost by everything computed by us, see `error`."""
+    stream = session.stream()
+    return error(session, dense, lambda feeds: stream.step(feeds, keyframe=True), frames)
+
+
+def error(
+    session: mquans.Session, dense: Step, other: Step, frames: Sequence[Feeds]
+) -> float | None:
+    """Relative squared error, 95th percentile over frames; None where no output can be compared
+    value by value."""
     names = scored(session.graph, session.plan.feedback)
     if not names:
         return None
-    stream, meter = session.stream(), AgreementMeter(names)
-    for feeds in frames:
-        meter.add(dense(feeds), stream.step(feeds, keyframe=True))
-    return meter.result().rel_sq_p95
-
-
-def error_half(session: mquans.Session, model: ModelFile, frames: Sequence[Feeds]) -> float | None:
-    """The same of onnxruntime with weights rounded to half precision: how much the network makes
-    of a rounding."""
-    names = scored(session.graph, session.plan.feedback)
-    if not names:
-        return None
-    options = session.plan.options
-    proto = onnx.load_model_from_string(prepare_model(REFERENCE, model, options))
-    for tensor in proto.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT:
-            rounded = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
-    halved = load_engine(
-        REFERENCE, proto.SerializeToString(), model_name="half", feedback=options.feedback
-    )
-    plain = reference(options, model)
     meter = AgreementMeter(names)
     for feeds in frames:
-        meter.add(plain(feeds), halved.step(feeds))
+        meter.add(dense(feeds), other(feeds))
     return meter.result().rel_sq_p95
 
 
@@ -168,6 +160,17 @@ def speed(session: mquans.Session, dense: Step, frames: Sequence[Feeds]) -> dict
 def reference(options: NetworkOptions, model: ModelFile) -> Step:
     """onnxruntime with all optimisations, one thread."""
     data = prepare_model(REFERENCE, model, options)
+    return load_engine(REFERENCE, data, model_name=model.name, feedback=options.feedback).step
+
+
+def halved(options: NetworkOptions, model: ModelFile) -> Step:
+    """The same with weights rounded to half precision."""
+    proto = onnx.load_model_from_string(prepare_model(REFERENCE, model, options))
+    for tensor in tensors_of(proto):
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            rounded = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    data = proto.SerializeToString()
     return load_engine(REFERENCE, data, model_name=model.name, feedback=options.feedback).step
 
 

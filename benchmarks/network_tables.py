@@ -11,7 +11,7 @@ from speech_tables import table
 Row = Mapping[str, Any]
 
 HEAD = [
-    "network", "from", "input", "MACs", "imports", "reuse", "on onnxruntime", "error", "half",
+    "network", "from", "input", "MACs", "imports", "reuse", "on onnxruntime", "error", "yardstick",
     "exact",
 ]  # fmt: skip
 FLOOR = 5e-4
@@ -36,7 +36,7 @@ def _line(name: str, row: Row) -> list[str]:
     left = dict.fromkeys(op for part in row["fallbacks"] for op in part["ops"])
     return [
         name, row["origin"], shapes, _macs(row["macs"]), "yes", f"{row['reuse']:.1%}",
-        ", ".join(left), _error(row["error"]), _error(row["half"]), row["exact"],
+        ", ".join(left), _error(row["error"]), _error(row["yardstick"]), row["exact"],
     ]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def _error(value: float | None) -> str:
 def _together(rows: Mapping[str, Row]) -> str:
     measured = [row for row in rows.values() if "error" in row]
     exact = sum(row["exact"] == "yes" for row in measured)
-    floats = [row for row in measured if row["half"] is not None]
+    floats = [row for row in measured if not row["int8"]]
     good = sum(row["error"] <= FLOOR for row in floats)
     text = (
         f"{len(rows)} networks: {len(measured)} import and run, {exact} of them exact. Of "

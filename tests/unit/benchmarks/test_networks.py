@@ -40,7 +40,7 @@ def test_row_says_what_runs_how_right_and_how_fast(small_case: Any, tmp_path: Pa
     assert found["reuse"] == 1.0
     assert found["fallbacks"] == []
     assert 0 < found["error"] < 5e-4
-    assert 0 < found["half"] < 1e-4
+    assert 0 < found["yardstick"] < 1e-4
     assert found["exact"] == "yes"
     assert found["speedup"] > 0
     assert json.loads(json.dumps(found)) == found
@@ -99,7 +99,7 @@ def test_table_has_a_line_for_each_and_speed_once_it_is_known() -> None:
 
     base = {"origin": "pack 1.0"}
     good = {**base, "inputs": {"x": [1, 3, 8, 8]}, "macs": 20_000_000, "reuse": 0.5, "error": 1e-5,
-            "half": 2e-6, "exact": "yes",
+            "yardstick": 2e-6, "int8": False, "exact": "yes",
             "fallbacks": [{"ops": ["TopK", "TopK"], "reason": "", "macs": 0}]}  # fmt: skip
     rows = {"a": good, "b": {**base, "refused": "b: no | such operator."},
             "c": {**base, "missing": "pip install c"}}  # fmt: skip
