@@ -9,7 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.sites.ranges import ChannelRange, Reals
-from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
+from mquans.graph import (
+    Concat,
+    Conv,
+    ConvTranspose,
+    Gather,
+    Graph,
+    Linear,
+    Node,
+    Slice,
+    Unary,
+    slices,
+)
 from mquans.plan import InputFormat
 from mquans.runtime.lowering.geometry import natural_weight
 from mquans.runtime.lowering.sites import Analysis
@@ -81,16 +92,70 @@ def code_formats(
         activation = _activation(layer)
         exponents = _exponents(seen, activation)
         if layer is not None and bits_of(activation, BITS) == BITS:
-            exponents = _for_layer(graph, layer, exponents, found.get(layer.inputs[0]))
+            source = _source_of(graph, producers, found, layer.inputs[0])
+            exponents = _for_layer(graph, layer, exponents, source and source.format)
         found[name] = CodeFormat(coding.axis, exponents, bits_of(activation, BITS))
     for node in graph.nodes:
-        source = node.inputs[0] if node.inputs else ""
-        if node.name in analysis.integer_nodes and source in found and _weight(graph, node).size:
-            widths = _weight_widths(graph, node, found[source])
-            while _typical(widths) < WEIGHT_BITS and found[source].bits > LEAST_BITS:
-                found[source] = found[source].narrowed()
-                widths += 1
+        if node.name in analysis.integer_nodes and _weight(graph, node).size:
+            _leave_room(graph, producers, found, node)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a layer reads: its codes, and the tensors of `code_formats` that they are those of."""
+
+    format: CodeFormat
+    names: tuple[str, ...]
+
+
+def _source_of(
+    graph: Graph, producers: Mapping[str, Node], found: Mapping[str, CodeFormat], value: str
+) -> _Source | None:
+    """Follows a value in codes to the tensors that gave it its exponents, channel by channel; None
+    where nothing is known of them."""
+    if value in found:
+        return _Source(found[value], (value,))
+    node = producers.get(value)
+    if node is None:
+        return None
+    count = len(node.inputs) if isinstance(node.op, Concat) else 1
+    parts = [_source_of(graph, producers, found, part) for part in node.inputs[:count]]
+    known = [part for part in parts if part is not None]
+    if len(known) < count:
+        return None
+    axis = known[0].format.axis
+    exponents = np.concatenate([part.format.exponents for part in known])
+    if isinstance(node.op, Gather) and node.op.axis == axis:
+        exponents = exponents[list(node.op.indices)]
+    elif isinstance(node.op, Slice):
+        op = node.op
+        exponents = exponents[slices(op.starts, op.stops, op.steps)[axis]]
+    if len(exponents) != graph.shape(value)[axis]:
+        return None
+    bits = max(part.format.bits for part in known)
+    names = dict.fromkeys(name for part in known for name in part.names)
+    return _Source(CodeFormat(axis, exponents, bits), tuple(names))
+
+
+def _leave_room(
+    graph: Graph, producers: Mapping[str, Node], found: dict[str, CodeFormat], node: Node
+) -> None:
+    """Narrows what a layer reads until its weights have bits enough, the widest parts of a
+    concatenation first: the largest code of all counts for each."""
+    source = _source_of(graph, producers, found, node.inputs[0])
+    if source is None:
+        return
+    widths = _weight_widths(graph, node, source.format)
+    while _typical(widths) < WEIGHT_BITS and source.format.bits > LEAST_BITS:
+        for name in source.names:
+            if found[name].bits == source.format.bits:
+                found[name] = found[name].narrowed()
+        again = _source_of(graph, producers, found, node.inputs[0])
+        assert again is not None
+        whole = (again.format.exponents == source.format.exponents + 1).all()
+        widths = widths + 1 if whole else _weight_widths(graph, node, again.format)
+        source = again
 
 
 def _activation(node: Node | None) -> Unary | None:
