@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from mquans.baselines.ort_engine import open_session
 from mquans.calibration.curves import RULES, CurveMeter, Curves
+from mquans.errors import ModelError
 from mquans.graph import Graph, Linear, Node, Recurrence
 from mquans.onnx import state_value, to_onnx
 from mquans.plan import Feedback, Rule
 from mquans.sources.frames import Feeds, in_place_of, numbered, states_at
 
 Values = npt.NDArray[np.float32]
+Range = npt.NDArray[np.floating]
 Run = Callable[[Feeds], Mapping[str, Values]]
 
 MOST_STEPS = 48
@@ -138,7 +140,13 @@ class Observer:
                 self._look(name, node, values[name], first=first)
 
     def result(self) -> Observation:
-        """What was seen so far."""
+        """What was seen so far.
+
+        Raises:
+            ModelError: NaN or infinite values.
+        """
+        for name, seen in self._ranges.items():
+            check_finite(name, seen.low, seen.high)
         curves = {name: meter.result() for name, meter in self._meters.items()}
         return Observation(self._ranges, curves, self._frames)
 
@@ -161,6 +169,19 @@ class Observer:
                 first = False
             else:
                 self._meters[name].add(step)
+
+
+def check_finite(name: str, low: Range, high: Range) -> None:
+    """Refuses a range that is none.
+
+    Raises:
+        ModelError: some frame made NaN or infinite values of a tensor.
+    """
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ModelError(
+            f"the network makes NaN or infinite values of some of these frames, in {name!r}.",
+            hint="Prepare frames as the network was trained: --scale, --mean, --std.",
+        )
 
 
 def by_neuron(node: Node, value: Values) -> Values:

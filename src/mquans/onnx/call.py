@@ -133,6 +133,15 @@ class Call:
             raise Refused(f"{what} is computed, not constant")
         return self._translation.constants[self.value(index)]
 
+    def floats(self, index: int) -> npt.NDArray[np.generic]:
+        """A constant input as float32.
+
+        Raises:
+            Refused: it is computed, or holds integers that float32 does not.
+        """
+        self.constant(index)
+        return self._translation.constants[self._translation.as_float32(self.value(index))]
+
     def integers(self, name: str, index: int, what: str | None = None) -> tuple[int, ...] | None:
         """Integers that older opsets give as an attribute and newer ones as a constant input.
 

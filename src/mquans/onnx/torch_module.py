@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from mquans.errors import DependencyError, ModelError
+from mquans.files import printable
 
 EXPORT_OPSET = 18
 
@@ -49,8 +50,16 @@ def export(module: Any, example: Any) -> bytes:
         program.save(buffer)
     except Exception as error:
         raise ModelError(
-            f"torch cannot export it to ONNX: {error}", where=f"module {name!r}"
+            f"torch cannot export it to ONNX: {_cause(error)}", where=f"module {name!r}"
         ) from error
     finally:
         module.train(was_training)
     return buffer.getvalue()
+
+
+def _cause(error: BaseException) -> str:
+    """What stopped torch, in a line; it adds advice, tables and stacks."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return printable(line.strip()).rstrip(".") + "."

@@ -164,7 +164,7 @@ class Translation:
 
     def emit(self, name: str, op: Operator, inputs: Sequence[str], *outputs: str) -> None:
         """Append one node; its inputs must be float32 values or constants of any float type."""
-        inputs = tuple(map(self._as_float32, inputs))
+        inputs = tuple(map(self.as_float32, inputs))
         node = Node(self._free_node_name(name), op, inputs, outputs)
         shapes = infer_node(node, [self.shape(v) for v in inputs if v])
         kinds = dict(zip(node.outputs, map(ValueType, shapes), strict=True))
@@ -199,8 +199,12 @@ class Translation:
         self._values.add(name)
         return name
 
-    def _as_float32(self, value: str) -> str:
-        """A constant's name, or that of its copy in float32."""
+    def as_float32(self, value: str) -> str:
+        """A constant's name, or that of its copy in float32.
+
+        Raises:
+            Refused: it holds integers that float32 does not.
+        """
         constant = self.constants.get(value)
         if constant is None or constant.dtype == np.float32:
             return value

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import mquans
 from mquans.calibration import METHODS, CalibrationOptions, calibrate_fully, inspect, plans_within
@@ -171,3 +172,23 @@ def test_either_rule_is_the_one_that_leaves_less_to_do(
     assert work["either"] == min(work["hold"], work["nearest"])
     with pytest.raises(MquansError, match="under a budget"):
         calibrate_fully(small_model, small_frames, bits=8, rule="either")
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5, 5), (1, 4)])
+def test_network_that_makes_nan_is_refused_in_a_sentence(shape: tuple[int, ...]) -> None:
+    """The logarithm of what was prepared as if it could not be negative. It ended in a traceback of
+    numpy, or in a plan of steps that are NaN."""
+    nodes = [("Log", ["x"], "l"), ("Conv" if len(shape) > 2 else "MatMul", ["l", "w"], "y")]
+    weight = np.ones((2, 4, 1, 1) if len(shape) > 2 else (4, 2), np.float32)
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [output]) for kind, inputs, output in nodes],
+        "logs",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    frames = np.random.default_rng(0).normal(size=(8, *shape)).astype(np.float32)
+    for wanted in ({"bits": 8}, {"max_loss": 0.1}):
+        with pytest.raises(MquansError, match="NaN or infinite values of some of these frames"):
+            mquans.calibrate(model, list(frames), **wanted)

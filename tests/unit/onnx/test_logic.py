@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+import mquans
 from mquans.onnx import import_model, read_model
 from mquans.runtime.reference.interpreter import ReferenceNetwork
 
@@ -57,6 +58,28 @@ def test_masks_of_attention_are_constant(check: Check) -> None:
     nodes = [op("Where", "m x low", "s"), op("Softmax", "s", "y", axis=-1)]
     graph = check(build(nodes, {"x": (2, 5, 5)}, ["y"], {"m": mask, "low": np.float32(-np.inf)}))
     assert kinds(graph)[-1] == "Softmax"
+
+
+def test_choice_between_a_constant_and_a_value_runs_behind_a_layer() -> None:
+    """An adaptive pool whose windows differ in size, as torch exports it, fills what is beyond them
+    with a number. The number where the mask shows it is a constant too: nothing is to be run."""
+    rng = np.random.default_rng(0)
+    shown = np.arange(4).reshape(4, 1) < 3
+    nodes = [op("Conv", "x w", "c"), op("Where", "m zero c", "s"), op("Relu", "s", "y")]
+    weights = {"w": rng.normal(size=(2, 3, 1, 1)), "m": shown, "zero": np.float32(0)}
+    weights["w"] = weights["w"].astype(np.float32)
+    model = build(nodes, {"x": (1, 3, 4, 5)}, ["y"], weights)
+    assert kinds(import_model(read_model(model))) == [
+        "Conv",
+        "Binary:mask",
+        "Binary:add",
+        "Unary:relu",
+    ]
+    frames = [{"x": rng.normal(size=(1, 3, 4, 5)).astype(np.float32)} for _ in range(4)]
+    session = mquans.Session(model, mquans.calibrate(model, frames, bits=12))
+    found = session.stream().step(frames[0])["y"]
+    (wanted,) = run_onnxruntime(model, frames[0], ["y"])
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
 def test_equal_on_integers(check: Check) -> None:

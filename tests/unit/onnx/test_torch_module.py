@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -58,3 +59,17 @@ def test_without_an_example_it_is_asked_for() -> None:
     pytest.importorskip("onnxscript")
     with pytest.raises(ModelError, match="example"):
         read_model(torch.nn.Linear(2, 2))
+
+
+def test_what_stops_torch_is_said_in_a_line() -> None:
+    """Its own message has tables, stacks and advice on debugging torch."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+
+    class Undecided(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return x.relu() if x.sum() > 0 else x
+
+    with pytest.raises(ModelError, match="data-dependent") as raised:
+        read_model(Undecided(), example=torch.zeros(2, 2))
+    assert len(str(raised.value).splitlines()) == 1

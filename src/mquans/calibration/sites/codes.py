@@ -9,7 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.sites.ranges import ChannelRange, Reals
-from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node, Unary
+from mquans.graph import (
+    Concat,
+    Conv,
+    ConvTranspose,
+    Gather,
+    Graph,
+    Linear,
+    Node,
+    Slice,
+    Unary,
+    slices,
+)
 from mquans.plan import InputFormat
 from mquans.runtime.lowering.geometry import natural_weight
 from mquans.runtime.lowering.sites import Analysis
@@ -85,40 +96,74 @@ def code_formats(
         activation = _activation(layer)
         exponents = _exponents(seen, activation)
         if layer is not None and bits_of(activation, BITS) == BITS:
-            exponents = _for_layer(graph, layer, exponents, found.get(layer.inputs[0]))
+            source = _source_of(graph, producers, found, layer.inputs[0])
+            exponents = _for_layer(graph, layer, exponents, source.format if source else None)
         found[name] = CodeFormat(coding.axis, exponents, bits_of(activation, BITS))
     for node in graph.nodes:
-        source = node.inputs[0] if node.inputs else ""
-        if node.name in analysis.integer_nodes and source in found and _weight(graph, node).size:
-            while _weight_bits(graph, node, found[source]) < WEIGHT_BITS:
-                if found[source].bits <= LEAST_BITS:
-                    break
-                found[source] = found[source].narrowed()
-    for name in _read_by_tiles(graph, analysis):
-        # Its sums have two bits less for weights.
-        least = TILED_BITS if found[name].bits > TILED_BITS else LEAST_BITS
-        while found[name].bits > least:
-            found[name] = found[name].narrowed()
+        if node.name in analysis.integer_nodes and _weight(graph, node).size:
+            _leave_room(graph, producers, found, node)
     return found
 
 
-def _read_by_tiles(graph: Graph, analysis: Analysis) -> set[str]:
-    """Tensors whose codes convolutions by tiles read, as they are or through slices and pools."""
-    producers = graph.producers()
-    waiting = [
-        node.inputs[0]
-        for node in graph.nodes
-        if node.name in analysis.integer_nodes and _by_tiles(graph, node)
-    ]
-    seen = set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if not analysis.codings[name].fresh:
-            waiting += [value for value in producers[name].inputs if value in analysis.codings]
-    return {name for name in seen if analysis.codings[name].fresh}
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a layer reads: its codes, and the tensors of `code_formats` that they are those of."""
+
+    format: CodeFormat
+    names: tuple[str, ...]
+
+
+def _source_of(
+    graph: Graph, producers: Mapping[str, Node], found: Mapping[str, CodeFormat], value: str
+) -> _Source | None:
+    """Follows a value in codes to the tensors that gave it its exponents, channel by channel; None
+    where nothing is known of them."""
+    if value in found:
+        return _Source(found[value], (value,))
+    node = producers.get(value)
+    if node is None:
+        return None
+    count = len(node.inputs) if isinstance(node.op, Concat) else 1
+    parts = [_source_of(graph, producers, found, part) for part in node.inputs[:count]]
+    known = [part for part in parts if part is not None]
+    if len(known) < count:
+        return None
+    axis = known[0].format.axis
+    exponents = np.concatenate([part.format.exponents for part in known])
+    if isinstance(node.op, Gather) and node.op.axis == axis:
+        exponents = exponents[list(node.op.indices)]
+    elif isinstance(node.op, Slice):
+        op = node.op
+        exponents = exponents[slices(op.starts, op.stops, op.steps)[axis]]
+    if len(exponents) != graph.shape(value)[axis]:
+        return None
+    bits = max(part.format.bits for part in known)
+    names = dict.fromkeys(name for part in known for name in part.names)
+    return _Source(CodeFormat(axis, exponents, bits), tuple(names))
+
+
+def _leave_room(
+    graph: Graph, producers: Mapping[str, Node], found: dict[str, CodeFormat], node: Node
+) -> None:
+    """Narrows what a layer reads until its weights have bits enough, and tiles the room that they
+    need; the widest parts of a concatenation first: the largest code of all counts for each."""
+    source = _source_of(graph, producers, found, node.inputs[0])
+    if source is None:
+        return
+    # Sums by tiles have two bits less, of which weights can do without one.
+    wanted, most = (WEIGHT_BITS + 1, TILED_BITS) if _by_tiles(graph, node) else (WEIGHT_BITS, BITS)
+    widths = _weight_widths(graph, node, source.format)
+    while source.format.bits > LEAST_BITS and (
+        _typical(widths) < wanted or source.format.bits > most
+    ):
+        for name in source.names:
+            if found[name].bits == source.format.bits:
+                found[name] = found[name].narrowed()
+        again = _source_of(graph, producers, found, node.inputs[0])
+        assert again is not None
+        whole = (again.format.exponents == source.format.exponents + 1).all()
+        widths = widths + 1 if whole else _weight_widths(graph, node, again.format)
+        source = again
 
 
 def _activation(node: Node | None) -> Unary | None:
@@ -142,6 +187,10 @@ def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:
         # The sum before it has the same exponents, and reaches further below zero.
         magnitude = np.maximum(magnitude, -seen.low / activation.params[0])
     exponents = _exponent(HEADROOM * np.maximum(magnitude, 0))
+    awake = magnitude > 0
+    if awake.any():
+        # Of a channel that was always 0 nothing is known: it may become as large as others are.
+        exponents[~awake] = int(np.median(exponents[awake]))
     exponents = np.maximum(exponents, exponents.max() - FINEST)
     return exponents_of(activation, np.asarray(exponents, np.int64), limit)
 
@@ -201,15 +250,18 @@ def _magnitude(weight: Reals, source: CodeFormat) -> Reals:
     return np.asarray(scaled.reshape(outputs, -1))
 
 
-def _weight_bits(graph: Graph, node: Node, source: CodeFormat) -> float:
-    """Width of the widest integer weight of most output channels."""
+def _weight_widths(graph: Graph, node: Node, source: CodeFormat) -> Reals:
+    """Width of the widest integer weight of every output channel that has any, were there no limit
+    to it; one bit more for each that codes have less."""
     weight = _weight(graph, node)
     if _is_depthwise(node, weight):
-        return 16.0
+        return np.empty(0)
     magnitude = _magnitude(weight, source)
     peak, total = magnitude.max(axis=1), magnitude.sum(axis=1) * source.limit
     alive = peak > 0
-    if not alive.any():
-        return 16.0
-    widths = np.log2(ACCUMULATOR_MAX / (total[alive] / peak[alive])) + 1
-    return float(np.percentile(np.minimum(widths, 16), 5))
+    return np.asarray(np.log2(ACCUMULATOR_MAX / (total[alive] / peak[alive])) + 1)
+
+
+def _typical(widths: Reals) -> float:
+    """Width of most output channels."""
+    return float(np.percentile(np.minimum(widths, 16), 5)) if widths.size else 16.0

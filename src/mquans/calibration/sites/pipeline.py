@@ -16,7 +16,7 @@ from mquans.calibration.measure import Bench, Measured
 from mquans.calibration.observe import Observation, tensor_of
 from mquans.calibration.options import CalibrationOptions
 from mquans.calibration.result import CalibrationResult, Point, Stages
-from mquans.calibration.sites.codes import code_formats
+from mquans.calibration.sites.codes import CodeFormat, code_formats
 from mquans.calibration.sites.gates import (
     Factors,
     Gates,
@@ -72,6 +72,7 @@ class SitePlans:
     """Makes plans of a network over sites whose ranges are known.
 
     Attributes:
+        formats: codes of every tensor that plans speak of.
         seen: ranges of layers value by value.
         rule, weight_bits: of those layers.
     """
@@ -79,16 +80,15 @@ class SitePlans:
     context: CalibrationContext
     analysis: Analysis
     ranges: Ranges
+    formats: Mapping[str, CodeFormat]
     seen: Observation
     rule: Rule
     weight_bits: WeightBits
 
     def gates(self, scales: Mapping[str, Reals]) -> Gates:
         """Gates of these scales."""
-        graph, seen, format = self.context.graph, self.ranges.tensors, self.context.setup.format
-        pictures = format if isinstance(format, InputFormat) else None
-        formats = code_formats(graph, self.analysis, seen, pictures)
-        return Gates(graph, self.analysis, formats, scales, seen, self.weight_bits)
+        graph, seen = self.context.graph, self.ranges.tensors
+        return Gates(graph, self.analysis, self.formats, scales, seen, self.weight_bits)
 
     def plain_gates(self) -> Gates:
         """Gates whose channels count by their standard deviation."""
@@ -129,8 +129,12 @@ def observe_sites(context: CalibrationContext, *, late: float, least: int, rule:
         tensor_of(node): ranges.tensors[tensor_of(node)].as_layer
         for node in by_value_layers(graph, analysis)
     }
+    format = context.setup.format
+    pictures = format if isinstance(format, InputFormat) else None
+    formats = code_formats(graph, analysis, ranges.tensors, pictures)
     seen = Observation(by_value, {}, ranges.frames)
-    return SitePlans(context, analysis, ranges, seen, rule, context.options.weight_bits or 16)
+    weight_bits = context.options.weight_bits or 16
+    return SitePlans(context, analysis, ranges, formats, seen, rule, weight_bits)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from mquans.calibration.observe import LayerRange, Run, by_neuron, tensor_of
+from mquans.calibration.observe import LayerRange, Run, by_neuron, check_finite, tensor_of
 from mquans.graph import Graph, Node
 from mquans.runtime.lowering.sites import Analysis
 from mquans.sources.frames import Feeds
@@ -91,8 +91,15 @@ class RangeMeter:
                 self._sums[name].add(rows)
 
     def result(self) -> Ranges:
-        """What was seen so far."""
-        return Ranges({name: sums.result() for name, sums in self._sums.items()}, self._frames)
+        """What was seen so far.
+
+        Raises:
+            ModelError: NaN or infinite values.
+        """
+        tensors = {name: sums.result() for name, sums in self._sums.items()}
+        for name, seen in tensors.items():
+            check_finite(name, seen.low, seen.high)
+        return Ranges(tensors, self._frames)
 
 
 def by_value_layers(graph: Graph, analysis: Analysis) -> list[Node]:

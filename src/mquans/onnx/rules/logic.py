@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from mquans.graph import Binary, Unary
 from mquans.onnx.call import Call, Refused, Rule
+
+Mask = npt.NDArray[np.bool_]
 
 
 def compare(call: Call) -> None:
@@ -51,17 +54,24 @@ def is_inf(call: Call) -> None:
 
 def where(call: Call) -> None:
     """A sum of the two, each hidden where the other one is taken."""
-    condition = call.value(0)
     if call.is_constant(0):
         chosen = call.constant(0).astype(bool)
-        masks = [call.add_constant("first", chosen), call.add_constant("second", ~chosen)]
+        first, second = _shown(call, "a", 1, chosen), _shown(call, "b", 2, ~chosen)
     else:
-        masks = [condition, call.emit("not", Binary("sub"), _one(call), condition)]
-    parts = [
-        call.emit(label, Binary("mask"), call.value(index), mask)
-        for label, index, mask in zip(("a", "b"), (1, 2), masks, strict=True)
-    ]
-    call.finish(Binary("add"), *parts)
+        condition = call.value(0)
+        other = call.emit("not", Binary("sub"), _one(call), condition)
+        first = call.emit("a", Binary("mask"), call.value(1), condition)
+        second = call.emit("b", Binary("mask"), call.value(2), other)
+    call.finish(Binary("add"), first, second)
+
+
+def _shown(call: Call, label: str, index: int, mask: Mask) -> str:
+    """An operand where a constant mask says so, else 0."""
+    if call.is_constant(index):
+        return call.add_constant(label, np.where(mask, call.floats(index), 0))
+    return call.emit(
+        label, Binary("mask"), call.value(index), call.add_constant(f"{label}/mask", mask)
+    )
 
 
 def _one(call: Call) -> str:

@@ -15,11 +15,23 @@ from mquans.calibration.sites.codes import (
     LEAST_BITS,
     WEIGHT_BITS,
     CodeFormat,
-    _weight_bits,
+    _typical,
+    _weight_widths,
     code_formats,
 )
 from mquans.calibration.sites.ranges import ChannelRange, RangeMeter, by_value_layers
-from mquans.graph import Binary, Conv, Graph, Linear, Node, Slice, Unary, ValueType
+from mquans.graph import (
+    Binary,
+    Concat,
+    Conv,
+    Graph,
+    Linear,
+    Node,
+    Pool,
+    Slice,
+    Unary,
+    ValueType,
+)
 from mquans.onnx import import_model, read_model
 from mquans.runtime.lowering.sites import analyse
 from mquans.runtime.lowering.sites.arithmetic import TILED_LIMIT
@@ -134,6 +146,15 @@ def test_quiet_channels_are_no_finer_than_a_share_of_the_coarsest() -> None:
     assert found.exponents[0] - found.exponents[1] == FINEST
 
 
+def test_channel_that_was_never_awake_may_become_as_large_as_others() -> None:
+    """A unit behind ReLU that fires on what is rare is 0 in every frame of calibration."""
+    graph = chain(Unary("relu"), np.full((4, 4, 1, 1), 1e-3, np.float32))
+    found = formats(graph, range_of([1.0] * 4), range_of([8.0, 1.0, 0.1, 0.0]))["y"]
+    assert found.exponents[3] == found.exponents[1]
+    silent = formats(graph, range_of([1.0] * 4), range_of([0.0] * 4))["y"]
+    assert len(set(silent.exponents)) == 1
+
+
 def test_activations_have_their_say() -> None:
     """Sigmoid ends at one; a leaky slope hides a large sum. The sum before SiLU has codes of its
     own."""
@@ -173,7 +194,38 @@ def test_wide_sums_leave_weights_enough_bits() -> None:
     found = formats(graph, range_of([1.0] * 4096), range_of([1.0]))["x"]
     assert LEAST_BITS <= found.bits < 15
     assert found.limit * 2.0 ** found.exponents[0] >= HEADROOM
-    assert _weight_bits(graph, graph.nodes[0], found) < WEIGHT_BITS or found.bits > LEAST_BITS
+    widths = _weight_widths(graph, graph.nodes[0], found)
+    assert _typical(widths) < WEIGHT_BITS or found.bits > LEAST_BITS
+    narrower = _weight_widths(graph, graph.nodes[0], found.narrowed())
+    np.testing.assert_allclose(narrower, widths + 1, atol=1e-3)
+
+
+def test_parts_of_a_concatenation_leave_its_readers_bits_too() -> None:
+    """YOLO, DenseNet and DLA read many channels at once from what several layers made: the error of
+    a layer behind a concatenation was tens of times that of others."""
+    one = Conv((1, 1), (1, 1), (0,) * 4, (1, 1))
+    nodes = [
+        Node("first", one, ("x", "u"), ("a",)),
+        Node("second", one, ("x", "u"), ("b",)),
+        Node("pooled", Pool("max", (2, 2), (2, 2), (0,) * 4, (1, 1)), ("a",), ("p",)),
+        Node("halved", Pool("max", (2, 2), (2, 2), (0,) * 4, (1, 1)), ("b",), ("q",)),
+        Node("joined", Concat(1), ("p", "q"), ("c",)),
+        Node("cut", Slice((0, 512, 0, 0), (1, 4096, 2, 2), (1, 1, 1, 1)), ("c",), ("d",)),
+        Node("last", one, ("d", "w"), ("y",)),
+    ]
+    shapes = {"x": (1, 2, 4, 4), "a": (1, 2048, 4, 4), "b": (1, 2048, 4, 4), "p": (1, 2048, 2, 2),
+              "q": (1, 2048, 2, 2), "c": (1, 4096, 2, 2), "d": (1, 3584, 2, 2),
+              "y": (1, 1, 2, 2)}  # fmt: skip
+    weights = {"u": np.ones((2048, 2, 1, 1), np.float32), "w": np.ones((1, 3584, 1, 1), np.float32)}
+    types = {name: ValueType(shape) for name, shape in shapes.items()}
+    types |= {name: ValueType(array.shape) for name, array in weights.items()}
+    graph = Graph("parts", ("x",), ("y",), nodes, weights, types)
+    channels = {"x": 2, "a": 2048, "b": 2048, "y": 1}
+    seen = {name: range_of([1.0] * count) for name, count in channels.items()}
+    found = code_formats(graph, analyse(graph), seen)
+    assert set(found) == set(channels)
+    assert LEAST_BITS <= found["a"].bits == found["b"].bits < 15
+    assert found["x"].bits == found["y"].bits == 16
 
 
 def test_layers_of_few_sites_are_seen_by_neuron() -> None:
