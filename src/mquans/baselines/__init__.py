@@ -10,6 +10,7 @@ from mquans.baselines.engines import (
 )
 from mquans.baselines.gated import Gate, GatedEngine
 from mquans.baselines.protocol import Engine
+from mquans.baselines.reference import open_reference, open_values
 
 __all__ = [
     "CALIBRATED",
@@ -19,5 +20,7 @@ __all__ = [
     "GatedEngine",
     "load_engine",
     "open_engine",
+    "open_reference",
+    "open_values",
     "prepare_model",
 ]

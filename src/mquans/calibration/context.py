@@ -36,6 +36,7 @@ from mquans.calibration.stress import stress_segments
 from mquans.calibration.unrolling import time_steps, window
 from mquans.errors import MquansError
 from mquans.graph import Graph
+from mquans.metrics import OutputWeights
 from mquans.onnx import (
     ModelFile,
     guess_feedback,
@@ -175,11 +176,17 @@ class CalibrationContext:
             method=method,
             feedback=self.feedback,
             loss=options.task_loss,
-            error_weights=options.error_weights,
+            error_weights=self.error_weights,
             labels=[label for _, label in sample],
             threads=options.threads,
             track=options.track,
         )
+
+    @property
+    def error_weights(self) -> OutputWeights | None:
+        """What the metric makes of errors at the outputs; None too where outputs have no values
+        that could be compared one by one."""
+        return None if self.bench.inner_values else self.options.error_weights
 
     @cached_property
     def selection(self) -> Part:

@@ -92,10 +92,11 @@ def inspect(
         track=track,
     )
     if source is None:
-        return Inspection(coverage(open_network(file, None, options)[0]))
+        graph, setup = open_network(file, None, options)
+        return Inspection(coverage(graph, setup.options.feedback))
     context = open_context(file, source, options)
     found = sweep(context, SWEPT_BITS)
     clip = context.held_out[0].frames
     session = Session(file, found.plans[TIMED_BITS], threads=threads)
     layers = layer_table(session, file, clip, total=len(clip), track=track)
-    return Inspection(coverage(context.graph), found, layers)
+    return Inspection(coverage(context.graph, context.feedback), found, layers)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mquans.baselines import open_engine
+from mquans.baselines import open_reference
 from mquans.calibration.criticality import REST, WeightedError
 from mquans.calibration.inputs import factor_of
 from mquans.calibration.unrolling import time_steps
@@ -17,7 +17,7 @@ from mquans.evaluate import Work
 from mquans.graph import Graph
 from mquans.metrics import AnyMetric, MetricMeter, OutputWeights, new_meter
 from mquans.metrics.agreement import Agreement, AgreementMeter
-from mquans.metrics.scored import scored
+from mquans.metrics.scored import inner_values, scored
 from mquans.onnx import ModelFile
 from mquans.plan import NetworkOptions, Plan
 from mquans.runtime.replay import replay
@@ -64,6 +64,7 @@ class Measured:
             the loss differs between segments of the stream. Of a metric on sound the mean over the
             stretches: what one gains by chance, another may lose. Empty for short segments, and for
             metrics on pictures.
+        inner_values: that `agreement` is of in place of outputs, see `metrics.scored`.
     """
 
     work: Work
@@ -71,6 +72,7 @@ class Measured:
     task: float | None = None
     moving: Work = field(default_factory=Work)
     parts: tuple[float, ...] = ()
+    inner_values: tuple[str, ...] = ()
 
     @property
     def worst(self) -> float:
@@ -89,8 +91,8 @@ class Bench:
 
     Args:
         options: how the model is run; without any, in the shapes of the graph.
-        metric: the user's loss; by default that of `metrics.agreement`, of outputs that carry more
-            than a state (`metrics.scored`).
+        metric: the user's loss, of outputs; by default that of `metrics.agreement`, of the values
+            of `metrics.scored`.
     """
 
     def __init__(
@@ -107,8 +109,9 @@ class Bench:
         self._model, self._threads = model, threads
         self.metric = metric
         self._session: Session | None = None
-        self._dense = open_engine("ort-fp32", model, options, threads=threads)
+        self._dense = open_reference(model, graph, options, threads=threads)
         self.scored = scored(graph, options.feedback)
+        self.inner_values = inner_values(graph, options.feedback)
         self._steps = time_steps(graph)
         fed = {name: shape for name, shape in shapes.items() if name not in options.feedback}
         self.part = LONG_PART if factor_of(fed) > 1 else PART
@@ -136,11 +139,13 @@ class Bench:
             with session.stream() as stream:
                 for frame in replay(session, segment.frames, stream=stream):
                     outputs, stats = frame.made
-                    losses.add(segment, frame.index, dense[frame.index], outputs)
+                    found = outputs | stream.values(self.inner_values)
+                    losses.add(segment, frame.index, dense[frame.index], found)
                     work.add(stats)
                     if not frame.first or self._steps > 1:
                         moving.add(stats)
-        return Measured(work, losses.whole.result(), losses.task, moving, losses.parts)
+        agreement = losses.whole.result()
+        return Measured(work, agreement, losses.task, moving, losses.parts, self.inner_values)
 
     def mean_loss(
         self, plan: Plan, segments: Sequence[Segment], error_weights: OutputWeights | None = None
@@ -169,8 +174,12 @@ class Bench:
                     frozen = self._held(dense)
                 meter.add(dense, frozen)
                 if task is not None:
-                    task.add(frozen, dense, label)
+                    task.add(self.outputs(frozen), self.outputs(dense), label)
         return meter.result().loss_p95 if task is None else float(task.result())
+
+    def outputs(self, values: Outputs) -> Outputs:
+        """What metrics are handed: values that are outputs of the network."""
+        return {name: a for name, a in values.items() if name not in self.inner_values}
 
     def _held(self, outputs: Outputs) -> Outputs:
         """Outputs of a sequence, all as at its first step."""
@@ -213,7 +222,7 @@ class _Losses:
         for agreement in agreements:
             agreement.add(dense, found)
         for task in tasks:
-            task.add(found, dense, segment.labels[index])
+            task.add(bench.outputs(found), bench.outputs(dense), segment.labels[index])
 
     @property
     def task(self) -> float | None:

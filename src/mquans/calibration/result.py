@@ -171,6 +171,7 @@ class CalibrationResult:
             "stress_loss": None if self.stress is None else self.stress.loss,
             "repairs": self.repairs,
             "seconds": dict(self.stages.seconds),
+            "inner_values": list(self.measured.inner_values),
         }
 
 

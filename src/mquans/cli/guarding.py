@@ -37,10 +37,10 @@ def open_guard(
         raise MquansError(
             "a guard needs a budget.", hint="Give the plan's own, such as --max-loss 0.01."
         )
-    from mquans.baselines import open_engine
+    from mquans.baselines import open_reference
     from mquans.metrics import load_metric
     from mquans.runtime.guard import Guard
 
-    dense = open_engine("ort-fp32", model, session.plan.options, threads=session.threads)
+    dense = open_reference(model, session.graph, session.plan.options, threads=session.threads)
     chosen = None if metric is None else load_metric(metric)
     return Guard(session, budget=max_loss, every=every, metric=chosen, dense=dense.step)

@@ -98,6 +98,7 @@ def show_inspection(inspection: Inspection) -> None:
     show(nodes, "")
     for one in covered.fallbacks:
         show(Text(f"{one.name} ({', '.join(one.ops)}) runs on onnxruntime: {one.reason}"))
+    show(*measured_at(covered.inner_values))
     share = percent(covered.reuse_macs_fraction)
     show(f"{share} of {macs(covered.macs)} MACs lie in layers with reuse.")
     if inspection.sweep is None:
@@ -145,6 +146,7 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
         chosen = bits == result.bits and written is not None
         candidates.add_row(f"{bits} bits{' *' if chosen else ''}", *_calibration_cells(measured))
     show(candidates, "", result.verdict)
+    show(*measured_at(result.measured.inner_values))
     if result.stress is not None:
         show(f"On stress segments made from the clips, the loss is {result.stress.loss:.4f}.")
     if layers:
@@ -165,6 +167,18 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
     if written is not None:
         how = f"method {result.method}" if result.bits is None else f"{result.bits} bits"
         show(Text(f"Wrote {written}: {how}, rule {result.plan.rule}."))
+
+
+def measured_at(inner_values: Sequence[str]) -> list[Text]:
+    """Where losses are measured, if not at the outputs."""
+    if not inner_values:
+        return []
+    return [
+        Text(
+            "The sizes of all outputs depend on the data. Losses are measured at the last values "
+            f"of a known size in front of them: {', '.join(inner_values)}."
+        )
+    ]
 
 
 def _fed(plan: Plan) -> dict[str, str]:
@@ -260,12 +274,13 @@ def comparison_parts(result: Comparison) -> list[RenderableType]:
     for name, times in result.time_ms.items():
         ratio = result.speedup.get(name)
         agreement = result.agreement.get(name)
+        reference = "reference" if name == "ort-fp32" else ""
         speed.add_row(
             name,
             f"{times['median']:.2f} ms",
             f"{times['p95']:.2f} ms",
             "" if ratio is None else f"{ratio:.2f}x as fast",
-            *(_agreement_cells(agreement) if agreement else ("reference", "", "")),
+            *(_agreement_cells(agreement) if agreement else (reference, "", "")),
         )
     rows = {
         "frames": str(result.work.frames),
@@ -279,7 +294,7 @@ def comparison_parts(result: Comparison) -> list[RenderableType]:
     }
     if result.refused:
         rows["refused"] = f"{result.refused} frames with NaN or infinite values"
-    return [facts(rows), "", speed]
+    return [facts(rows), "", speed, *measured_at(result.inner_values)]
 
 
 def show_verification(result: Verification) -> None:

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from mquans.baselines import CALIBRATED, ENGINES, open_engine
+from mquans.baselines import CALIBRATED, ENGINES, open_engine, open_values
 from mquans.errors import MquansError
 from mquans.evaluate.interleave import Outputs, Step, interleave, speedups
 from mquans.evaluate.memory import activation_bytes
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 from mquans.metrics.agreement import Agreement
-from mquans.metrics.scored import scored
+from mquans.metrics.scored import inner_values, scored
 from mquans.onnx import ModelFile
 from mquans.runtime.replay import usable
 from mquans.runtime.session import Session
 from mquans.runtime.stream import Frame, Stream
-from mquans.sources.frames import Numbered, as_floats, resetting
+from mquans.sources.frames import Feeds, Numbered, as_floats, resetting
 
 OURS = "mquans"
 REFERENCE = "ort-fp32"
@@ -35,10 +35,11 @@ class Comparison:
 
     Attributes:
         time_ms: median, 95th percentile and mean per frame, by engine.
-        agreement: with the reference, by engine.
+        agreement: with the reference, by engine; where it is of inner values, of ours alone.
         engines: version and options of each, as measured.
         state_bytes: memory of the stream.
         activation_bytes: of the dense network in float32, see `evaluate.memory`.
+        inner_values: that agreement is of in place of outputs, see `metrics.scored`.
     """
 
     work: Work
@@ -51,6 +52,7 @@ class Comparison:
     weights_bytes: int
     threads: int
     isa: str
+    inner_values: tuple[str, ...] = ()
 
     @property
     def speedup(self) -> dict[str, float]:
@@ -83,6 +85,7 @@ class Comparison:
             "refused": self.refused,
             "agreement_others": others,
             "engines": self.engines,
+            "inner_values": list(self.inner_values),
         }
 
 
@@ -101,8 +104,9 @@ def compare(
     All use the session's number of threads. The order rotates from frame to frame, so that none
     always finds the caches as the same neighbour left them. The reference, `ort-fp32`, always runs.
     Frames with NaN are refused by the stream, shown to no engine, and counted. All begin anew with
-    every recording. Outputs that only carry states are left out of agreement. Of pixels, dense
-    engines are handed the values, which are made outside timing.
+    every recording. Outputs that only carry states are left out of agreement; where it is of values
+    in front of outputs, those of the dense network are computed outside timing. Of pixels, dense
+    engines are handed the values, which are made outside timing too.
 
     Args:
         engines: of `mquans.baselines.ENGINES`; our own always runs.
@@ -140,14 +144,25 @@ def compare(
         if on_frame is not None:
             on_frame(stream, outputs[REFERENCE], outputs[OURS])
 
+    inner = inner_values(session.graph, session.plan.feedback)
+    exact = None
+    if inner:
+        exact = open_values(session.graph, inner, session.plan.options, threads=session.threads)
+
+    def compared(feeds: Feeds, outputs: dict[str, Outputs]) -> dict[str, Outputs]:
+        if exact is None:
+            return outputs
+        return {REFERENCE: exact.step(as_floats(feeds, picture)), OURS: stream.values(inner)}
+
     measured = interleave(
         steps,
-        resetting(dense.values(), chain(head, iterator)),
+        resetting([*dense.values(), *filter(None, [exact])], chain(head, iterator)),
         reference=REFERENCE,
         scored=scored(session.graph, session.plan.feedback),
         on_frame=watch,
         threads=session.threads,
         handed=lambda feeds: dict.fromkeys(dense, as_floats(feeds, picture)),
+        compared=compared,
     )
     return Comparison(
         work=work,
@@ -160,6 +175,7 @@ def compare(
         weights_bytes=session.weights_bytes,
         threads=session.threads,
         isa=session.isa,
+        inner_values=inner,
     )
 
 

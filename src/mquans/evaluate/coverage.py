@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mquans.graph import Fallback, Graph, Node
+from mquans.metrics.scored import inner_values
 
 NodeMode = Literal["reuse", "native", "fallback"]
 
@@ -32,10 +34,15 @@ class FallbackInfo:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """All nodes of an imported network, in the order in which they run."""
+    """All nodes of an imported network, in the order in which they run.
+
+    Attributes:
+        inner_values: that losses are taken of in place of outputs, see `metrics.scored`.
+    """
 
     nodes: tuple[NodeCoverage, ...]
     fallbacks: tuple[FallbackInfo, ...]
+    inner_values: tuple[str, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -74,11 +81,16 @@ class Coverage:
                 {"name": fallback.name, "ops": list(fallback.ops), "reason": fallback.reason}
                 for fallback in self.fallbacks
             ],
+            "inner_values": list(self.inner_values),
         }
 
 
-def coverage(graph: Graph) -> Coverage:
-    """How each node of an imported network runs."""
+def coverage(graph: Graph, feedback: Mapping[str, str] | None = None) -> Coverage:
+    """How each node of an imported network runs.
+
+    Args:
+        feedback: state input by the output that feeds it (`Plan.feedback`).
+    """
     nodes = tuple(
         NodeCoverage(node.name, _operator(node), _mode(node), graph.macs(node))
         for node in graph.nodes
@@ -88,7 +100,7 @@ def coverage(graph: Graph) -> Coverage:
         for node in graph.nodes
         if isinstance(node.op, Fallback)
     )
-    return Coverage(nodes, fallbacks)
+    return Coverage(nodes, fallbacks, inner_values(graph, feedback or {}))
 
 
 def _mode(node: Node) -> NodeMode:

@@ -21,6 +21,10 @@ Step = Callable[[Feeds], Outputs]
 Handed = Callable[[Feeds], Mapping[str, Feeds]]
 """The same frame in another form, by the engine that takes it so; made outside timing."""
 
+Compared = Callable[[Feeds, dict[str, Outputs]], dict[str, Outputs]]
+"""From a frame and the outputs of all engines: what agreement is taken of, by engine; made outside
+timing. Engines that it leaves out are only timed."""
+
 GATED = "gated"
 REST_S = 0.003
 
@@ -52,6 +56,7 @@ def interleave(
     on_frame: Callable[[dict[str, Outputs]], None] | None = None,
     threads: int = 1,
     handed: Handed = lambda _: {},
+    compared: Compared = lambda _, outputs: outputs,
 ) -> Interleaved:
     """Runs every engine on every frame, one after the other within the frame.
 
@@ -61,7 +66,8 @@ def interleave(
     Args:
         steps: by engine.
         reference: the engine that the others are compared with.
-        counted: outputs that agreement is taken of; by default all.
+        scored: values that agreement is taken of; by default all outputs.
+        compared: what is compared in place of outputs.
         on_frame: called with the outputs of all engines after every frame, outside timing.
         threads: of the engines. With more than one, each waits `REST_S` before its turn: idle
             workers of the one before spin on for a while and would slow it down.
@@ -71,7 +77,7 @@ def interleave(
     """
     order = list(steps)
     times_ns: dict[str, list[int]] = {name: [] for name in steps}
-    meters = {name: AgreementMeter(scored) for name in steps if name != reference}
+    meters: dict[str, AgreementMeter] = {}
     for feeds in frames:
         outputs: dict[str, Outputs] = {}
         forms = handed(feeds)
@@ -83,8 +89,10 @@ def interleave(
             outputs[name] = steps[name](form)
             times_ns[name].append(perf_counter_ns() - start)
         order.append(order.pop(0))
-        for name, meter in meters.items():
-            meter.add(outputs[reference], outputs[name])
+        values = compared(feeds, outputs)
+        for name in [name for name in values if name != reference]:
+            meter = meters.setdefault(name, AgreementMeter(scored))
+            meter.add(values[reference], values[name])
         if on_frame is not None:
             on_frame(outputs)
     if not times_ns[reference]:

@@ -26,8 +26,9 @@ class BrokenLaw:
         layer: whose accumulator is wrong; or the tensor whose code, or the output that recomputing
             changed.
         kind: `accumulator`, `code` or `output`.
-        position: (row, column, channel) of the accumulator or code, or the output's index.
-        expected, found: the exact value and the one held.
+        position: (row, column, channel) of the accumulator or code, or the output's index; () where
+            the output has another size.
+        expected, found: the exact value and the one held; of another size, the numbers of values.
     """
 
     frame: int
@@ -131,6 +132,8 @@ def _violation(
         again.recompute()
         recomputed = again.outputs()
     for name, expected in recomputed.items():
+        if expected.shape != outputs[name].shape:
+            return BrokenLaw(frame, name, "output", (), expected.size, outputs[name].size)
         # As bits, since NaN differs from itself and -0 equals 0.
         bits = np.dtype(f"u{expected.itemsize}")
         differs = expected.view(bits) != outputs[name].view(bits)

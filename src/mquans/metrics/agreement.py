@@ -142,9 +142,10 @@ class AgreementMeter:
 
 
 def nothing_comparable() -> MquansError:
-    """Of a network whose outputs all differ in shape from frame to frame."""
+    """Of a network whose outputs all differ in shape from frame to frame, with no inner values."""
     return MquansError(
-        "no output has one shape in all frames, so there is nothing to compare value by value.",
+        "no output has one shape in all frames, nor has anything that the engine computes in front "
+        "of them, so there is nothing to compare value by value.",
         hint="Export the network without what picks a number of results, such as non-maximum "
         "suppression, and do that on its outputs.",
     )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import MetricError
-from mquans.metrics.meter import Outputs, pick
+from mquans.metrics.meter import Outputs, pick_both
 
 Classes = npt.NDArray[np.int64]
 
@@ -33,8 +33,7 @@ class ClassificationLoss:
 
     def add(self, outputs: Outputs, dense_outputs: Outputs, label: Any) -> None:
         """One frame; see `MetricMeter`."""
-        found = self._classes(outputs)
-        dense = self._classes(dense_outputs)
+        found, dense = map(self._classes, pick_both(outputs, dense_outputs, self._output))
         wanted = dense if label is None else _labelled(label, found.size)
         wrong, dense_wrong = int((found != wanted).sum()), int((dense != wanted).sum())
         self._wrong += wrong
@@ -46,8 +45,8 @@ class ClassificationLoss:
         """Loss over all positions of all frames."""
         return max(0, self._wrong - self._dense_wrong) / max(self._positions, 1)
 
-    def _classes(self, outputs: Outputs) -> Classes:
-        return np.atleast_1d(np.argmax(pick(outputs, self._output), axis=self._axis)).reshape(-1)
+    def _classes(self, output: npt.NDArray[Any]) -> Classes:
+        return np.atleast_1d(np.argmax(output, axis=self._axis)).reshape(-1)
 
 
 def _labelled(label: Any, positions: int) -> Classes:

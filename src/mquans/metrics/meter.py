@@ -91,7 +91,12 @@ class _Checked:
         except MquansError:
             raise
         except Exception as error:
-            raise self._failed(error) from error
+            uneven = [
+                _unlike(name, outputs[name], dense_outputs[name])
+                for name in outputs
+                if name in dense_outputs
+            ]
+            raise self._failed(error, next(filter(None, uneven), "")) from error
 
     def result(self) -> float:
         try:
@@ -102,11 +107,12 @@ class _Checked:
             raise self._failed(error) from error
         return _loss(value, self._name)
 
-    def _failed(self, error: Exception) -> MetricError:
+    def _failed(self, error: Exception, uneven: str = "") -> MetricError:
+        hint = "A metric is called with (outputs, dense_outputs, label), arrays by output name"
         return MetricError(
             f"failed with {type(error).__name__}: {error}.",
             where=self._name,
-            hint="A metric is called with (outputs, dense_outputs, label), arrays by output name.",
+            hint=f"{hint}; here {uneven}." if uneven else f"{hint}.",
         )
 
 
@@ -147,6 +153,33 @@ def pick(outputs: Outputs, name: str | None) -> npt.NDArray[Any]:
             f"the network has no output {name!r}.", hint=f"It has: {', '.join(outputs)}."
         )
     return outputs[name]
+
+
+def pick_both(
+    outputs: Outputs, dense_outputs: Outputs, name: str | None
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The output of that name, by default the first, and the dense network's, to be compared value
+    by value.
+
+    Raises:
+        MetricError: there is none, or their shapes differ.
+    """
+    found, dense = pick(outputs, name), pick(dense_outputs, name)
+    if uneven := _unlike(name or next(iter(outputs)), found, dense):
+        raise MetricError(
+            f"the metric needs outputs of equal shapes, but {uneven}.",
+            hint="Give a metric that takes any number of results, such as F1 of boxes by a decoder "
+            "(mquans.metrics.DetectionLoss).",
+        )
+    return found, dense
+
+
+def _unlike(name: str, found: npt.NDArray[Any], dense: npt.NDArray[Any]) -> str:
+    """How shapes differ, as where the network picks a number of results; "" where they do not."""
+    shape, wanted = list(np.shape(found)), list(np.shape(dense))
+    if shape == wanted:
+        return ""
+    return f"output {name!r} is of shape {shape} where the dense network's is of {wanted}"
 
 
 def metric_name(metric: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mquans.errors import MetricError
-from mquans.metrics.meter import Outputs, pick
+from mquans.metrics.meter import Outputs, pick_both
 
 ROUNDING = 1e-12
 """Variance over squared mean that rounding alone gives a value that never changes."""
@@ -44,8 +44,10 @@ class RegressionLoss:
 
     def add(self, outputs: Outputs, dense_outputs: Outputs, label: Any) -> None:
         """One frame; see `MetricMeter`."""
-        found = np.asarray(pick(outputs, self._output), np.float64).reshape(-1)
-        dense = np.asarray(pick(dense_outputs, self._output), np.float64).reshape(-1)
+        found, dense = (
+            np.asarray(values, np.float64).reshape(-1)
+            for values in pick_both(outputs, dense_outputs, self._output)
+        )
         wanted = dense if label is None else _labelled(label, found.size)
         errors = float((np.abs(found - wanted) ** self._power).sum())
         dense_errors = float((np.abs(dense - wanted) ** self._power).sum())

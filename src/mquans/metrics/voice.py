@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import MetricError
-from mquans.metrics.meter import Outputs, pick
+from mquans.metrics.meter import Outputs, pick_both
 
 Decisions = npt.NDArray[np.bool_]
 
@@ -38,7 +38,7 @@ class VoiceActivityLoss:
 
     def add(self, outputs: Outputs, dense_outputs: Outputs, label: Any) -> None:
         """One frame; see `MetricMeter`."""
-        found, dense = self._decisions(outputs), self._decisions(dense_outputs)
+        found, dense = map(self._decisions, pick_both(outputs, dense_outputs, self._output))
         wanted = dense if label is None else _labelled(label, found.size)
         self._counts += _count(found, wanted)
         self._dense_counts += _count(dense, wanted)
@@ -49,8 +49,8 @@ class VoiceActivityLoss:
         """Loss over all positions of all frames."""
         return max(0.0, _f1(self._dense_counts) - _f1(self._counts))
 
-    def _decisions(self, outputs: Outputs) -> Decisions:
-        return np.asarray(pick(outputs, self._output)).reshape(-1) > self._threshold
+    def _decisions(self, output: npt.NDArray[Any]) -> Decisions:
+        return np.asarray(output).reshape(-1) > self._threshold
 
 
 def _count(found: Decisions, wanted: Decisions) -> npt.NDArray[np.int64]:

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from mquans.errors import MquansError
 from mquans.metrics.agreement import FLOOR, channels_first, nothing_comparable, relative
 from mquans.metrics.meter import AnyMetric, MetricMeter, new_meter
-from mquans.metrics.scored import scored
+from mquans.metrics.scored import inner_values, scored
 from mquans.metrics.variance import ChannelVariance
 from mquans.plan import Feedback, Plan, finest, plan_fingerprint, tightened
 from mquans.runtime.session import Session
@@ -156,13 +156,15 @@ class Guard:
             default the loss that calibration budgets are stated in, relative to the variance of the
             stream so far. Outputs with few values per channel must first be seen `LEAST_VALUES`
             times before a check counts.
-        dense: feeds to the dense network's outputs, such as `open_engine("ort-fp32", ...).step`. By
-            default the same integer network with nothing stale and all the bits of the grid, which
-            cannot show what weights and ranges lose.
+        dense: feeds to the dense network's outputs, such as `open_reference(...).step`, which adds
+            what losses are taken of in place of outputs. By default the same integer network with
+            nothing stale and all the bits of the grid, which cannot show what weights and ranges
+            lose.
         stream: of the session, to go on with, such as a restored one; by default a new one.
 
     Raises:
-        MquansError: a budget or a distance that is not positive.
+        MquansError: a budget or a distance that is not positive; no value that a loss can be taken
+            of, and no metric.
     """
 
     def __init__(
@@ -200,6 +202,7 @@ class Guard:
         self._scored = scored(session.graph, session.plan.feedback)
         if metric is None and not self._scored:
             raise nothing_comparable()
+        self._inner = inner_values(session.graph, session.plan.feedback) if metric is None else ()
         self._patience = QUIET
         self._since_violation: int | None = None
         self._last_tightening = 0
@@ -245,11 +248,12 @@ class Guard:
         Raises:
             FrameError: as `Stream.step`; nothing has changed and the frame does not count.
             MetricError: the metric fails.
+            MquansError: `dense` lacks a value that the loss is taken of.
         """
         given = feeds_of(frame, self.session.frame_inputs)
         states = states_at(given, self._states)  # kept only if the stream takes the frame
         feeds = in_place_of(given, states.fill(given))
-        outputs = self.stream.step(feeds, keyframe=keyframe)
+        outputs = self._step(self.stream, feeds, keyframe=keyframe)
         self._states = states
         self._frames += 1
         self.last_check = None
@@ -258,17 +262,28 @@ class Guard:
         elif self._meter is None and not self._running.ready:
             self._running.learn(self._shown(outputs))
         self._states.keep(outputs)
-        return outputs
+        return {name: a for name, a in outputs.items() if name not in self._inner}
+
+    def _step(self, stream: Stream, feeds: Feeds, *, keyframe: bool = False) -> Outputs:
+        """Outputs of a stream, and what the loss is taken of in place of them."""
+        return stream.step(feeds, keyframe=keyframe) | stream.values(self._inner)
 
     def _shown(self, outputs: Outputs) -> Outputs:
+        """What the loss is taken of."""
+        if missing := [name for name in self._scored if name not in outputs]:
+            raise MquansError(
+                f"the dense network gives no value {missing[0]!r}, which the loss is taken of.",
+                hint="Open it with mquans.baselines.open_reference.",
+            )
         return {name: outputs[name] for name in self._scored}
 
     def _check(self, feeds: Feeds, outputs: Outputs) -> Outputs:
         if self._reference is None:
             assert self._dense is not None
-            dense = self._dense(feeds)
+            found = self._dense(feeds)
+            dense = {name: found[name] for name in outputs if name in found}
         else:
-            dense = self._reference.step(feeds, keyframe=True)
+            dense = self._step(self._reference, feeds, keyframe=True)
         if self._meter is None:
             self._running.learn(self._shown(dense))
         loss = self._loss(outputs, dense)
@@ -322,7 +337,7 @@ class Guard:
         """Ends all staleness. Under `hold` the reference that the comparison was made with has
         none, and the two change places."""
         if self._reference is None or not self._holds:
-            return self.stream.step(feeds, keyframe=True)
+            return self._step(self.stream, feeds, keyframe=True)
         self.stream, self._reference = self._reference, self.stream
         return dense
 
@@ -364,4 +379,4 @@ class Guard:
         if self._reference is not None and self._holds:
             self._reference.close()
             self._reference = self.session.stream()
-        return self.stream.step(feeds)
+        return self._step(self.stream, feeds)

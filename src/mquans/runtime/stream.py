@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -146,6 +146,26 @@ class Stream:
             return outputs
         found = outputs | self._outside
         return {name: found[name].copy() for name in self._network.graph.outputs}
+
+    def values(self, names: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+        """Copies of values that fallback subgraphs read, by name, as the last step left them.
+
+        Raises:
+            MquansError: no fallback subgraph reads it as floats of a known size.
+        """
+        placed = {
+            name: x
+            for call in (self._network.lowered.fallbacks if names else ())
+            for name, x in zip(call.node.inputs, call.inputs, strict=True)
+            if x is not None
+        }
+        if unknown := [name for name in names if name not in placed]:
+            raise MquansError(
+                f"no fallback subgraph reads a value {unknown[0]!r} as floats of a known size.",
+                hint=f"Such values are: {', '.join(placed) or 'none'}.",
+            )
+        native = self._open()
+        return {name: native.read(placed[name].tensor).reshape(placed[name].dims) for name in names}
 
     def recompute(self) -> None:
         """Recomputes every layer densely from its held values. Changes no output (the law)."""

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mquans.baselines import open_engine
+from mquans.baselines import open_reference
 from mquans.errors import SourceError
 from mquans.evaluate.progress import Track, silent
 from mquans.metrics import AnyMetric, new_meter
 from mquans.metrics.agreement import Agreement, AgreementMeter
-from mquans.metrics.scored import scored
+from mquans.metrics.scored import inner_values, scored
 from mquans.onnx import ModelFile
 from mquans.runtime.replay import replay
 from mquans.runtime.session import Session
@@ -61,9 +61,10 @@ def run_traced(
         SourceError: there are no usable frames.
     """
     names = scored(session.graph, session.plan.feedback)
-    dense = open_engine("ort-fp32", model, session.plan.options, threads=session.threads)
+    inner = inner_values(session.graph, session.plan.feedback)
+    dense = open_reference(model, session.graph, session.plan.options, threads=session.threads)
     recorder = TraceRecorder(session, memory=memory)
-    agreement = AgreementMeter()
+    agreement = AgreementMeter(names)
     ours = theirs = None
     if metric is not None:
         ours, theirs = new_meter(metric), new_meter(metric)
@@ -77,7 +78,8 @@ def run_traced(
                 dense.reset()
             reference = dense.step(done.feeds)
             recorder.add(stream, done.feeds)
-            agreement.add({name: reference[name] for name in names}, outputs)
+            agreement.add(reference, outputs | stream.values(inner))
+            reference = {name: reference[name] for name in outputs}
             if ours is not None and theirs is not None:
                 ours.add(outputs, reference, done.label)
                 theirs.add(reference, reference, done.label)

@@ -122,7 +122,13 @@ def test_coverage_counts_macs_by_mode(small_model: Path) -> None:
     assert [node.op for node in found.nodes] == ["Conv + relu", "Conv + relu", "Conv"]
     assert found.macs == 16 * 16 * (8 * 27 + 8 * 9 + 4 * 8)
     assert found.reuse_macs_fraction == 1
-    assert found.as_dict().keys() == {"nodes", "reuse_macs_fraction", "fallbacks", "obstacle"}
+    assert found.as_dict().keys() == {
+        "nodes",
+        "reuse_macs_fraction",
+        "fallbacks",
+        "obstacle",
+        "inner_values",
+    }
     assert found.obstacle is None
 
 

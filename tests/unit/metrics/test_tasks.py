@@ -14,6 +14,7 @@ from mquans.metrics import (
     ClassificationLoss,
     MetricMeter,
     RegressionLoss,
+    VoiceActivityLoss,
     WordErrorLoss,
     edit_distance,
     greedy_ctc,
@@ -173,3 +174,10 @@ def test_edit_distance_is_a_metric(a: list[str], b: list[str]) -> None:
 def test_edit_distance_worked_out_by_hand() -> None:
     """kitten, sitting."""
     assert edit_distance("kitten", "sitting") == 3
+
+
+@pytest.mark.parametrize("meter", [RegressionLoss(), ClassificationLoss(), VoiceActivityLoss()])
+def test_outputs_of_another_size_are_not_compared_value_by_value(meter: MetricMeter) -> None:
+    """One value against many would broadcast: a number that means nothing."""
+    with pytest.raises(MquansError, match=r"'y' is of shape \[1, 1, 3\] where .* \[1, 2, 3\]"):
+        meter.add(scores(0), scores(0, 1), None)

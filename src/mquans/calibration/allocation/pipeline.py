@@ -202,7 +202,7 @@ class _Runs:
         """Mean loss on few frames, as criticality counts it."""
         short = [clip.until(PROBED) for clip in self.part.clips]
         plan = self.context.plan(layers, rule)
-        return self.context.bench.mean_loss(plan, short, self.context.options.error_weights)
+        return self.context.bench.mean_loss(plan, short, self.context.error_weights)
 
 
 def _widths(

@@ -291,10 +291,10 @@ def _factors(gates: Gates, plans: SitePlans, max_loss: float) -> tuple[Factors, 
     probed = [clip.until(PROBED) for clip in context.selection.clips[:PROBED_CLIPS]]
     if all(len(clip.frames) < 2 for clip in probed):
         return {}, START
-    scored = context.bench.scored
-    losses = [WeightedLoss(clip.dense, scored, options.error_weights) for clip in probed]
+    bench = context.bench
+    losses = [WeightedLoss(clip.dense, bench.scored, context.error_weights) for clip in probed]
     session = Session(context.file, plans.plan(gates, START), threads=options.threads)
-    probe = GateBench(session, gates, 1.0, probed, losses)
+    probe = GateBench(session, gates, 1.0, probed, losses, bench.inner_values)
     found = Found()
 
     def loss(tolerance: float) -> float:

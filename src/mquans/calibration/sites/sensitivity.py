@@ -198,6 +198,7 @@ class GateBench:
     Args:
         session: of its own: its gates are changed.
         segments: with their dense outputs.
+        inner_values: that losses are taken of in place of outputs.
     """
 
     def __init__(
@@ -207,7 +208,9 @@ class GateBench:
         tolerance: float,
         segments: Sequence[Segment],
         losses: Sequence[WeightedLoss],
+        inner_values: Sequence[str] = (),
     ) -> None:
+        self._inner_values = inner_values
         self._session, self._gates, self._tolerance = session, gates, tolerance
         self._segments, self._losses = segments, losses
         # First frames pass all gates, whatever these are.
@@ -240,7 +243,8 @@ class GateBench:
                     outputs, stats = frame.made
                     if frame.first:
                         continue
-                    loss += losses.of(frame.index + 1, outputs)
+                    found = outputs | stream.values(self._inner_values)
+                    loss += losses.of(frame.index + 1, found)
                     done, total = done + stats.macs_done, total + stats.macs_total
                     frames += 1
         return loss / max(frames, 1), done / max(total, 1)

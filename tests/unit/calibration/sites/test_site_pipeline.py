@@ -50,9 +50,9 @@ def test_frames_of_the_stages_are_disjoint(
         return measure(self, plan, segments, **options)
 
     def probing(self: GateBench, session: Any, gates: Any, tolerance: float,
-                segments: Sequence[Segment], losses: Any) -> None:  # fmt: skip
+                segments: Sequence[Segment], *rest: Any) -> None:  # fmt: skip
         used["gates"] += [numbers(segment.frames) for segment in segments]
-        init(self, session, gates, tolerance, segments, losses)
+        init(self, session, gates, tolerance, segments, *rest)
 
     monkeypatch.setattr(RangeMeter, "add", adding)
     monkeypatch.setattr(Bench, "measure", measuring)
