@@ -22,6 +22,9 @@ LEAST_WIDTH = 8
 HEADROOM = 4
 """Of codes, over the largest values that calibration has seen (design, section 3)."""
 
+REST = 2**40
+"""Parts of one that what rounding leaves is counted in."""
+
 ONE = 2**15
 """Of products that round: a factor w stands for w / ONE."""
 
@@ -191,12 +194,27 @@ def _rounded(scaled: Reals, start: Reals, shift: Ints) -> IntegerLayer:
 
 
 def _whole(weights: Reals) -> Reals:
-    """Weights [O, inputs, taps...] as whole numbers. Over a window rounding errors add up to less
-    than one: pictures are smooth and far from zero, so it is sums of weights that matter most."""
-    if np.prod(weights.shape[2:]) <= 1:
-        return np.rint(weights)
-    sums = np.rint(np.cumsum(weights.reshape(len(weights), -1), axis=1))
-    return np.diff(sums, axis=1, prepend=0.0).reshape(weights.shape)
+    """Weights [O, inputs, taps...] as whole numbers whose sum by output is kept to within one.
+    Errors then cancel for what all inputs have in common, which is most of it in pictures and
+    behind a ReLU.
+
+    Over a window running sums are rounded, so that the errors of neighbours cancel: pictures are
+    smooth. Without one, so many weights are rounded the other way, those nearest the middle first.
+    """
+    flat = weights.reshape(len(weights), -1)
+    if np.prod(weights.shape[2:]) > 1:
+        sums = np.rint(np.cumsum(flat, axis=1))
+        return np.diff(sums, axis=1, prepend=0.0).reshape(weights.shape)
+    whole = np.rint(flat)
+    # In whole numbers, since sums of floats are not the same on all machines.
+    rest = np.rint((flat - whole) * REST).astype(np.int64)
+    missing = rest.sum(axis=1, keepdims=True)
+    step = np.sign(missing)
+    order = np.argsort(-step * rest, axis=1, kind="stable")
+    others = np.zeros(flat.shape, np.int64)
+    turned = np.arange(flat.shape[1]) < np.abs(missing) // REST
+    np.put_along_axis(others, order, turned, axis=1)
+    return np.asarray(whole + step * others).reshape(weights.shape)
 
 
 def narrow_weights(
