@@ -284,6 +284,24 @@ def test_a_server_that_is_stopped_does_not_wait_for_viewers(start: Start, config
     assert time.monotonic() - began < 10
 
 
+def test_systemd_is_told_when_the_server_is_ready_lives_and_ends(
+    start: Start, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        server = start(config)
+        assert systemd.recv(64) == b"READY=1"
+        assert server.request("/readyz")[0] == 200
+        assert [systemd.recv(64) for _ in range(3)] == 3 * [b"WATCHDOG=1"]
+        server.process.send_signal(signal.SIGTERM)
+        while (said := systemd.recv(64)) != b"STOPPING=1":
+            assert said == b"WATCHDOG=1"
+        assert server.stop() == 0
+
+
 def test_mistakes_end_in_one_sentence(mquans: Run, config: Any, tmp_path: Path) -> None:
     file = tmp_path / "cameras.yaml"
     assert "either" in one_sentence(mquans("serve"))

@@ -19,6 +19,7 @@ from mquans.serve.happenings import Happenings
 from mquans.serve.mqtt import Mqtt
 from mquans.serve.planning import plan_config
 from mquans.serve.supervisor import Supervisor
+from mquans.serve.systemd import Systemd
 from mquans.serve.wire import EngineName
 
 MOST_CONNECTIONS = 512
@@ -57,6 +58,7 @@ class _Running:
             if options is None
             else Mqtt(supervisor, self._happenings, options, self._interface.shown)
         )
+        self._systemd = Systemd()
         self._ending = asyncio.Event()
 
     async def run(self, listening: socket.socket) -> None:
@@ -86,7 +88,9 @@ class _Running:
         print(f"mquans serves http://{shown}:{port}/", file=sys.stderr, flush=True)  # noqa: T201
         ending = asyncio.create_task(self._ending.wait())
         sweeping = asyncio.create_task(self._interface.inference.sweep())
+        attending = asyncio.create_task(self._systemd.attend(self._supervisor.ready))
         await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        self._systemd.stopping()
         sweeping.cancel()
         self._happenings.end()
         await self._supervisor.stop()
@@ -94,6 +98,7 @@ class _Running:
             self._mqtt.stop()
         http.should_exit = True
         await serving
+        attending.cancel()
 
 
 class _Http(uvicorn.Server):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 from mquans.serve.camera import Camera
 from mquans.serve.config import CameraOptions, MqttOptions
@@ -24,3 +26,16 @@ def test_a_camera_is_a_device_with_all_it_has(measured: Measured) -> None:
     assert all(part["state_topic"] == "home/mquans/door/state" for part in parts.values())
     assert len({part["unique_id"] for part in parts.values()}) == len(parts)
     json.dumps(found)
+
+
+def test_the_guide_names_the_entities_of_a_camera(measured: Measured) -> None:
+    """Automations that are copied from it find them."""
+    guide = (Path(__file__).parents[3] / "docs/guide/deploying.md").read_text()
+    camera = Camera("door", CameraOptions(source="x", model="spots"), measured, Record(0))
+    found = discovery(MqttOptions(host="h", discovery="homeassistant"), camera, ("face",))
+    made = {
+        f"{part['platform']}.{found['device']['name']}_{part['name'].lower().replace(' ', '_')}"
+        for part in found["components"].values()
+    }
+    assert set(re.findall(r"^\| `(\w+\.\w+)` \|", guide, re.MULTILINE)) == made
+    assert set(re.findall(r"\b(?:binary_sensor|sensor|switch)\.\w+", guide)) == made
