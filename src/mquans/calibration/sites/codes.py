@@ -93,7 +93,8 @@ def code_formats(
         exponents = _exponents(seen, activation)
         if layer is not None and bits_of(activation, BITS) == BITS:
             source = _source_of(graph, producers, found, layer.inputs[0])
-            exponents = _for_layer(graph, layer, exponents, source and source.format)
+            known = source.format if source else None
+            exponents = _for_layer(graph, layer, exponents, known)
         found[name] = CodeFormat(coding.axis, exponents, bits_of(activation, BITS))
     for node in graph.nodes:
         if node.name in analysis.integer_nodes and _weight(graph, node).size:
