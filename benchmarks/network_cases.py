@@ -218,7 +218,7 @@ TIMM = (
     ("tinynet_e", 106), ("edgenext_xx_small", 256), ("ghostnet_100", 224),
     ("mobilenetv4_conv_small", 224), ("efficientvit_b0", 224), ("levit_128s", 224),
     ("poolformer_s12", 224), ("mixer_s32_224", 224), ("dla34", 224), ("ese_vovnet19b_dw", 224),
-    ("pvt_v2_b0", 224), ("xcit_nano_12_p16_224", 224), ("convmixer_768_32", 128),
+    ("pvt_v2_b0", 224), ("xcit_nano_12_p16_224", 224),
     ("repvit_m0_9", 224), ("eca_nfnet_l0", 224), ("rexnet_100", 224),
 )  # fmt: skip
 """Classifiers of timm, and the side of their pictures."""

@@ -164,10 +164,10 @@ def reference(options: NetworkOptions, model: ModelFile) -> Step:
 
 
 def halved(options: NetworkOptions, model: ModelFile) -> Step:
-    """The same with weights rounded to half precision."""
+    """The same with weights, not biases and statistics, rounded to half precision."""
     proto = onnx.load_model_from_string(prepare_model(REFERENCE, model, options))
     for tensor in tensors_of(proto):
-        if tensor.data_type == onnx.TensorProto.FLOAT:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
             rounded = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
     data = proto.SerializeToString()
