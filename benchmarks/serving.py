@@ -70,7 +70,7 @@ def frames_per_second(given: argparse.Namespace, engine: str, count: int) -> flo
                         break
                 except OSError:
                     continue
-            time.sleep(WARM_S)
+            time.sleep(min(WARM_S, given.seconds))
             before, began = sum(camera["counters"]["frames"] for camera in ask()), time.monotonic()
             time.sleep(given.seconds)
             after, passed_s = sum(c["counters"]["frames"] for c in ask()), time.monotonic() - began

@@ -81,7 +81,7 @@ def test_every_way_to_run_equals_the_reference(
     follow(net, moves, seed)
 
 
-@examples(60)
+@examples(40)
 @given(tiled_graphs(), STREAMS, SEEDS, st.sampled_from((0.0, 0.02, 0.3)))
 def test_tiles_equal_the_reference(
     graph: Graph, moves: list[str], seed: int, tolerance: float
