@@ -88,27 +88,9 @@ public:
     void flush(Compute&& compute) {
         if (!list_.count) return;
         compute(list_, fresh_);
-        if (list_.low) {
-            active_ += list_.count;
-            taken_ += list_.count;
-            list_.count = parts_ = 0;
-            return;
-        }
-        uint8_t took[listed_sites];
-        context_.sites.finish({fresh_, target_.fresh_stride, activation_, y_.data, list_.held_at, list_.count, y_.channels,
-                               gated_ ? target_.gate.weight.data() : nullptr, target_.gate.largest,
-                               target_.gate.limit, took});
         active_ += list_.count;
-        const uint8_t* next = took;
-        for (int32_t k = 0; gated_ && k < parts_; ++k) {
-            uint64_t refused = 0;
-            // Without a branch: what the gate does is foretold badly.
-            for (uint64_t bits = part_[k].bits; bits; bits &= bits - 1)
-                refused |= bits & -bits & (uint64_t(*next++) - 1);
-            *part_[k].word &= ~refused;
-            taken_ -= __builtin_popcountll(refused);
-        }
         taken_ += list_.count;
+        if (!list_.low) finish();
         list_.count = parts_ = 0;
     }
 
@@ -120,6 +102,23 @@ public:
     }
 
 private:
+    // From fresh codes to held ones.
+    void finish() {
+        uint8_t took[listed_sites];
+        context_.sites.finish({fresh_, target_.fresh_stride, activation_, y_.data, list_.held_at, list_.count,
+                               y_.channels, gated_ ? target_.gate.weight.data() : nullptr, target_.gate.largest,
+                               target_.gate.limit, took});
+        const uint8_t* next = took;
+        for (int32_t k = 0; gated_ && k < parts_; ++k) {
+            uint64_t refused = 0;
+            // Without a branch: what the gate does is foretold badly.
+            for (uint64_t bits = part_[k].bits; bits; bits &= bits - 1)
+                refused |= bits & -bits & (uint64_t(*next++) - 1);
+            *part_[k].word &= ~refused;
+            taken_ -= __builtin_popcountll(refused);
+        }
+    }
+
     Context& context_;
     const SiteTarget& target_;
     const CodesView y_;

@@ -87,7 +87,7 @@ public:
                 int32_t at[TileList::most], y_at[4 * TileList::most];
                 int64_t held_at[4 * TileList::most];
                 for (int32_t i = 0; i < list.count; ++i)
-                    at[i] = tiles_.row_at[list.row[i]] + tiles_.column_at[list.x[i]] + first_;
+                    at[i] = phase_.row_at[list.row[i]] + phase_.column_at[list.x[i]] + first_;
                 for (int32_t i = 0; i < 4 * list.count; ++i) {
                     y_at[i] = list.fresh[i] * target_.fresh_stride;
                     held_at[i] = list.fresh[i] < sites.count ? sites.held_at[list.fresh[i]] : -1;

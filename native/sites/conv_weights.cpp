@@ -47,8 +47,8 @@ ConvPhase pack_phase(const SiteKernels& kernels, const ConvPhaseSpec& spec, int3
 ConvPhaseSpec transformed(const ConvPhaseSpec& spec) {
     // Twice Winograd's G.
     constexpr int32_t matrix[4][3] = {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}};
-    ConvPhaseSpec result{spec.row_at, spec.column_at, std::vector<int32_t>(16, spec.tap.at(0)), spec.inputs, {},
-                         spec.bias, spec.shift, spec.macs};
+    ConvPhaseSpec result{{}, {}, std::vector<int32_t>(16, spec.tap.at(0)), spec.inputs, {}, spec.bias, spec.shift,
+                         spec.macs};
     for (int32_t& bias : result.bias) {
         require(bias >= INT32_MIN / 4 && bias <= INT32_MAX / 4, "a fourfold bias overflows");
         bias *= 4;
