@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -70,15 +69,7 @@ class DecodedSound:
         """The next samples [n, channels]; none at the end. Damaged parts are left out."""
         return next(self._pieces, np.empty((0, 1), np.float32))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._container.close()
 
     def _decoded(self, stream: Any) -> Iterator[Samples]:

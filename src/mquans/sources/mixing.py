@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ Samples = npt.NDArray[np.float32]
 
 
 class Sound(Protocol):
-    """Where samples come from, as a context manager.
+    """Where samples come from.
 
     Attributes:
         samplerate: samples per second.
@@ -28,14 +27,7 @@ class Sound(Protocol):
     def read(self) -> Samples:
         """The next samples [n, channels], from -1 to 1; none at the end."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def close(self) -> None: ...
 
 
 def mono_pieces(sound: Sound, rate: int, *, name: str) -> Generator[Samples, None, int]:

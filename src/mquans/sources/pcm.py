@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -93,16 +92,8 @@ class PcmSound:
                 ]
                 return np.concatenate(pieces)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
+    def close(self) -> None:
+        """Nothing: the pipe is closed by who opened it."""
 
     def _tell_of_rest(self) -> None:
         missing = f"{self._left_bytes} bytes before its end" if self._left_bytes else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from mquans.errors import SourceError
@@ -23,7 +24,7 @@ class _Piped:
     name: str
 
     def pieces(self, rate: int) -> Iterator[Samples]:
-        with self.sound as sound:
+        with closing(self.sound) as sound:
             yield from mono_pieces(sound, rate, name=self.name)
 
     def length(self, rate: int) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -122,7 +122,7 @@ class SoundFile:
 
     def pieces(self, rate: int) -> Iterator[Samples]:
         name = printable(str(self.path))
-        with _open(self.path) as sound:
+        with closing(_open(self.path)) as sound:
             heard = yield from mono_pieces(sound, rate, name=name)
         if heard < sound.promised or _cut_off(self.path):
             warnings.warn(
@@ -132,7 +132,7 @@ class SoundFile:
             )
 
     def length(self, rate: int) -> int:
-        with _open(self.path) as sound:
+        with closing(_open(self.path)) as sound:
             return round(sound.frames * rate / sound.samplerate)
 
 
@@ -151,7 +151,7 @@ def read_sound(path: str | Path, rate: int | None = None) -> tuple[Samples, int]
     """
     file = Path(path)
     if rate is None:
-        with _open(file) as sound:
+        with closing(_open(file)) as sound:
             rate = sound.samplerate
     return np.concatenate(list(SoundFile(file).pieces(rate))), rate
 
@@ -186,15 +186,7 @@ class _LibsndfileSound:
             return np.empty((0, 1), np.float32)
         return piece
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
 
 
