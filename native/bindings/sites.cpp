@@ -143,7 +143,8 @@ void bind_sites(nb::module_& m) {
         },
         "program"_a, "name"_a, "y"_a, "a"_a, "b"_a, "start"_a.noconvert(), "shift"_a.noconvert(), "activation"_a,
         "gate"_a);
-    m.def("add_code_tensor", &Program::add_code_tensor, "program"_a, "dims"_a, "border"_a, "channels"_a);
+    m.def("add_code_tensor", &Program::add_code_tensor, "program"_a, "dims"_a, "border"_a, "channels"_a,
+          "packed"_a = false);
     m.def("add_code_view", &Program::add_code_view, "program"_a, "base"_a, "first_channel"_a, "channels"_a);
     m.def(
         "code_tensor_layout",

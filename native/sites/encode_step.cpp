@@ -129,6 +129,9 @@ private:
         args.width = y.width;
         args.channels = y.channels;
         args.rows = rows;
+        const int32_t next = std::min(row + rows, y.rows - 1);
+        args.next_x = port.row_offset[next] - port.row_offset[row];
+        args.next_plane = plane_of(context, y, next, 0) - plane_of(context, y, row, 0);
         args.pixels = given.pixels;
         args.factor = pixels_.factor.data();
         args.offset = pixels_.offset.data();

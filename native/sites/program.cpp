@@ -17,10 +17,10 @@ int32_t site_stride(int32_t channels) {
 }  // namespace
 
 CodesId Program::add_code_tensor(const std::vector<int32_t>& dims, const std::vector<int32_t>& border,
-                                 int32_t channels) {
+                                 int32_t channels, bool packed) {
     if (dims.empty() || border.size() != dims.size() || channels < 1)
         throw std::invalid_argument("a tensor of codes needs a border for every axis");
-    const int32_t width = dims.back(), stride = site_stride(channels);
+    const int32_t width = dims.back(), stride = packed ? channels : site_stride(channels);
     // Neighbouring lines share the zeros between them.
     int64_t line = (int64_t(width) + border.back()) * stride;
     std::vector<int64_t> row_at{int64_t(border.back()) * stride};

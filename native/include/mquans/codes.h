@@ -162,11 +162,12 @@ struct InputRowArgs {
     const float *factor, *offset;
     int32_t width, channels;  // at most 4
     int32_t rows;             // that are compared: 1 or 2
+    int64_t next_x, next_plane;  // elements to the rows that are compared next
     const float* inverse;     // [channels] codes per unit
     int16_t code_limit;
     int16_t* plane[8];        // readable and writable to whole vectors
     int16_t* site;            // [width][stride], the same
-    int32_t stride;           // 2 or 4
+    int32_t stride;           // between sites: their channels, or 2 or 4
     const int16_t* weight;    // [channels]; null: every pixel is taken
     int16_t largest;
     int32_t limit;

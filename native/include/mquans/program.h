@@ -237,7 +237,9 @@ public:
     void add_step(std::string name, std::unique_ptr<Step> step);
     // Sizes of the axes before the channels, outermost first; `border` sites of zeros around every axis but
     // the first.
-    CodesId add_code_tensor(const std::vector<int32_t>& dims, const std::vector<int32_t>& border, int32_t channels);
+    // packed: sites follow each other without a gap, so that windows of few channels are read as lines.
+    CodesId add_code_tensor(const std::vector<int32_t>& dims, const std::vector<int32_t>& border, int32_t channels,
+                            bool packed);
     // Channels of another tensor: a part of a concatenation, or a slice.
     CodesId add_code_view(CodesId base, int32_t first_channel, int32_t channels);
     int32_t add_site_layer(SiteLayer layer);

@@ -77,13 +77,35 @@ MQ_FORCE bool odd(const float* x) {
 }
 #endif
 
+// Which bytes of three planes of eight codes their sites consist of, three registers; 0x80: of another plane.
+struct ByThrees {
+    alignas(16) uint8_t byte[3][3][16];
+    constexpr ByThrees() : byte() {
+        for (int at = 0; at < 24; ++at)
+            for (int c = 0; c < 3; ++c)
+                for (int half = 0; half < 2; ++half)
+                    byte[at / 8][c][2 * (at % 8) + half] = at % 3 == c ? uint8_t(2 * (at / 3) + half) : 0x80;
+    }
+};
+constexpr ByThrees by_threes;
+
 // Eight pixels of up to four planes as sites.
 MQ_FORCE void join(const int16_t* const* plane, int32_t channels, int32_t stride, int32_t x, int16_t* site) {
     __m128i p[4];
     for (int c = 0; c < 4; ++c)
         p[c] = c < channels ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(plane[c] + x)) : _mm_setzero_si128();
-    const __m128i a = _mm_unpacklo_epi16(p[0], p[1]), b = _mm_unpackhi_epi16(p[0], p[1]);
     __m128i* to = reinterpret_cast<__m128i*>(site + int64_t(x) * stride);
+    if (stride == 1) return _mm_storeu_si128(to, p[0]);
+    if (stride == 3) {
+        for (int k = 0; k < 3; ++k) {
+            const auto from = [&](int c) __attribute__((always_inline)) {
+                return _mm_shuffle_epi8(p[c], _mm_load_si128(reinterpret_cast<const __m128i*>(by_threes.byte[k][c])));
+            };
+            _mm_storeu_si128(to + k, _mm_or_si128(_mm_or_si128(from(0), from(1)), from(2)));
+        }
+        return;
+    }
+    const __m128i a = _mm_unpacklo_epi16(p[0], p[1]), b = _mm_unpackhi_epi16(p[0], p[1]);
     if (stride == 2) {
         _mm_storeu_si128(to, a);
         _mm_storeu_si128(to + 1, b);
@@ -141,6 +163,13 @@ bool compare_rest(const InputRowArgs& args, int32_t first) {
     return finite;
 }
 
+// What is compared next comes from memory.
+template <bool PIXELS>
+MQ_FORCE void prefetch_next(const InputRowArgs& args, int32_t p, int32_t x) {
+    __builtin_prefetch(PIXELS ? static_cast<const void*>(args.pixel[p] + x + args.next_x) : args.x[p] + x + args.next_x);
+    __builtin_prefetch(args.plane[p] + x + args.next_plane);
+}
+
 template <bool PIXELS>
 bool compare(const InputRowArgs& args) {
     for (int32_t i = 0; i < (args.width + 63) / 64; ++i) args.taken[i] = 0;
@@ -155,6 +184,7 @@ bool compare(const InputRowArgs& args) {
             for (int32_t c = 0; c < 4; ++c) product[c] = all16(0);
             for (int32_t c = 0; c < args.channels; ++c) {
                 const int32_t p = row * args.channels + c;
+                prefetch_next<PIXELS>(args, p, x);
                 if (!PIXELS) any_odd |= odd(args.x[p] + x);
                 if (!args.weight) continue;
                 const I16 code = codes_of<PIXELS>(args, p, c, x);

@@ -118,11 +118,14 @@ class Sites:
         """What the plan says of a value's codes."""
         return codes_of(self.plans[value], channels)
 
-    def new(self, low: Lowering, value: str, codes: Codes | None = None) -> Coded:
+    def new(
+        self, low: Lowering, value: str, codes: Codes | None = None, *, packed: bool = False
+    ) -> Coded:
         """A fresh tensor for a value.
 
         Args:
             codes: taken over from elsewhere; by default those of the plan.
+            packed: without gaps between sites, if the tensor holds nothing else.
         """
         order = self.analysis.codings[value].order
         channels = low.graph.shape(value)[order[-1]]
@@ -131,7 +134,11 @@ class Sites:
         outer, border = self._outer(low, root, order)
         if root not in self.tensors:
             joined = low.graph.shape(root)[order[-1]]
-            tensor = int(_native.add_code_tensor(low.program, outer, border, joined))
+            tensor = int(
+                _native.add_code_tensor(
+                    low.program, outer, border, joined, packed and joined == channels
+                )
+            )
             self.tensors[root] = tensor
             self.sizes[tensor] = (prod(outer), joined)
             self.names[tensor] = root
@@ -207,9 +214,11 @@ class Sites:
 
     def input(self, low: Lowering, value: str, index: int) -> None:
         """A graph input, encoded where the caller has it."""
-        y = self.new(low, value)
+        order = self.analysis.codings[value].order
+        planes = comes_as_planes(low.graph.shape(value), order)
+        y = self.new(low, value, packed=planes)
         label, inverse, limit = f"{value} encoded", _inverse(y.codes), y.codes.limit
-        if not comes_as_planes(low.graph.shape(value), y.order):
+        if not planes:
             gate = self.gate_of(low, value, y.codes)
             _native.add_input_sites(low.program, label, index, y.tensor, inverse, limit, gate)
             return
