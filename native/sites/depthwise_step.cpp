@@ -13,6 +13,7 @@ public:
     std::vector<int32_t> row_at, column_at, tap;
     std::vector<int16_t> weights, narrow_bias;
     std::vector<int32_t> bias, shift;
+    int64_t site_macs = 0;
     int32_t window = 0, tap_row = 0, tap_column = 0;  // see DepthwiseArgs
     SiteTarget target_;
 
@@ -34,7 +35,7 @@ public:
                                                     narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
                                                     shift.data(), in.channels, fresh, target_.fresh_stride, list.held()});
                        });
-        report.macs = report.active * taps * in.channels;
+        report.macs = report.active * site_macs;
     }
 
     SiteTarget* target() override { return &target_; }
@@ -95,6 +96,7 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
     step->row_at = std::move(row_at);
     step->column_at = std::move(column_at);
     step->tap = std::move(tap);
+    step->site_macs = macs / (int64_t(out.rows) * out.width);
     step->find_window();
     step->target_.allow_straight(channels, unit);
     program.add_step(name, std::move(step));

@@ -15,6 +15,7 @@ from mquans.runtime.lowering.geometry import (
     resize_table,
     transposed_grid,
 )
+from mquans.runtime.lowering.sites.geometry import CodeLayout, axes_of, phases_of
 
 CASES = list(itertools.product((1, 4, 9), (1, 3, 4), (1, 2, 3), (0, 1, 5), (1, 2)))
 
@@ -88,3 +89,16 @@ def test_shares_of_an_output_add_up(mode: str) -> None:
         assert inputs[first:last] == sorted(set(inputs[first:last]))
         assert all(weights[first:last])
         assert 0 <= inputs[first] <= inputs[last - 1] < 4
+
+
+@pytest.mark.parametrize(("dilation", "taps"), [(3, 9), (12, 9), (16, 1), (36, 1)])
+def test_taps_that_meet_padding_alone_cost_neither_time_nor_a_border(
+    dilation: int, taps: int
+) -> None:
+    conv = Conv((3, 3), (1, 1), (dilation,) * 4, (dilation,) * 2, groups=1)
+    axes = axes_of(conv, (1, 8, 16, 16), (1, 8, 16, 16))
+    border = tuple(axis.border() for axis in axes)
+    (phase,) = phases_of(axes, CodeLayout((1, 16, 16), (0, *border), 0, 8))
+    assert len(phase.taps) == taps
+    assert phase.all_taps == 9
+    assert border == (dilation, dilation) if taps > 1 else (0, 0)

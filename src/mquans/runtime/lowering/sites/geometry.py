@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,18 @@ class Axis:
         offsets = [(tap, phase + self.pad - tap * self.dilation) for tap in range(self.taps)]
         return [(tap, at // self.stride) for tap, at in offsets if at % self.stride == 0]
 
+    def inner_shifts(self, phase: int) -> list[tuple[int, int]]:
+        """The same without taps that meet padding alone, as those of wide dilations do. Three
+        neighbours stay together: tiles need them."""
+        if not self.transposed and self.taps <= 3 and self.dilation == 1:
+            return self.tap_shifts(phase)
+        origins = self.origins(phase)[self.members(phase)]
+        return [
+            (tap, shift)
+            for tap, shift in self.tap_shifts(phase)
+            if ((origins + shift >= 0) & (origins + shift < self.inputs)).any()
+        ]
+
     def origins(self, phase: int) -> npt.NDArray[np.int64]:
         """Input index of every output's origin; a phase's others hold garbage."""
         outputs = np.arange(self.outputs)
@@ -59,7 +72,7 @@ class Axis:
         """Inputs beyond either edge that windows reach."""
         reach = 0
         for phase in range(self.phases):
-            shifts = [shift for _, shift in self.tap_shifts(phase)]
+            shifts = [shift for _, shift in self.inner_shifts(phase)]
             origins = self.origins(phase)[self.members(phase)]
             if not shifts or not origins.size:
                 continue
@@ -120,12 +133,14 @@ class Phase:
     Attributes:
         rows, columns: elements from the tensor's data to each output row's and column's windows; -1
             for those of other phases.
-        taps: index of every tap in the kernel, and its offset in elements.
+        taps: index in the kernel of every tap that meets an input, and its offset in elements.
+        all_taps: with those that do not.
     """
 
     rows: Offsets
     columns: Offsets
     taps: list[tuple[tuple[int, ...], int]]
+    all_taps: int
 
 
 def phases_of(axes: list[Axis], x: CodeLayout) -> Iterator[Phase]:
@@ -149,9 +164,12 @@ def phases_of(axes: list[Axis], x: CodeLayout) -> Iterator[Phase]:
                 tuple(tap for tap, _ in taps),
                 sum(s * p for (_, s), p in zip(taps, pitches, strict=True)),
             )
-            for taps in product(*(axis.tap_shifts(p) for axis, p in zip(axes, phase, strict=True)))
+            for taps in product(
+                *(axis.inner_shifts(p) for axis, p in zip(axes, phase, strict=True))
+            )
         ]
-        yield Phase(_marked(rows + lowest), _marked(columns - lowest), taps)
+        all_taps = prod(len(axis.tap_shifts(p)) for axis, p in zip(axes, phase, strict=True))
+        yield Phase(_marked(rows + lowest), _marked(columns - lowest), taps, all_taps)
 
 
 def _marked(offsets: npt.NDArray[np.int64]) -> Offsets:

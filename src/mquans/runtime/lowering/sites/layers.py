@@ -85,7 +85,7 @@ def add_site_layer(low: Lowering, node: Node) -> None:
             _native.ConvPhase(
                 phase.rows, phase.columns, np.asarray(offsets, np.int32), packed.shape[2],
                 np.ascontiguousarray(packed).reshape(-1), layer.bias, layer.shift,
-                outputs * inputs * len(phase.taps),
+                outputs * inputs * phase.all_taps,
             )
         )  # fmt: skip
     _native.add_conv_sites(
@@ -126,10 +126,11 @@ def _depthwise(
             where=node.name,
         )  # fmt: skip
         weights, start, shift = layer.weights[:, 0], layer.bias, layer.shift
+    inner = weights.T[[np.ravel_multi_index(tap, node.op.kernel) for tap, _ in phase.taps]]
     _native.add_depthwise_sites(
         low.program, node.name, x.tensor, y.tensor, reach, phase.rows, phase.columns,
         np.asarray([at for _, at in phase.taps], np.int32),
-        np.ascontiguousarray(weights.T).reshape(-1), start, shift, activation.native, gate, macs,
+        np.ascontiguousarray(inner).reshape(-1), start, shift, activation.native, gate, macs,
     )  # fmt: skip
 
 
@@ -158,7 +159,7 @@ def _everywhere(x: CodeLayout) -> Phase:
     for size, pitch in zip(x.dims[:-1], pitches[:-1], strict=True):
         rows = (rows[:, None] + np.arange(size)[None, :] * pitch).reshape(-1)
     columns = np.arange(x.dims[-1]) * pitches[-1]
-    return Phase(rows.astype(np.int32), columns.astype(np.int32), [((), 0)])
+    return Phase(rows.astype(np.int32), columns.astype(np.int32), [((), 0)], 1)
 
 
 def _join(
