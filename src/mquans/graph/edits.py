@@ -90,6 +90,17 @@ class Editor:
         self.graph.types.update(zip(node.outputs, map(ValueType, shapes), strict=True))
         return node
 
+    def insert(self, before: Node, op: Operator, inputs: tuple[str, ...], name: str) -> Node:
+        """Put a node that computes a new value, of a free name like the given one, in front of
+        another."""
+        output = free_name(name, self.graph.types)
+        node = Node(output, op, inputs, (output,))
+        self.graph.nodes.insert(_index(self.graph.nodes, before), node)
+        self._attach(node)
+        shapes = infer_node(node, [self.graph.types[value].shape for value in inputs if value])
+        self.graph.types[output] = ValueType(shapes[0])
+        return node
+
     def alias(self, node: Node) -> bool:
         """Remove a node whose output equals its first input, if names at the border allow it.
 

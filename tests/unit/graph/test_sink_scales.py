@@ -35,6 +35,20 @@ def test_a_scale_reaches_the_layer_behind(keeps_values: Keeps, op: Any, names: s
     assert len(operators(rewrite(graph))) == 2
 
 
+def test_a_scale_reaches_all_layers_behind_parts_of_it(keeps_values: Keeps) -> None:
+    rows = [
+        (Binary("mul"), "x s", "h"),
+        (Reshape((1, 2, 2, 6, 6)), "h", "r"),
+        (Gather(1, (0,)), "r", "a0"), (Reshape((1, 2, 6, 6)), "a0", "a"),
+        (Gather(1, (1,)), "r", "b0"), (Reshape((1, 2, 6, 6)), "b0", "b"),
+        (POINT, "a w", "y"), (POINT, "b w", "z"),
+    ]  # fmt: skip
+    constants = {"w": random(6, 2, 1, 1), "s": 0.5}
+    graph = make_graph(rows, IMAGE, ["y", "z"], constants)
+    assert keeps_values(sink_scales, graph)
+    assert [type(op) for op in operators(rewrite(graph))].count(Binary) == 0
+
+
 @pytest.mark.parametrize(
     ("op", "factor", "outputs"),
     [

@@ -11,17 +11,25 @@ from mquans.graph.graph import Node
 from mquans.graph.operators import Binary, Gather, Pool, Reshape, Slice, Transpose
 
 
+MOVES = Gather | Pool | Reshape | Slice | Transpose
+
+
 def sink_scales(editor: Editor) -> bool:
-    """Afterwards no max pool, slice, gather, reshape or transposition alone reads a product with
-    one number; of a max pool, with a positive one."""
+    """Afterwards no product with one number is read by max pools, slices, gathers, reshapes and
+    transpositions alone; by max pools, with a positive one."""
     changed = False
     for node in editor.visit():
-        if not isinstance(node.op, Gather | Pool | Reshape | Slice | Transpose):
+        if not isinstance(node.op, MOVES):
             continue
-        scaling = editor.producer(node.inputs[0])
-        if scaling is None or not editor.is_private(node.inputs[0]):
-            continue
-        changed |= _swap(editor, node, scaling)
+        scaled = node.inputs[0]
+        scaling = editor.producer(scaled)
+        readers = editor.readers.get(scaled, ())
+        if (
+            scaling is not None
+            and scaled not in editor.graph.outputs
+            and all(isinstance(reader.op, MOVES) for reader in readers)
+        ):
+            changed |= _swap(editor, node, scaling)
     return changed
 
 
@@ -36,7 +44,12 @@ def _swap(editor: Editor, node: Node, scaling: Node) -> bool:
         if isinstance(node.op, Pool) and (node.op.kind != "max" or number <= 0):
             continue
         scalar = editor.add_constant(factor, editor.graph.constants[factor].reshape(()))
-        moved = editor.replace(scaling, node.op, (source,), name=node.name)
-        editor.replace(node, Binary("mul"), (moved.outputs[0], scalar), name=scaling.name)
+        if editor.is_private(scaling.outputs[0]):
+            moved = editor.replace(scaling, node.op, (source,), name=node.name)
+            name = scaling.name
+        else:
+            moved = editor.insert(node, node.op, (source,), f"{node.name}/unscaled")
+            name = node.name
+        editor.replace(node, Binary("mul"), (moved.outputs[0], scalar), name=name)
         return True
     return False
