@@ -20,8 +20,9 @@ public:
         compute_marked(context, target_, marks, nullptr, nullptr, target_.fresh_stride / 4 + 16,
                        [&](const SiteList& list, int16_t* fresh) {
                            int64_t at[2][listed_sites];
-                           CombineArgs args{spec_.kind,         list.count,  {}, {}, spec_.start.data(),
-                                            spec_.shift.data(), fresh, target_.fresh_stride, list.held()};
+                           CombineArgs args{spec_.kind, list.count, {}, {}, spec_.start.data(), spec_.shift.data(),
+                                            context.codes(target_.y).channels, fresh, target_.fresh_stride,
+                                            list.held()};
                            args.a = find(context, spec_.a, list, at[0], fresh + size);
                            if (spec_.kind != CombineKind::align)
                                args.b = find(context, spec_.b, list, at[1], fresh + 2 * size);
@@ -120,6 +121,7 @@ void add_combine_sites(Program& program, const std::string& name, CodesId y, Com
         spec.shift = std::move(shift);
     }
     SiteTarget target(program, y, std::move(gate), std::move(activation));
+    target.allow_straight(out.channels, kernels.conv_outputs);
     program.need_codes_scratch(3 * int64_t(listed_sites) * padded + 128);
     program.add_step(name, std::make_unique<CombineStep>(std::move(spec), std::move(target)));
 }

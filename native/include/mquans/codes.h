@@ -194,6 +194,7 @@ struct CombineArgs {
     int32_t sites;
     OperandArgs a, b;
     const int32_t *start, *shift;  // in kernel order of full blocks; start holds the rounding too
+    int32_t channels;
     int16_t* y;        // [sites][y_stride]; whole vectors are read and written, in order
     int32_t y_stride;
     HeldSites held;

@@ -16,14 +16,14 @@ void combine(const CombineArgs& args) {
         const int16_t* a = args.a.x + args.a.at[i];
         const int16_t* b = args.kind == CombineKind::align ? a : args.b.x + args.b.at[i];
         int16_t* y = args.y + int64_t(i) * args.y_stride;
-        for (int32_t c = 0; c < args.y_stride; ++c) {
+        for (int32_t c = 0; c < args.channels; ++c) {
             int16_t u = 0;
             switch (args.kind) {
                 case CombineKind::align: u = aligned(args.a, a[c], c); break;
                 case CombineKind::sum: u = saturate(aligned(args.a, a[c], c) + aligned(args.b, b[c], c)); break;
                 case CombineKind::product: u = saturate((a[c] * b[c] + args.start[c]) >> args.shift[c]); break;
             }
-            y[c] = u;
+            store_code(args.held, i, c, u, y);
         }
     }
 }

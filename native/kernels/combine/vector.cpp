@@ -11,14 +11,14 @@ MQ_FORCE I16 aligned(const OperandArgs& operand, I16 u, int32_t c) {
     return mulhrs16(mullo16(u, load16(operand.left + c)), load16(operand.right + c));
 }
 
-// Arguments are copied: stores might change them.
-template <CombineKind KIND>
+// Arguments are copied: stores might change them. STRAIGHT: codes go where they are held.
+template <CombineKind KIND, bool STRAIGHT>
 MQ_FORCE void all_sites(const CombineArgs args) {
     int16_t* y = args.y;
     for (int32_t i = 0; i < args.sites; ++i, y += args.y_stride) {
         const int16_t* a = args.a.x + args.a.at[i];
         const int16_t* b = KIND == CombineKind::align ? a : args.b.x + args.b.at[i];
-        for (int32_t c = 0; c < args.y_stride; c += words) {
+        for (int32_t c = 0; c < args.channels; c += words) {
             args.held.prefetch(i, c);
             I16 u = load16(a + c);
             if constexpr (KIND == CombineKind::align) {
@@ -31,9 +31,18 @@ MQ_FORCE void all_sites(const CombineArgs args) {
                 const I32 second = add32(high(lower, upper), load32(args.start + c + lanes));
                 u = pack(shift_right(first, load32(args.shift + c)), shift_right(second, load32(args.shift + c + lanes)));
             }
-            store16(y + c, u);
+            if constexpr (STRAIGHT)
+                store16(args.held.codes + args.held.at[i] + c,
+                        min16(max16(u, load16(args.held.low + c)), load16(args.held.high + c)));
+            else
+                store16(y + c, u);
         }
     }
+}
+
+template <CombineKind KIND>
+void all_sites(const CombineArgs& args) {
+    args.held.low ? all_sites<KIND, true>(args) : all_sites<KIND, false>(args);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ from mquans.graph.rewrites.fuse_activation import fuse_activations
 from mquans.graph.rewrites.identities import remove_identities
 from mquans.graph.rewrites.layer_norm import find_layer_norms
 from mquans.graph.rewrites.layout import merge_layout
+from mquans.graph.rewrites.merge_scales import merge_scales
 from mquans.graph.rewrites.product_activations import find_product_activations
 from mquans.graph.rewrites.sequences import find_sequences
 from mquans.graph.rewrites.sink_scales import sink_scales
@@ -36,6 +37,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     fold_pad,
     unfold_space,
     sink_scales,
+    merge_scales,
     fold_affine,
     fold_input_affine,
     fuse_activations,

@@ -10,7 +10,6 @@ from mquans.graph.edits import Editor
 from mquans.graph.graph import Node
 from mquans.graph.operators import Binary, Gather, Pool, Reshape, Slice, Transpose
 
-
 MOVES = Gather | Pool | Reshape | Slice | Transpose
 
 
