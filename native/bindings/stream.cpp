@@ -252,6 +252,7 @@ void bind_stream(nb::module_& m) {
                 self.accumulators(spec).data[index] ^= int32_t(uint32_t(1) << bit);
             },
             "layer"_a, "index"_a, "bit"_a, "Plants a fault in an accumulator, to test `verify`.")
+        .def_rw("busy_from", &Stream::busy_from)
         .def_rw("profile", &Stream::profile)
         .def_prop_ro("step_ns", [](const Stream& self) { return self.step_ns; })
         .def_prop_ro("reports",

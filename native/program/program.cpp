@@ -16,6 +16,20 @@ namespace {
 // All but one part of so many, taken anew, make a keyframe.
 constexpr int64_t keyframe_parts = 5;
 
+// A frame that leaves all but one part of so many of the MACs to do costs more than a keyframe.
+constexpr int64_t busy_parts = 8;
+
+// Frames like a busy one are keyframes, until they have raised the mark above them: then gates are tried again.
+constexpr int64_t busy_steps = 64;
+
+// What the frame cost that has been run through its gates.
+bool was_busy(const Stream& stream) {
+    int64_t done = 0, all = 0;
+    for (const SiteReport& report : stream.site_reports) done += report.macs;
+    for (const SiteLayer& layer : stream.program().site_layers) all += layer.macs;
+    return all && busy_parts * done >= (busy_parts - 1) * all;
+}
+
 }  // namespace
 
 Axis::Axis(const std::vector<int32_t>& grid, int32_t tap_count, int32_t inputs) {
@@ -250,7 +264,10 @@ bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, 
         taken += marks.count();
         pixels += int64_t(marks.rows) * marks.width;
     }
-    stream.keyframe = keyframe || (pixels && keyframe_parts * taken >= (keyframe_parts - 1) * pixels);
+    const bool busy = !keyframe && taken >= stream.busy_from;
+    if (busy) stream.busy_from += stream.busy_from / busy_steps + 1;
+    stream.taken = taken;
+    stream.keyframe = keyframe || busy || (pixels && keyframe_parts * taken >= (keyframe_parts - 1) * pixels);
     for (size_t i = 0; i < inputs.size(); ++i) {
         if (!compares[i])
             stream.set_input(int32_t(i), given[i]);
@@ -280,6 +297,8 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool dense, bool 
         stream.step_ns[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
     }
     if (last < int32_t(steps_.size())) return;
+    if (!context.dense && !keep_held && stream.taken && was_busy(stream))
+        stream.busy_from = stream.taken - stream.taken / busy_parts;
     // Recomputing listed what is held as changes; nothing has changed.
     for (size_t i = 0; keep_held && i < quantized.size(); ++i) quantize_nothing(context, quantized[i]);
     give_back(std::move(scratch));

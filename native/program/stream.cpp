@@ -110,6 +110,7 @@ void Stream::reset() {
                     constant.values.size() * sizeof(float));
     reports.assign(program_->layers.size(), {});
     site_reports.assign(program_->site_layers.size(), {});
+    busy_from = never;
 }
 
 TensorView Stream::tensor(TensorId id) const {

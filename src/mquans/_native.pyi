@@ -254,6 +254,12 @@ class Stream:
         """Plants a fault in an accumulator, to test `verify`."""
 
     @property
+    def busy_from(self) -> int: ...
+
+    @busy_from.setter
+    def busy_from(self, arg: int, /) -> None: ...
+
+    @property
     def profile(self) -> bool: ...
 
     @profile.setter

@@ -64,12 +64,14 @@ def assert_law(model: Any, plan: mquans.Plan, frames: Sequence[Any]) -> None:
         for isa in available_isas()
         for threads in (1, 2)
     ]
+    shares = set[float]()
     for frame in frames:
         expected = streams[0].step(frame)
+        shares.add(streams[0].stats.macs_done / streams[0].stats.macs_total)
         for stream in streams[1:]:
             for name, found in stream.step(frame).items():
                 np.testing.assert_array_equal(found, expected[name])
-    assert 0 < streams[0].stats.macs_done < streams[0].stats.macs_total
+    assert 0 < min(shares) < 1
     for stream in streams:
         assert stream.check() is None
         before = stream.outputs()

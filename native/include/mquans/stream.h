@@ -71,6 +71,9 @@ public:
     std::vector<LayerReport> reports;  // one per layer
     std::vector<SiteReport> site_reports;
     bool keyframe = false;             // the frame at hand
+    int64_t taken = 0;                 // pixels of its pictures that their gates take
+    int64_t busy_from = never;         // pixels taken from which on gates keep too little back: a keyframe
+    static constexpr int64_t never = INT64_MAX / 2;
     std::vector<int64_t> step_ns;      // filled when `profile`
     bool profile = false;
 

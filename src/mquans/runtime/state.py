@@ -1,5 +1,5 @@
-"""Saved streams. By the law the accumulators follow from the held values, so these, the last input
-and the number of frames are all there is to save.
+"""Saved streams. By the law the accumulators follow from the held values, so these, the last input,
+the number of frames and what makes a keyframe are all there is to save.
 
 Layout: MAGIC, version (u32), header length (u32), header (JSON), held values (int16), codes
 (int16), inputs (float32), SHA-256 of all before; all little-endian.
@@ -11,7 +11,7 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -34,6 +34,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held: int
     codes: int
     inputs: dict[str, int]
+    busy_from: Annotated[int, msgspec.Meta(ge=1, lt=2**62)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class SavedState:
         held: the held values of all layers computed value by value, int16 [n].
         codes: of all tensors of the integer engine, int16 [n].
         inputs: the last frame by input name, float32 [n].
+        busy_from: pixels taken from which on a frame is a keyframe.
     """
 
     model_sha256: str
@@ -54,6 +56,7 @@ class SavedState:
     held: npt.NDArray[np.int16]
     codes: npt.NDArray[np.int16]
     inputs: dict[str, npt.NDArray[np.float32]]
+    busy_from: int
 
     def encode(self) -> bytes:
         """The saved form."""
@@ -68,6 +71,7 @@ class SavedState:
                 held=self.held.size,
                 codes=self.codes.size,
                 inputs={name: value.size for name, value in self.inputs.items()},
+                busy_from=self.busy_from,
             )
         )
         state = _PREFIX.pack(MAGIC, VERSION, len(header)) + header + payload
@@ -107,8 +111,9 @@ def decode(data: bytes) -> SavedState:
         inputs[name] = np.frombuffer(payload[at : at + 4 * size], "<f4").astype(np.float32)
         at += 4 * size
     return SavedState(
-        header.model_sha256, header.plan_fingerprint, header.frames, held, codes, inputs
-    )
+        header.model_sha256, header.plan_fingerprint, header.frames, held, codes, inputs,
+        header.busy_from,
+    )  # fmt: skip
 
 
 def snapshot(network: Compiled, native: Any, frames: int) -> SavedState:
@@ -122,6 +127,7 @@ def snapshot(network: Compiled, native: Any, frames: int) -> SavedState:
         native.held,
         np.concatenate([np.empty(0, np.int16), *codes]),
         {name: native.read(tensor).reshape(-1) for name, tensor in inputs.items()},
+        native.busy_from,
     )
 
 
@@ -156,6 +162,7 @@ def check_fits(network: Compiled, native: Any, saved: SavedState) -> None:
 def install(network: Compiled, native: Any, saved: SavedState) -> None:
     """Writes a state that fits into a native stream, which is to be recomputed then."""
     native.set_held(saved.held)
+    native.busy_from = saved.busy_from
     for tensor, part in _parts(network, saved.codes):
         native.write_codes(tensor, np.ascontiguousarray(part))
     for name, value in saved.inputs.items():
