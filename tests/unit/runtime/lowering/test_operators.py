@@ -237,6 +237,24 @@ def affine(size: int) -> Case:
     return Case(network, expected, out, 1.5)
 
 
+def scaled_sigmoid(largest: float) -> Callable[[int], Case]:
+    """A table that is looked up by a product with constants: one step where these are small."""
+
+    def build(size: int) -> Case:
+        scale = np.linspace(-largest, largest, size).astype(np.float32).reshape(1, -1, 1, 1)
+        rows = [(Binary("mul"), "x k", "p"), (Unary("sigmoid"), "p", "v")]
+        shape, exponents = image(size, size + 3), {"x": -13, "p": -12}
+        network = Network(rows, {"x": shape}, {"k": scale}, exponents)
+
+        def expected(net: Network, codes: Codes) -> Any:
+            y = 2.0**14 / (1 + np.exp(-codes["x"] * 2.0**-13 * scale))
+            return np.clip(y, -LIMIT, LIMIT)
+
+        return Case(network, expected, np.full(size, -14), 6.0)
+
+    return build
+
+
 def pooled(op: Any) -> Callable[[int], Case]:
     """Windows over a padded picture, in numpy."""
 
@@ -382,6 +400,8 @@ CASES: dict[str, Callable[[int], Case]] = {
     "times constant": with_constant("mul"),
     "divided by constant": with_constant("div"),
     "affine": affine,
+    "sigmoid of a product": scaled_sigmoid(0.9),
+    "sigmoid of a large product": scaled_sigmoid(7.0),
     "max pool": pooled(lambda s: Pool("max", (3, 2), (2, 1), (1, 0, 1, 1), (1, 1))),
     "dilated max pool": pooled(lambda s: Pool("max", (2, 3), (1, 2), (0,) * 4, (2, 3))),
     "large max pool": pooled(lambda s: Pool("max", (5, 5), (1, 1), (2, 2, 2, 2), (1, 1))),

@@ -124,6 +124,8 @@ def _add_product(low: Lowering, node: Node, op: Binary) -> None:
     if low.is_constant(b):
         factor = _constant(low, node, b)
         factor = 1 / factor if op.kind == "div" else factor
+        if _add_scaled_curve(low, node, x, factor):
+            return
         behind = _only_reader(low, node.outputs[0])
         if behind and isinstance(behind.op, Binary) and behind.op.kind == "add":
             constants = [value for value in behind.inputs if low.is_constant(value)]
@@ -156,6 +158,30 @@ def _add_product(low: Lowering, node: Node, op: Binary) -> None:
         np.clip(start, -(2**30), 2**30).astype(np.int32), shift.astype(np.int32),
         activation.native, gate_of(None, 0.0, codes),
     )  # fmt: skip
+
+
+def _add_scaled_curve(low: Lowering, node: Node, x: Coded, factor: Reals) -> bool:
+    """A function whose table is looked up by a value times constants, in one step; false where that
+    is not what a product leads to, or where scaled codes might not fit."""
+    curve = _only_reader(low, node.outputs[0])
+    if curve is None or not isinstance(curve.op, Unary) or curve.op.kind not in CURVES:
+        return False
+    codes = codes_behind(curve.op, low.sites.codes(node.outputs[0], len(factor)))
+    activation = integer_activation(curve.op, codes)
+    scale = np.abs(factor) * np.exp2((x.codes.exponents - activation.sum_exponents).astype(float))
+    left = np.exp2(np.clip(np.ceil(np.log2(np.maximum(scale, 2.0**-60))), 0, 14))
+    right = np.rint(ONE * scale / left)
+    if (left * x.codes.limit > LARGEST_WEIGHT).any() or (right > ONE).any():
+        return False
+    operand = _native.Operand(
+        x.tensor, np.empty(0, np.int16), (LARGEST_WEIGHT // left).astype(np.int16),
+        np.where(factor < 0, left, -left).astype(np.int16), (-right).astype(np.int16),
+    )  # fmt: skip
+    low.sites.fused.add(curve.name)
+    y = low.sites.new(low, curve.outputs[0], codes)
+    gate = low.sites.gate_of(low, curve.outputs[0], codes)
+    _native.add_align_sites(low.program, node.name, y.tensor, operand, activation.native, gate)
+    return True
 
 
 def aligned(x: Coded, exponents: Ints, *, negative: bool = False) -> Any:
