@@ -98,7 +98,13 @@ void add_window_sites(Program& program, const std::string& name, CodesId x, Code
     require_axis(spec.columns, out.width, in.width, weighted);
     // Sums of sixteen-bit codes stay within 32 bits.
     require(weighted || spec.largest || int64_t(spec.rows.taps) * spec.columns.taps < 65536, "a window is too large");
-    SiteTarget target(program, y, std::move(gate));
+    ActivationSpec bounds;
+    if (spec.largest) {
+        bounds.low.assign(out.channels, int16_t(-spec.limit));
+        bounds.high.assign(out.channels, spec.limit);
+    }
+    SiteTarget target(program, y, std::move(gate), std::move(bounds));
+    target.allow_straight(out.channels, 8);
     spec.factor.resize(target.fresh_stride + unit);
     // Where the tensor lies is known from here on.
     Taps rows(std::move(spec.rows), [&](int32_t row) { return int32_t(in.row_at[row]); });

@@ -19,34 +19,46 @@ typedef int16_t Half __attribute__((vector_size(block)));
 typedef int32_t Sums __attribute__((vector_size(2 * block)));
 typedef float Reals __attribute__((vector_size(2 * block)));
 typedef int32_t Words __attribute__((vector_size(32)));
-typedef int16_t Eighth __attribute__((vector_size(16)));
+constexpr int eight = 8;
+typedef int16_t Eight __attribute__((vector_size(2 * eight)));
 
 template <class V, class T>
 MQ_INLINE void load(const T* p, V& v) {
     std::memcpy(&v, p, sizeof v);
 }
 
-// TAPS along a row; 0: any number. Arguments are copied: stores might change them.
+// Of channels from c on. TAPS along a row; 0: any number.
+template <int TAPS, class V>
+MQ_INLINE void largest(const SiteWindowArgs& args, const int32_t* line, const int32_t* at, int32_t c, int16_t* y) {
+    const int32_t rows = args.rows.taps, columns = TAPS ? TAPS : args.columns.taps;
+    V most, x;
+    load(args.x + line[0] + at[0] + c, most);
+    for (int32_t k = 0; k < rows; ++k) {
+        const int16_t* from = args.x + line[k] + c;
+        for (int32_t l = 0; l < columns; ++l) {
+            load(from + at[l], x);
+            most = x > most ? x : most;
+        }
+    }
+    std::memcpy(y + c, &most, sizeof most);
+}
+
+// Arguments are copied: stores might change them. Codes that are held may not be written over behind the last channel;
+// the largest of some codes is as bounded as they are.
 template <int TAPS>
 void largest(const SiteWindowArgs args) {
-    const int32_t rows = args.rows.taps, columns = TAPS ? TAPS : args.columns.taps, channels = args.channels;
-    int16_t* y = args.y;
-    for (int32_t i = 0; i < args.sites; ++i, y += args.y_stride) {
-        const int32_t* line = args.rows.at + int64_t(args.row[i]) * rows;
-        const int32_t* at = args.columns.at + int64_t(args.column[i]) * columns;
-        for (int32_t c = 0; c < channels; c += block) {
+    const bool straight = args.held.low;
+    int16_t* fresh = args.y;
+    for (int32_t i = 0; i < args.sites; ++i, fresh += args.y_stride) {
+        const int32_t* line = args.rows.at + int64_t(args.row[i]) * args.rows.taps;
+        const int32_t* at = args.columns.at + int64_t(args.column[i]) * args.columns.taps;
+        int16_t* y = straight ? args.held.codes + args.held.at[i] : fresh;
+        int32_t c = 0;
+        for (; c < (straight ? args.channels - block + 1 : args.channels); c += block) {
             args.held.prefetch(i, c);
-            Block most, x;
-            load(args.x + line[0] + at[0] + c, most);
-            for (int32_t k = 0; k < rows; ++k) {
-                const int16_t* from = args.x + line[k] + c;
-                for (int32_t l = 0; l < columns; ++l) {
-                    load(from + at[l], x);
-                    most = x > most ? x : most;
-                }
-            }
-            std::memcpy(y + c, &most, sizeof most);
+            largest<TAPS, Block>(args, line, at, c, y);
         }
+        for (; c < args.channels; c += eight) largest<TAPS, Eight>(args, line, at, c, y);
     }
 }
 
@@ -108,10 +120,10 @@ void window_sum(const SiteWindowArgs& args) { args.weighted ? sum<true>(args) : 
 void take_strided(const int16_t* x, int32_t step, int16_t* y, int32_t channels) {
     int32_t c = 0;
     // The low halves of 32-bit words: one instruction where there is AVX-512.
-    for (; step == 2 && c + 8 <= channels; c += 8) {
+    for (; step == 2 && c + eight <= channels; c += eight) {
         Words both;
         load(x + 2 * c, both);
-        const Eighth even = __builtin_convertvector(both, Eighth);
+        const Eight even = __builtin_convertvector(both, Eight);
         std::memcpy(y + c, &even, sizeof even);
     }
     for (; c < channels; ++c) y[c] = x[c * step];
