@@ -13,10 +13,15 @@ from network_exports import (
     SEED,
     Build,
     detector_heads,
+    boxes_found,
+    configuration,
     exported,
     timm,
     torchvision,
+    segmentation_models,
     transformers,
+    whole_detector,
+    yolo,
 )
 
 from mquans.demo.faces import packaged_file
@@ -211,7 +216,15 @@ VISION = (
 
 SEGMENTATION = ("deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large")
 DETECTION = ("ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn")
+WHOLE = (
+    ("ssdlite320_mobilenet_v3_large", 320), ("fasterrcnn_mobilenet_v3_large_320_fpn", 320),
+)  # fmt: skip
+"""Detectors with what picks boxes inside, and the side of their pictures."""
+
 VIDEO = ("r3d_18", "mc3_18")
+
+YOLO = ("yolov5n", "yolov8n-seg", "yolov8n-pose", "yolo11n", "yolo12n")
+UNETS = (("Unet", "resnet18"), ("DeepLabV3Plus", "mobilenet_v2"))
 
 TIMM = (
     ("mobilevit_s", 256), ("fastvit_t8", 256), ("repvgg_a0", 224), ("hrnet_w18_small", 224),
@@ -219,7 +232,10 @@ TIMM = (
     ("mobilenetv4_conv_small", 224), ("efficientvit_b0", 224), ("levit_128s", 224),
     ("poolformer_s12", 224), ("mixer_s32_224", 224), ("dla34", 224), ("ese_vovnet19b_dw", 224),
     ("pvt_v2_b0", 224), ("xcit_nano_12_p16_224", 224),
-    ("repvit_m0_9", 224), ("eca_nfnet_l0", 224), ("rexnet_100", 224),
+    ("repvit_m0_9", 224), ("eca_nfnet_l0", 224), ("rexnet_100", 224), ("mobileone_s0", 224),
+    ("efficientformer_l1", 224), ("coatnet_pico_rw_224", 224), ("gcvit_xxtiny", 224),
+    ("convnextv2_atto", 224), ("tiny_vit_5m_224", 224), ("maxvit_rmlp_pico_rw_256", 256),
+    ("hiera_tiny_224", 224), ("starnet_s1", 224), ("vit_tiny_patch16_224", 224),
 )  # fmt: skip
 """Classifiers of timm, and the side of their pictures."""
 
@@ -239,22 +255,50 @@ def _random() -> Iterator[Case]:
     for name in DETECTION:
         build = detector_heads(name)
         yield Case(f"{name} (heads)", **random("torchvision", build, (1, 3, 224, 224)))
+    for name, size in WHOLE:
+        build = whole_detector(name, size)
+        yield Case(name, **random("torchvision", build, (1, 3, size, size)))
     for name in VIDEO:
         yield Case(name, **random("torchvision", torchvision(name, ".video"), (1, 3, 8, 112, 112)))
     for name, size in TIMM:
         yield Case(name, **random("timm", timm(name), (1, 3, size, size)))
+    for name in YOLO:
+        yield Case(name, **random("ultralytics", yolo(name), (1, 3, 320, 320)))
+    for kind, encoder in UNETS:
+        build = segmentation_models(kind, encoder)
+        shape = (1, 3, 256, 256)
+        yield Case(f"{kind} of {encoder}", **random("segmentation-models-pytorch", build, shape))
     yield from _transformers()
     yield from _sound()
 
 
 def _transformers() -> Iterator[Case]:
     small = {"hidden_size": 192, "num_attention_heads": 3, "num_hidden_layers": 6}
+    depth = configuration(
+        "Dinov2Config", **small, image_size=224, out_indices=[2, 3, 5, 6], reshape_hidden_states=False
+    )
+    resnet = configuration(
+        "RTDetrResNetConfig", layer_type="basic", depths=[2, 2, 2, 2],
+        hidden_sizes=[64, 128, 256, 512], out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
     for name, kind, size, options in (
         ("segformer_b0", "SegformerForSemanticSegmentation", 256, {}),
         ("mobilevit_small", "MobileViTModel", 256, {}),
         ("yolos (6 layers)", "YolosForObjectDetection", 256,
          {**small, "intermediate_size": 768, "image_size": [256, 256]}),
         ("dinov2 (6 layers)", "Dinov2Model", 224, {**small, "image_size": 224}),
+        ("clip (6 layers)", "CLIPVisionModel", 224,
+         {**small, "intermediate_size": 768, "patch_size": 16}),
+        ("siglip (6 layers)", "SiglipVisionModel", 224, {**small, "intermediate_size": 768}),
+        ("depth-anything (6 layers)", "DepthAnythingForDepthEstimation", 224,
+         {"backbone_config": depth, "patch_size": 14, "reassemble_hidden_size": 192,
+          "neck_hidden_sizes": [24, 48, 96, 192], "fusion_hidden_size": 64}),
+        ("detr", "DetrForObjectDetection", 256,
+         {"use_timm_backbone": True, "backbone": "resnet18", "use_pretrained_backbone": False,
+          "encoder_layers": 2, "decoder_layers": 2, "keep": boxes_found}),
+        ("rt-detr", "RTDetrForObjectDetection", 256,
+         {"backbone_config": resnet, "encoder_in_channels": [128, 256, 512], "decoder_layers": 2,
+          "keep": boxes_found}),
     ):  # fmt: skip
         build = transformers(kind, **options)
         yield Case(name, **random("transformers", build, (1, 3, size, size)))
