@@ -12,13 +12,13 @@ from typing import Any, Literal
 from network_exports import (
     SEED,
     Build,
-    detector_heads,
     boxes_found,
     configuration,
+    detector_heads,
     exported,
+    segmentation_models,
     timm,
     torchvision,
-    segmentation_models,
     transformers,
     whole_detector,
     yolo,
@@ -216,9 +216,7 @@ VISION = (
 
 SEGMENTATION = ("deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large")
 DETECTION = ("ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn")
-WHOLE = (
-    ("ssdlite320_mobilenet_v3_large", 320), ("fasterrcnn_mobilenet_v3_large_320_fpn", 320),
-)  # fmt: skip
+WHOLE = (("ssdlite320_mobilenet_v3_large", 320),)
 """Detectors with what picks boxes inside, and the side of their pictures."""
 
 VIDEO = ("r3d_18", "mc3_18")
@@ -232,7 +230,7 @@ TIMM = (
     ("mobilenetv4_conv_small", 224), ("efficientvit_b0", 224), ("levit_128s", 224),
     ("poolformer_s12", 224), ("mixer_s32_224", 224), ("dla34", 224), ("ese_vovnet19b_dw", 224),
     ("pvt_v2_b0", 224), ("xcit_nano_12_p16_224", 224),
-    ("repvit_m0_9", 224), ("eca_nfnet_l0", 224), ("rexnet_100", 224), ("mobileone_s0", 224),
+    ("repvit_m0_9", 224), ("eca_nfnet_l0", 224), ("rexnet_100", 224),
     ("efficientformer_l1", 224), ("coatnet_pico_rw_224", 224), ("gcvit_xxtiny", 224),
     ("convnextv2_atto", 224), ("tiny_vit_5m_224", 224), ("maxvit_rmlp_pico_rw_256", 256),
     ("hiera_tiny_224", 224), ("starnet_s1", 224), ("vit_tiny_patch16_224", 224),
@@ -256,7 +254,7 @@ def _random() -> Iterator[Case]:
         build = detector_heads(name)
         yield Case(f"{name} (heads)", **random("torchvision", build, (1, 3, 224, 224)))
     for name, size in WHOLE:
-        build = whole_detector(name, size)
+        build = whole_detector(name)
         yield Case(name, **random("torchvision", build, (1, 3, size, size)))
     for name in VIDEO:
         yield Case(name, **random("torchvision", torchvision(name, ".video"), (1, 3, 8, 112, 112)))
@@ -275,7 +273,11 @@ def _random() -> Iterator[Case]:
 def _transformers() -> Iterator[Case]:
     small = {"hidden_size": 192, "num_attention_heads": 3, "num_hidden_layers": 6}
     depth = configuration(
-        "Dinov2Config", **small, image_size=224, out_indices=[2, 3, 5, 6], reshape_hidden_states=False
+        "Dinov2Config",
+        **small,
+        image_size=224,
+        out_indices=[2, 3, 5, 6],
+        reshape_hidden_states=False,
     )
     resnet = configuration(
         "RTDetrResNetConfig", layer_type="basic", depths=[2, 2, 2, 2],

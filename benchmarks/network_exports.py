@@ -135,20 +135,15 @@ def detector_heads(name: str) -> Build:
     return build
 
 
-def whole_detector(name: str, size: int) -> Build:
-    """A builder of one of torchvision's detectors with its own scaling and what picks boxes.
-
-    Args:
-        size: side of the pictures.
-    """
+def whole_detector(name: str) -> Build:
+    """A builder of one of torchvision's detectors with its own scaling and what picks boxes."""
 
     def run(module: Any, x: Any) -> Any:
         return tuple(module(list(x))[0].values())
 
     def build() -> Any:
         made = getattr(vision_package("torchvision.models.detection"), name)
-        network = made(weights=None, weights_backbone=None, min_size=size, max_size=size)
-        return through(run, network)
+        return through(run, made(weights=None, weights_backbone=None))
 
     return build
 

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "ops/loops/lanes.h"
 #include "ops/loops/loops.h"
 #include "ops/loops/math.h"
@@ -21,6 +23,8 @@ void softmax_values(const SoftmaxArgs& args) {
         const float log_sum = log(sum);
 #pragma GCC ivdep
         for (int32_t c = 0; c < n; ++c) y[c] = (x[c] - top) - log_sum;
+    } else if (args.nan_is_zero && sum != sum) {
+        std::memset(y, 0, sizeof(float) * n);
     } else {
         for (int32_t c = 0; c < n; ++c) y[c] = e[c] / sum;
     }
@@ -58,6 +62,8 @@ void softmax_pixels(const SoftmaxArgs& args) {
             float* y = args.y + p * args.y_step;
 #pragma GCC ivdep
             for (int32_t c = 0; c < n; ++c) y[c] = exp(x[c] - top[c]) / sum[c];
+            if (args.nan_is_zero)
+                for (int32_t c = 0; c < n; ++c) y[c] = sum[c] == sum[c] ? y[c] : 0.0f;
         }
     }
 }

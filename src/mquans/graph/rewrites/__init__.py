@@ -22,6 +22,7 @@ from mquans.graph.rewrites.identities import remove_identities
 from mquans.graph.rewrites.layer_norm import find_layer_norms
 from mquans.graph.rewrites.layout import merge_layout
 from mquans.graph.rewrites.product_activations import find_product_activations
+from mquans.graph.rewrites.safe_softmax import find_safe_softmax
 from mquans.graph.rewrites.sequences import find_sequences
 from mquans.graph.rewrites.sink_scales import sink_scales
 from mquans.graph.rewrites.space_to_depth import unfold_space
@@ -33,6 +34,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     remove_dead_nodes,
     find_layer_norms,
     find_product_activations,
+    find_safe_softmax,
     fold_pad,
     unfold_space,
     sink_scales,
