@@ -20,7 +20,6 @@ from network_exports import (
     timm,
     torchvision,
     transformers,
-    whole_detector,
     yolo,
 )
 
@@ -216,9 +215,6 @@ VISION = (
 
 SEGMENTATION = ("deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large")
 DETECTION = ("ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn")
-WHOLE = (("ssdlite320_mobilenet_v3_large", 320),)
-"""Detectors with what picks boxes inside, and the side of their pictures."""
-
 VIDEO = ("r3d_18", "mc3_18")
 
 YOLO = ("yolov5n", "yolov8n-seg", "yolov8n-pose", "yolo11n", "yolo12n")
@@ -253,9 +249,6 @@ def _random() -> Iterator[Case]:
     for name in DETECTION:
         build = detector_heads(name)
         yield Case(f"{name} (heads)", **random("torchvision", build, (1, 3, 224, 224)))
-    for name, size in WHOLE:
-        build = whole_detector(name)
-        yield Case(name, **random("torchvision", build, (1, 3, size, size)))
     for name in VIDEO:
         yield Case(name, **random("torchvision", torchvision(name, ".video"), (1, 3, 8, 112, 112)))
     for name, size in TIMM:

@@ -135,19 +135,6 @@ def detector_heads(name: str) -> Build:
     return build
 
 
-def whole_detector(name: str) -> Build:
-    """A builder of one of torchvision's detectors with its own scaling and what picks boxes."""
-
-    def run(module: Any, x: Any) -> Any:
-        return tuple(module(list(x))[0].values())
-
-    def build() -> Any:
-        made = getattr(vision_package("torchvision.models.detection"), name)
-        return through(run, made(weights=None, weights_backbone=None))
-
-    return build
-
-
 def timm(name: str) -> Build:
     """A builder of one of timm's networks."""
     return lambda: vision_package("timm").create_model(name, exportable=True)

@@ -264,8 +264,8 @@ bool layer_norm(const Tables& tables) {
 bool matmul(const Tables& tables) {
     Report report("matmul");
     Random random(17);
-    for (const int32_t m : {1, 2, 3, 5})
-        for (const int32_t k : {1, 3, 4, 5, 8, 17, 33})
+    for (const int32_t m : {1, 2, 3, 5, 13, 27})
+        for (const int32_t k : {1, 3, 4, 17, 33, 256, 257})
             for (const int32_t n : lengths) {
                 const int32_t gap = random.integer(0, 2);
                 report.begin("%dx%dx%d gap %d", m, k, n, gap);
