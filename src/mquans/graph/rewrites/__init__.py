@@ -18,6 +18,7 @@ from mquans.graph.rewrites.fold_affine import fold_affine
 from mquans.graph.rewrites.fold_input_affine import fold_input_affine
 from mquans.graph.rewrites.fold_pad import fold_pad
 from mquans.graph.rewrites.fuse_activation import fuse_activations
+from mquans.graph.rewrites.hoist_scales import hoist_scales
 from mquans.graph.rewrites.identities import remove_identities
 from mquans.graph.rewrites.layer_norm import find_layer_norms
 from mquans.graph.rewrites.layout import merge_layout
@@ -37,6 +38,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     find_safe_softmax,
     fold_pad,
     unfold_space,
+    hoist_scales,
     sink_scales,
     fold_affine,
     fold_input_affine,
