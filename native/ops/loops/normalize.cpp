@@ -26,7 +26,9 @@ void softmax_values(const SoftmaxArgs& args) {
     } else if (args.nan_is_zero && sum != sum) {
         std::memset(y, 0, sizeof(float) * n);
     } else {
-        for (int32_t c = 0; c < n; ++c) y[c] = e[c] / sum;
+        // A rounding away from quotients, which take longer.
+        const float share = 1.0f / sum;
+        for (int32_t c = 0; c < n; ++c) y[c] = e[c] * share;
     }
 }
 
@@ -57,13 +59,15 @@ void softmax_pixels(const SoftmaxArgs& args) {
             for (int32_t c = 0; c < n; ++c) y[c] = (x[c] - top[c]) - sum[c];
         }
     } else {
+        float* share = sum;
+        for (int32_t c = 0; c < n; ++c) share[c] = 1.0f / sum[c];
         for (int32_t p = 0; p < args.count; ++p) {
             const float* x = args.x + p * args.x_step;
             float* y = args.y + p * args.y_step;
 #pragma GCC ivdep
-            for (int32_t c = 0; c < n; ++c) y[c] = exp(x[c] - top[c]) / sum[c];
+            for (int32_t c = 0; c < n; ++c) y[c] = exp(x[c] - top[c]) * share[c];
             if (args.nan_is_zero)
-                for (int32_t c = 0; c < n; ++c) y[c] = sum[c] == sum[c] ? y[c] : 0.0f;
+                for (int32_t c = 0; c < n; ++c) y[c] = share[c] == share[c] ? y[c] : 0.0f;
         }
     }
 }
