@@ -217,8 +217,8 @@ SEGMENTATION = ("deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large")
 DETECTION = ("ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn")
 VIDEO = ("r3d_18", "mc3_18")
 
-YOLO = ("yolov5n", "yolov8n-seg", "yolov8n-pose", "yolo11n", "yolo12n")
-UNETS = (("Unet", "resnet18"), ("DeepLabV3Plus", "mobilenet_v2"))
+YOLO = ("yolov8n-seg", "yolo11n")
+UNETS = (("Unet", "resnet18"),)
 
 TIMM = (
     ("mobilevit_s", 256), ("fastvit_t8", 256), ("repvgg_a0", 224), ("hrnet_w18_small", 224),
@@ -229,7 +229,7 @@ TIMM = (
     ("repvit_m0_9", 224), ("eca_nfnet_l0", 224), ("rexnet_100", 224),
     ("efficientformer_l1", 224), ("coatnet_pico_rw_224", 224), ("gcvit_xxtiny", 224),
     ("convnextv2_atto", 224), ("tiny_vit_5m_224", 224), ("maxvit_rmlp_pico_rw_256", 256),
-    ("hiera_tiny_224", 224), ("starnet_s1", 224), ("vit_tiny_patch16_224", 224),
+    ("hiera_tiny_224", 224), ("starnet_s1", 224),
 )  # fmt: skip
 """Classifiers of timm, and the side of their pictures."""
 
