@@ -12,11 +12,15 @@ from typing import Any, Literal
 from network_exports import (
     SEED,
     Build,
+    boxes_found,
+    configuration,
     detector_heads,
     exported,
+    segmentation_models,
     timm,
     torchvision,
     transformers,
+    yolo,
 )
 
 from mquans.demo.faces import packaged_file
@@ -213,6 +217,9 @@ SEGMENTATION = ("deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large")
 DETECTION = ("ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn")
 VIDEO = ("r3d_18", "mc3_18")
 
+YOLO = ("yolov8n-seg", "yolo11n")
+UNETS = (("Unet", "resnet18"),)
+
 TIMM = (
     ("mobilevit_s", 256), ("fastvit_t8", 256), ("repvgg_a0", 224), ("hrnet_w18_small", 224),
     ("tinynet_e", 106), ("edgenext_xx_small", 256), ("ghostnet_100", 224),
@@ -220,6 +227,9 @@ TIMM = (
     ("poolformer_s12", 224), ("mixer_s32_224", 224), ("dla34", 224), ("ese_vovnet19b_dw", 224),
     ("pvt_v2_b0", 224), ("xcit_nano_12_p16_224", 224),
     ("repvit_m0_9", 224), ("eca_nfnet_l0", 224), ("rexnet_100", 224),
+    ("efficientformer_l1", 224), ("coatnet_pico_rw_224", 224), ("gcvit_xxtiny", 224),
+    ("convnextv2_atto", 224), ("tiny_vit_5m_224", 224), ("maxvit_rmlp_pico_rw_256", 256),
+    ("hiera_tiny_224", 224), ("starnet_s1", 224),
 )  # fmt: skip
 """Classifiers of timm, and the side of their pictures."""
 
@@ -243,18 +253,47 @@ def _random() -> Iterator[Case]:
         yield Case(name, **random("torchvision", torchvision(name, ".video"), (1, 3, 8, 112, 112)))
     for name, size in TIMM:
         yield Case(name, **random("timm", timm(name), (1, 3, size, size)))
+    for name in YOLO:
+        yield Case(name, **random("ultralytics", yolo(name), (1, 3, 320, 320)))
+    for kind, encoder in UNETS:
+        build = segmentation_models(kind, encoder)
+        shape = (1, 3, 256, 256)
+        yield Case(f"{kind} of {encoder}", **random("segmentation-models-pytorch", build, shape))
     yield from _transformers()
     yield from _sound()
 
 
 def _transformers() -> Iterator[Case]:
     small = {"hidden_size": 192, "num_attention_heads": 3, "num_hidden_layers": 6}
+    depth = configuration(
+        "Dinov2Config",
+        **small,
+        image_size=224,
+        out_indices=[2, 3, 5, 6],
+        reshape_hidden_states=False,
+    )
+    resnet = configuration(
+        "RTDetrResNetConfig", layer_type="basic", depths=[2, 2, 2, 2],
+        hidden_sizes=[64, 128, 256, 512], out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
     for name, kind, size, options in (
         ("segformer_b0", "SegformerForSemanticSegmentation", 256, {}),
         ("mobilevit_small", "MobileViTModel", 256, {}),
         ("yolos (6 layers)", "YolosForObjectDetection", 256,
          {**small, "intermediate_size": 768, "image_size": [256, 256]}),
         ("dinov2 (6 layers)", "Dinov2Model", 224, {**small, "image_size": 224}),
+        ("clip (6 layers)", "CLIPVisionModel", 224,
+         {**small, "intermediate_size": 768, "patch_size": 16}),
+        ("siglip (6 layers)", "SiglipVisionModel", 224, {**small, "intermediate_size": 768}),
+        ("depth-anything (6 layers)", "DepthAnythingForDepthEstimation", 224,
+         {"backbone_config": depth, "patch_size": 14, "reassemble_hidden_size": 192,
+          "neck_hidden_sizes": [24, 48, 96, 192], "fusion_hidden_size": 64}),
+        ("detr", "DetrForObjectDetection", 256,
+         {"use_timm_backbone": True, "backbone": "resnet18", "use_pretrained_backbone": False,
+          "encoder_layers": 2, "decoder_layers": 2, "keep": boxes_found}),
+        ("rt-detr", "RTDetrForObjectDetection", 256,
+         {"backbone_config": resnet, "encoder_in_channels": [128, 256, 512], "decoder_layers": 2,
+          "keep": boxes_found}),
     ):  # fmt: skip
         build = transformers(kind, **options)
         yield Case(name, **random("transformers", build, (1, 3, size, size)))

@@ -18,8 +18,9 @@ from mquans.files import atomic_write
 from mquans.onnx.torch_module import export
 
 SEED = 0
-BATCH = 8
-"""Pictures that statistics are taken from."""
+BATCH = 24
+"""Pictures that statistics are taken from, of several clips: those of one clip hardly differ behind
+a global pool, and a normalization that has seen nothing else makes as much of every rounding."""
 
 FAINT, BRANCH = 1e-4, 0.25
 """Parameters that are nowhere larger would leave nothing of what they scale; scales of residual
@@ -47,7 +48,8 @@ def exported(
         ImportError: a package is not installed.
     """
     torch = import_module("torch")
-    file = cache / f"{name.replace(' ', '-')}-torch{torch.__version__}-seed{SEED}.onnx"
+    of = f"torch{torch.__version__}-seed{SEED}-batch{BATCH}"
+    file = cache / f"{name.replace(' ', '-')}-{of}.onnx"
     if not file.exists():
         torch.manual_seed(SEED)
         module = awake(build()).eval()
@@ -138,17 +140,61 @@ def timm(name: str) -> Build:
     return lambda: vision_package("timm").create_model(name, exportable=True)
 
 
-def transformers(kind: str, part: Keep = same, **options: Any) -> Build:
-    """A builder of a network of transformers from its configuration, with its first output.
+def first(value: Any) -> Any:
+    """The first of several outputs."""
+    return value[0]
+
+
+def transformers(kind: str, part: Keep = same, keep: Keep = first, **options: Any) -> Build:
+    """A builder of a network of transformers from its configuration.
 
     Args:
         part: of the network.
+        keep: from what the network returns to its outputs.
+        options: of the configuration; functions make theirs when the network is built.
     """
 
     def build() -> Any:
         made = getattr(vision_package("transformers"), kind)
-        network = made(made.config_class(**options))
-        return through(lambda module, x: module(x)[0], part(network))
+        given = {name: value() if callable(value) else value for name, value in options.items()}
+        network = made(made.config_class(**given))
+        return through(lambda module, x: keep(module(x)), part(network))
+
+    return build
+
+
+def configuration(kind: str, **options: Any) -> Build:
+    """A configuration of transformers, for a part of another one."""
+    return lambda: getattr(vision_package("transformers"), kind)(**options)
+
+
+def boxes_found(value: Any) -> Any:
+    """Scores and boxes of a detector of transformers."""
+    return value.logits, value.pred_boxes
+
+
+def yolo(name: str) -> Build:
+    """A builder of one of ultralytics' networks, as it exports them."""
+
+    def build() -> Any:
+        vision_package("torchvision")
+        kind = import_module("ultralytics.nn.tasks").yaml_model_load(f"{name}.yaml")
+        tasks = import_module("ultralytics.nn.tasks")
+        made = {"seg": "SegmentationModel", "pose": "PoseModel"}.get(name[-3:].strip("-"))
+        network = getattr(tasks, made or "DetectionModel")(kind, verbose=False)
+        network.model[-1].export = True
+        return network
+
+    return build
+
+
+def segmentation_models(kind: str, encoder: str) -> Build:
+    """A builder of one of segmentation_models_pytorch's networks."""
+
+    def build() -> Any:
+        vision_package("torchvision")
+        package = import_module("segmentation_models_pytorch")
+        return getattr(package, kind)(encoder, encoder_weights=None, classes=8)
 
     return build
 

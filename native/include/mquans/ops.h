@@ -80,7 +80,8 @@ StepPtr make_pool(TensorId x, const Dims& dims_x, const PoolGeometry& geometry, 
 // y holds the elements of the axes that are kept, in order; its own shape may have 1s anywhere.
 StepPtr make_reduce(ReduceKind kind, TensorId x, const Dims& dims_x, const Dims& axes, TensorId y);
 
-StepPtr make_softmax(TensorId x, const Dims& dims, int32_t axis, bool log, TensorId y);
+StepPtr make_softmax(TensorId x, const Dims& dims, int32_t axis, bool log, bool nan_is_zero,
+                     TensorId y);
 
 // Normalises over the last `axes` axes. scale and bias have that many elements (bias may be empty).
 StepPtr make_layer_norm(TensorId x, const Dims& dims, int32_t axes, float epsilon,

@@ -1,70 +1,99 @@
+#include <algorithm>
+
 #include "ops/loops/loops.h"
-#include "ops/loops/math.h"
+#include "ops/loops/registers.h"
 
 namespace mquans::MQ_ISA {
 namespace {
 
-// Adds `Depth` rows of b to `Rows` rows of y. Each result is one ascending chain of fused
-// multiply-adds over k, so its bits do not depend on how rows are grouped.
-template <int Depth>
-inline void two_rows(const float* a0, const float* a1, const float* b, int64_t b_step, float* __restrict y0,
-                     float* __restrict y1, int32_t n) {
-    float w0[Depth], w1[Depth];
-    const float* __restrict row[Depth];
-    for (int k = 0; k < Depth; ++k) {
-        w0[k] = a0[k];
-        w1[k] = a1[k];
-        row[k] = b + k * b_step;
-    }
-    for (int32_t c = 0; c < n; ++c) {
-        float s0 = y0[c], s1 = y1[c];
-        for (int k = 0; k < Depth; ++k) {
-            const float value = row[k][c];
-            s0 = fma(w0[k], value, s0);
-            s1 = fma(w1[k], value, s1);
+constexpr int32_t most_rows = lanes == 16 ? 12 : lanes == 8 ? 6 : 2;
+constexpr int32_t few_rows = lanes == 1 ? 1 : 2;
+constexpr int32_t width = 2 * lanes;
+constexpr int32_t depth = 256;  // of b at a time, so that it stays in the first cache
+
+// Some columns of some rows of b, and where results go on from.
+struct Panel {
+    const float* b;
+    int64_t b_step;
+    int32_t first, count;  // rows of b
+    Part part;             // of the last register
+};
+
+// A tile of results that stays in registers. Each is one ascending chain of fused multiply-adds over rows of b, so
+// its bits depend neither on tiles nor on the width of registers.
+template <int Rows, int Wide, bool Partial>
+inline void tile(const MatMulArgs& args, const Panel& panel, int32_t m, int32_t c) {
+    const float* a = args.a + m * args.a_step + panel.first;
+    float* y = args.y + m * args.y_step + c;
+    const auto partial = [](int w) { return Partial && w == Wide - 1; };
+    Floats sum[Rows][Wide];
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+        for (int w = 0; w < Wide; ++w) {
+            const float* from = y + r * args.y_step + w * lanes;
+            sum[r][w] = panel.first == 0 ? all(0.0f) : partial(w) ? load(from, panel.part) : load(from);
         }
-        y0[c] = s0;
-        y1[c] = s1;
+    for (int32_t k = 0; k < panel.count; ++k) {
+        Floats value[Wide];
+#pragma GCC unroll 2
+        for (int w = 0; w < Wide; ++w) {
+            const float* from = panel.b + k * panel.b_step + w * lanes;
+            value[w] = partial(w) ? load(from, panel.part) : load(from);
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < Rows; ++r) {
+            const Floats weight = all(a[r * args.a_step + k]);
+#pragma GCC unroll 2
+            for (int w = 0; w < Wide; ++w) sum[r][w] = fma(weight, value[w], sum[r][w]);
+        }
     }
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+        for (int w = 0; w < Wide; ++w) {
+            float* to = y + r * args.y_step + w * lanes;
+            if (partial(w))
+                store(to, sum[r][w], panel.part);
+            else
+                store(to, sum[r][w]);
+        }
 }
 
-template <int Depth>
-inline void one_row(const float* a, const float* b, int64_t b_step, float* __restrict y, int32_t n) {
-    float w[Depth];
-    const float* __restrict row[Depth];
-    for (int k = 0; k < Depth; ++k) {
-        w[k] = a[k];
-        row[k] = b + k * b_step;
-    }
-    for (int32_t c = 0; c < n; ++c) {
-        float sum = y[c];
-        for (int k = 0; k < Depth; ++k) sum = fma(w[k], row[k][c], sum);
-        y[c] = sum;
-    }
+template <int Wide, bool Partial>
+inline void all_rows(const MatMulArgs& args, const Panel& panel, int32_t c) {
+    int32_t m = 0;
+    for (; m + most_rows <= args.m; m += most_rows) tile<most_rows, Wide, Partial>(args, panel, m, c);
+    for (; m + few_rows <= args.m; m += few_rows) tile<few_rows, Wide, Partial>(args, panel, m, c);
+    for (; m < args.m; ++m) tile<1, Wide, Partial>(args, panel, m, c);
 }
 
 }  // namespace
 
 void matmul(const MatMulArgs& args) {
-    const int32_t n = args.n;
-    for (int32_t m = 0; m < args.m; ++m)
-        for (int32_t c = 0; c < n; ++c) args.y[m * args.y_step + c] = 0.0f;
-    int32_t m = 0;
-    for (; m + 2 <= args.m; m += 2) {
-        const float *a0 = args.a + m * args.a_step, *a1 = a0 + args.a_step, *b = args.b;
-        float *y0 = args.y + m * args.y_step, *y1 = y0 + args.y_step;
-        int32_t k = 0;
-        for (; k + 4 <= args.k; k += 4)
-            two_rows<4>(a0 + k, a1 + k, b + k * args.b_step, args.b_step, y0, y1, n);
-        for (; k < args.k; ++k)
-            two_rows<1>(a0 + k, a1 + k, b + k * args.b_step, args.b_step, y0, y1, n);
-    }
-    for (; m < args.m; ++m) {
-        const float* a = args.a + m * args.a_step;
-        float* y = args.y + m * args.y_step;
-        int32_t k = 0;
-        for (; k + 4 <= args.k; k += 4) one_row<4>(a + k, args.b + k * args.b_step, args.b_step, y, n);
-        for (; k < args.k; ++k) one_row<1>(a + k, args.b + k * args.b_step, args.b_step, y, n);
+    // Rows of b lie far apart; columns that several tiles read are brought together first.
+    float close[depth * width];
+    const bool copied = args.m > most_rows;
+    for (int32_t c = 0; c < args.n; c += width) {
+        const int32_t count = std::min(width, args.n - c);
+        for (int32_t k = 0; k < std::max(args.k, 1); k += depth) {
+            Panel panel{args.b + k * args.b_step + c, args.b_step, k, std::min(depth, args.k - k),
+                        first(count % lanes)};
+            if (copied) {
+                for (int32_t i = 0; i < panel.count; ++i)
+                    std::copy_n(panel.b + i * args.b_step, count, close + i * width);
+                panel.b = close;
+                panel.b_step = width;
+            }
+            if (count == width)
+                all_rows<2, false>(args, panel, c);
+            else if (count > lanes)
+                all_rows<2, true>(args, panel, c);
+            else if (count == lanes)
+                all_rows<1, false>(args, panel, c);
+            else
+                all_rows<1, true>(args, panel, c);
+        }
     }
 }
 

@@ -35,7 +35,7 @@ from mquans.calibration.resolution import InputSetup, check_one_fed, resolve_inp
 from mquans.calibration.stress import stress_segments
 from mquans.calibration.unrolling import time_steps, window
 from mquans.errors import MquansError
-from mquans.graph import Graph
+from mquans.graph import Graph, in_floats
 from mquans.metrics import OutputWeights
 from mquans.onnx import (
     ModelFile,
@@ -158,6 +158,12 @@ class CalibrationContext:
         if self.setup.unsaid:
             warnings.warn(UNSAID, SourceWarning, stacklevel=2)
 
+    def compute_in_floats(self, names: Sequence[str]) -> None:
+        """Convolutions over time have no codes from here on."""
+        options = replace(self.setup.options, floats=tuple(names))
+        self.setup = replace(self.setup, options=options)
+        self.graph = in_floats(self.graph, names)
+
     @property
     def training(self) -> list[Labelled]:
         """Frames of all clips of those that the meter saw, see `Clip.sample`."""
@@ -228,6 +234,7 @@ class CalibrationContext:
             constants=dict(self.setup.options.constants),
             feedback=dict(self.feedback),
             carry_state=self.setup.options.carry_state,
+            floats=tuple(self.setup.options.floats),
             input=format if isinstance(format, InputFormat) else None,
             audio=format if isinstance(format, AudioFormat) else None,
             rule=rule,

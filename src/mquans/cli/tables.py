@@ -147,6 +147,11 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
         candidates.add_row(f"{bits} bits{' *' if chosen else ''}", *_calibration_cells(measured))
     show(candidates, "", result.verdict)
     show(*measured_at(result.measured.inner_values))
+    if result.plan.floats:
+        show(
+            f"Convolutions over time in floats, without reuse: {len(result.plan.floats)}. What they"
+            " read or make is too quiet at times for codes of 16 bits."
+        )
     if result.stress is not None:
         show(f"On stress segments made from the clips, the loss is {result.stress.loss:.4f}.")
     if layers:

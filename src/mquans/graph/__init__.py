@@ -6,6 +6,7 @@ Nothing here knows a file format.
 from __future__ import annotations
 
 from mquans.graph.edits import Editor, free_name
+from mquans.graph.float_layers import in_floats, is_over_time
 from mquans.graph.graph import LARGEST_INTEGER, Graph, Node, ValueType
 from mquans.graph.operators import (
     GATES,
@@ -79,8 +80,10 @@ __all__ = [
     "axis_taps",
     "broadcast",
     "free_name",
+    "in_floats",
     "infer",
     "infer_node",
+    "is_over_time",
     "rewrite",
     "slices",
     "window_span",

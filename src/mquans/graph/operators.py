@@ -215,8 +215,11 @@ class Expand:
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
+    """nan_is_zero: what would be NaN, as it is where a mask leaves nothing to see, is 0."""
+
     axis: int
     log: bool = False
+    nan_is_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)

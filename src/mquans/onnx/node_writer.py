@@ -280,7 +280,13 @@ class NodeWriter:
                 self.add("Transpose", (x,), y, perm=perm)
             case Expand(shape):
                 self.add("Expand", (x, self._ints(f"{y}/shape", shape)), y)
-            case Softmax(axis, log):
-                self.add("LogSoftmax" if log else "Softmax", (x,), y, axis=axis)
+            case Softmax(axis, log, nan_is_zero):
+                made = self.new(f"{y}/softmax") if nan_is_zero else y
+                self.add("LogSoftmax" if log else "Softmax", (x,), made, axis=axis)
+                if nan_is_zero:
+                    wrong = self.new(f"{y}/nan")
+                    self.add("IsNaN", (made,), wrong)
+                    zero = self.initializer(f"{y}/zero", np.zeros((), np.float32))
+                    self.add("Where", (wrong, zero, made), y)
             case _:
                 raise TypeError(f"{op} cannot be written as ONNX")

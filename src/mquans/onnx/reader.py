@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mquans.errors import ModelError
 from mquans.files import printable
-from mquans.graph import Fallback, Graph, rewrite
+from mquans.graph import Fallback, Graph, in_floats, rewrite
 from mquans.onnx.applied_options import apply_options
 from mquans.onnx.boundary import model_errors
 from mquans.onnx.fallback_merging import merge_fallbacks
@@ -35,6 +35,7 @@ def import_model(
         ModelError: a dimension is not known, the shapes do not fit the model's weights, or the
             options do not fit the model.
         UnsupportedOperatorError: an operator that neither the engine nor onnxruntime can run.
+        PlanError: the options have layers in floats that the network does not have.
     """
     with model_errors(f"model {model.name!r}"):
         return _imported(model, options or NetworkOptions(), loads)
@@ -56,7 +57,7 @@ def _imported(model: ModelFile, options: NetworkOptions, loads: bool) -> Graph:
         raise ModelError(
             problem, where=where, hint="Feedback (--state) is STATE_INPUT=OUTPUT that feeds it."
         )
-    done = merge_fallbacks(rewrite(graph))
+    done = in_floats(merge_fallbacks(rewrite(graph)), options.floats)
     _check(done, where)
     return done
 

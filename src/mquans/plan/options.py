@@ -20,9 +20,11 @@ class NetworkOptions:
         feedback: state inputs by the output that feeds them in the next frame.
         carry_state: recurrent layers without state inputs go on where the last frame ended; their
             states become inputs and outputs.
+        floats: convolutions over time that are computed in floats, by node name.
     """
 
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
     feedback: Mapping[str, str] = field(default_factory=dict)
     carry_state: bool = False
+    floats: Sequence[str] = ()

@@ -147,6 +147,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         feedback: state inputs by the output that feeds them in the next frame; zeros in the first.
         carry_state: recurrent layers without state inputs go on where the last frame ended; their
             states are then inputs and outputs in `feedback`.
+        floats: convolutions over time that are computed in floats, by node name: what they read
+            or make spans more than codes do.
         input: picture preparation, or None when the stream is ready tensors or sound.
         audio: preparation of sound, or None when the stream is ready tensors or pictures.
         rule: when a held value is updated (design, section 3).
@@ -165,6 +167,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     constants: dict[str, float] = {}
     feedback: dict[str, str] = {}
     carry_state: bool = False
+    floats: tuple[str, ...] = ()
     input: InputFormat | None = None
     audio: AudioFormat | None = None
     rule: Rule = "hold"
@@ -177,7 +180,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def options(self) -> NetworkOptions:
         """How the model file is to be run."""
-        return NetworkOptions(self.input_shapes, self.constants, self.feedback, self.carry_state)
+        return NetworkOptions(
+            self.input_shapes, self.constants, self.feedback, self.carry_state, self.floats
+        )
 
     @property
     def preparation(self) -> InputFormat | AudioFormat | None:

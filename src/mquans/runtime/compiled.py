@@ -68,6 +68,12 @@ class Compiled:
         return sum(self.graph.macs(call.node) for call in self.lowered.fallbacks)
 
     @cached_property
+    def float_macs(self) -> int:
+        """Of one evaluation of the layers that the plan has in floats."""
+        layers = {f"{name}/product" for name in self.plan.floats}
+        return sum(self.graph.macs(node) for node in self.graph.nodes if node.name in layers)
+
+    @cached_property
     def _output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:
         return [(name, self.graph.shape(name)) for name in self.lowered.outputs]
 

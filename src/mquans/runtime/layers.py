@@ -78,10 +78,12 @@ class Layers:
                 "idle" if not active else "dense" if active == outputs else "sites",
                 spent_ms.get(name),
             )
+        # Which sites of a layer in floats were computed is not counted: as if all were.
+        in_floats = self.network.float_macs
         return StreamStats(
             tuple(layers[name] for name in self.network.layer_names),
-            self.network.fallback_macs,
-            fallback_done,
+            self.network.fallback_macs + in_floats,
+            fallback_done + in_floats,
         )
 
     def change_map(self, layer: str) -> npt.NDArray[np.uint16]:

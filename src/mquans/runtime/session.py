@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans import _native
-from mquans.errors import FrameError, MquansError
+from mquans.errors import FrameError, MquansError, PlanError
 from mquans.graph import Fallback, Node
 from mquans.onnx import ModelFile, explained, import_model, read_model
 from mquans.onnx.limits import HINT as LIMITS_HINT
@@ -159,8 +159,15 @@ class Session:
         all other options as here.
 
         Raises:
-            PlanError: the plan was made for another model or other input shapes.
+            PlanError: the plan was made for another model or other input shapes, or computes other
+                layers in floats.
         """
+        if tuple(plan.floats) != tuple(self.plan.floats):
+            raise PlanError(
+                "the plan computes other layers in floats than the session does.",
+                where="floats",
+                hint="Open a session with this plan.",
+            )
         other = copy.copy(self)
         other._adopt(plan)
         return other

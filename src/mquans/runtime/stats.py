@@ -49,8 +49,9 @@ class StreamStats:
 
     Attributes:
         layers: all reuse layers, in the network's order.
-        fallback_macs: of one evaluation of all fallback subgraphs.
-        fallback_done: of those that ran.
+        fallback_macs: of one evaluation of all fallback subgraphs, and of layers that the plan has
+            in floats.
+        fallback_done: of those that ran; layers in floats count in every frame.
     """
 
     layers: tuple[LayerStats, ...]

@@ -99,6 +99,30 @@ def test_recognised_activations_compute_the_same(keeps_values: Keeps, pattern: s
     assert len(graph.nodes) == 2
 
 
+QUICK = [(MUL, "h quick", "a"), (SIGMOID, "a", "s"), (MUL, "h s", "m")]
+
+
+def test_quick_gelu_is_a_silu_between_layers(keeps_values: Keeps) -> None:
+    """CLIP's: its two scalings are part of the weights around it."""
+    constants = {"w": random(6, 4, 3, 3), "v": random(2, 6, 1, 1), "quick": 1.702}
+    point = Conv((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
+    rows = [(CONV, "x w", "h"), *QUICK, (point, "m v", "y")]
+    graph = make_graph(rows, IMAGE, ["y"], constants)
+
+    def everything(editor: Any) -> bool:
+        return rewrite(editor.graph) is not None
+
+    assert keeps_values(everything, graph)
+    kinds = [type(node.op) for node in graph.nodes]
+    assert kinds == [Conv, Conv], kinds
+    assert graph.nodes[0].op.activation == Unary("silu")
+
+
+def test_quick_gelu_whose_gate_is_read_elsewhere_stays() -> None:
+    graph = make_graph(QUICK, {"h": (2, 3)}, ["m", "s"], {"quick": 1.702})
+    assert len(rewrite(graph).nodes) == 3
+
+
 @pytest.mark.parametrize(
     "rows",
     [

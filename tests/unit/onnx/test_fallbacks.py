@@ -51,7 +51,7 @@ def test_fallbacks_are_not_merged_around_native_nodes(check: Check) -> None:
         op("CumSum", "x a", "p"),
         op("Relu", "p", "r"),
         op("CumSum", "p a", "q"),
-        op("Einsum", "q r", "w", equation="ij,ij->ij"),
+        op("Einsum", "q r r", "w", equation="ij,ij,ij->ij"),
         op("CumSum", "w a", "y"),
     ]
     constants = {"a": np.array(1)}

@@ -60,6 +60,25 @@ def test_masks_of_attention_are_constant(check: Check) -> None:
     assert kinds(graph)[-1] == "Softmax"
 
 
+def test_attention_without_nan_is_a_softmax(check: Check) -> None:
+    """As torch exports it; a row that sees nothing is 0, not NaN."""
+    mask = np.ones((5, 5), bool)
+    mask[2] = False
+    nodes = [
+        op("Where", "m x low", "masked"), op("Softmax", "masked", "s", axis=-1),
+        op("IsNaN", "s", "n"), op("Where", "n zero s", "y"),
+    ]  # fmt: skip
+    constants = {"m": mask, "low": np.float32(-np.inf), "zero": np.float32(0)}
+    graph = check(build(nodes, {"x": (2, 5, 5)}, ["y"], constants, opset=20))
+    assert kinds(graph) == ["Binary:mask", "Binary:add", "Softmax"]
+    # A frame runs, and says nothing that is no number.
+    frames = [{"x": values(0, 2, 5, 5)}] * 4
+    model = build(nodes, {"x": (2, 5, 5)}, ["y"], constants, opset=20)
+    found = mquans.Session(model, mquans.calibrate(model, frames, bits=8)).stream().step(frames[0])
+    assert (found["y"][:, 2] == 0).all()
+    assert np.isfinite(found["y"]).all()
+
+
 def test_choice_between_a_constant_and_a_value_runs_behind_a_layer() -> None:
     """An adaptive pool whose windows differ in size, as torch exports it, fills what is beyond them
     with a number. The number where the mask shows it is a constant too: nothing is to be run."""

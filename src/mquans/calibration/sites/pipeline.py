@@ -24,6 +24,7 @@ from mquans.calibration.sites.gates import (
     uniform_scales,
     weighted_scales,
 )
+from mquans.calibration.sites.loudness import beyond_codes
 from mquans.calibration.sites.ranges import RangeMeter, Ranges, Reals, by_value_layers
 from mquans.calibration.sites.sensitivity import (
     GateBench,
@@ -132,6 +133,11 @@ def observe_sites(context: CalibrationContext, *, late: float, least: int, rule:
     format = context.setup.format
     pictures = format if isinstance(format, InputFormat) else None
     formats = code_formats(graph, analysis, ranges.tensors, pictures)
+    if floats := beyond_codes(graph, analysis, formats, ranges.loudness):
+        context.compute_in_floats(floats)
+        graph = context.graph
+        analysis = analyse(graph)
+        formats = code_formats(graph, analysis, ranges.tensors, pictures)
     seen = Observation(by_value, {}, ranges.frames)
     weight_bits = context.options.weight_bits or 16
     return SitePlans(context, analysis, ranges, formats, seen, rule, weight_bits)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.observe import LayerRange, Run, by_neuron, check_finite, tensor_of
+from mquans.calibration.sites.loudness import Loudness, layers_over_time
 from mquans.graph import Graph, Node
 from mquans.runtime.lowering.sites import Analysis
 from mquans.sources.frames import Feeds
@@ -56,10 +57,12 @@ class Ranges:
         tensors: of codes, by name; those that single values are compared in, by the name of what
             their layer reads (`tensor_of`).
         frames: how many were seen.
+        loudness: of what convolutions over time read and make.
     """
 
     tensors: Mapping[str, ChannelRange]
     frames: int
+    loudness: Mapping[str, Loudness]
 
 
 class RangeMeter:
@@ -69,7 +72,13 @@ class RangeMeter:
         self._views: dict[str, Callable[[Values], Values]] = {
             tensor_of(node): partial(by_neuron, node) for node in by_value_layers(graph, analysis)
         }
-        for name, coding in analysis.fresh().items():
+        layers = layers_over_time(graph, analysis)
+        self._loudness = {
+            name: Loudness() for node in layers for name in (node.inputs[0], node.outputs[0])
+        }
+        # What takes its exponents over from such a layer has its own once that is in floats.
+        codings = analysis.codings if layers else analysis.fresh()
+        for name, coding in codings.items():
             self._views[name] = partial(_by_channel, coding.axis)
         self._sums: dict[str, _Sums] = {}
         self._frames = 0
@@ -89,6 +98,8 @@ class RangeMeter:
                 if name not in self._sums:
                     self._sums[name] = _Sums(rows)
                 self._sums[name].add(rows)
+                if name in self._loudness:
+                    self._loudness[name].add(rows)
 
     def result(self) -> Ranges:
         """What was seen so far.
@@ -99,7 +110,7 @@ class RangeMeter:
         tensors = {name: sums.result() for name, sums in self._sums.items()}
         for name, seen in tensors.items():
             check_finite(name, seen.low, seen.high)
-        return Ranges(tensors, self._frames)
+        return Ranges(tensors, self._frames, self._loudness)
 
 
 def by_value_layers(graph: Graph, analysis: Analysis) -> list[Node]:

@@ -18,11 +18,13 @@ from mquans.graph.rewrites.fold_affine import fold_affine
 from mquans.graph.rewrites.fold_input_affine import fold_input_affine
 from mquans.graph.rewrites.fold_pad import fold_pad
 from mquans.graph.rewrites.fuse_activation import fuse_activations
+from mquans.graph.rewrites.hoist_scales import hoist_scales
 from mquans.graph.rewrites.identities import remove_identities
 from mquans.graph.rewrites.layer_norm import find_layer_norms
 from mquans.graph.rewrites.layout import merge_layout
 from mquans.graph.rewrites.merge_scales import merge_scales
 from mquans.graph.rewrites.product_activations import find_product_activations
+from mquans.graph.rewrites.safe_softmax import find_safe_softmax
 from mquans.graph.rewrites.sequences import find_sequences
 from mquans.graph.rewrites.sink_scales import sink_scales
 from mquans.graph.rewrites.space_to_depth import unfold_space
@@ -34,8 +36,10 @@ PIPELINE: tuple[Rewrite, ...] = (
     remove_dead_nodes,
     find_layer_norms,
     find_product_activations,
+    find_safe_softmax,
     fold_pad,
     unfold_space,
+    hoist_scales,
     sink_scales,
     merge_scales,
     fold_affine,

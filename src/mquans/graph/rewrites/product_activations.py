@@ -1,6 +1,7 @@
 """Recognise activations that exporters write as products: SiLU, hard swish, GELU, mish.
 
     silu        x * sigmoid(x)
+    quick gelu  x * sigmoid(a * x), which is silu(a * x) / a
     hard swish  x * hard_sigmoid(x), x * clip(x + 3, 0, 6) / 6
     mish        x * tanh(softplus(x))
     gelu        0.5 * x * (1 + erf(x / sqrt 2))
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from mquans.graph.edits import Editor
 from mquans.graph.graph import Node
@@ -32,14 +35,18 @@ class Product:
 
 
 def find_product_activations(editor: Editor) -> bool:
-    """Afterwards the patterns above are one Unary each, and `clip(x + b, 0, c) / c` is a
-    hard sigmoid."""
+    """Afterwards the patterns above are one Unary each, of a quick GELU between its scalings, and
+    `clip(x + b, 0, c) / c` is a hard sigmoid."""
     changed = False
     for node in editor.visit():
         if not isinstance(node.op, Binary) or node.op.kind not in ("mul", "div"):
             continue
         product = _product(editor, node)
-        changed |= _hard_sigmoid(editor, node, product) or _gated(editor, node, product)
+        changed |= (
+            _hard_sigmoid(editor, node, product)
+            or _gated(editor, node, product)
+            or _scaled_silu(editor, node, product)
+        )
     return changed
 
 
@@ -51,6 +58,23 @@ def _gated(editor: Editor, node: Node, product: Product) -> bool:
         if kind is not None and editor.graph.shape(x) == editor.graph.shape(node.outputs[0]):
             editor.replace(node, Unary(kind), (x,))
             return True
+    return False
+
+
+def _scaled_silu(editor: Editor, node: Node, product: Product) -> bool:
+    if len(product.factors) != 2:
+        return False
+    for x, gate in (product.factors, product.factors[::-1]):
+        argument = _argument(editor, gate, "sigmoid")
+        if argument is None or not editor.is_private(gate):
+            continue
+        scaled = _value_product(editor, argument)
+        if scaled.factors != [x] or not 0 < abs(scaled.scale) < math.inf:
+            continue
+        editor.replace(editor.producers[gate], Unary("silu"), (argument,))
+        back = editor.add_constant(f"{node.name}/scale", np.array(product.scale / scaled.scale))
+        editor.replace(node, Binary("mul"), (gate, back))
+        return True
     return False
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mquans.onnx.call import Rule
 from mquans.onnx.rules import (
+    einsum,
     elementwise,
     layers,
     layout,
@@ -22,6 +23,7 @@ from mquans.onnx.rules import (
 )
 
 RULES: dict[str, Rule] = {
+    **einsum.RULES,
     **elementwise.RULES,
     **layers.RULES,
     **layout.RULES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mquans.graph import Binary, Unary
+from mquans.graph import Binary, Unary, broadcast
 from mquans.onnx.call import Call, Refused, Rule
 
 Mask = npt.NDArray[np.bool_]
@@ -53,16 +53,28 @@ def is_inf(call: Call) -> None:
 
 
 def where(call: Call) -> None:
-    """A sum of the two, each hidden where the other one is taken."""
+    """A sum of the two, each hidden where the other one is taken; of one alone where that is 0."""
     if call.is_constant(0):
         chosen = call.constant(0).astype(bool)
         first, second = _shown(call, "a", 1, chosen), _shown(call, "b", 2, ~chosen)
-    else:
-        condition = call.value(0)
-        other = call.emit("not", Binary("sub"), _one(call), condition)
-        first = call.emit("a", Binary("mask"), call.value(1), condition)
-        second = call.emit("b", Binary("mask"), call.value(2), other)
-    call.finish(Binary("add"), first, second)
+        call.finish(Binary("add"), first, second)
+        return
+    condition = call.value(0)
+    other = call.emit("not", Binary("sub"), _one(call), condition)
+    for index, zero, shown in ((1, 2, condition), (2, 1, other)):
+        if _is_zero(call, zero) and call.shape(index) == _result(call):
+            call.finish(Binary("mask"), call.value(index), shown)
+            return
+    first = call.emit("a", Binary("mask"), call.value(1), condition)
+    call.finish(Binary("add"), first, call.emit("b", Binary("mask"), call.value(2), other))
+
+
+def _is_zero(call: Call, index: int) -> bool:
+    return call.is_constant(index) and not call.constant(index).any()
+
+
+def _result(call: Call) -> tuple[int, ...]:
+    return broadcast(*(call.shape(index) for index in range(3)))
 
 
 def _shown(call: Call, label: str, index: int, mask: Mask) -> str:

@@ -119,7 +119,14 @@ def add_operator(low: Lowering, node: Node) -> None:
             out = low.new(y, a.order)
             axis = a.order.index(node.op.axis)
             _native.add_softmax(
-                low.program, node.name, a.tensor, a.dims, axis, node.op.log, out.tensor
+                low.program,
+                node.name,
+                a.tensor,
+                a.dims,
+                axis,
+                node.op.log,
+                node.op.nan_is_zero,
+                out.tensor,
             )
         case LayerNorm():
             _layer_norm(low, node, node.op)

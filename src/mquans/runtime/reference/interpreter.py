@@ -166,8 +166,9 @@ def _evaluate(node: Node, inputs: Sequence[Array]) -> Array:
             return x.transpose(perm)
         case Expand(shape):
             return np.broadcast_to(x, shape)
-        case Softmax(axis, log):
-            return _softmax(x, axis, log)
+        case Softmax(axis, log, nan_is_zero):
+            y = _softmax(x, axis, log)
+            return np.where(np.isnan(y), 0, y) if nan_is_zero else y
         case LayerNorm():
             return _layer_norm(op, x, inputs[1:])
     raise TypeError(f"{op} has no float meaning")

@@ -1,0 +1,119 @@
+"""Convolutions over time as products in floats, for what sixteen bits cannot hold.
+
+Sound spans more than codes do: what is quiet is left with few of them, and a normalization makes
+the rounding of these as loud as everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from mquans.errors import PlanError
+from mquans.graph.edits import free_name
+from mquans.graph.graph import Graph, Node, ValueType
+from mquans.graph.operators import (
+    Array,
+    Binary,
+    Conv,
+    Gather,
+    MatMul,
+    Operator,
+    Pad,
+    Reshape,
+    Transpose,
+)
+from mquans.graph.shapes import infer_node
+
+
+def is_over_time(graph: Graph, node: Node) -> bool:
+    """A convolution of all channels whose windows reach along one axis, the last one."""
+    if not isinstance(node.op, Conv) or node.op.groups > 1:
+        return False
+    op, space = node.op, len(node.op.kernel)
+    others = [*op.kernel[:-1], *op.strides[:-1]]
+    flat = not any(op.pads[: space - 1]) and not any(op.pads[space : 2 * space - 1])
+    return flat and set(others) <= {1} and all(n == 1 for n in graph.shape(node.inputs[0])[2:-1])
+
+
+def in_floats(graph: Graph, names: Collection[str]) -> Graph:
+    """The network with some of its convolutions over time as products that have no codes.
+
+    Args:
+        names: of the nodes.
+
+    Raises:
+        PlanError: there is no such convolution.
+    """
+    known = {node.name for node in graph.nodes if is_over_time(graph, node)}
+    if missing := [name for name in names if name not in known]:
+        raise PlanError(
+            f"the plan computes {missing[0]!r} in floats, which is no convolution over time of "
+            "this network.",
+            where="floats",
+            hint="Calibrate again with this model.",
+        )
+    chosen = frozenset(names)
+    made = replace(graph, constants=dict(graph.constants), types=dict(graph.types), nodes=[])
+    for node in graph.nodes:
+        if node.name in chosen:
+            _Product(made, node).write()
+        else:
+            made.nodes.append(node)
+    return made
+
+
+class _Product:
+    """The nodes that one convolution becomes."""
+
+    def __init__(self, graph: Graph, node: Node) -> None:
+        assert isinstance(node.op, Conv)
+        self.graph, self.node, self.op = graph, node, node.op
+
+    def write(self) -> None:
+        """Windows as rows, times the weights, and what follows them."""
+        graph, node, op = self.graph, self.node, self.op
+        x, y = graph.shape(node.inputs[0]), graph.shape(node.outputs[0])
+        last, taps = len(x) - 1, op.kernel[-1]
+        # [batch, space..., channels]
+        value = self._add("rows", Transpose((0, *range(2, last + 1), 1)), node.inputs[0])
+        before, after = op.pads[len(op.kernel) - 1], op.pads[-1]
+        if before or after:
+            pads = [0] * (2 * len(x))
+            pads[last - 1], pads[len(x) + last - 1] = before, after
+            value = self._add("padded", Pad(tuple(pads)), value)
+        if (taps, op.strides[-1]) != (1, 1):
+            starts = np.arange(y[-1])[:, None] * op.strides[-1]
+            places = starts + np.arange(taps) * op.dilations[-1]
+            value = self._add("places", Gather(last - 1, tuple(places.reshape(-1).tolist())), value)
+            rows = (x[0], *y[2:], taps * x[1])
+            value = self._add("windows", Reshape(rows), value)
+        weight = np.asarray(graph.constants[node.inputs[1]])
+        # [outputs, channels, taps] to [taps * channels, outputs]
+        matrix = weight.reshape(*weight.shape[:2], prod(op.kernel)).transpose(2, 1, 0)
+        matrix = matrix.reshape(*[1] * (last - 1), -1, len(weight))
+        value = self._add("product", MatMul(), value, self._constant("matrix", matrix))
+        if len(node.inputs) > 2 and node.inputs[2]:
+            bias = graph.constants[node.inputs[2]].reshape(-1)
+            value = self._add("sum", Binary("add"), value, self._constant("bias", bias))
+        if op.activation is not None:
+            value = self._add("activation", op.activation, value)
+        back = Node(node.name, Transpose((0, last, *range(1, last))), (value,), node.outputs)
+        graph.nodes.append(back)
+
+    def _add(self, name: str, op: Operator, *inputs: str) -> str:
+        types = self.graph.types
+        value = free_name(f"{self.node.name}/{name}", types)
+        node = Node(f"{self.node.name}/{name}", op, inputs, (value,))
+        types[value] = ValueType(infer_node(node, [types[x].shape for x in inputs])[0])
+        self.graph.nodes.append(node)
+        return value
+
+    def _constant(self, name: str, array: Array) -> str:
+        value = free_name(f"{self.node.name}/{name}", self.graph.types)
+        self.graph.constants[value] = np.ascontiguousarray(array, np.float32)
+        self.graph.types[value] = ValueType(array.shape)
+        return value
