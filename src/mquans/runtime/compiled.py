@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,20 @@ import numpy.typing as npt
 from mquans.graph import Graph
 from mquans.plan import Plan, plan_fingerprint
 from mquans.runtime.lowering.lowered import Lowered
+
+
+class FirstLayer(NamedTuple):
+    """The first layer in the network's order.
+
+    Attributes:
+        by_site: in which of the two lists of reports it is.
+        number: there.
+        inputs: sites or values that it reads.
+    """
+
+    by_site: bool
+    number: int
+    inputs: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,24 @@ class Compiled:
     def fallback_macs(self) -> int:
         """Of one evaluation of all fallback subgraphs."""
         return sum(self.graph.macs(call.node) for call in self.lowered.fallbacks)
+
+    @cached_property
+    def macs(self) -> int:
+        """Of one evaluation of all layers and fallback subgraphs."""
+        by_site = sum(layer.macs for layer in self.lowered.site_layers.values())
+        return by_site + sum(macs for _, _, macs in self.layer_sizes) + self.fallback_macs
+
+    @cached_property
+    def first_layer(self) -> FirstLayer | None:
+        """Where the program reports of it; None for a network without any."""
+        name = next(iter(self.layer_names), None)
+        if name is None:
+            return None
+        if name in self.lowered.site_layers:
+            sites, _ = self.lowered.sites.sizes[self.lowered.site_layers[name].x]
+            return FirstLayer(True, list(self.lowered.site_layers).index(name), sites)
+        index = list(self.lowered.layers).index(name)
+        return FirstLayer(False, index, self.layer_sizes[index][1])
 
     @cached_property
     def _output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:

@@ -19,6 +19,24 @@ from mquans.serve.wire import Beat, Frame, FromWorker, ToWorker, decode_report, 
 LARGEST_REPORT_BYTES = 1 << 28
 
 
+# glibc would hand the memory of every frame back to the kernel, and have it cleared for the next
+# one. Workers tidy up by themselves; one arena, as frames are made by one thread and freed by
+# another.
+_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
+
+# One thread per worker is what cameras are planned for.
+_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def environment() -> dict[str, str]:
+    """Of a worker; what is set already stays."""
+    return _MEMORY | os.environ | _THREADS
+
+
 class WorkerProcess:
     """One process, from its start to its end.
 
@@ -39,10 +57,8 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "mquans.serve.worker", str(theirs.fileno())]
-            # One thread per worker is what cameras are planned for.
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment()
             )
         self.started_s = time.monotonic()
         self.beat_s: float | None = None
