@@ -10,17 +10,20 @@ import statistics
 import struct
 import subprocess
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from json import loads
 
 from websockets.sync.client import connect
 
 import mquans
+from mquans import InputFormat, open_source
 from mquans.serve.states import take_state
 
 from ..e2e.test_mqtt import Broker, Listener
 from ..mjpeg_camera import MjpegCamera
 from .scene import FPS, PERIOD_S, Scene, Watch, descriptors, resident_mb, settled
+
+PIXELS = InputFormat(name="x", width=320, height=240)
 
 Outcome = tuple[str, bool]
 
@@ -44,9 +47,7 @@ def worker_killed(scene: Scene) -> Outcome:
             orphans += len(server.workers()) > 3  # one stands by
             time.sleep(3.2)  # an end within three seconds is taken for a bad start
         watch.end()
-    said = (
-        f"back within {max(back):.2f} s, others' gap {gap / PERIOD_S:.2f} periods, {orphans} left"
-    )
+    said = f"back within {max(back):.2f} s (median {statistics.median(back):.2f} s), others' gap {gap / PERIOD_S:.2f} periods, {orphans} left"
     return said, max(back) <= 3 and gap <= 2 * PERIOD_S and not orphans
 
 
@@ -90,6 +91,25 @@ def camera_absent(scene: Scene) -> Outcome:
         scene.cameras["c0"].start()
         back_s = server.until(lambda: server.camera("c0")["state"] == "live")
     return f"live {back_s:.1f} s after it appeared", back_s <= 31
+
+
+def kinds_of_cameras(scene: Scene) -> Outcome:
+    """H.264, also with B frames, H.265 and MJPEG, with sound and without: the first picture is
+    whole and there within 5 s, of
+    which an encoder with B frames takes two to begin."""
+    camera = scene.cameras["c0"]
+    camera.start()
+    time.sleep(1)
+    took = {}
+    for kind in ("sub", "long", "h265", "mjpeg"):
+        for name in (kind, f"{kind}-sound"):
+            began_s = time.monotonic()
+            with closing(open_source(camera.url.replace("sub", name), PIXELS)) as source:
+                source.advance()
+                whole = source.picture().shape == (240, 320, 3)
+            took[name] = time.monotonic() - began_s if whole else float("inf")
+    said = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
+    return said, max(took.values()) <= 5
 
 
 def reconnects(scene: Scene) -> Outcome:

@@ -19,6 +19,7 @@ ALL = {
         drills.worker_stopped,
         drills.camera_stalled,
         drills.camera_absent,
+        drills.kinds_of_cameras,
         drills.reconnects,
         drills.broker_down,
         drills.disk_full,
