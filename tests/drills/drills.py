@@ -47,7 +47,10 @@ def worker_killed(scene: Scene) -> Outcome:
             orphans += len(server.workers()) > 3  # one stands by
             time.sleep(3.2)  # an end within three seconds is taken for a bad start
         watch.end()
-    said = f"back within {max(back):.2f} s (median {statistics.median(back):.2f} s), others' gap {gap / PERIOD_S:.2f} periods, {orphans} left"
+    said = (
+        f"back within {max(back):.2f} s (median {statistics.median(back):.2f} s), "
+        f"others' gap {gap / PERIOD_S:.2f} periods, {orphans} left"
+    )
     return said, max(back) <= 3 and gap <= 2 * PERIOD_S and not orphans
 
 

@@ -135,6 +135,21 @@ def test_home_assistant_finds_and_operates_a_camera(server: Server, listener: Li
     listener.until(lambda: listener.of("mquans/status")[-1].payload == b"offline")
 
 
+def test_cameras_that_a_reload_adds_and_removes_are_told_at_once(
+    server: Server, listener: Listener, config: dict[str, Any]
+) -> None:
+    """Not when Home Assistant starts next."""
+    listener.until(lambda: listener.of("homeassistant/device/mquans_clip/config"))
+    listener.heard.clear()
+    config["cameras"] = {"other": config["cameras"]["clip"]}
+    server.write(config)
+    server.json("/api/reload", {})
+    listener.until(lambda: listener.of("homeassistant/device/mquans_other/config"))
+    listener.until(lambda: listener.of("homeassistant/device/mquans_clip/config"))
+    [gone] = listener.of("homeassistant/device/mquans_clip/config")
+    assert gone.payload == b""
+
+
 def test_a_server_that_is_killed_is_offline(server: Server, listener: Listener) -> None:
     listener.until(lambda: listener.of("mquans/status"))
     server.process.kill()

@@ -61,6 +61,10 @@ class Supervisor:
     def config(self) -> Config:
         return self.planned.config
 
+    def labels(self, camera: Camera) -> tuple[str, ...]:
+        """Names of the classes that a camera's boxes are of."""
+        return self.config.models[str(camera.options.model)].labels
+
     def listen(self, listener: Listener) -> None:
         """Has it called with `state`, `frame`, `added`, `changed` or `removed`, and the camera."""
         self._listeners.append(listener)
@@ -142,6 +146,7 @@ class Supervisor:
             return self._go_over(planned)
 
     def _go_over(self, planned: Planned) -> dict[str, list[str]]:
+        before = self.config
         self.planned = planned
         done: dict[str, list[str]] = {
             "added": [], "removed": [], "restarted": [], "upgraded": [],
@@ -164,9 +169,9 @@ class Supervisor:
             what = _difference(camera, options, model)
             if options.source != camera.options.source:
                 camera.counts = replace(camera.counts, position=0)
-            zones = (options.zones, options.lines) != (camera.options.zones, camera.options.lines)
+            followed = _followed(before, name) != _followed(planned.config, name)
             camera.options = options
-            if zones:
+            if followed:
                 self._say("changed", camera, None)
             if what == "upgraded" and camera.state != "live":
                 what = "restarted"  # no frame comes that both could be tried on
@@ -281,6 +286,12 @@ class Supervisor:
     def _say(self, what: str, camera: Camera, frame: Frame | None) -> None:
         for listener in self._listeners:
             listener(what, camera, frame)
+
+
+def _followed(config: Config, name: str) -> tuple[Any, ...]:
+    """What the objects before a camera are told by."""
+    options = config.cameras[name]
+    return options.zones, options.lines, config.models[str(options.model)].labels
 
 
 def _difference(camera: Camera, options: CameraOptions, model: Measured) -> str:
