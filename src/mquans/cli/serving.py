@@ -27,6 +27,12 @@ def serve(
         str | None,
         typer.Option(metavar="ADDRESS:PORT", help="Listen here instead."),
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT", help="Spread cameras over this Ray cluster (extra scale)."
+        ),
+    ] = None,
     engine: Annotated[
         o.EngineName,
         typer.Option(help="onnxruntime computes every frame whole, to compare with."),
@@ -48,11 +54,11 @@ def serve(
         from mquans.serve.demonstration import demonstration
 
         with demonstration() as config:
-            run(config.bound(bind), engine=engine.value)
+            run(config.bound(bind).scaled(address), engine=engine.value)
         return
     file = cameras
 
     def read() -> Config:
-        return read_config(file).bound(bind)
+        return read_config(file).bound(bind).scaled(address)
 
     run(read(), engine=engine.value, read=read)

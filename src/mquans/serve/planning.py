@@ -36,7 +36,7 @@ class Planned(msgspec.Struct, frozen=True):
 
     Attributes:
         models: by the name that the file gives them.
-        workers: processes.
+        workers: processes on this machine.
         bytes_needed: for all of it.
     """
 
@@ -77,6 +77,8 @@ def plan_config(
         MquansError: a model or plan cannot be used, or the memory does not suffice.
     """
     models = measure_apart(config.models, engine)
+    if config.scale is not None:  # other machines have other memory
+        return Planned(config, models, engine, 0, 0)
     cores = usable_cores()
     wanted = config.server.workers
     workers = max(1, min(cores, len(config.cameras))) if wanted == "auto" else wanted

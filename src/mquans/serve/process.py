@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from mquans.serve.wire import Beat, Frame, FromWorker, ToWorker, decode_report, encode
 
@@ -72,6 +73,11 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def resident(self) -> float:
+        """Bytes of its memory."""
+        return resident_bytes(self.pid)
+
     def silent_s(self, now_s: float) -> float:
         """Time since it went round, or was started."""
         return now_s - (self.started_s if self.beat_s is None else self.beat_s)
@@ -104,3 +110,12 @@ class WorkerProcess:
         self._process.wait()
         self._orders.put(None)
         self._on_end(self)
+
+
+def resident_bytes(pid: int) -> float:
+    """Memory of a process; not a number where it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return float("nan")
+    return float(pages * 4096)
