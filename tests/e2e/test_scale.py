@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from ..spots import pictures, write_model, write_plan
-from .conftest import Run, one_sentence
+from .conftest import Run, one_sentence, only_json
 from .ray_nodes import ray_nodes
 from .serving import Server, spots_config
 
@@ -62,3 +63,18 @@ def test_cameras_run_on_the_nodes_of_a_ray_cluster(
         finally:
             server.process.kill()
             server.process.wait()
+
+
+def test_a_plan_says_how_many_cameras_fit(
+    mquans: Run, tmp_path: Path, config: dict[str, object]
+) -> None:
+    """From the file that is served later."""
+    (tmp_path / "cameras.yaml").write_text(yaml.safe_dump(config))
+    options = ("scale", "plan", "cameras.yaml", "--cores", "2", "--seconds", "2")
+    assert "cameras like these on 2 cores" in mquans(*options).stdout
+    found = only_json(mquans(*options, "--json"))
+    assert found["cameras"] == 2
+    assert found["fit"] > 0
+    assert set(found["measured"]) == {"a", "b"}
+    (tmp_path / "cameras.yaml").write_text("models: {m: {onnx: a.onnx, plan: a.json}}\n")
+    assert "there are no cameras to plan for." in one_sentence(mquans(*options))
