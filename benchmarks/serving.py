@@ -7,6 +7,9 @@ The server runs on one core, with one worker and more and more cameras that play
 frames per second, until it falls behind; no frame of a file is left out, so what it computes then
 is what one core can. Decoding, preparation and the decoder of boxes are part of it. The bare loop
 opens as many clips and steps as many streams, one after the other, on the same core.
+
+With `--overhead` a worker of a server that is not at its limit is compared with such a loop in CPU
+time per frame; this holds on a busy machine, too.
 """
 
 from __future__ import annotations
@@ -14,16 +17,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mquans import Session
-from mquans.sources import Source, open_planned
+from serving_loop import add_arguments, open_clips
 
 ENGINES = ("mquans", "onnxruntime")
 BIND = "127.0.0.1:8699"
@@ -46,14 +51,9 @@ def file_of_cameras(given: argparse.Namespace, count: int) -> str:
     )
 
 
-def ask() -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"http://{BIND}/api/cameras", timeout=60) as answer:
-        cameras: list[dict[str, Any]] = json.load(answer)["cameras"]
-        return cameras
-
-
-def frames_per_second(given: argparse.Namespace, engine: str, count: int) -> float:
-    """Of all cameras together, once all of them have begun."""
+@contextmanager
+def serving(given: argparse.Namespace, engine: str, count: int) -> Iterator[None]:
+    """A server whose cameras have all begun."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "cameras.yaml")
         file.write_text(file_of_cameras(given, count))
@@ -71,12 +71,62 @@ def frames_per_second(given: argparse.Namespace, engine: str, count: int) -> flo
                 except OSError:
                     continue
             time.sleep(min(WARM_S, given.seconds))
-            before, began = sum(camera["counters"]["frames"] for camera in ask()), time.monotonic()
-            time.sleep(given.seconds)
-            after, passed_s = sum(c["counters"]["frames"] for c in ask()), time.monotonic() - began
+            yield
         finally:
             server.terminate()
             server.wait()
+
+
+def ask() -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"http://{BIND}/api/cameras", timeout=60) as answer:
+        cameras: list[dict[str, Any]] = json.load(answer)["cameras"]
+        return cameras
+
+
+def frames_so_far() -> int:
+    return sum(camera["counters"]["frames"] for camera in ask())
+
+
+def worker_s() -> float:
+    """CPU time that the worker has spent so far."""
+    with urllib.request.urlopen(f"http://{BIND}/metrics", timeout=60) as answer:
+        [pid] = re.findall(r'mquans_worker_info{pid="(\d+)"', answer.read().decode())
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def overhead(given: argparse.Namespace) -> None:
+    """CPU time of a worker per frame beside that of the bare loop over the same clips, at the same
+    time and rate on the same core: what neighbours cost, they cost both."""
+    loop = Path(__file__).with_name("serving_loop.py")
+    with serving(given, "mquans", given.cameras):
+        before, spent_s = frames_so_far(), worker_s()
+        options = {"plan": given.plan, "source": given.source, "fps": given.fps}
+        options |= {"decode": given.decode} if given.decode else {}
+        options |= {"cameras": given.cameras, "skip": before // given.cameras}
+        options |= {"frames": round(given.seconds * given.fps)}
+        words = [f"--{name}={value}" for name, value in options.items()]
+        done = subprocess.run(
+            [sys.executable, str(loop), str(given.model), *words],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        frames, spent_s = frames_so_far() - before, worker_s() - spent_s
+    bare = json.loads(done.stdout)
+    whole, read = bare["all_ms"], bare["read_ms"]
+    ours = 1e3 * spent_s / frames
+    print("| CPU time per frame | with reading and decoding | without |\n|---|---|---|")
+    print(f"| bare loop | {whole:.2f} ms | {whole - read:.2f} ms |")
+    print(f"| worker | {ours:.2f} ms | {ours - read:.2f} ms |")
+    print(f"| overhead | {ours / whole - 1:+.1%} | {(ours - read) / (whole - read) - 1:+.1%} |")
+
+
+def frames_per_second(given: argparse.Namespace, engine: str, count: int) -> float:
+    """Of all cameras together, once all of them have begun."""
+    with serving(given, engine, count):
+        before, began = frames_so_far(), time.monotonic()
+        time.sleep(given.seconds)
+        after, passed_s = frames_so_far(), time.monotonic() - began
     return (after - before) / passed_s
 
 
@@ -91,37 +141,9 @@ def capacity(given: argparse.Namespace, engine: str) -> tuple[float, int]:
         count = min(2 * count, MOST_CAMERAS)
 
 
-class Clip:
-    """A clip that begins again at its end, with the frames that the server takes of it."""
-
-    def __init__(self, session: Session, source: Path, fps: float) -> None:
-        self._session, self._path, self._fps = session, source, fps
-        self._stream = session.stream()
-        self._source = self._open()
-        self._last = -1
-
-    def step(self) -> None:
-        while True:
-            try:
-                self._source.advance()
-            except StopIteration:
-                self._source.close()
-                self._source, self._last = self._open(), -1
-                continue
-            bucket = int((self._source.time_s or 0.0) * self._fps + 0.25)
-            if bucket != self._last:
-                self._last = bucket
-                self._stream.step(self._source.frame())
-                return
-
-    def _open(self) -> Source:
-        return open_planned(self._session.plan, str(self._path), pixels=True)
-
-
 def bare(given: argparse.Namespace, count: int) -> float:
     """Frames per second of a loop over as many clips."""
-    session = Session(given.model, given.plan)
-    clips = [Clip(session, given.source, given.fps) for _ in range(count)]
+    clips = open_clips(given, count)
     for clip in clips:
         clip.step()
     done, began = 0, time.monotonic()
@@ -136,16 +158,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--plan", type=Path, required=True)
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--decode", help="of the model's outputs, as in the file of cameras")
-    parser.add_argument("--fps", type=float, default=5)
-    parser.add_argument("--cameras", type=int, default=8, help="to begin with")
+    add_arguments(parser)
     parser.add_argument("--seconds", type=float, default=30, help="of every measurement")
     parser.add_argument("--core", type=int, default=0)
+    parser.add_argument(
+        "--overhead", action="store_true", help="compare CPU times only, with --cameras cameras"
+    )
     given = parser.parse_args()
     os.sched_setaffinity(0, {given.core})
+    if given.overhead:
+        overhead(given)
+        return
     rates, counts = {}, {}
     for engine in ENGINES:
         rates[engine], counts[engine] = capacity(given, engine)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from mquans.cli.app import app
 
@@ -49,6 +50,9 @@ def test_quoted_commands_parse(group: Any, document: str, line: str) -> None:
     """A reader copies them; an option that went must go here too."""
     words = shlex.split(line, comments=True)[1:]
     command = group.commands[words[0]]
+    if isinstance(command, TyperGroup):
+        words = words[1:]
+        command = command.commands[words[0]]
     if "[" in line:  # a synopsis
         known = {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
         assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line)) <= known

@@ -23,6 +23,7 @@ from mquans.serve.config import (
     GuardOptions,
     ModelOptions,
     MqttOptions,
+    ScaleOptions,
     ServerOptions,
 )
 from mquans.serve.measuring import Measured
@@ -103,7 +104,14 @@ def test_every_key_of_json_is_documented(small_model: Path, small_frames: Frames
 
 def test_every_key_of_a_file_of_cameras_is_documented() -> None:
     guide = (DOCS / "guide/serving.md").read_text()
-    for part in (ServerOptions, ModelOptions, CameraOptions, GuardOptions, MqttOptions):
+    for part in (
+        ServerOptions,
+        ModelOptions,
+        CameraOptions,
+        GuardOptions,
+        MqttOptions,
+        ScaleOptions,
+    ):
         fields = [field.encode_name for field in msgspec.structs.fields(part)]
         missing = [name for name in fields if not re.search(rf"[`{{ ]{name}[`:]", guide)]
         assert not missing, part

@@ -10,17 +10,23 @@ import statistics
 import struct
 import subprocess
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
+from itertools import pairwise
 from json import loads
 
 from websockets.sync.client import connect
 
 import mquans
+from mquans import InputFormat, open_source
 from mquans.serve.states import take_state
 
+from ..e2e.ray_nodes import ray_nodes
+from ..e2e.serving import Server
 from ..e2e.test_mqtt import Broker, Listener
 from ..mjpeg_camera import MjpegCamera
 from .scene import FPS, PERIOD_S, Scene, Watch, descriptors, resident_mb, settled
+
+PIXELS = InputFormat(name="x", width=320, height=240)
 
 Outcome = tuple[str, bool]
 
@@ -45,7 +51,8 @@ def worker_killed(scene: Scene) -> Outcome:
             time.sleep(3.2)  # an end within three seconds is taken for a bad start
         watch.end()
     said = (
-        f"back within {max(back):.2f} s, others' gap {gap / PERIOD_S:.2f} periods, {orphans} left"
+        f"back within {max(back):.2f} s (median {statistics.median(back):.2f} s), "
+        f"others' gap {gap / PERIOD_S:.2f} periods, {orphans} left"
     )
     return said, max(back) <= 3 and gap <= 2 * PERIOD_S and not orphans
 
@@ -92,6 +99,25 @@ def camera_absent(scene: Scene) -> Outcome:
     return f"live {back_s:.1f} s after it appeared", back_s <= 31
 
 
+def kinds_of_cameras(scene: Scene) -> Outcome:
+    """H.264, also with B frames, H.265 and MJPEG, with sound and without: the first picture is
+    whole and there within 5 s, of
+    which an encoder with B frames takes two to begin."""
+    camera = scene.cameras["c0"]
+    camera.start()
+    time.sleep(1)
+    took = {}
+    for kind in ("sub", "long", "h265", "mjpeg"):
+        for name in (kind, f"{kind}-sound"):
+            began_s = time.monotonic()
+            with closing(open_source(camera.url.replace("sub", name), PIXELS)) as source:
+                source.advance()
+                whole = source.picture().shape == (240, 320, 3)
+            took[name] = time.monotonic() - began_s if whole else float("inf")
+    said = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
+    return said, max(took.values()) <= 5
+
+
 def reconnects(scene: Scene) -> Outcome:
     """100 reconnects: RSS +5 % at most, descriptors constant."""
     camera = MjpegCamera()
@@ -124,6 +150,40 @@ def reconnects(scene: Scene) -> Outcome:
         f"RSS {before:.0f} -> {after:.0f} MB ({grown:+.1%}), descriptors {files} -> {files_after}"
     )
     return said, grown <= 0.05 and files_after <= files
+
+
+def node_lost(scene: Scene) -> Outcome:
+    """One of two nodes of a cluster is lost: its cameras are elsewhere within 10 s, and never are
+    frames of two owners accepted."""
+    scene.start_cameras()
+    with ray_nodes() as nodes:
+        lost = nodes.add(cpus=1)
+        nodes.add(cpus=1)
+        config = scene.config(workers="auto") | {"scale": {"address": nodes.address}}
+        with scene.serving(config) as server:
+            watch = Watch(server)
+            time.sleep(3)
+            before = {c["name"]: c for c in server.json("/api/cameras")["cameras"]}
+            began, began_s = time.time(), time.monotonic()
+            nodes.lose(lost)
+            server.until(lambda: all_later(watch, list(before), began + 0.5) and one_worker(server))
+            moved_at = time.time()
+            server.until(lambda: all_later(watch, list(before), moved_at))
+            took_s = time.monotonic() - began_s
+            time.sleep(5)
+            after = {c["name"]: c for c in server.json("/api/cameras")["cameras"]}
+            watch.end()
+    moved = [name for name in before if after[name]["worker"] != before[name]["worker"]]
+    backwards = sum(
+        late < early for seen in watch.epochs.values() for early, late in pairwise(seen)
+    )
+    again = [name for name in moved if after[name]["epoch"] == before[name]["epoch"]]
+    said = f"{len(moved)} cameras elsewhere after {took_s:.1f} s, {backwards} older epochs accepted"
+    return said, bool(moved) and took_s <= 10 and not backwards and not again
+
+
+def one_worker(server: Server) -> bool:
+    return len({camera["worker"] for camera in server.json("/api/cameras")["cameras"]}) == 1
 
 
 def broker_down(scene: Scene) -> Outcome:
@@ -278,6 +338,7 @@ def soak(scene: Scene, minutes: float = 30) -> Outcome:
         before, began = settled(memory), time.monotonic()
         time.sleep(60 * minutes)
         grown = (settled(memory) - before) / ((time.monotonic() - began) / 60)
+        replaced = sum(server.camera(name)["restarts"] for name in scene.cameras)
         server.stop()
     session = mquans.Session(scene.model, scene.plan)
     broken = 0
@@ -285,7 +346,8 @@ def soak(scene: Scene, minutes: float = 30) -> Outcome:
         state, _ = take_state(str(scene.folder / "state" / f"{name}.stream"))
         with session.restore(state) as stream:
             broken += stream.check() is not None
-    return f"{grown:+.2f} MB a minute, {broken} laws broken", grown < 1 and not broken
+    said = f"{grown:+.2f} MB a minute, {broken} laws broken, {replaced} restarts of cameras"
+    return said, grown < 1 and not broken
 
 
 def all_later(watch: Watch, names: list[str], at: float) -> bool:

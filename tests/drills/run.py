@@ -1,7 +1,8 @@
 """Runs drills and prints what they saw: `python -m tests.drills.run [NAME ...]`.
 
 All but the soak, if none is named. Needs Linux with GStreamer's RTSP server and its Python binding
-(gir1.2-gst-rtsp-server-1.0, python3-gi, gstreamer1.0-plugins-ugly) and mosquitto.
+(gir1.2-gst-rtsp-server-1.0, python3-gi, gstreamer1.0-plugins-good, -bad and -ugly), mosquitto and
+Ray.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ ALL = {
         drills.worker_stopped,
         drills.camera_stalled,
         drills.camera_absent,
+        drills.kinds_of_cameras,
         drills.reconnects,
+        drills.node_lost,
         drills.broker_down,
         drills.disk_full,
         drills.state_damaged,

@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from math import isnan
 from pathlib import Path
 from typing import Any
+
+from mquans.serve.process import resident_bytes
 
 from ..e2e.serving import Server, free_port, spots_config
 from ..spots import write_model, write_plan
@@ -51,10 +54,12 @@ class Watch:
 
     Attributes:
         frames: times at which each camera's last frame was computed.
+        epochs: of each camera's owner, whenever it was looked at.
     """
 
     def __init__(self, server: Server) -> None:
         self.frames: dict[str, list[float]] = {}
+        self.epochs: dict[str, list[int]] = {}
         self._server, self._over = server, threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -78,6 +83,7 @@ class Watch:
             except (OSError, AssertionError):
                 continue
             for camera in cameras:
+                self.epochs.setdefault(camera["name"], []).append(camera["epoch"])
                 times = self.frames.setdefault(camera["name"], [])
                 if camera["time"] and (not times or times[-1] != camera["time"]):
                     times.append(camera["time"])
@@ -129,11 +135,8 @@ def scene() -> Iterator[Scene]:
 
 
 def resident_mb(*pids: int) -> float:
-    """Memory of processes."""
-    total = 0
-    for pid in pids:
-        total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
-    return total / 1e6
+    """Memory of processes; of one that has just ended none."""
+    return sum(size for pid in pids if not isnan(size := resident_bytes(pid))) / 1e6
 
 
 def descriptors(pid: int) -> int:

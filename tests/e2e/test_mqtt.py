@@ -111,7 +111,9 @@ def server(tmp_path: Path, config: dict[str, Any]) -> Iterator[Server]:
     server.process.wait()
 
 
-def test_home_assistant_finds_and_operates_a_camera(server: Server, listener: Listener) -> None:
+def test_home_assistant_finds_and_operates_cameras(
+    server: Server, listener: Listener, config: dict[str, Any]
+) -> None:
     topic = "homeassistant/device/mquans_clip/config"
     listener.until(lambda: listener.of(topic))
     listener.until(lambda: listener.of("mquans/clip/events"))
@@ -129,8 +131,15 @@ def test_home_assistant_finds_and_operates_a_camera(server: Server, listener: Li
     seen = len(listener.of(topic))
     listener.client.publish("homeassistant/status", "online", qos=1)
     listener.until(lambda: len(listener.of(topic)) > seen)
-    listener.client.publish("mquans/clip/enable/set", "OFF", qos=1)
-    server.until(lambda: server.camera("clip")["state"] == "disabled")
+    # What a reload adds and removes it is told of at once.
+    seen = len(listener.of(topic))
+    server.write(config | {"cameras": {"other": config["cameras"]["clip"]}})
+    server.json("/api/reload", {})
+    listener.until(lambda: listener.of("homeassistant/device/mquans_other/config"))
+    listener.until(lambda: len(listener.of(topic)) > seen)
+    assert listener.of(topic)[-1].payload == b""
+    listener.client.publish("mquans/other/enable/set", "OFF", qos=1)
+    server.until(lambda: server.camera("other")["state"] == "disabled")
     assert server.stop() == 0
     listener.until(lambda: listener.of("mquans/status")[-1].payload == b"offline")
 

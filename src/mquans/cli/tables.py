@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mquans.metrics.agreement import Agreement
     from mquans.plan import Plan
     from mquans.runtime.guard import GuardCheck, GuardReport
+    from mquans.serve.capacity import Capacity
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -314,6 +315,25 @@ def show_verification(result: Verification) -> None:
         show(Text(f"Not exact: {result.first_violation}.", style="red"))
     if result.refused:
         show(f"{result.refused} frames with NaN or infinite values were refused.")
+
+
+def show_capacity(found: Capacity) -> None:
+    """Costs of cameras, and how many of them fit."""
+    costs = table("camera", "fps", "reading", "step", "dense step", "of a core", "dense")
+    for name, cost in found.costs.items():
+        times = (f"{ms:.2f} ms" for ms in (cost.read_ms, cost.step_ms, cost.dense_ms))
+        shares = percent(cost.share), percent(cost.dense_share)
+        costs.add_row(name, f"{cost.fps:g}", *times, *shares)
+    for name, why in found.failed.items():
+        costs.add_row(f"{name}: {why}")
+    needs = table("", "mquans", "onnxruntime")
+    needs.add_row(
+        f"cores for these {found.cameras} cameras", str(found.needed_cores), str(found.dense_cores)
+    )
+    needs.add_row(
+        f"cameras like these on {found.cores} cores", str(found.fit), str(found.dense_fit)
+    )
+    show(costs, "", needs, "", f"Memory of these cameras: {size(found.memory_bytes)}.")
 
 
 def show_demo(result: DemoResult) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -137,26 +138,28 @@ def decode_yolox(
         width: pixels of the network's input; needed unless it is square.
     """
     cells = np.asarray(next(iter(outputs.values())), np.float32)[0]
-    best = cells[:, 5:].max(axis=1)
-    score = cells[:, 4] * best
-    found = score > threshold
+    # No probability is above 1: most cells need no look at their classes.
+    found = np.nonzero(cells[:, 4] > threshold)[0]
+    found = found[cells[found, 4] * cells[found, 5:].max(axis=1) > threshold]
     columns, rows, strides = yolox_cells(len(cells), width)[:, found]
     right, down, log_width, log_height = cells[found, :4].T
+    classes = cells[found, 5:]
     return suppress(
         _boxes(
             (columns + right) * strides,
             (rows + down) * strides,
             np.exp(log_width) * strides,
             np.exp(log_height) * strides,
-            score[found],
-            cells[found, 5:].argmax(axis=1),
+            cells[found, 4] * classes.max(axis=1),
+            classes.argmax(axis=1),
         ),
         overlap=overlap,
     )
 
 
+@lru_cache(maxsize=8)
 def yolox_cells(count: int, width: int | None = None) -> Values:
-    """Column, row and stride of every cell of YOLOX's output, [3, count].
+    """Column, row and stride of every cell of YOLOX's output, [3, count], read-only.
 
     Args:
         width: pixels of the network's input; needed unless it is square.
@@ -181,7 +184,9 @@ def yolox_cells(count: int, width: int | None = None) -> Values:
         each = coarse // stride
         down, right = np.indices((rows * each, columns * each)).reshape(2, -1)
         parts.append(np.stack([right, down, np.full_like(right, stride)]))
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    found = np.concatenate(parts, axis=1).astype(np.float32)
+    found.flags.writeable = False
+    return found
 
 
 def _boxes(

@@ -36,11 +36,14 @@ def iou(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
     """Intersection over union of every pair, [len(a), len(b)]."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:4], b[None, :, 2:4])
-    common = np.prod(np.clip(high - low, 0, None), axis=2)
-    area_a = np.prod(a[:, 2:4] - a[:, :2], axis=1)
-    area_b = np.prod(b[:, 2:4] - b[:, :2], axis=1)
-    union = area_a[:, None] + area_b[None, :] - common
+    common = _areas(np.maximum(high - low, 0))
+    union = _areas(a[:, None, 2:4] - a[:, None, :2]) + _areas(b[:, 2:4] - b[:, :2]) - common
     return np.asarray(common / np.maximum(union, 1e-9), dtype=np.float32)
+
+
+def _areas(sizes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Of rectangles, [..., 2]."""
+    return np.asarray(sizes[..., 0] * sizes[..., 1])
 
 
 @dataclass(slots=True)

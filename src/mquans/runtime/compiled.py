@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,20 @@ import numpy.typing as npt
 from mquans.graph import Graph
 from mquans.plan import Plan, plan_fingerprint
 from mquans.runtime.lowering.lowered import Lowered
+
+
+class FirstLayer(NamedTuple):
+    """The first layer in the network's order.
+
+    Attributes:
+        by_site: in which of the two lists of reports it is.
+        number: there.
+        inputs: sites or values that it reads.
+    """
+
+    by_site: bool
+    number: int
+    inputs: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,25 @@ class Compiled:
         """Of one evaluation of the layers that the plan has in floats."""
         layers = {f"{name}/product" for name in self.plan.floats}
         return sum(self.graph.macs(node) for node in self.graph.nodes if node.name in layers)
+
+    @cached_property
+    def macs(self) -> int:
+        """Of one evaluation of all layers and fallback subgraphs."""
+        by_site = sum(layer.macs for layer in self.lowered.site_layers.values())
+        by_value = sum(macs for _, _, macs in self.layer_sizes)
+        return by_site + by_value + self.float_macs + self.fallback_macs
+
+    @cached_property
+    def first_layer(self) -> FirstLayer | None:
+        """Where the program reports of it; None for a network without any."""
+        name = next(iter(self.layer_names), None)
+        if name is None:
+            return None
+        if name in self.lowered.site_layers:
+            sites, _ = self.lowered.sites.sizes[self.lowered.site_layers[name].x]
+            return FirstLayer(True, list(self.lowered.site_layers).index(name), sites)
+        index = list(self.lowered.layers).index(name)
+        return FirstLayer(False, index, self.layer_sizes[index][1])
 
     @cached_property
     def _output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mquans.errors import MquansError
 from mquans.runtime.compiled import Compiled
-from mquans.runtime.stats import LayerStats, StreamStats
+from mquans.runtime.stats import FrameWork, LayerStats, StreamStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,19 @@ class Layers:
             self.network.fallback_macs + in_floats,
             fallback_done + in_floats,
         )
+
+    def work(self, fallback_done: int) -> FrameWork:
+        """What `stats` comes to, in a tenth of its time."""
+        by_value, by_site = self.native.reports, self.native.site_reports
+        done = fallback_done + self.network.float_macs
+        done += sum(report[1] for report in by_value)
+        done += sum(report[3] for report in by_site)
+        total = self.network.macs
+        similarity = 1.0
+        if first := self.network.first_layer:
+            reports = by_site if first.by_site else by_value
+            similarity = 1.0 - reports[first.number][0] / first.inputs
+        return FrameWork(1.0 - done / total if total else 0.0, similarity)
 
     def change_map(self, layer: str) -> npt.NDArray[np.uint16]:
         """See `Stream.change_map`."""

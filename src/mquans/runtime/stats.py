@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 LayerMode = Literal["idle", "changes", "sites", "dense"]
 
@@ -83,3 +83,16 @@ class StreamStats:
         """Fraction of the inputs of all reuse layers whose held value did not change."""
         inputs = sum(layer.inputs for layer in self.layers)
         return 1.0 - sum(layer.changed for layer in self.layers) / inputs if inputs else 1.0
+
+
+class FrameWork(NamedTuple):
+    """One frame in sums, for whoever asks after every frame and not for every layer.
+
+    Attributes:
+        reuse: 1 - MACs done / MACs of the dense network.
+        input_similarity: fraction of the first layer's inputs whose held value did not change; 1
+            without layers.
+    """
+
+    reuse: float
+    input_similarity: float

@@ -19,7 +19,7 @@ from mquans.runtime.layers import Layers, Violation
 from mquans.runtime.lowering.lowered import FallbackCall
 from mquans.runtime.processes import enough_memory, follow_forks
 from mquans.runtime.state import check_fits, decode, install, snapshot
-from mquans.runtime.stats import StreamStats
+from mquans.runtime.stats import FrameWork, StreamStats
 from mquans.sources.frames import begins, finite
 
 if TYPE_CHECKING:
@@ -231,6 +231,11 @@ class Stream:
     def stats(self) -> StreamStats:
         """What the last step cost; with the time of each layer while `profile` is on."""
         return self._layers().stats(self._frame_ns or (), self._fallback_done)
+
+    @property
+    def work(self) -> FrameWork:
+        """What the last step cost in sums, which are at hand sooner than `stats`."""
+        return self._layers().work(self._fallback_done)
 
     def change_map(self, layer: str) -> npt.NDArray[np.uint16]:
         """Changed inputs per pixel of a layer's input in the last frame: [rows, width]."""

@@ -16,6 +16,9 @@ from mquans.serve.wire import CameraState, Counts, Frame, Told
 HISTORY_S = 300
 LOG_LINES = 100
 
+OF_THE_MEAN = 1 / 32
+"""Share that a frame has in the mean time of a step."""
+
 
 @dataclass(slots=True)
 class Second:
@@ -75,6 +78,7 @@ class Camera:
         worker: number of the worker that runs it.
         counts: of this owner; `counters` adds those of owners before.
         restarts: times that its worker was replaced.
+        step_ms: to compute a frame, as a running mean; 0 before the first.
         retry_at: when it is tried again, of the monotonic clock.
         model, upgrade: what it is computed with, and what runs beside for a trial.
     """
@@ -90,6 +94,7 @@ class Camera:
     why: str = ""
     retry_at: float = 0.0
     restarts: int = 0
+    step_ms: float = 0.0
     upgrade: Measured | None = None
     counts: Counts = field(default_factory=Counts)
     last: Frame | None = None
@@ -134,6 +139,7 @@ class Camera:
     def see(self, frame: Frame) -> None:
         """A frame, which is passed on to viewers."""
         self.last, self.last_at, self.counts = frame, time.time(), frame.counts
+        self.step_ms += (frame.step_ms - self.step_ms) * (OF_THE_MEAN if self.step_ms else 1.0)
         if frame.keyframe:
             self.say(f"keyframe: {frame.keyframe}")
         at_s = int(self.last_at)

@@ -139,6 +139,16 @@ class MqttOptions(_Part, frozen=True, kw_only=True):
     discovery: Annotated[str, msgspec.Meta(pattern="^([^#+/]+(/[^#+/]+)*)?$")] = ""
 
 
+class ScaleOptions(_Part, frozen=True, kw_only=True):
+    """A cluster whose machines run the cameras.
+
+    Attributes:
+        address: of its head as Ray has it (HOST:PORT), or `auto`: the one that this machine is in.
+    """
+
+    address: Annotated[str, msgspec.Meta(pattern="^(auto|[^:/]+:[0-9]{1,5})$")] = "auto"
+
+
 class Config(_Part, frozen=True, kw_only=True):
     """The whole file.
 
@@ -150,6 +160,7 @@ class Config(_Part, frozen=True, kw_only=True):
     models: dict[Name, ModelOptions]
     cameras: dict[Name, CameraOptions] = {}
     mqtt: MqttOptions | None = None
+    scale: ScaleOptions | None = None
     secrets: tuple[str, ...] = ()
 
     def redact(self, text: str) -> str:
@@ -175,6 +186,24 @@ class Config(_Part, frozen=True, kw_only=True):
             _, what, hint = problem
             raise ConfigError(what, where=f"--bind {bind}", hint=hint or None)
         return found
+
+    def scaled(self, address: str | None) -> Self:
+        """Over the cluster of an address, if there is one.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        if address is None:
+            return self
+        try:
+            scale = msgspec.convert({"address": address}, ScaleOptions)
+        except msgspec.ValidationError:
+            raise ConfigError(
+                "is no address of a cluster.",
+                where=f"--address {address}",
+                hint="Write HOST:PORT of its head, or auto for the one that this machine is in.",
+            ) from None
+        return msgspec.structs.replace(self, scale=scale)
 
     def resolved(self, folder: Path) -> Self:
         """With paths of files taken from a folder, that of the file of cameras."""

@@ -21,6 +21,7 @@ from mquans.serve.config import (
     Defaults,
     ModelOptions,
     MqttOptions,
+    ScaleOptions,
     ServerOptions,
     problem_of,
     secrets_of,
@@ -30,7 +31,7 @@ LARGEST_FILE_BYTES: Final = 1 << 20
 Keys = tuple[str, ...]
 T = TypeVar("T")
 
-_SECTIONS: Final = ("server", "models", "defaults", "cameras", "mqtt")
+_SECTIONS: Final = ("server", "models", "defaults", "cameras", "mqtt", "scale")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _AT = re.compile(r"(.*) - at (?:`key` in )?`\$(.*)`", re.DOTALL)
 
@@ -102,12 +103,15 @@ class _Document:
             name: self._camera(value, defaults, ("cameras", name))
             for name, value in self._mapping(values, "cameras").items()
         }
-        mqtt = values.get("mqtt")
+        mqtt, scale = values.get("mqtt"), values.get("scale")
         whole = {
             "server": server,
             "models": models,
             "cameras": cameras,
             "mqtt": None if mqtt is None else self._typed(mqtt, MqttOptions, ("mqtt",)),
+            "scale": None
+            if "scale" not in values
+            else self._typed(scale, ScaleOptions, ("scale",)),
             "secrets": secrets_of(
                 self._from_environment, [camera.source for camera in cameras.values()]
             ),

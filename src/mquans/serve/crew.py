@@ -26,13 +26,37 @@ SPARE_AFTER_S = 1.0
 """Until the next one that stands by is started: cameras that come back need the machine first."""
 
 
-class Worker:
-    """A place for cameras: its present process, and how often that was replaced."""
+class Process(Protocol):
+    """A worker's process, here or elsewhere."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.process: WorkerProcess | None = None
+    beat_s: float | None
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def resident(self) -> float: ...
+
+    def silent_s(self, now_s: float) -> float: ...
+
+    def send(self, order: ToWorker) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Worker:
+    """A place for cameras: its present process, and how often that was replaced.
+
+    Attributes:
+        node: the machine of a cluster that it is on.
+        retired: that machine is gone.
+    """
+
+    def __init__(self, number: int, node: str = "") -> None:
+        self.number, self.node = number, node
+        self.process: Process | None = None
         self.restarts = 0
+        self.retired = False
         self.since_s = self.start_at = 0.0
         self.failures = 0
 
@@ -56,12 +80,18 @@ class Crew:
 
     Args:
         hang_s: how long a worker may be silent.
+
+    Attributes:
+        cameras_wait: for the process that takes the place of the one that is gone; else they go
+            to other workers.
     """
+
+    cameras_wait = True
 
     def __init__(self, count: int, *, hang_s: float, owner: Owner) -> None:
         self.workers = [Worker(number) for number in range(count)]
         self._hang_s, self._owner = hang_s, owner
-        self._spare: WorkerProcess | None = None
+        self._spare: Process | None = None
         self._ending = False
         self._ended_one = asyncio.Event()
         self._answers: dict[int, tuple[int, asyncio.Future[Inferred]]] = {}
@@ -77,8 +107,13 @@ class Crew:
     @property
     def ready(self) -> bool:
         """All of them go round."""
-        processes = [worker.process for worker in self.workers]
-        return all(one is not None and one.beat_s is not None for one in processes)
+        present = [worker for worker in self.workers if not worker.retired]
+        return bool(present) and all(map(_goes_round, present))
+
+    @property
+    def takers(self) -> list[int]:
+        """Workers that cameras may be given to."""
+        return [worker.number for worker in self.workers]
 
     def order(self, worker: int, order: ToWorker) -> None:
         """Hands an order over; without effect while the worker is being replaced."""
@@ -133,7 +168,9 @@ class Crew:
                 if worker.process is not None:
                     worker.process.kill()
 
-    def _new_process(self) -> WorkerProcess:
+    def _callbacks(self) -> tuple[Callable[..., None], Callable[..., None]]:
+        """What a process calls for its reports and at its end, from any thread."""
+
         def later(what: Callable[..., None]) -> Callable[..., None]:
             def call(*arguments: Any) -> None:
                 with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -141,21 +178,25 @@ class Crew:
 
             return call
 
-        return WorkerProcess(later(self._hear), later(self._ended))
+        return later(self._hear), later(self._ended)
+
+    def _process_for(self, worker: Worker) -> Process:
+        """The one that stands by, or another that has yet to load."""
+        found, self._spare = self._spare or WorkerProcess(*self._callbacks()), None
+        return found
 
     def _employ(self, worker: Worker) -> None:
-        """Gives a worker a process: the spare one, or another that has yet to load."""
-        worker.process, self._spare = self._spare or self._new_process(), None
+        worker.process = self._process_for(worker)
         worker.since_s = time.monotonic()
 
     def _replace(self, worker: Worker) -> None:
         self._employ(worker)
         self._owner.replaced(worker.number)
 
-    def _whose(self, process: WorkerProcess) -> Worker | None:
+    def _whose(self, process: Process) -> Worker | None:
         return next((worker for worker in self.workers if worker.process is process), None)
 
-    def _hear(self, process: WorkerProcess, report: FromWorker) -> None:
+    def _hear(self, process: Process, report: FromWorker) -> None:
         worker = self._whose(process)
         if isinstance(report, Beat) or worker is None:
             return
@@ -168,7 +209,7 @@ class Crew:
             worker.failures = 0
         self._owner.hear(worker.number, report)
 
-    def _ended(self, process: WorkerProcess) -> None:
+    def _ended(self, process: Process) -> None:
         if process is self._spare:
             self._spare = None
         worker = self._whose(process)
@@ -181,6 +222,9 @@ class Crew:
                 gone = MquansError("the worker ended.", hint="Begin the sequence again.")
                 answer.set_exception(gone)
         if self._ending:
+            return
+        if worker.retired:
+            self._owner.lost(worker.number)
             return
         lived_s = time.monotonic() - worker.since_s
         worker.failures = worker.failures + 1 if lived_s < BAD_START_S else 0
@@ -196,13 +240,21 @@ class Crew:
             await asyncio.sleep(TICK_S)
             now_s = time.monotonic()
             for worker in self.workers:
-                if worker.process is None and now_s >= worker.start_at:
+                if worker.process is None and not worker.retired and now_s >= worker.start_at:
                     self._replace(worker)
             for process in [*(worker.process for worker in self.workers), self._spare]:
                 if process is not None and process.silent_s(now_s) > (
                     STARTING_S if process.beat_s is None else self._hang_s
                 ):
                     process.kill()
-            last_s = max(worker.since_s for worker in self.workers)
-            if self._spare is None and self.ready and now_s - last_s > SPARE_AFTER_S:
-                self._spare = self._new_process()
+            self._stand_by(now_s)
+
+    def _stand_by(self, now_s: float) -> None:
+        """Has one process more, once the others have settled."""
+        last_s = max(worker.since_s for worker in self.workers)
+        if self._spare is None and self.ready and now_s - last_s > SPARE_AFTER_S:
+            self._spare = WorkerProcess(*self._callbacks())
+
+
+def _goes_round(worker: Worker) -> bool:
+    return worker.process is not None and worker.process.beat_s is not None

@@ -150,17 +150,15 @@ class ReuseStepper:
         if begins(feeds) and isinstance(self._stepped, Guard):
             self._stepped.reset()
         outputs = self._stepped.step(feeds, keyframe=keyframe)
-        self._stats = self._stepped.stats
-        self.reuse = self._stats.computation_reuse
-        first = next(iter(self._stats.layers), None)
-        self.taken = 0.0 if first is None else 1 - first.similarity
+        work = self._stream.work
+        self.reuse, self.taken = work.reuse, 1 - work.input_similarity
         return outputs
 
     def layers(self) -> list[tuple[str, float]]:
         """Share of MACs done, by layer."""
         return [
             (layer.name, layer.macs_done / layer.macs if layer.macs else 0.0)
-            for layer in self._stats.layers
+            for layer in self._stepped.stats.layers
         ]
 
     def heat(self) -> Heat | None:

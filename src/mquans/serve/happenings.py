@@ -63,7 +63,7 @@ class Happenings:
     def _hear(self, what: str, camera: Camera, frame: Frame | None) -> None:
         if frame is not None:
             if camera.model.job.decode is not None:
-                labels = self._supervisor.config.models[str(camera.options.model)].labels
+                labels = self._supervisor.labels(camera)
                 boxes = [(box[:4], label_of(box[5], labels)) for box in frame.boxes]
                 self._tell(self.tracker(camera).update(boxes, frame.taken_s))
             return

@@ -205,8 +205,11 @@ class Inference:
 
     def _turn(self) -> int:
         """Workers take turns."""
-        self._next_worker = (self._next_worker + 1) % len(self._supervisor.crew.workers)
-        return self._next_worker
+        takers = self._supervisor.crew.takers
+        if not takers:
+            raise HTTPException(503, "there is no worker.")
+        self._next_worker = (self._next_worker + 1) % len(takers)
+        return takers[self._next_worker]
 
 
 def _described(tensor: TensorSpec) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -101,7 +100,7 @@ class Measures(Collector):
         for worker in self._supervisor.crew.workers:
             restarts.add_metric([str(worker.number)], worker.restarts)
             if worker.process is not None:
-                memory.add_metric([str(worker.number)], resident_bytes(worker.process.pid))
+                memory.add_metric([str(worker.number)], worker.process.resident)
                 info.add_metric([str(worker.number)], {"pid": str(worker.process.pid)})
         yield info
         yield restarts
@@ -115,15 +114,6 @@ class Measures(Collector):
             for histogram in (self._latency, self._step):
                 with suppress(KeyError):  # it gave no frame
                     histogram.remove(camera.name)
-
-
-def resident_bytes(pid: int) -> float:
-    """Memory of a process; not a number where it is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return float("nan")
-    return float(pages * 4096)
 
 
 def _gauge(

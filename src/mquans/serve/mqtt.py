@@ -23,6 +23,7 @@ from mquans.serve.config import MqttOptions
 from mquans.serve.happenings import Happenings
 from mquans.serve.supervisor import Supervisor
 from mquans.serve.tracking import Event
+from mquans.serve.wire import Frame
 
 KEEP_ALIVE_S = 10
 RETRY_S = (1, 3)
@@ -61,6 +62,7 @@ class Mqtt:
         self._client.on_connect = self._connected
         self._client.on_message = self._heard
         happenings.listen(self._tell)
+        supervisor.listen(self._follow)
 
     @property
     def connected(self) -> bool:
@@ -122,13 +124,23 @@ class Mqtt:
         self._loop.call_later(random.uniform(0, DISCOVERY_WITHIN_S), self._discover)
 
     def _discover(self) -> None:
-        if not self._options.discovery or not self.connected:
-            return
         for camera in self._supervisor.cameras.values():
-            labels = self._supervisor.config.models[str(camera.options.model)].labels
+            self._offer(camera)
+
+    def _follow(self, what: str, camera: Camera, _: Frame | None) -> None:
+        """What a reload does to cameras."""
+        if what in ("added", "changed"):
+            self._offer(camera)
+        elif what == "removed":
+            self._offer(camera, gone=True)
+
+    def _offer(self, camera: Camera, *, gone: bool = False) -> None:
+        """A camera as a device, or that there is none; who comes later is told of all."""
+        if self._options.discovery and self.connected:
+            labels = self._supervisor.labels(camera)
+            found = b"" if gone else msgspec.json.encode(discovery(self._options, camera, labels))
             topic = f"{self._options.discovery}/device/{_plain(self._options, camera)}/config"
-            data = msgspec.json.encode(discovery(self._options, camera, labels))
-            self._client.publish(topic, data, qos=1)
+            self._client.publish(topic, found, qos=1)
 
 
 def discovery(options: MqttOptions, camera: Camera, labels: tuple[str, ...]) -> dict[str, Any]:

@@ -3,6 +3,8 @@ of its own so that the supervisor stays small, and memory and work counted."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -34,7 +36,7 @@ class Planned(msgspec.Struct, frozen=True):
 
     Attributes:
         models: by the name that the file gives them.
-        workers: processes.
+        workers: processes on this machine.
         bytes_needed: for all of it.
     """
 
@@ -75,7 +77,9 @@ def plan_config(
         MquansError: a model or plan cannot be used, or the memory does not suffice.
     """
     models = measure_apart(config.models, engine)
-    cores = len(os.sched_getaffinity(0))
+    if config.scale is not None:  # other machines have other memory
+        return Planned(config, models, engine, 0, 0)
+    cores = usable_cores()
     wanted = config.server.workers
     workers = max(1, min(cores, len(config.cameras))) if wanted == "auto" else wanted
     needed = needed_bytes(config, models, workers)
@@ -122,19 +126,40 @@ def measure_apart(models: Mapping[str, ModelOptions], engine: EngineName) -> dic
     return found
 
 
+def usable_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: by its affinity, or less by the quota of a control group, of
+    which a part counts as a whole."""
+    cores = len(os.sched_getaffinity(0))
+    for group in _groups(root):
+        with contextlib.suppress(OSError, ValueError):  # no group, or no limit in it
+            quota_us, period_us = map(int, (group / "cpu.max").read_text().split())
+            cores = min(cores, math.ceil(quota_us / period_us))
+    return max(1, cores)
+
+
 def free_memory(root: Path = Path("/")) -> int:
     """Bytes that may still be used: what the machine has free, or less in a control group."""
     free = 0
     for line in (root / "proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * 1024
-    group = root / "sys/fs/cgroup"
-    try:
-        limit = int((group / "memory.max").read_text())
-        free = min(free, limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):  # no group, or no limit in it
-        pass
+    for group in _groups(root):
+        with contextlib.suppress(OSError, ValueError):
+            limit = int((group / "memory.max").read_text())
+            free = min(free, limit - int((group / "memory.current").read_text()))
     return free
+
+
+def _groups(root: Path) -> list[Path]:
+    """Control groups (version 2) of this process, whose limits all hold. In a container the root is
+    its own; a unit of systemd has one further down."""
+    try:
+        own = (root / "proc/self/cgroup").read_text().strip().rpartition("::")[2]
+    except OSError:
+        own = ""
+    top = root / "sys/fs/cgroup"
+    below = [part for part in own.split("/") if part]
+    return [top.joinpath(*below[:depth]) for depth in range(len(below) + 1)]
 
 
 def _streams_of(camera: CameraOptions) -> int:

@@ -13,10 +13,29 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from mquans.serve.wire import Beat, Frame, FromWorker, ToWorker, decode_report, encode
 
 LARGEST_REPORT_BYTES = 1 << 28
+
+
+# glibc would hand the memory of every frame back to the kernel, and have it cleared for the next
+# one. Workers tidy up by themselves; one arena, as frames are made by one thread and freed by
+# another.
+_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
+
+# One thread per worker is what cameras are planned for.
+_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def environment() -> dict[str, str]:
+    """Of a worker; what is set already stays."""
+    return _MEMORY | os.environ | _THREADS
 
 
 class WorkerProcess:
@@ -39,10 +58,8 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "mquans.serve.worker", str(theirs.fileno())]
-            # One thread per worker is what cameras are planned for.
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment()
             )
         self.started_s = time.monotonic()
         self.beat_s: float | None = None
@@ -55,6 +72,11 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def resident(self) -> float:
+        """Bytes of its memory."""
+        return resident_bytes(self.pid)
 
     def silent_s(self, now_s: float) -> float:
         """Time since it went round, or was started."""
@@ -88,3 +110,12 @@ class WorkerProcess:
         self._process.wait()
         self._orders.put(None)
         self._on_end(self)
+
+
+def resident_bytes(pid: int) -> float:
+    """Memory of a process; not a number where it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return float("nan")
+    return float(pages * 4096)

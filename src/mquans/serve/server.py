@@ -14,10 +14,11 @@ import uvicorn
 from mquans.errors import MquansError
 from mquans.files import reason
 from mquans.serve.app import Interface
+from mquans.serve.cluster import Cluster, RayCluster
 from mquans.serve.config import Config, ServerOptions
 from mquans.serve.happenings import Happenings
 from mquans.serve.mqtt import Mqtt
-from mquans.serve.planning import plan_config
+from mquans.serve.planning import Planned, plan_config
 from mquans.serve.supervisor import Supervisor
 from mquans.serve.systemd import Systemd
 from mquans.serve.wire import EngineName
@@ -42,14 +43,20 @@ def serve(
     """
     with _listening(config.server) as listening:
         planned = plan_config(config, engine)
-        asyncio.run(_Running(Supervisor(planned), read).run(listening))
+        cluster = None
+        if config.scale is not None:
+            wanted = config.server.workers
+            cluster = RayCluster(config.scale.address, None if wanted == "auto" else wanted)
+        asyncio.run(_Running(planned, cluster, read).run(listening))
 
 
 class _Running:
     """Supervisor, HTTP interface and MQTT on one event loop."""
 
-    def __init__(self, supervisor: Supervisor, read: Callable[[], Config] | None) -> None:
-        self._supervisor = supervisor
+    def __init__(
+        self, planned: Planned, cluster: Cluster | None, read: Callable[[], Config] | None
+    ) -> None:
+        supervisor = self._supervisor = Supervisor(planned, cluster)
         self._happenings = Happenings(supervisor)
         self._interface = Interface(supervisor, self._happenings, read)
         options = supervisor.config.mqtt

@@ -10,9 +10,11 @@ from msgspec.structs import replace
 
 from mquans.errors import MquansError
 from mquans.serve.camera import Camera, Viewer
+from mquans.serve.cluster import Cluster, ClusterCrew
 from mquans.serve.config import CameraOptions, Config
 from mquans.serve.crew import Crew
 from mquans.serve.measuring import Measured
+from mquans.serve.placement import loads, moves
 from mquans.serve.planning import Planned, job_of, plan_config
 from mquans.serve.states import StateFolder
 from mquans.serve.wire import (
@@ -34,11 +36,17 @@ from mquans.serve.wire import (
 DRAIN_SPARE_S = 1.0
 """Of the time for draining, for what comes after the workers."""
 
+FIXED = ("server", "mqtt", "scale")
+"""Parts of the file that a reload leaves as they are."""
+
 Listener = Callable[[str, Camera, Frame | None], None]
 
 
 class Supervisor:
     """Runs the cameras of a plan until it is stopped. All methods are for the event loop.
+
+    Args:
+        cluster: whose machines run the workers; this one does without.
 
     Attributes:
         planned: what is run now.
@@ -47,11 +55,15 @@ class Supervisor:
         states: the folder of states.
     """
 
-    def __init__(self, planned: Planned) -> None:
+    def __init__(self, planned: Planned, cluster: Cluster | None = None) -> None:
         self.planned = planned
         self.cameras: dict[str, Camera] = {}
         hang_s = planned.config.server.hang_s
-        self.crew = Crew(planned.workers, hang_s=hang_s, owner=self)
+        self.crew = (
+            Crew(planned.workers, hang_s=hang_s, owner=self)
+            if cluster is None
+            else ClusterCrew(cluster, hang_s=hang_s, owner=self)
+        )
         self.states = StateFolder(planned.config.server.state_dir)
         self.draining = False
         self._listeners: list[Listener] = []
@@ -60,6 +72,10 @@ class Supervisor:
     @property
     def config(self) -> Config:
         return self.planned.config
+
+    def labels(self, camera: Camera) -> tuple[str, ...]:
+        """Names of the classes that a camera's boxes are of."""
+        return self.config.models[str(camera.options.model)].labels
 
     def listen(self, listener: Listener) -> None:
         """Has it called with `state`, `frame`, `added`, `changed` or `removed`, and the camera."""
@@ -133,15 +149,16 @@ class Supervisor:
             MquansError: it cannot be run; nothing has changed.
         """
         async with self._reloading:
-            if config.server != self.config.server or config.mqtt != self.config.mqtt:
+            if any(getattr(config, part) != getattr(self.config, part) for part in FIXED):
                 raise MquansError(
-                    "what is under server and mqtt changes only with a restart.",
+                    f"what is under {', '.join(FIXED)} changes only with a restart.",
                     hint="Leave it as it was, or restart the server.",
                 )
             planned = await asyncio.to_thread(plan_config, config, self.planned.engine)
             return self._go_over(planned)
 
     def _go_over(self, planned: Planned) -> dict[str, list[str]]:
+        before = self.config
         self.planned = planned
         done: dict[str, list[str]] = {
             "added": [], "removed": [], "restarted": [], "upgraded": [],
@@ -164,9 +181,9 @@ class Supervisor:
             what = _difference(camera, options, model)
             if options.source != camera.options.source:
                 camera.counts = replace(camera.counts, position=0)
-            zones = (options.zones, options.lines) != (camera.options.zones, camera.options.lines)
+            followed = _followed(before, name) != _followed(planned.config, name)
             camera.options = options
-            if zones:
+            if followed:
                 self._say("changed", camera, None)
             if what == "upgraded" and camera.state != "live":
                 what = "restarted"  # no frame comes that both could be tried on
@@ -199,14 +216,19 @@ class Supervisor:
     def _give(self, camera: Camera) -> None:
         """To the worker that has least to do, or the one that had it."""
         number = self._least_busy() if camera.worker is None else camera.worker
+        if number is None:
+            camera.become("waiting", "there is no worker.")
+            return
         camera.own(number)
+        # On another machine there is another disk.
+        kept = self.crew.cameras_wait
         job = job_of(
             camera.name,
             camera.options,
             camera.model.job,
             epoch=camera.epoch,
-            state_file=self.states.stream_file(camera.name),
-            restore=self.states.has_stream(camera.name),
+            state_file=self.states.stream_file(camera.name) if kept else "",
+            restore=kept and self.states.has_stream(camera.name),
             position=camera.counts.position,
         )
         self.crew.order(number, Watch(camera.name, bool(camera.viewers)))
@@ -220,12 +242,30 @@ class Supervisor:
         if camera.worker is not None:
             self.crew.order(camera.worker, order)
 
-    def _least_busy(self) -> int:
-        load = [0.0] * len(self.crew.workers)
-        for camera in self.cameras.values():
-            if camera.worker is not None:
-                load[camera.worker] += camera.options.fps * camera.model.macs
-        return load.index(min(load))
+    def _least_busy(self) -> int | None:
+        """None without any worker."""
+        load = loads(self._owners(), self._costs(), self.crew.takers)
+        return min(load, key=lambda worker: (load[worker], worker), default=None)
+
+    def _owners(self) -> dict[str, int]:
+        return {
+            camera.name: camera.worker
+            for camera in self.cameras.values()
+            if camera.worker is not None
+        }
+
+    def _costs(self) -> dict[str, float]:
+        known = self._ms_per_mac()
+        return {
+            camera.name: camera.options.fps * (camera.step_ms or known * camera.model.macs)
+            for camera in self.cameras.values()
+        }
+
+    def _ms_per_mac(self) -> float:
+        """Of cameras that were measured, for those that have yet to be; only ratios matter."""
+        measured = [camera for camera in self.cameras.values() if camera.step_ms]
+        macs = sum(camera.model.macs for camera in measured)
+        return sum(camera.step_ms for camera in measured) / macs if macs else 1.0
 
     async def _keep_records(self) -> None:
         while True:
@@ -243,10 +283,27 @@ class Supervisor:
             camera.become("waiting", "its worker ended and is replaced.")
             camera.say(camera.why)
             self._say("state", camera, None)
+        self._even_out()
 
     def replaced(self, worker: int) -> None:
         for camera in self._of(worker):
             self._give(camera)
+        self._even_out()
+
+    def _even_out(self) -> None:
+        """Where cameras do not wait for their workers, those without one go to others, and a worker
+        that has joined is given its share."""
+        if self.crew.cameras_wait:
+            return
+        for name, worker in moves(self._owners(), self._costs(), self.crew.takers).items():
+            camera = self.cameras[name]
+            self._take_away(camera)
+            camera.worker = worker
+            camera.say(f"goes to worker {worker}.")
+            self._give(camera)
+        for camera in self.cameras.values():
+            if camera.enabled and camera.worker is None:
+                self._give(camera)
 
     def hear(self, worker: int, report: FromWorker) -> None:
         """A report, unless somebody else runs its camera by now."""
@@ -281,6 +338,12 @@ class Supervisor:
     def _say(self, what: str, camera: Camera, frame: Frame | None) -> None:
         for listener in self._listeners:
             listener(what, camera, frame)
+
+
+def _followed(config: Config, name: str) -> tuple[Any, ...]:
+    """What the objects before a camera are told by."""
+    options = config.cameras[name]
+    return options.zones, options.lines, config.models[str(options.model)].labels
 
 
 def _difference(camera: Camera, options: CameraOptions, model: Measured) -> str:

@@ -112,7 +112,7 @@ class Viewing:
             listening.cancel()
 
     def _message(self, camera: Camera, frame: Frame) -> bytes:
-        labels = self._supervisor.config.models[str(camera.options.model)].labels
+        labels = self._supervisor.labels(camera)
         head = msgspec.json.encode(shown_frame(frame, labels))
         return struct.pack("!I", len(head)) + head + (frame.jpeg or b"")
 

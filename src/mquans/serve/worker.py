@@ -134,6 +134,8 @@ class Worker:
         do = self._todo.put
         match order:
             case Add(job):
+                if job.epoch < self._epochs.get(job.name, 0):
+                    return
                 self._epochs[job.name] = job.epoch
                 self._loads.put(lambda: self._prepare(job))
             case Remove(name):

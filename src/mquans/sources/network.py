@@ -43,8 +43,9 @@ def _open_rtsp(url: str) -> VideoReader:
         name=_without_password(url),
         live=True,
         # Over UDP, FFmpeg's default, lost packets smear over the picture until the next key frame.
-        # The rate of frames, which takes a second or two to find out, is not needed.
-        options={"rtsp_transport": "tcp", "fpsprobesize": "0"},
+        # What streams there are is in the answer; to find out more about them takes a second or
+        # two, and the decoder learns the size of the picture by itself.
+        options={"rtsp_transport": "tcp", "probesize": "32"},
         timeout_s=CAMERA_TIMEOUT_S,
     )
 

@@ -74,14 +74,24 @@ def test_times_need_plans_and_say_so(asked: list[str]) -> None:
     assert "Traceback" not in finished.stderr
 
 
-def test_cameras_of_a_server_are_counted(tmp_path: Path) -> None:
-    """With so much to do that it falls behind at once."""
+@pytest.fixture
+def served(tmp_path: Path) -> list[str]:
     model = write_model(tmp_path / "spots.onnx")
     plan = write_plan(model, tmp_path / "spots.plan.json")
     clip = write_clip(tmp_path / "clip.avi", pictures(40), codec="mjpeg", pixels="yuvj420p")
+    return [str(model), "--plan", str(plan), "--source", str(clip), "--decode", "centerface"]
+
+
+def test_cameras_of_a_server_are_counted(served: list[str], tmp_path: Path) -> None:
+    """With so much to do that it falls behind at once."""
     found = run(
-        tmp_path, "serving.py", str(model), "--plan", str(plan), "--source", str(clip),
-        "--decode", "centerface", "--fps", "400", "--cameras", "64", "--seconds", "1",
-    )  # fmt: skip
+        tmp_path, "serving.py", *served, "--fps", "400", "--cameras", "64", "--seconds", "1"
+    )
     assert "| server, mquans |" in found
     assert "times the cameras of onnxruntime" in found
+
+
+def test_a_worker_is_compared_with_a_bare_loop(served: list[str], tmp_path: Path) -> None:
+    found = run(tmp_path, "serving.py", *served, "--overhead", "--cameras", "2", "--seconds", "1")
+    assert "| bare loop |" in found
+    assert "| overhead |" in found

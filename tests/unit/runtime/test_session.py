@@ -17,6 +17,8 @@ from mquans.plan import LayerPlan, Plan
 from mquans.plan.schema import Provenance
 from mquans.runtime.session import Session, available_isas, choose_isa
 
+from ...spots import picture, write_model, write_plan
+
 
 def model() -> bytes:
     """x [1, 2, 4, 4] -> two 1x1 convolutions -> y, with a branch -> z."""
@@ -221,3 +223,26 @@ def test_time_per_layer_is_told_on_request() -> None:
     stream.profile = False
     stream.step(frame())
     assert [layer.time_ms for layer in stream.stats.layers] == [None, None]
+
+
+@pytest.mark.parametrize("by_site", [False, True])
+def test_work_in_sums_is_that_of_all_layers(by_site: bool, tmp_path: Path) -> None:
+    """A page that shows reuse must not show another number than a report."""
+    if by_site:
+        network = write_model(tmp_path / "spots.onnx")
+        session = Session(network, write_plan(network, tmp_path / "spots.plan.json"))
+        frames = [picture(place).transpose(2, 0, 1)[None] for place in (0, 0, 8)]
+    else:
+        session, frames = Session(model(), plan()), [frame(), frame(), frame()]
+        frames[2][..., 0] = 0.7
+    reuse = []
+    with session.stream() as stream:
+        for one in frames:
+            stream.step(one)
+            work, stats = stream.work, stream.stats
+            assert work.reuse == pytest.approx(stats.computation_reuse)
+            assert work.input_similarity == pytest.approx(stats.layers[0].similarity)
+            reuse.append(work.reuse)
+    assert reuse[0] == 0
+    assert reuse[1] == 1
+    assert 0 < reuse[2] < 1

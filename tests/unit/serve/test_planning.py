@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from mquans.errors import MquansError
 from mquans.serve.config import CameraOptions, Config, GuardOptions, ModelOptions, ServerOptions
 from mquans.serve.measuring import Measured
-from mquans.serve.planning import free_memory, needed_bytes, plan_config
+from mquans.serve.planning import free_memory, needed_bytes, plan_config, usable_cores
 
 
 def config(spots: ModelOptions, **camera: object) -> Config:
@@ -52,3 +53,31 @@ def test_the_limit_of_a_container_counts(tmp_path: Path, limit: str, free: int) 
     (tmp_path / "sys/fs/cgroup/memory.max").write_text(limit)
     (tmp_path / "sys/fs/cgroup/memory.current").write_text("600000")
     assert free_memory(tmp_path) == free
+
+
+def test_the_limit_of_a_unit_counts(tmp_path: Path) -> None:
+    """systemd's MemoryMax= and CPUQuota= are in a group of its own, and a slice may have others."""
+    unit = tmp_path / "sys/fs/cgroup/system.slice/mquans.service"
+    unit.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/system.slice/mquans.service\n")
+    (tmp_path / "proc/meminfo").write_text("MemAvailable:    2000 kB\n")
+    (unit / "memory.max").write_text("max")
+    (unit.parent / "memory.max").write_text("500000")
+    (unit.parent / "memory.current").write_text("100000")
+    (unit / "cpu.max").write_text("150000 100000")
+    assert free_memory(tmp_path) == 400000
+    assert usable_cores(tmp_path) == min(2, len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 64), ("250000 100000", 3), ("10000 100000", 1)]
+)
+def test_workers_are_as_many_as_a_container_may_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+) -> None:
+    """Sixty-four workers in a container of three cores would each get a twentieth of the time."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/cpu.max").write_text(quota)
+    assert usable_cores(tmp_path) == cores
