@@ -12,9 +12,9 @@ from mquans.errors import MquansError
 from mquans.files import atomic_write
 from mquans.plan import write_plan
 from mquans_studies.contest.cases import load_case
-from mquans_studies.contest.judging import BEFORE, judge
+from mquans_studies.contest.judging import BEFORE, EXTRA, judge
 from mquans_studies.contest.rules import NetworkRules, Rules, load_rules
-from mquans_studies.contest.tables import as_markdown
+from mquans_studies.contest.tables import CHOICES, as_markdown
 from mquans_studies.contest.trying import Said
 
 
@@ -130,10 +130,13 @@ def _write(record: dict[str, Any], output: Path) -> None:
     atomic_write(output.with_suffix(".md"), as_markdown(record).encode())
     from mquans_studies.accelerators.plot import plot_simulation
 
+    design = record["chosen_on"]
     bars = [
         (name, row["scheme"], row["speed"]["value"], row["energy_saved"]["value"])
         for name, found in record["networks"].items()
         for row in found["rows"]
-        if row["design"] == record["chosen_on"] and row["choice"] == BEFORE and not row["fallback"]
+        if (row["design"], row["choice"], row["fallback"]) == (design, BEFORE, False)
+        and row["scheme"] not in EXTRA
     ]
-    plot_simulation(bars, output.with_suffix(".svg"), title=f"{record['chosen_on']}, chosen before")
+    title = f"{design}, {CHOICES[BEFORE]}"
+    plot_simulation(bars, output.with_suffix(".svg"), title=title)
