@@ -78,12 +78,12 @@ def evaluate(
 
 
 def _train(name: str, own: NetworkRules, data: Path, zoo: Path, threads: int, say: Said) -> None:
-    import torch
-
+    from mquans_studies.zoo import train  # says what to install where torch is missing
     from mquans_studies.zoo.recipes import HELD_OUT, make_task
-    from mquans_studies.zoo.training import train
 
     say(f"{name}: training, about {own.minutes} minutes of a free core")
+    import torch
+
     torch.set_num_threads(threads)
     task = make_task(name, data / own.data, held_out=own.held_out or HELD_OUT)
     card = train(name, task, zoo / name, steps=own.steps or None, seed=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mquans.errors import MquansError
+from mquans.errors import DependencyError, MquansError
 from mquans.plan import read_plan
 from mquans_studies.__main__ import main
 from mquans_studies.contest import evaluating, rules
@@ -164,6 +165,17 @@ def test_only_what_is_missing_is_trained_and_its_time_is_told(
     _evaluate(tmp_path / "copy", say=said.append)
     assert trained == ["small"]
     assert said[0] == "to train: small; about 1 minutes of a free core"
+
+
+def test_without_torch_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.startswith("mquans_studies.zoo")]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "rules.yaml").write_text(RULES)
+    with pytest.raises(DependencyError, match="needs the package 'torch'"):
+        _evaluate(tmp_path)
 
 
 def test_a_folder_without_a_network(tmp_path: Path) -> None:
