@@ -127,7 +127,8 @@ def evaluate(node: Node, inputs: Sequence[Tensor]) -> Tensor:
         case Reduce(kind, axes, keepdims) if kind in REDUCE:
             return REDUCE[kind](x, axes, keepdims) if axes else x
         case LayerNorm(axis, epsilon):
-            return F.layer_norm(x, x.shape[axis:], *inputs[1:], eps=epsilon)
+            weight, bias = (*inputs[1:], None, None)[:2]
+            return F.layer_norm(x, x.shape[axis:], weight, bias, epsilon)
         case Softmax(axis, log):
             return F.log_softmax(x, axis) if log else F.softmax(x, axis)
         case Concat(axis):

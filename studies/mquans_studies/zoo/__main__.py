@@ -40,7 +40,11 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
     steps: Annotated[int | None, typer.Option(min=1, help="Fewer or more than usual.")] = None,
     held_out: Annotated[
-        list[str] | None, typer.Option(help="Speaker to test on; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Speaker to test on; may be repeated. 'takes': all speakers are trained on, and "
+            "other recordings of them test."
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="For torch.")] = 1,
     seed: Seed = 0,

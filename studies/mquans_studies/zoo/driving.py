@@ -28,6 +28,9 @@ CALIBRATED = 0.5
 """Share from which on plans are made, up to the test."""
 
 SMOOTHING_FRAMES = 29
+STRETCH = 25
+"""Frames of a block: longer than the smoothing reaches to one side."""
+
 BATCH = 32
 LIGHT = 0.3
 """How much brighter or darker pictures are trained on."""
@@ -93,7 +96,8 @@ class Driving(Task):
 
 
 def _labelled(pictures: Any, steering: Any) -> Labelled:
-    return Labelled(pictures[:, None].numpy(), steering.tolist())
+    blocks = [str(frame // STRETCH) for frame in range(len(pictures))]
+    return Labelled(pictures[:, None].numpy(), steering.tolist(), blocks)
 
 
 def read_drive(folder: Path) -> tuple[Any, Any]:

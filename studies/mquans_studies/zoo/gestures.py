@@ -104,7 +104,7 @@ def _windows(clips: Sequence[Any]) -> Labelled:
         for begin in range(0, clip.shape[1] - LENGTH + 1, STRIDE):
             windows.append(clip[:, begin : begin + LENGTH].numpy())
             labels.append(number)
-    return Labelled(np.stack(windows)[:, None], labels)
+    return Labelled(np.stack(windows)[:, None], labels, [str(label) for label in labels])
 
 
 def read_clip(path: Path) -> Any:

@@ -25,11 +25,11 @@ from mquans_studies.zoo.speech import (
     log_mel_format,
     read_noise,
     read_recordings,
-    split_speakers,
-    split_takes,
+    split,
+    split_said,
     varied,
 )
-from mquans_studies.zoo.splicing import Spliced, Splicer, recording_of
+from mquans_studies.zoo.splicing import Spliced, Splicer, blocks_of, recording_of
 from mquans_studies.zoo.training import Labelled, Task
 
 CONTEXT = 5
@@ -57,7 +57,7 @@ class Phones(Task):
         recordings = read_recordings(folder)
         alignment = align(recordings)
         aligned = [r for r in recordings if r.name in alignment.states]
-        train, test = split_speakers(aligned, held_out)
+        train, for_plans, judging = split(aligned, held_out)
         noise = read_noise(folder, begin=0, end=0.7)
         splicer = Splicer(at_speeds(train, SPEEDS), noise, snr=TRAIN_SNR, seed=seed)
         strings = [splicer.string(DIGITS, FRAMES) for _ in range(TRAIN_STRINGS)]
@@ -67,7 +67,6 @@ class Phones(Task):
         frame = replace(self._format, shape=(1, MELS), context=(0, 0))
         self._frames = features(recording_of(strings), frame)
         self._states = states_of(strings, alignment)[: len(self._frames)]
-        for_plans, judging = split_takes(test)
         splicer = Splicer(
             judging, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1
         )
@@ -81,7 +80,7 @@ class Phones(Task):
         self.network = AcousticMlp(len(alignment.names))
         self.inputs = {"window": torch.zeros(1, WIDTH)}
         self.notes = {
-            "split": f"by speaker: {', '.join(held_out)} held out; noise by time",
+            "split": split_said(held_out),
             "labels": f"phone states by {alignment.method}; "
             f"{len(aligned)} of {len(recordings)} recordings align",
             "states": alignment.names,
@@ -119,7 +118,9 @@ class Phones(Task):
 
     def _labelled(self, strings: Sequence[Spliced], alignment: Alignment) -> Labelled:
         frames = features(recording_of(strings), self._format)
-        return Labelled(frames[:, None], states_of(strings, alignment)[: len(frames)].tolist())
+        blocks = np.repeat(blocks_of(strings), FRAMES)[: len(frames)]
+        states = states_of(strings, alignment)[: len(frames)]
+        return Labelled(frames[:, None], states.tolist(), blocks.tolist())
 
 
 def states_of(strings: Sequence[Spliced], alignment: Alignment) -> npt.NDArray[np.int64]:

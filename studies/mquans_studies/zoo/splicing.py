@@ -110,6 +110,13 @@ def recording_of(strings: Iterable[Spliced]) -> Signal:
     return np.concatenate([string.samples for string in strings])
 
 
+def blocks_of(strings: Sequence[Spliced]) -> list[str]:
+    """The speaker of every string; where there is one only, numbers of strings."""
+    speakers = [string.spans[0].recording.speaker for string in strings]
+    several = len(set(speakers)) > 1
+    return speakers if several else [str(number) for number in range(len(strings))]
+
+
 def emission_targets(spliced: Spliced, steps: int, *, hop: int) -> npt.NDArray[np.int64]:
     """The class of every step if each digit is written during its last third, and blank else.
 

@@ -23,18 +23,18 @@ from mquans_studies.zoo.speech import (
     log_mel_format,
     read_noise,
     read_recordings,
-    split_speakers,
-    split_takes,
+    split,
+    split_said,
     varied,
 )
-from mquans_studies.zoo.splicing import Spliced, Splicer, emission_targets, recording_of
+from mquans_studies.zoo.splicing import Spliced, Splicer, blocks_of, emission_targets, recording_of
 from mquans_studies.zoo.training import Labelled, Task
 
 STACKED = 3
 """Feature frames per step of the network."""
 
 TEST_STEPS, TEST_DIGITS = 96, 4
-TEST_STRINGS, CALIBRATION_STRINGS = 250, 100
+TEST_STRINGS, CALIBRATION_STRINGS = 500, 100
 TRAIN_SNR, TEST_SNR = (10.0, 30.0), (20.0, 20.0)
 SPEEDS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.15, 1.25)
 NORMALISED_BY = 100
@@ -68,7 +68,7 @@ class Strings(Task):
     digits: tuple[int, int]
 
     def __init__(self, network: Any, folder: Path, *, seed: int, held_out: Sequence[str]) -> None:
-        train, test = split_speakers(read_recordings(folder), held_out)
+        train, for_plans, judging = split(read_recordings(folder), held_out)
         noise = read_noise(folder, begin=0, end=0.7)
         self._splicer = Splicer(at_speeds(train, SPEEDS), noise, snr=TRAIN_SNR, seed=seed)
         self._rng = np.random.default_rng(seed)
@@ -80,7 +80,6 @@ class Strings(Task):
             subsample=STACKED,
             like=sample,
         )
-        for_plans, judging = split_takes(test)
         splicer = Splicer(
             judging, read_noise(folder, begin=0.8, end=1), snr=TEST_SNR, seed=seed + 1
         )
@@ -90,7 +89,7 @@ class Strings(Task):
         self._calibration = _test_strings(splicer, CALIBRATION_STRINGS)
         self.network = network
         self.notes = {
-            "split": f"by speaker: {', '.join(held_out)} held out; noise by time",
+            "split": split_said(held_out),
             "labels": f"the digits of each string of {TEST_STEPS} steps; class 0 is the blank",
             "symbols": SYMBOLS,
             "snr_db": {"train": TRAIN_SNR, "test": TEST_SNR},
@@ -186,7 +185,7 @@ class WholeStrings(Strings):
     def labelled(self, strings: Sequence[Spliced]) -> Labelled:
         """One string per frame."""
         frames = [features(string.samples, self._whole) for string in strings]
-        return Labelled(np.stack(frames), [_text(string) for string in strings])
+        return Labelled(np.stack(frames), [_text(string) for string in strings], blocks_of(strings))
 
 
 class StreamedStrings(Strings):
@@ -232,4 +231,5 @@ class StreamedStrings(Strings):
             for string in strings
             for step in range(TEST_STEPS)
         ]
-        return Labelled(frames[:, None], labels)
+        blocks = np.repeat(blocks_of(strings), TEST_STEPS)
+        return Labelled(frames[:, None], labels, blocks.tolist())

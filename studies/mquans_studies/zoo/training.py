@@ -37,10 +37,13 @@ class Labelled:
     Attributes:
         frames: [N, *shape of the network's input], ready tensors.
         labels: one per frame; None where a frame has none.
+        blocks: of every frame, the name of what varies as a whole: a speaker, a clip, a stretch of
+            road. Intervals of confidence draw blocks: neighbouring frames are no new evidence.
     """
 
     frames: Array
     labels: Sequence[Any]
+    blocks: Sequence[str]
 
 
 class Task(ABC):
@@ -137,7 +140,8 @@ def train(
 ) -> Card:
     """Trains a network and writes `model.onnx`, `card.json`, and streams as `--source` and
     `--labels` of the command line take them: held out are `test.npy` and `test_labels.jsonl`, to
-    make plans from `calibration.npy` and `calibration_labels.jsonl`.
+    make plans from `calibration.npy` and `calibration_labels.jsonl`; `test_blocks.jsonl` and
+    `calibration_blocks.jsonl` say which frames belong together. The card is written last.
 
     Raises:
         MquansError: training diverged, or a file cannot be written.
@@ -152,8 +156,9 @@ def train(
     atomic_write(folder / "model.onnx", data)
     for stream, sample in (("test", task.held_out()), ("calibration", task.calibration())):
         np.save(folder / f"{stream}.npy", sample.frames)
-        labels = "".join(json.dumps(label) + "\n" for label in sample.labels)
-        atomic_write(folder / f"{stream}_labels.jsonl", labels.encode())
+        for what, values in (("labels", sample.labels), ("blocks", sample.blocks)):
+            lines = "".join(json.dumps(value) + "\n" for value in values)
+            atomic_write(folder / f"{stream}_{what}.jsonl", lines.encode())
     graph = import_model(read_model(data))
     card = Card(
         name=name,

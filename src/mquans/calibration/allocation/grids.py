@@ -67,12 +67,12 @@ def uniform_layers(
     graph: Graph,
     ranges: Mapping[str, LayerRange],
     *,
-    bits: int,
+    bits: float,
     weight_bits: WeightBits = 16,
     quantizer: str = "uniform",
     nodes: Iterable[Node] | None = None,
 ) -> tuple[LayerPlan, ...]:
-    """A plan's layers with `bits` for every neuron (1 to 12).
+    """A plan's layers with `bits` for every neuron (1 to 12; between whole numbers, steps are).
 
     Args:
         ranges: by the name of the tensor that a layer reads.

@@ -19,17 +19,20 @@ from mquans_studies.zoo.driving import Driving  # noqa: E402
 from mquans_studies.zoo.gestures import Gestures  # noqa: E402
 from mquans_studies.zoo.phones import Phones, states_of  # noqa: E402
 from mquans_studies.zoo.speech import (  # noqa: E402
+    BY_TAKE,
     HOP,
     MASKED,
     RATE,
+    Recording,
     at_speeds,
     read_noise,
     read_recordings,
+    split,
     split_speakers,
     split_takes,
     varied,
 )
-from mquans_studies.zoo.splicing import Splicer, emission_targets  # noqa: E402
+from mquans_studies.zoo.splicing import Splicer, blocks_of, emission_targets  # noqa: E402
 from mquans_studies.zoo.strings import StreamedStrings  # noqa: E402
 
 
@@ -68,6 +71,38 @@ def test_plans_are_made_from_other_recordings_of_every_digit_than_judge(
 def test_a_split_without_one_side_is_refused(digits_folder: Path, held_out: list[str]) -> None:
     with pytest.raises(SourceError, match="anna, ben"):
         split_speakers(read_recordings(digits_folder), held_out)
+
+
+def test_by_take_every_speaker_is_heard_and_no_recording_is_on_two_sides() -> None:
+    """A network that knows its speakers errs less, so that a small loss is more than one digit."""
+    sound = np.zeros(8, np.float32)
+    recordings = [
+        Recording(f"{digit}_{speaker}_{take:02}", digit, speaker, sound)
+        for digit in range(10)
+        for speaker in ("anna", "ben")
+        for take in range(20)
+    ]
+    parts = split(recordings, [BY_TAKE])
+    names = [{recording.name for recording in part} for part in parts]
+    assert [len(part) for part in names] == [320, 40, 40]
+    assert len(set.union(*names)) == len(recordings)
+    for part in parts:
+        assert {(r.speaker, r.digit) for r in part} == {(r.speaker, r.digit) for r in recordings}
+
+
+def test_by_take_asks_for_enough_recordings(digits_folder: Path) -> None:
+    with pytest.raises(SourceError, match="too few recordings"):
+        split(read_recordings(digits_folder), [BY_TAKE])
+
+
+def test_blocks_are_speakers_where_there_are_several(digits_folder: Path) -> None:
+    """Intervals of confidence draw speakers; of one speaker alone they draw strings."""
+    recordings = read_recordings(digits_folder)
+    noise = read_noise(digits_folder, begin=0, end=1)
+    several = Splicer(recordings, noise, snr=(20, 20), seed=0)
+    assert set(blocks_of([several.string(2, 120) for _ in range(8)])) == {"anna", "ben"}
+    one = Splicer([r for r in recordings if r.speaker == "anna"], noise, snr=(20, 20), seed=0)
+    assert blocks_of([one.string(2, 120) for _ in range(3)]) == ["0", "1", "2"]
 
 
 def test_noise_is_split_by_time(digits_folder: Path) -> None:

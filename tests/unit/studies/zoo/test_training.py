@@ -46,10 +46,12 @@ class MadeUp(Task):
         return {"accuracy": float((found == self.wanted).float().mean())}
 
     def held_out(self) -> Labelled:
-        return Labelled(self.windows[:, None].numpy(), self.wanted.tolist())
+        return Labelled(
+            self.windows[:, None].numpy(), self.wanted.tolist(), ["a"] * 32 + ["b"] * 32
+        )
 
     def calibration(self) -> Labelled:
-        return Labelled(self.windows[:8, None].numpy(), self.wanted[:8].tolist())
+        return Labelled(self.windows[:8, None].numpy(), self.wanted[:8].tolist(), ["a"] * 8)
 
 
 def test_two_steps_lower_the_loss() -> None:
@@ -76,6 +78,8 @@ def test_files_of_a_training_fit_together(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     found = [session.run(None, {"window": frame})[0].argmax() for frame in frames]
     assert card.accuracy["accuracy"] > 0.5
+    blocks = load_labels(folder / "test_blocks.jsonl")
+    assert blocks == ["a"] * 32 + ["b"] * 32, "what intervals of confidence draw"
     planned = load_labels(folder / "calibration_labels.jsonl")
     assert len(planned) == len(np.load(folder / "calibration.npy")) == 8
     assert np.mean(np.equal(found, labels)) == pytest.approx(card.accuracy["accuracy"], abs=1e-4)
