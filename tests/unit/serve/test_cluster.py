@@ -113,7 +113,7 @@ def test_cameras_of_a_machine_that_is_lost_go_on_elsewhere(planned: Planned) -> 
             assert lost[name].last is seen
 
         machines.present["third"] = 1
-        await until(lambda: len(on("third")) == 2)
+        await until(lambda: on("third"))  # how many depends on what each has cost
         await until(all_live)
         await supervisor.stop()
 
