@@ -351,8 +351,8 @@ bool combinations(const SiteTables& tables) {
                     const Buffer<int32_t> all_start(row), all_shift(row);
                     in_order(start, all_start, kernels);
                     in_order(shift, all_shift, kernels);
-                    kernels.combine({kind, sites, a.args(), b.args(), all_start.data(), all_shift.data(), y.data(),
-                                     stride, {}});
+                    kernels.combine({kind, sites, a.args(), b.args(), all_start.data(), all_shift.data(), channels,
+                                     y.data(), stride, {}});
                 };
                 run(tables.scalar, expected);
                 run(tables.tested, actual);
