@@ -24,9 +24,9 @@ constexpr int64_t busy_steps = 64;
 
 // What the frame cost that has been run through its gates.
 bool was_busy(const Stream& stream) {
-    int64_t done = 0, all = 0;
+    const int64_t all = stream.program().site_macs;
+    int64_t done = 0;
     for (const SiteReport& report : stream.site_reports) done += report.macs;
-    for (const SiteLayer& layer : stream.program().site_layers) all += layer.macs;
     return all && busy_parts * done >= (busy_parts - 1) * all;
 }
 

@@ -56,6 +56,7 @@ CodesId Program::add_code_view(CodesId base, int32_t first_channel, int32_t chan
 }
 
 int32_t Program::add_site_layer(SiteLayer layer) {
+    site_macs += layer.macs;
     site_layers.push_back(std::move(layer));
     return int32_t(site_layers.size()) - 1;
 }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mquans.errors import MquansError
+from mquans_studies.command_line import run_command
 
 app = typer.Typer(
     add_completion=False,
@@ -51,12 +50,8 @@ def evaluate(
 
 
 def main() -> None:
-    """Runs a command; errors are one sentence on stderr and exit code 1."""
-    try:
-        app()
-    except MquansError as error:
-        typer.echo(f"mquans: {error}", err=True)
-        sys.exit(1)
+    """Runs a command."""
+    run_command(app)
 
 
 if __name__ == "__main__":

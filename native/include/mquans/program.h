@@ -272,6 +272,7 @@ public:
     std::vector<TensorSpec> tensors;
     std::vector<CodesSpec> code_tensors;
     std::vector<SiteLayer> site_layers;
+    int64_t site_macs = 0;  // of one dense evaluation of all of them
     int64_t codes_size = 0;
     int64_t site_weights = 0;  // int16
     std::vector<QuantizedSpec> quantized;

@@ -32,8 +32,7 @@ MQ_FORCE void all_sites(const CombineArgs args) {
                 u = pack(shift_right(first, load32(args.shift + c)), shift_right(second, load32(args.shift + c + lanes)));
             }
             if constexpr (STRAIGHT)
-                store16(args.held.codes + args.held.at[i] + c,
-                        min16(max16(u, load16(args.held.low + c)), load16(args.held.high + c)));
+                store_clamped(u, args.held.low + c, args.held.high + c, args.held.codes + args.held.at[i] + c);
             else
                 store16(y + c, u);
         }

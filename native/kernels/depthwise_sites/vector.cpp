@@ -39,7 +39,7 @@ struct Taps {
     template <bool STRAIGHT>
     MQ_INLINE void store(int32_t i, int32_t c, I16 codes) const {
         if constexpr (STRAIGHT)
-            store16(held.codes + held.at[i] + c, min16(max16(codes, load16(held.low + c)), load16(held.high + c)));
+            store_clamped(codes, held.low + c, held.high + c, held.codes + held.at[i] + c);
         else
             store16(y, codes);
     }

@@ -20,8 +20,7 @@ MQ_FORCE void store_codes(const I32 (&sum)[2], const I32 (&shift)[2], int16_t* y
 }
 MQ_FORCE void store_clamped(const I32 (&sum)[2], const I32 (&shift)[2], const int16_t* low, const int16_t* high,
                             int16_t* y) {
-    const I16 codes = pack(shift_right(sum[0], shift[0]), shift_right(sum[1], shift[1]));
-    store16(y, min16(max16(codes, load16(low)), load16(high)));
+    store_clamped(pack(shift_right(sum[0], shift[0]), shift_right(sum[1], shift[1])), low, high, y);
 }
 MQ_FORCE void store_clamped(const I32 (&sum)[1], const I32 (&shift)[1], const int16_t* low, const int16_t* high,
                             int16_t* y) {

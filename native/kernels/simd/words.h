@@ -143,4 +143,8 @@ struct Segments {
 
 #endif
 
+MQ_FORCE void store_clamped(I16 codes, const int16_t* low, const int16_t* high, int16_t* y) {
+    store16(y, min16(max16(codes, load16(low)), load16(high)));
+}
+
 }  // namespace mquans::MQ_ISA

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.graph.graph import Graph, Node, ValueType
-from mquans.graph.operators import Fallback, Operator
+from mquans.graph.operators import Binary, Fallback, Operator
 from mquans.graph.shapes import infer_node
 
 
@@ -46,6 +47,20 @@ class Editor:
         """A constant that holds one number in any shape; None otherwise."""
         array = self.graph.constants.get(value)
         return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
+
+    def scaling(self, node: Node) -> tuple[str, float] | None:
+        """(value, factor) of a node that multiplies a value by one number, or divides it by one;
+        None of others, and where the factor is 0 or not finite."""
+        if not isinstance(node.op, Binary) or node.op.kind not in ("mul", "div"):
+            return None
+        shape = self.graph.shape(node.outputs[0])
+        orders = (node.inputs, node.inputs[::-1]) if node.op.kind == "mul" else (node.inputs,)
+        for source, other in orders:
+            number = self.scalar(other)
+            if number and self.constant(source) is None and self.graph.shape(source) == shape:
+                factor = number if node.op.kind == "mul" else 1 / number
+                return (source, factor) if math.isfinite(factor) else None
+        return None
 
     def is_private(self, value: str) -> bool:
         """True when exactly one node reads a value and nobody outside the graph does."""

@@ -196,7 +196,7 @@ class ClusterCrew(Crew):
             workers that are new.
         """
         for worker in self.workers:
-            if worker.node not in nodes and not worker.retired:
+            if worker.node not in nodes:
                 worker.retired = True
         number = len(self.workers)
         for node in nodes.keys() - self._nodes.keys():

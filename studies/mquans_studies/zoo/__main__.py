@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -10,8 +9,8 @@ from typing import Annotated, TypeVar
 import rich.progress
 import typer
 
-from mquans.errors import MquansError
 from mquans.files import atomic_write
+from mquans_studies.command_line import run_command
 
 T = TypeVar("T")
 
@@ -84,12 +83,8 @@ def _track(items: Iterable[T], label: str, total: int | None) -> Iterator[T]:
 
 
 def main() -> None:
-    """Runs a command; errors are one sentence on stderr and exit code 1."""
-    try:
-        app()
-    except MquansError as error:
-        typer.echo(f"mquans: {error}", err=True)
-        sys.exit(1)
+    """Runs a command."""
+    run_command(app)
 
 
 if __name__ == "__main__":

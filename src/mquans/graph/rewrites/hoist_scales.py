@@ -5,13 +5,11 @@ Attention scales queries, keys or the products of both, behind what splits them 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from mquans.graph.edits import Editor
 from mquans.graph.graph import Node
-from mquans.graph.operators import Binary, Conv, ConvTranspose, Linear, MatMul, Reshape, Transpose
+from mquans.graph.operators import Conv, ConvTranspose, Linear, MatMul, Reshape, Transpose
 
 
 def hoist_scales(editor: Editor) -> bool:
@@ -20,7 +18,7 @@ def hoist_scales(editor: Editor) -> bool:
     next one alone."""
     changed = False
     for node in editor.visit():
-        if not isinstance(node.op, Binary) or (found := _scaling(editor, node)) is None:
+        if (found := editor.scaling(node)) is None:
             continue
         source, number = found
         layer = _layer_behind(editor, source)
@@ -36,21 +34,6 @@ def hoist_scales(editor: Editor) -> bool:
         editor.alias(copy)
         changed = True
     return changed
-
-
-def _scaling(editor: Editor, node: Node) -> tuple[str, float] | None:
-    """(what is scaled, the number)."""
-    assert isinstance(node.op, Binary)
-    if node.op.kind not in ("mul", "div"):
-        return None
-    operands = [node.inputs] if node.op.kind == "div" else [node.inputs, node.inputs[::-1]]
-    for source, factor in operands:
-        number = editor.scalar(factor)
-        if not number or editor.graph.shape(source) != editor.graph.shape(node.outputs[0]):
-            continue
-        number = 1.0 / number if node.op.kind == "div" else number
-        return (source, number) if math.isfinite(number) else None
-    return None
 
 
 def _layer_behind(editor: Editor, value: str) -> Node | None:

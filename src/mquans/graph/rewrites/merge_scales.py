@@ -25,36 +25,23 @@ def merge_scales(editor: Editor) -> bool:
 
 def _merge(editor: Editor, node: Node) -> Node | None:
     """The scaling that takes a node's place, with what it has taken over from in front of it."""
-    outer = _scaling(editor, node)
+    outer = editor.scaling(node)
     if outer is None or not editor.is_private(outer[0]):
         return None
     product = editor.producer(outer[0])
     if product is None or not isinstance(product.op, Binary):
         return None
-    if (inner := _scaling(editor, product)) is not None:
+    if (inner := editor.scaling(product)) is not None:
         return _scaled(editor, node, inner[0], inner[1] * outer[1], absorbed=product)
     if product.op.kind != "mul":
         return None
     for which, operand in enumerate(product.inputs):
         scaled = editor.producer(operand)
-        inner = _scaling(editor, scaled) if scaled is not None else None
+        inner = editor.scaling(scaled) if scaled is not None else None
         if inner is not None:
             other = product.inputs[1 - which]
             plain = editor.replace(product, Binary("mul"), (inner[0], other))
             return _scaled(editor, node, plain.outputs[0], inner[1] * outer[1])
-    return None
-
-
-def _scaling(editor: Editor, node: Node) -> tuple[str, float] | None:
-    """(value, factor) of a node that multiplies a value by one number, or divides it by one."""
-    if not isinstance(node.op, Binary) or node.op.kind not in ("mul", "div"):
-        return None
-    shape = editor.graph.shape(node.outputs[0])
-    orders = (node.inputs, node.inputs[::-1]) if node.op.kind == "mul" else (node.inputs,)
-    for source, factor in orders:
-        number = editor.scalar(factor)
-        if number and editor.constant(source) is None and editor.graph.shape(source) == shape:
-            return source, number if node.op.kind == "mul" else 1 / number
     return None
 
 
