@@ -63,7 +63,8 @@ def activated(numbers: Mapping[str, Any], u: Integers) -> Integers:
             slope = b[segment] + rounding_product(f, a[segment])
             s = c[segment] + rounding_product(f, slope)
             if numbers["kind"] == ELU:
-                y = np.where(u < 0, rounding_product(32767 - s, channels("slope")), u)
+                rest = 32767 - rounding_product(s, s)
+                y = np.where(u < 0, rounding_product(rest, channels("slope")), u)
                 return np.minimum(np.maximum(y, channels("low")), channels("high"))
             s = np.where(t < 0, 32767 - s, s)
         else:

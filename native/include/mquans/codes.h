@@ -28,7 +28,7 @@ struct CodesView {
 //   gate   y = u * S(t) * 2**k    SiLU, GELU, hard swish; k a channel's own, as small results need finer codes
 //          than sums that may be far below zero
 //   curve  y = S(t) * m + k  sigmoid, tanh, hard sigmoid
-//   elu    y = u < 0 ? (1 - S(|t|)) * a : u, by the table of S(|t|) = exp(-|t|)
+//   elu    y = u < 0 ? (1 - S(|t|)**2) * a : u, by the table of S(|t|) = exp(-|t| / 2)
 // t is u brought to the exponent that S is tabulated for: clamped to +-limit, times left, times right / 2**15.
 // S(t), in 1/2**15, is a table of quadratics over |t|, of which S(-t) = 1 - S(t); or a line, clamped to 0..1.
 enum class ActivationKind : int32_t { none, slope, gate, curve, elu };

@@ -94,7 +94,8 @@ struct Elu {
         slope = load16(args.slope + c);
     }
     MQ_MEMBER I16 operator()(I16 u) const {
-        const I16 rest = sub16(all16(32767), share.segments.at(abs16(share.argument(u))));
+        const I16 root = share.segments.at(abs16(share.argument(u)));
+        const I16 rest = sub16(all16(32767), mulhrs16(root, root));
         return xor16(u, and16(xor16(u, mulhrs16(rest, slope)), negative(u)));
     }
 };

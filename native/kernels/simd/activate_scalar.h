@@ -63,8 +63,8 @@ static inline int16_t activated(const ActivationArgs& args, int16_t u, int32_t c
         }
         case ActivationKind::elu:
             if (u < 0) {
-                const int16_t rest = int16_t(32767 - tabulated(*args.table, std::abs(int32_t(argument(args, u, c)))));
-                y = rounding_product(rest, args.slope[c]);
+                const int16_t root = tabulated(*args.table, std::abs(int32_t(argument(args, u, c))));
+                y = rounding_product(int16_t(32767 - rounding_product(root, root)), args.slope[c]);
             }
             break;
         case ActivationKind::curve: y = saturate(rounding_product(share(args, u, c), args.scale) + args.start); break;

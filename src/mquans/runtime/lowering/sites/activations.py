@@ -105,7 +105,7 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
             function = _Function(SLOPE, slope=op.params[0])
         case "elu":
             assert op is not None
-            function = _Function(ELU, table="exponential", slope=-op.params[0])
+            function = _Function(ELU, table="root", slope=-op.params[0])
         case "silu":
             function = _Function(GATE, table="sigmoid", reach=12.0)
         case "gelu" | "gelu_tanh":
@@ -245,7 +245,7 @@ def _table(
     """(a, b, c) of the quadratics `c + f * (b + f * a)` for the function of |x|, see codes.h."""
     functions = {
         "sigmoid": _sigmoid,
-        "exponential": _exponential,
+        "root": _root,
         "gelu": _normal,
         "gelu_tanh": _tanh_normal,
     }
@@ -277,8 +277,9 @@ def _sigmoid(x: Reals) -> Reals:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def _exponential(x: Reals) -> Reals:
-    return np.asarray(np.exp(-x))
+def _root(x: Reals) -> Reals:
+    """Of the exponential: a smoother curve, so that parabolas are four times as near."""
+    return np.asarray(np.exp(-x / 2))
 
 
 def _normal(x: Reals) -> Reals:
