@@ -35,7 +35,8 @@ struct MaskView {
     }
     MQ_INLINE int64_t count() const {
         int64_t total = 0;
-        for (int64_t i = 0, n = int64_t(rows) * words(); i < n; ++i) total += __builtin_popcountll(bits[i]);
+        for (int64_t i = 0, n = int64_t(rows) * words(); i < n; ++i)
+            if (bits[i]) total += __builtin_popcountll(bits[i]);
         return total;
     }
     MQ_INLINE void clear_row(int32_t r) const { std::memset(row(r), 0, sizeof(uint64_t) * words()); }

@@ -1,5 +1,8 @@
 // A register of pixels at a time, plane by plane; sites are put together eight pixels at a time. Comparing
 // writes nothing but marks, so that a frame that is not finite changes nothing.
+#include <type_traits>
+#include <utility>
+
 #include "kernels/simd/words.h"
 #include "kernels/sites_isa.h"
 
@@ -163,44 +166,121 @@ bool compare_rest(const InputRowArgs& args, int32_t first) {
     return finite;
 }
 
-// What is compared next comes from memory.
-template <bool PIXELS>
-MQ_FORCE void prefetch_next(const InputRowArgs& args, int32_t p, int32_t x) {
-    __builtin_prefetch(PIXELS ? static_cast<const void*>(args.pixel[p] + x + args.next_x) : args.x[p] + x + args.next_x);
-    __builtin_prefetch(args.plane[p] + x + args.next_plane);
-}
+// Up to two rows of planes, of which registers of pixels are compared.
+template <bool PIXELS, int32_t CHANNELS>
+struct Comparison {
+    using Pixel = std::conditional_t<PIXELS, uint8_t, float>;
+    static constexpr int32_t planes = 2 * CHANNELS;
+    const Pixel* x[planes];
+    const int16_t* held[planes];
+    float inverse[CHANNELS], factor[CHANNELS] = {}, offset[CHANNELS] = {};
+    const float code_limit;
+    const int64_t next_x, next_held;
+    I16 weight[CHANNELS];
+    const I16 most, least;
+    const I32 limit;
 
-template <bool PIXELS>
-bool compare(const InputRowArgs& args) {
-    for (int32_t i = 0; i < (args.width + 63) / 64; ++i) args.taken[i] = 0;
-    const I16 most = all16(args.largest), least = all16(int16_t(-args.largest));
-    const I32 limit = all32(args.limit);
-    bool any_odd = false;
-    int32_t x = 0;
-    for (; x + words <= args.width; x += words) {
+    MQ_INLINE explicit Comparison(const InputRowArgs& args)
+        : code_limit(args.code_limit), next_x(args.next_x), next_held(args.next_plane), most(all16(args.largest)),
+          least(all16(int16_t(-args.largest))), limit(all32(args.limit)) {
+        for (int32_t p = 0; p < args.rows * CHANNELS; ++p) {
+            if constexpr (PIXELS) x[p] = args.pixel[p];
+            else x[p] = args.x[p];
+            held[p] = args.plane[p];
+        }
+        for (int32_t c = 0; c < CHANNELS; ++c) {
+            inverse[c] = args.inverse[c];
+            if (PIXELS) factor[c] = args.factor[c], offset[c] = args.offset[c];
+            if (args.weight) weight[c] = all16(args.weight[c]);
+        }
+    }
+
+    // What is compared next comes from memory.
+    MQ_INLINE void prefetch(int32_t p, int32_t at) const {
+        __builtin_prefetch(x[p] + at + next_x);
+        __builtin_prefetch(held[p] + at + next_held);
+    }
+
+    MQ_INLINE bool is_odd(int32_t p, int32_t at) const {
+        if constexpr (PIXELS) return false;
+        else return odd(x[p] + at);
+    }
+
+    MQ_INLINE I16 codes(int32_t p, int32_t c, int32_t at) const {
+        const Pixel* from = x[p] + at;
+        if constexpr (PIXELS)
+            return codes_of(values(from, factor[c], offset[c]), values(from + lanes, factor[c], offset[c]), inverse[c],
+                            code_limit);
+        else
+            return codes_of(values(from), values(from + lanes), inverse[c], code_limit);
+    }
+
+    MQ_INLINE I16 product(int32_t p, int32_t c, int32_t at) const {
+        const I16 change = subs16(codes(p, c, at), load16(held[p] + at));
+        return max16(min16(mulhrs16(change, weight[c]), most), least);
+    }
+};
+
+// Marks the pixels of whole registers; how many there are.
+template <bool PIXELS, int32_t CHANNELS, int32_t ROWS, bool GATED>
+MQ_FORCE int32_t compare_registers(const InputRowArgs& args, bool& any_odd) {
+    const Comparison<PIXELS, CHANNELS> rows(args);
+    const int32_t end = args.width / words * words;
+    uint64_t* const taken = args.taken;
+    constexpr uint64_t every = words == 32 ? 0xffffffffu : 0xffffu;
+    bool found_odd = false;
+    uint64_t marks = 0;
+    for (int32_t x = 0; x < end; x += words) {
         I32 low_sum = zero32(), high_sum = zero32();
-        for (int32_t row = 0; row < args.rows; ++row) {
-            I16 product[4];
-            for (int32_t c = 0; c < 4; ++c) product[c] = all16(0);
-            for (int32_t c = 0; c < args.channels; ++c) {
-                const int32_t p = row * args.channels + c;
-                prefetch_next<PIXELS>(args, p, x);
-                if (!PIXELS) any_odd |= odd(args.x[p] + x);
-                if (!args.weight) continue;
-                const I16 code = codes_of<PIXELS>(args, p, c, x);
-                const I16 change = subs16(code, load16(args.plane[p] + x));
-                product[c] = max16(min16(mulhrs16(change, all16(args.weight[c])), most), least);
+#pragma GCC unroll 2
+        for (int32_t row = 0; row < ROWS; ++row) {
+            I16 product[CHANNELS + 1];
+            product[CHANNELS] = all16(0);
+#pragma GCC unroll 4
+            for (int32_t c = 0; c < CHANNELS; ++c) {
+                const int32_t p = row * CHANNELS + c;
+                rows.prefetch(p, x);
+                found_odd |= rows.is_odd(p, x);
+                if (GATED) product[c] = rows.product(p, c, x);
             }
-            for (int32_t c = 0; c < args.channels; c += 2) {
+#pragma GCC unroll 4
+            for (int32_t c = 0; GATED && c < CHANNELS; c += 2) {
                 low_sum = add32(low_sum, squares(low(product[c], product[c + 1])));
                 high_sum = add32(high_sum, squares(high(product[c], product[c + 1])));
             }
         }
-        uint32_t bits = words == 32 ? 0xffffffffu : 0xffffu;
-        if (args.weight) bits = beyond(with_neighbour(low_sum), with_neighbour(high_sum), limit);
-        args.taken[x >> 6] |= uint64_t(bits) << (x & 63);
+        const uint64_t bits =
+            GATED ? beyond(with_neighbour(low_sum), with_neighbour(high_sum), rows.limit) : every;
+        marks |= bits << (x & 63);
+        if ((x + words) % 64 == 0) taken[x >> 6] = std::exchange(marks, 0);
     }
-    return compare_rest(args, x) && !any_odd;
+    if (end & 63) taken[end >> 6] = marks;
+    any_odd = found_odd;
+    return end;
+}
+
+template <bool PIXELS, int32_t CHANNELS>
+bool compare(const InputRowArgs& args) {
+    for (int32_t i = 0; i < (args.width + 63) / 64; ++i) args.taken[i] = 0;
+    bool any_odd = false;
+    int32_t done;
+    if (!args.weight)
+        done = args.rows == 2 ? compare_registers<PIXELS, CHANNELS, 2, false>(args, any_odd)
+                              : compare_registers<PIXELS, CHANNELS, 1, false>(args, any_odd);
+    else
+        done = args.rows == 2 ? compare_registers<PIXELS, CHANNELS, 2, true>(args, any_odd)
+                              : compare_registers<PIXELS, CHANNELS, 1, true>(args, any_odd);
+    return compare_rest(args, done) && !any_odd;
+}
+
+template <bool PIXELS>
+bool compare(const InputRowArgs& args) {
+    switch (args.channels) {
+        case 1: return compare<PIXELS, 1>(args);
+        case 2: return compare<PIXELS, 2>(args);
+        case 3: return compare<PIXELS, 3>(args);
+        default: return compare<PIXELS, 4>(args);
+    }
 }
 
 template <bool PIXELS>
