@@ -134,6 +134,7 @@ void bind_program(nb::module_& m) {
             "isa"_a, "threads"_a)
         .def("add_tensor", &Program::add_tensor, "rows"_a, "width"_a, "channels"_a, "stored"_a = true)
         .def("add_view", &Program::add_view, "base"_a, "first_channel"_a, "channels"_a)
+        .def("add_part", &Program::add_part, "base"_a, "first"_a, "rows"_a, "width"_a)
         .def("add_reshaped", &Program::add_reshaped, "base"_a, "rows"_a, "width"_a, "channels"_a)
         .def(
             "add_constant",

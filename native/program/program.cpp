@@ -81,6 +81,16 @@ TensorId Program::add_view(TensorId base, int32_t first_channel, int32_t channel
     return TensorId(tensors.size()) - 1;
 }
 
+TensorId Program::add_part(TensorId base, int64_t first, int32_t rows, int32_t width) {
+    const TensorSpec& from = tensors.at(base);
+    if (first < 0 || first + int64_t(rows) * width > int64_t(from.rows) * from.width)
+        throw std::invalid_argument("part outside its tensor");
+    const TensorSpec part{rows, width, from.channels, from.stride, from.offset + first * from.stride, mask_words};
+    mask_words += int64_t(rows) * MaskView::words_for(width);
+    tensors.push_back(part);
+    return TensorId(tensors.size()) - 1;
+}
+
 TensorId Program::add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels) {
     const TensorSpec& from = tensors.at(base);
     if (from.stride != from.channels ||

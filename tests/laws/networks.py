@@ -188,6 +188,23 @@ def joins() -> bytes:
     return b.model({"x": (1, 3, 13, 70)}, (last, right, inner))
 
 
+def heads() -> bytes:
+    """Boxes and scores of three scales in one tensor, taken apart again behind it: parts of
+    concatenations along sites, of different shapes, that are written in place."""
+    b = Builder(8)
+    scales, x = [], "x"
+    for scale, (height, width) in enumerate([(8, 70), (4, 35), (2, 18)]):
+        x = b.conv(x, 12 if scale else 3, 12, strides=(2, 2), activation=RELU)
+        both = b.add(Concat(1), b.conv(x, 12, 8, kernel=(1, 1)), b.conv(x, 12, 3))
+        scales.append(b.add(Reshape((1, 11, height * width)), both))
+    whole = b.add(Concat(2), *scales)
+    sites = 8 * 70 + 4 * 35 + 2 * 18
+    boxes = b.add(Slice((0, 0, 0), (1, 8, sites), (1, 1, 1)), whole)
+    scores = b.add(SIGMOID, b.add(Slice((0, 8, 0), (1, 11, sites), (1, 1, 1)), whole))
+    shares = b.add(Softmax(2), b.add(Reshape((1, 2, 4, sites)), boxes))
+    return b.model({"x": (1, 3, 16, 140)}, (shares, scores))
+
+
 def pooled() -> bytes:
     """Maxima that only reuse layers read: taken on their grids."""
     b = Builder(7)
@@ -201,6 +218,7 @@ def pooled() -> bytes:
 MODELS: dict[str, Callable[[], bytes]] = {
     "detector": detector, "mobile": mobile, "speech": speech, "fallback": with_fallback,
     "joins": joins, "video": video, "listening": listening, "pooled": pooled,
+    "heads": heads,
 }  # fmt: skip
 
 WINDOWS = {"video": 2, "listening": 2}

@@ -229,6 +229,8 @@ public:
     // `stored` false: a graph input that only steps over sites read.
     TensorId add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored = true);
     TensorId add_view(TensorId base, int32_t first_channel, int32_t channels);
+    // Pixels of another tensor that follow each other, from `first` on.
+    TensorId add_part(TensorId base, int64_t first, int32_t rows, int32_t width);
     TensorId add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels);
     TensorId add_constant(int32_t rows, int32_t width, int32_t channels, const float* values);
     // `externally_clocked`: a recurrence runs it; else a step of its own does.

@@ -77,17 +77,31 @@ class Lowering:
         return result
 
     def _slot(self, value: str, order: Dims) -> int | None:
-        """Channels of the concatenation that reads a value, if it has the same order."""
-        slot = self.slots[value]
-        if order[-1] != slot.axis:
+        """The part of the concatenation that reads a value, if it lies there in the same order."""
+        slot, shape = self.slots[value], self.graph.shape(value)
+        part = self.graph.shape(slot.part)
+        whole_order = order if slot.part == value else layout.reshaped_order(order, shape, part)
+        if whole_order is None:
             return None
-        whole = self.placed.get(slot.joined) or self.new(slot.joined, order)
-        if whole.order != order:
+        dims, place = layout.apply(whole_order, part), whole_order.index(slot.axis)
+        channels = place == len(dims) - 1
+        if channels:
+            if slot.part != value:
+                return None
+        elif prod(dims[:place]) != 1 or dims[-1] != shape[order[-1]]:
             return None
-        channels = self.graph.shape(value)[slot.axis]
-        tensor = int(self.program.add_view(whole.tensor, slot.first, channels))
-        self.sliced.add(tensor)
-        return tensor
+        whole = self.placed.get(slot.joined) or self.new(slot.joined, whole_order)
+        if whole.order != whole_order:
+            return None
+        if channels:
+            tensor = int(self.program.add_view(whole.tensor, slot.first, dims[-1]))
+            self.sliced.add(tensor)
+            return tensor
+        if whole.tensor in self.sliced:
+            return None
+        rows, width, _ = layout.pixels(layout.apply(order, shape))
+        first = slot.first * prod(dims[place + 1 : -1])
+        return int(self.program.add_part(whole.tensor, first, rows, width))
 
     def constant(self, value: str, order: Dims) -> Placed:
         """A constant of the graph, stored in an order."""

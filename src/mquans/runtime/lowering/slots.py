@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from mquans.graph import (
@@ -11,7 +11,9 @@ from mquans.graph import (
     Conv,
     ConvTranspose,
     Graph,
+    Node,
     Pool,
+    Reshape,
     Resize,
     Softmax,
     Unary,
@@ -21,15 +23,20 @@ from mquans.runtime.lowering.operators import is_only_gathered
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a part lies in the concatenation `joined` along an axis."""
+    """Where a part lies in the concatenation `joined` along an axis.
+
+    Attributes:
+        part: what the concatenation reads; the value that lies there may be one of another shape.
+    """
 
     joined: str
     axis: int
     first: int
+    part: str
 
 
 def slots_of(graph: Graph, integer_nodes: Collection[str] = ()) -> dict[str, Slot]:
-    """Parts of concatenations whose steps can write among others' channels.
+    """Parts of concatenations whose steps can write among those of others.
 
     Args:
         integer_nodes: names of nodes that are not computed in floats.
@@ -38,6 +45,7 @@ def slots_of(graph: Graph, integer_nodes: Collection[str] = ()) -> dict[str, Slo
     written = {
         value for node in graph.nodes if isinstance(node.op, writers) for value in node.outputs
     }
+    producers = graph.producers()
     slots: dict[str, Slot] = {}
     for node in graph.nodes:
         joined = node.outputs[0]
@@ -46,8 +54,16 @@ def slots_of(graph: Graph, integer_nodes: Collection[str] = ()) -> dict[str, Slo
         if is_only_gathered(graph, joined, node.op.axis):
             continue
         first = 0
-        for value in node.inputs:
-            if value in written and node.inputs.count(value) == 1:
-                slots.setdefault(value, Slot(joined, node.op.axis, first))
-            first += graph.shape(value)[node.op.axis]
+        for part in node.inputs:
+            value = _reshaped(producers, part)
+            if value in written and node.inputs.count(part) == 1:
+                slots.setdefault(value, Slot(joined, node.op.axis, first, part))
+            first += graph.shape(part)[node.op.axis]
     return slots
+
+
+def _reshaped(producers: Mapping[str, Node], value: str) -> str:
+    """The value of which another one is nothing but a reshape."""
+    while (node := producers.get(value)) is not None and isinstance(node.op, Reshape):
+        value = node.inputs[0]
+    return value
