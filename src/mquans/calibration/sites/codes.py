@@ -35,8 +35,9 @@ BITS = 16
 LEAST_BITS = 13
 """Of a code, where the layers that read it would else be left with narrow weights."""
 
-WEIGHT_BITS = 10
-"""That layers are to keep: of the widest weight of every output channel, sign included."""
+NARROWING = 4.0
+"""One bit less makes the squared error of codes so many times as large, and that of weights, which
+share 32 bits of a sum with them, so many times as small."""
 
 TILED_BITS = 14
 """Of a code that a convolution by tiles reads: four of them are added in 16 bits."""
@@ -101,7 +102,7 @@ def code_formats(
         found[name] = CodeFormat(coding.axis, exponents, bits_of(activation, BITS))
     for node in graph.nodes:
         if node.name in analysis.integer_nodes and _weight(graph, node).size:
-            _leave_room(graph, producers, found, node)
+            _leave_room(graph, producers, ranges, found, node)
     return found
 
 
@@ -143,18 +144,23 @@ def _source_of(
 
 
 def _leave_room(
-    graph: Graph, producers: Mapping[str, Node], found: dict[str, CodeFormat], node: Node
+    graph: Graph,
+    producers: Mapping[str, Node],
+    ranges: Mapping[str, ChannelRange],
+    found: dict[str, CodeFormat],
+    node: Node,
 ) -> None:
-    """Narrows what a layer reads until its weights have bits enough, and tiles the room that they
-    need; the widest parts of a concatenation first: the largest code of all counts for each."""
+    """Narrows what a layer reads until rounding its weights harms no more than rounding codes, and
+    until tiles have the room that they need; the widest parts of a concatenation first: the largest
+    code of all counts for each."""
     source = _source_of(graph, producers, found, node.inputs[0])
     if source is None:
         return
-    # Sums by tiles have two bits less, of which weights can do without one.
-    wanted, most = (WEIGHT_BITS + 1, TILED_BITS) if _by_tiles(graph, node) else (WEIGHT_BITS, BITS)
-    widths = _weight_widths(graph, node, source.format)
+    most = TILED_BITS if _by_tiles(graph, node) else BITS
+    sums = _weight_sums(graph, node, source.format)
     while source.format.bits > LEAST_BITS and (
-        _typical(widths) < wanted or source.format.bits > most
+        source.format.bits > most
+        or sums.error(source.format.limit) > NARROWING * _code_error(ranges, found, source.names)
     ):
         for name in source.names:
             if found[name].bits == source.format.bits:
@@ -162,8 +168,16 @@ def _leave_room(
         again = _source_of(graph, producers, found, node.inputs[0])
         assert again is not None
         whole = (again.format.exponents == source.format.exponents + 1).all()
-        widths = widths + 1 if whole else _weight_widths(graph, node, again.format)
+        sums = sums.coarser() if whole else _weight_sums(graph, node, again.format)
         source = again
+
+
+def _code_error(
+    ranges: Mapping[str, ChannelRange], found: Mapping[str, CodeFormat], names: tuple[str, ...]
+) -> float:
+    """Mean square of what rounding tensors to codes changes, over that of the tensors."""
+    error = sum(float(np.exp2(2.0 * found[name].exponents).sum()) / 12 for name in names)
+    return error / max(sum(float((ranges[name].rms ** 2).sum()) for name in names), SMALLEST**2)
 
 
 def _activation(node: Node | None) -> Unary | None:
@@ -250,18 +264,50 @@ def _magnitude(weight: Reals, source: CodeFormat) -> Reals:
     return np.asarray(scaled.reshape(outputs, -1))
 
 
-def _weight_widths(graph: Graph, node: Node, source: CodeFormat) -> Reals:
-    """Width of the widest integer weight of every output channel that has any, were there no limit
-    to it; one bit more for each that codes have less."""
+@dataclass(frozen=True, slots=True)
+class _WeightSums:
+    """Of the weights of every output channel that has any, per input code: [outputs] each.
+
+    Attributes:
+        inputs: weights of an output.
+        largest: sum that an output may reach.
+    """
+
+    inputs: int
+    largest: float
+    total: Reals
+    peak: Reals
+    square: Reals
+
+    def coarser(self) -> _WeightSums:
+        """With codes that stand for twice as much."""
+        return replace(self, total=2 * self.total, peak=2 * self.peak, square=4 * self.square)
+
+    def error(self, limit: int) -> float:
+        """Mean square of what rounding weights changes, over that of the weights; of most outputs.
+
+        Args:
+            limit: largest code.
+        """
+        if not self.peak.size:
+            return 0.0
+        unit = np.maximum(self.total * limit / self.largest, self.peak / LARGEST_WEIGHT)
+        unit = np.exp2(np.ceil(np.log2(unit)))
+        return float(np.median(self.inputs * unit**2 / 12 / self.square))
+
+
+def _weight_sums(graph: Graph, node: Node, source: CodeFormat) -> _WeightSums:
     weight = _weight(graph, node)
+    # Sums by tiles come out fourfold.
+    largest = ACCUMULATOR_MAX / (4 if _by_tiles(graph, node) else 1)
     if _is_depthwise(node, weight):
-        return np.empty(0)
+        return _WeightSums(0, largest, *(np.empty(0),) * 3)
     magnitude = _magnitude(weight, source)
-    peak, total = magnitude.max(axis=1), magnitude.sum(axis=1) * source.limit
-    alive = peak > 0
-    return np.asarray(np.log2(ACCUMULATOR_MAX / (total[alive] / peak[alive])) + 1)
-
-
-def _typical(widths: Reals) -> float:
-    """Width of most output channels."""
-    return float(np.percentile(np.minimum(widths, 16), 5)) if widths.size else 16.0
+    magnitude = magnitude[magnitude.any(axis=1)]
+    return _WeightSums(
+        magnitude.shape[1],
+        largest,
+        magnitude.sum(axis=1),
+        magnitude.max(axis=1, initial=0.0),
+        (magnitude**2).sum(axis=1),
+    )
