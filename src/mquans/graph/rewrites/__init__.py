@@ -22,6 +22,7 @@ from mquans.graph.rewrites.hoist_scales import hoist_scales
 from mquans.graph.rewrites.identities import remove_identities
 from mquans.graph.rewrites.layer_norm import find_layer_norms
 from mquans.graph.rewrites.layout import merge_layout
+from mquans.graph.rewrites.merge_layers import merge_layers
 from mquans.graph.rewrites.merge_scales import merge_scales
 from mquans.graph.rewrites.part_concats import part_concats
 from mquans.graph.rewrites.product_activations import find_product_activations
@@ -46,6 +47,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     fold_affine,
     fold_input_affine,
     fuse_activations,
+    merge_layers,
     chain_pools,
     select_channels,
     part_concats,
