@@ -42,6 +42,8 @@ ActivationArgs ActivationSpec::args() const {
     args.start = start;
     args.coarser = coarser;
     args.finer = finer;
+    args.lookup = lookup.data();
+    args.first = first;
     return args;
 }
 
