@@ -22,7 +22,8 @@ Keeps = Callable[..., bool]
 @pytest.mark.parametrize(
     "op",
     [
-        MAX, AVERAGE, Reduce("mean", (2, 3), True), Reduce("sum", (2,), True), Gather(1, (2, 0, 1, 3)), Slice((0, 0, 1, 0), (1, 4, 5, 6), (1,) * 4),
+        MAX, AVERAGE, Reduce("mean", (2, 3), True), Reduce("sum", (2,), True),
+        Gather(1, (2, 0, 1, 3)), Slice((0, 0, 1, 0), (1, 4, 5, 6), (1,) * 4),
         Transpose((0, 1, 3, 2)), Reshape((1, 4, 4, 9)),
     ],
     ids=lambda op: type(op).__name__,

@@ -14,8 +14,8 @@ MOVES = Gather | Pool | Reduce | Reshape | Slice | Transpose
 
 
 def sink_scales(editor: Editor) -> bool:
-    """Afterwards no product with one number is read by pools, means, sums, slices, gathers, reshapes
-    and transpositions alone; by max pools, with a positive one."""
+    """Afterwards no product with one number is read by pools, means, sums, slices, gathers,
+    reshapes and transpositions alone; by max pools, with a positive one."""
     changed = False
     for node in editor.visit():
         if not isinstance(node.op, MOVES):
