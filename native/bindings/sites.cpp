@@ -36,19 +36,21 @@ void bind_sites(nb::module_& m) {
                Array<int16_t> limit, Array<int16_t> left, Array<int16_t> right, Array<int16_t> gain,
                Array<int16_t> bound, Array<int16_t> rounding, Array<int16_t> table_a,
                Array<int16_t> table_b, Array<int16_t> table_c, int16_t line_slope, int16_t line_start, int16_t scale,
-               int16_t start, bool coarser, bool finer) {
-                require(kind >= 0 && kind <= int32_t(ActivationKind::elu), "no such activation");
+               int16_t start, bool coarser, bool finer, Array<uint8_t> lookup, int16_t first) {
+                require(kind >= 0 && kind <= int32_t(ActivationKind::lookup), "no such activation");
+                require(lookup.size() == (ActivationKind(kind) == ActivationKind::lookup ? lookup_entries : 0),
+                        "a lookup has 256 entries");
                 require(ActivationKind(kind) != ActivationKind::elu || table_a.size(), "an elu needs its table");
                 new (self) ActivationSpec{ActivationKind(kind), copy(low), copy(high), copy(slope), copy(limit),
                                           copy(left), copy(right), copy(gain), copy(bound), copy(rounding),
                                           table_of(table_a, table_b, table_c),
-                                          line_slope, line_start, scale, start, coarser, finer};
+                                          line_slope, line_start, scale, start, coarser, finer, copy(lookup), first};
             },
             "kind"_a, "low"_a.noconvert(), "high"_a.noconvert(), "slope"_a.noconvert(), "limit"_a.noconvert(),
             "left"_a.noconvert(), "right"_a.noconvert(), "gain"_a.noconvert(), "bound"_a.noconvert(),
             "rounding"_a.noconvert(), "table_a"_a.noconvert(), "table_b"_a.noconvert(),
             "table_c"_a.noconvert(), "line_slope"_a, "line_start"_a, "scale"_a, "start"_a, "coarser"_a,
-            "finer"_a);
+            "finer"_a, "lookup"_a.noconvert(), "first"_a);
     nb::class_<GateSpec>(m, "Gate", "Which sites are taken; without weights all that are computed.")
         .def(
             "__init__",
@@ -121,7 +123,7 @@ void bind_sites(nb::module_& m) {
         "add_align_sites",
         [](Program& program, const std::string& name, CodesId y, CombineOperand a, ActivationSpec activation,
            GateSpec gate) {
-            add_combine_sites(program, name, y, {CombineKind::align, std::move(a), {}, {}, {}}, std::move(activation),
+            add_combine_sites(program, name, y, {CombineKind::align, std::move(a), {}, {}, {}, {}}, std::move(activation),
                               std::move(gate));
         },
         "program"_a, "name"_a, "y"_a, "a"_a, "activation"_a, "gate"_a, "One operand and a function of it.");
@@ -129,7 +131,7 @@ void bind_sites(nb::module_& m) {
         "add_sum_sites",
         [](Program& program, const std::string& name, CodesId y, CombineOperand a, CombineOperand b,
            ActivationSpec activation, GateSpec gate) {
-            add_combine_sites(program, name, y, {CombineKind::sum, std::move(a), std::move(b), {}, {}},
+            add_combine_sites(program, name, y, {CombineKind::sum, std::move(a), std::move(b), {}, {}, {}},
                               std::move(activation), std::move(gate));
         },
         "program"_a, "name"_a, "y"_a, "a"_a, "b"_a, "activation"_a, "gate"_a);
@@ -138,11 +140,27 @@ void bind_sites(nb::module_& m) {
         [](Program& program, const std::string& name, CodesId y, CombineOperand a, CombineOperand b,
            Array<int32_t> start, Array<int32_t> shift, ActivationSpec activation, GateSpec gate) {
             add_combine_sites(program, name, y,
-                              {CombineKind::product, std::move(a), std::move(b), copy(start), copy(shift)},
+                              {CombineKind::product, std::move(a), std::move(b), copy(start), copy(shift), {}},
                               std::move(activation), std::move(gate));
         },
         "program"_a, "name"_a, "y"_a, "a"_a, "b"_a, "start"_a.noconvert(), "shift"_a.noconvert(), "activation"_a,
         "gate"_a);
+    m.def(
+        "add_whole_sites",
+        [](Program& program, const std::string& name, CodesId y, CodesId a, CodesId b, bool product, int32_t a_factor,
+           int32_t b_factor, int32_t places, ActivationSpec activation, GateSpec gate) {
+            const std::vector<int16_t> none(program.code_tensors.at(y).channels);
+            add_combine_sites(program, name, y,
+                              {product ? CombineKind::scaled : CombineKind::blend,
+                               {a, {}, none, none, none},
+                               {b, {}, none, none, none},
+                               {},
+                               {},
+                               {a_factor, b_factor, places}},
+                              std::move(activation), std::move(gate));
+        },
+        "program"_a, "name"_a, "y"_a, "a"_a, "b"_a, "product"_a, "a_factor"_a, "b_factor"_a, "places"_a,
+        "activation"_a, "gate"_a, "Whole steps of the sum or product of two operands in whole steps.");
     m.def("add_code_tensor", &Program::add_code_tensor, "program"_a, "dims"_a, "border"_a, "channels"_a,
           "packed"_a = false);
     m.def("add_code_view", &Program::add_code_view, "program"_a, "base"_a, "first_channel"_a, "channels"_a);
@@ -183,23 +201,27 @@ void bind_sites(nb::module_& m) {
         "gate"_a, "macs"_a);
     m.def(
         "add_input_sites",
-        [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t limit,
-           GateSpec gate) { add_input_sites(program, name, input, y, {copy(inverse), limit}, std::move(gate)); },
-        "program"_a, "name"_a, "input"_a, "y"_a, "inverse"_a.noconvert(), "limit"_a, "gate"_a);
+        [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t least,
+           int16_t largest, GateSpec gate) {
+            add_input_sites(program, name, input, y, {copy(inverse), least, largest}, std::move(gate));
+        },
+        "program"_a, "name"_a, "input"_a, "y"_a, "inverse"_a.noconvert(), "least"_a, "largest"_a, "gate"_a);
     m.def(
         "add_picture_sites",
-        [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t limit,
-           Array<float> factor, Array<float> offset, GateSpec gate) {
-            add_picture_sites(program, name, input, y, {copy(inverse), limit}, {copy(factor), copy(offset)},
+        [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t least,
+           int16_t largest, Array<float> factor, Array<float> offset, GateSpec gate) {
+            add_picture_sites(program, name, input, y, {copy(inverse), least, largest}, {copy(factor), copy(offset)},
                               std::move(gate));
         },
-        "program"_a, "name"_a, "input"_a, "y"_a, "inverse"_a.noconvert(), "limit"_a, "factor"_a.noconvert(),
+        "program"_a, "name"_a, "input"_a, "y"_a, "inverse"_a.noconvert(), "least"_a, "largest"_a, "factor"_a.noconvert(),
         "offset"_a.noconvert(), "gate"_a);
     m.def(
         "add_encode_sites",
-        [](Program& program, const std::string& name, TensorId x, CodesId y, Array<float> inverse, int16_t limit,
-           GateSpec gate) { add_encode_sites(program, name, x, y, {copy(inverse), limit}, std::move(gate)); },
-        "program"_a, "name"_a, "x"_a, "y"_a, "inverse"_a.noconvert(), "limit"_a, "gate"_a);
+        [](Program& program, const std::string& name, TensorId x, CodesId y, Array<float> inverse, int16_t least,
+           int16_t largest, GateSpec gate) {
+            add_encode_sites(program, name, x, y, {copy(inverse), least, largest}, std::move(gate));
+        },
+        "program"_a, "name"_a, "x"_a, "y"_a, "inverse"_a.noconvert(), "least"_a, "largest"_a, "gate"_a);
     m.def(
         "add_decode_sites",
         [](Program& program, const std::string& name, CodesId x, TensorId y, Array<float> unit) {

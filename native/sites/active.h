@@ -11,8 +11,10 @@ namespace mquans {
 
 constexpr int32_t listed_sites = 96;  // at once, at most; whole tiles of every kernel
 
-// Computed codes stay in the first-level cache until they are gated.
-inline int32_t listed_at_once(int32_t stride) {
+// Computed codes stay in the first-level cache until they are gated. Weights beyond the second-level cache are read anew
+// for every list, so that few sites are better computed all together.
+inline int32_t listed_at_once(int32_t stride, int64_t weights = 0) {
+    if (weights > 1 << 19) return listed_sites;
     constexpr int32_t codes = 10240, least = 24, tile = 12;
     return std::clamp(codes / stride / tile * tile, least, listed_sites);
 }
@@ -32,6 +34,7 @@ struct SiteList {
 struct SiteTarget {
     CodesId y;
     int32_t fresh_stride;  // of codes before the gate
+    int32_t at_once;       // sites that are computed together, at most
     GateSpec gate;
     ActivationSpec activation;
     int32_t layer;          // for reports; -1: none
@@ -58,12 +61,13 @@ public:
     // fresh: room for the codes of a batch.
     SiteBatch(Context& context, const SiteTarget& target, int16_t* fresh)
         : context_(context), target_(target), y_(context.codes(target.y)), activation_(target.activation.args()),
-          gated_(!target.gate.weight.empty() && !context.keyframe()), most_(listed_at_once(target.fresh_stride)),
+          gated_(!target.gate.weight.empty() && !context.keyframe()), most_(target.at_once),
           fresh_(fresh) {
         list_.codes = y_.data;
         if (!target.straight || gated_) return;
         list_.low = activation_.low;
         list_.high = activation_.high;
+        most_ = listed_sites;
     }
 
     const SiteList& list() const { return list_; }
@@ -124,7 +128,7 @@ private:
     const CodesView y_;
     const ActivationArgs activation_;
     const bool gated_;
-    const int32_t most_;
+    int32_t most_;
     int16_t* const fresh_;
     SiteList list_;
     int64_t active_ = 0, taken_ = 0;

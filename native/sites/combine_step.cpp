@@ -21,7 +21,7 @@ public:
                        [&](const SiteList& list, int16_t* fresh) {
                            int64_t at[2][listed_sites];
                            CombineArgs args{spec_.kind, list.count, {}, {}, spec_.start.data(), spec_.shift.data(),
-                                            context.codes(target_.y).channels, fresh, target_.fresh_stride,
+                                            spec_.factors, context.codes(target_.y).channels, fresh, target_.fresh_stride,
                                             list.held()};
                            args.a = find(context, spec_.a, list, at[0], fresh + size);
                            if (spec_.kind != CombineKind::align)
@@ -120,6 +120,7 @@ void add_combine_sites(Program& program, const std::string& name, CodesId y, Com
         spec.start = std::move(start);
         spec.shift = std::move(shift);
     }
+    require(spec.factors.places >= 0 && spec.factors.places < 31, "no such shift");
     SiteTarget target(program, y, std::move(gate), std::move(activation));
     target.allow_straight(out.channels, kernels.conv_outputs);
     program.need_codes_scratch(3 * int64_t(listed_sites) * padded + 128);

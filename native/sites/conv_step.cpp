@@ -137,6 +137,7 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
                 "weights do not fit their layer");
         phases.push_back(pack_phase(kernels, spec, groups));
         program.site_weights += int64_t(phases.back().weights.size());
+        target.at_once = listed_at_once(target.fresh_stride, int64_t(phases.back().weights.size()));
     }
     if (tiled && kernels.winograd) {
         require(specs.size() == 1 && groups == 1 && specs[0].tap.size() == 9 && out.channels > 8,

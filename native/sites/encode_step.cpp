@@ -22,7 +22,7 @@ public:
         compute_marked(context, target_, marks, nullptr, nullptr, x.channels, [&](const SiteList& list, int16_t* fresh) {
             for (int32_t i = 0; i < list.count; ++i) {
                 list.held().prefetch(i, 0);
-                context.sites.encode(x.pixel(list.row[i], list.x[i]), encode_.inverse.data(), encode_.limit,
+                context.sites.encode(x.pixel(list.row[i], list.x[i]), encode_.inverse.data(), encode_.least, encode_.largest,
                                      fresh + int64_t(i) * target_.fresh_stride, x.channels);
             }
         });
@@ -59,7 +59,7 @@ public:
                                    lay_out(port, context.stream.frame_input(input_).values, last = list.row[i], y.width, y.channels,
                                            row.data());
                                context.sites.encode(row.data() + int64_t(list.x[i]) * y.channels,
-                                                    encode_.inverse.data(), encode_.limit,
+                                                    encode_.inverse.data(), encode_.least, encode_.largest,
                                                     fresh + int64_t(i) * target_.fresh_stride, y.channels);
                            }
                        });
@@ -136,7 +136,8 @@ private:
         args.factor = pixels_.factor.data();
         args.offset = pixels_.offset.data();
         args.inverse = encode_.inverse.data();
-        args.code_limit = encode_.limit;
+        args.least_code = encode_.least;
+        args.largest_code = encode_.largest;
         args.site = y.site(row, 0);
         args.stride = y.stride;
         args.weight = gated ? target_.gate.weight.data() : nullptr;
@@ -170,6 +171,7 @@ private:
 
 void check_scales(const Program& program, CodesId y, const EncodeSpec& encode) {
     require(int32_t(encode.inverse.size()) == program.code_tensors.at(y).channels, "one scale per channel is needed");
+    require(encode.least <= encode.largest, "bounds of codes cross");
 }
 
 SiteTarget input_target(Program& program, int32_t input, CodesId y, const EncodeSpec& encode, GateSpec gate) {

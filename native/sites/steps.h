@@ -67,15 +67,16 @@ struct CombineSpec {
     CombineKind kind;
     CombineOperand a, b;
     std::vector<int32_t> start, shift;  // [channels] of products
+    WholeFactors factors = {};
 };
 
 void add_combine_sites(Program& program, const std::string& name, CodesId y, CombineSpec spec,
                        ActivationSpec activation, GateSpec gate);
 
-// Floats to codes, rounded to nearest even and clamped to +-limit.
+// Floats to codes, rounded to nearest even and clamped.
 struct EncodeSpec {
     std::vector<float> inverse;  // [channels] codes per unit
-    int16_t limit;
+    int16_t least, largest;
 };
 
 // What pixels of 8 bits stand for, see InputRowArgs; empty where nothing is known of it.

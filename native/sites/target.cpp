@@ -42,6 +42,8 @@ ActivationArgs ActivationSpec::args() const {
     args.start = start;
     args.coarser = coarser;
     args.finer = finer;
+    args.lookup = lookup.data();
+    args.first = first;
     return args;
 }
 
@@ -50,6 +52,7 @@ SiteTarget::SiteTarget(Program& program, CodesId y, GateSpec spec, ActivationSpe
     : y(y), activation(std::move(activation_)), layer(layer) {
     const int32_t channels = program.code_tensors.at(y).channels;
     fresh_stride = fresh_stride_of(std::max(channels, reach));
+    at_once = listed_at_once(fresh_stride);
     set_gate(program, std::move(spec));
     activation.pad(fresh_stride);
     // Kernels write whole blocks of up to 32 codes.

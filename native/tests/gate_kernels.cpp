@@ -77,12 +77,17 @@ struct Activation {
         args.line_slope = any_code(random), args.line_start = any_code(random);
         args.scale = any_code(random), args.start = any_code(random);
         args.coarser = coarser, args.finer = finer;
+        for (uint8_t& entry : entries) entry = uint8_t(random.bits());
+        args.lookup = entries, args.first = int16_t(random.chance(0.5) ? random.integer(-300, 50) : any_code(random));
+        // No entry leads beyond 16 bits.
+        if (kind == ActivationKind::lookup) args.start = int16_t(random.integer(-32768, 32767 - 255));
     }
     Activation(const Activation&) = delete;
 
     int32_t size;
     Buffer<int16_t> low, high, slope, limit, left, right, gain, bound, rounding;
     SigmoidTable table;
+    uint8_t entries[lookup_entries];
     ActivationArgs args;
 };
 
@@ -95,7 +100,13 @@ constexpr Function functions[] = {
     {ActivationKind::none, false, "none"},        {ActivationKind::slope, false, "slope"},
     {ActivationKind::gate, false, "gate line"},   {ActivationKind::gate, true, "gate table"},
     {ActivationKind::curve, false, "curve line"}, {ActivationKind::curve, true, "curve table"},
-    {ActivationKind::elu, true, "elu"}};
+    {ActivationKind::elu, true, "elu"},           {ActivationKind::lookup, false, "lookup"}};
+
+// Mostly where a lookup has entries.
+int16_t sum(const ActivationArgs& args, Random& random) {
+    if (args.kind != ActivationKind::lookup || random.chance(0.2)) return any_code(random);
+    return int16_t(std::clamp(args.first + random.integer(-9, 265), -32768, 32767));
+}
 
 bool finishes(const SiteTables& tables) {
     Report report("finish");
@@ -114,7 +125,7 @@ bool finishes(const SiteTables& tables) {
                              gate.limit, gate.largest, weighted ? "weighted" : "open");
                 Buffer<int16_t> expected_codes(int64_t(sites) * stride, vector_codes);
                 for (int64_t i = 0; i < expected_codes.size(); ++i)
-                    expected_codes[i] = i % stride < channels ? any_code(random) : int16_t(random.bits());
+                    expected_codes[i] = i % stride < channels ? sum(activation.args, random) : int16_t(random.bits());
                 const Buffer<int16_t> actual_codes(expected_codes);
                 // Held codes near what the activation makes of the sums; behind the last lies what vectors may read.
                 Buffer<int16_t> expected(int64_t(sites) * pitch, vector_codes), made(expected_codes);
@@ -168,6 +179,7 @@ bool input_rows(const SiteTables& tables) {
                 report.begin("%d pixels of %d channels, %s, %s", width, channels, weighted ? "weighted" : "open",
                              pixels ? "of 8 bits" : "floats");
                 const int16_t limit = random.chance(0.5) ? 32767 : 255;
+                const int16_t least = int16_t(random.chance(0.5) ? -limit : random.integer(-limit, limit / 2));
                 Buffer<float> inverse(channels), factor(channels), offset(channels);
                 factor.fill([&] { return random.real(-1, 1); });
                 offset.fill([&] { return random.real(-99, 99); });
@@ -186,8 +198,8 @@ bool input_rows(const SiteTables& tables) {
                     for (int32_t i = 0; i < width; ++i) {
                         const int32_t c = p % channels;
                         const float from = float(bytes[p][i]) * factor[c] + offset[c] + random.real(-9, 9);
-                        const float held = pixels ? std::rint(from * inverse[c]) : float(random.integer(-limit, limit));
-                        plane[p][i] = int16_t(std::clamp<float>(held, -limit, limit));
+                        const float held = pixels ? std::rint(from * inverse[c]) : float(random.integer(least, limit));
+                        plane[p][i] = int16_t(std::clamp<float>(held, least, limit));
                         if (p < channels) site[i * stride + p] = plane[p][i];
                         const float near = float(near_code(plane[p][i], random)) + 0.5f * random.integer(-1, 1);
                         x[p][i] = random.chance(0.02) ? random.real(-1, 1) * 3e38f : near / inverse[p % channels];
@@ -206,7 +218,8 @@ bool input_rows(const SiteTables& tables) {
                     args.factor = factor.data();
                     args.offset = offset.data();
                     args.inverse = inverse.data();
-                    args.code_limit = limit;
+                    args.least_code = least;
+                    args.largest_code = limit;
                     args.site = sites.data();
                     args.stride = stride;
                     args.weight = weighted ? gate.weight.data() : nullptr;
@@ -248,11 +261,12 @@ bool floats(const SiteTables& tables) {
         }
         Buffer<int16_t> codes(channels), others(channels);
         const int16_t limit = random.chance(0.5) ? 32767 : 16383;
-        tables.scalar.encode(x.data(), unit.data(), limit, codes.data(), channels);
-        tables.tested.encode(x.data(), unit.data(), limit, others.data(), channels);
+        const int16_t least = int16_t(random.chance(0.5) ? -limit : random.integer(-limit, 0));
+        tables.scalar.encode(x.data(), unit.data(), least, limit, codes.data(), channels);
+        tables.tested.encode(x.data(), unit.data(), least, limit, others.data(), channels);
         encode.same(codes, others, "codes");
         for (int32_t c = 0; c < channels; ++c)
-            encode.check(codes[c] == int16_t(std::clamp(std::rint(double(x[c]) * unit[c]), -double(limit), double(limit))),
+            encode.check(codes[c] == int16_t(std::clamp(std::rint(double(x[c]) * unit[c]), double(least), double(limit))),
                          "not rounded to even, or not clamped", c);
         codes.fill([&] { return random.integer(-32768, 32767); });
         tables.scalar.decode(codes.data(), unit.data(), expected.data(), channels);

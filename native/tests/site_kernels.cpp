@@ -312,10 +312,10 @@ bool depthwise(const SiteTables& tables) {
 }
 
 struct Operand {
-    Operand(int32_t sites, int32_t channels, Random& random)
+    Operand(int32_t sites, int32_t channels, Random& random, bool whole)
         : x(int64_t(sites) * channels + vector_codes), at(sites), limit(padded(channels, vector_codes)),
           left(limit.size()), right(limit.size()) {
-        x.fill([&] { return any_code(random); });
+        x.fill([&] { return whole ? random.integer(-255, 255) : any_code(random); });
         for (int32_t i = 0; i < sites; ++i) at[i] = int64_t(sites - 1 - i) * channels;
         for (int32_t c = 0; c < channels; ++c) {
             const int32_t shift = random.integer(0, 14);
@@ -334,13 +334,19 @@ struct Operand {
 bool combinations(const SiteTables& tables) {
     Report report("combine");
     Random random(14);
-    for (const CombineKind kind : {CombineKind::align, CombineKind::sum, CombineKind::product})
+    for (const CombineKind kind : {CombineKind::align, CombineKind::sum, CombineKind::product, CombineKind::blend,
+                                   CombineKind::scaled})
         for (const int32_t channels : odd_channels)
             for (int repeat = 0; repeat < 20; ++repeat) {
                 const int32_t sites = random.integer(0, 12), row = padded(channels, vector_codes);
                 const int32_t stride = channels <= 8 ? 8 : channels <= 16 ? 16 : row;
                 report.begin("kind %d, %d channels, %d sites", int(kind), channels, sites);
-                const Operand a(sites, channels, random), b(sites, channels, random);
+                // Sums of whole steps have room for large factors.
+                const bool whole = kind == CombineKind::blend || kind == CombineKind::scaled;
+                const Operand a(sites, channels, random, whole), b(sites, channels, random, whole);
+                WholeFactors factors{random.integer(-(1 << 13), 1 << 13), random.integer(-(1 << 20), 1 << 20),
+                                     random.integer(0, 24)};
+                if (kind == CombineKind::blend) factors.a *= 64;
                 std::vector<int32_t> start(channels), shift(channels);
                 for (int32_t c = 0; c < channels; ++c) {
                     shift[c] = random.integer(0, 31);
@@ -351,7 +357,7 @@ bool combinations(const SiteTables& tables) {
                     const Buffer<int32_t> all_start(row), all_shift(row);
                     in_order(start, all_start, kernels);
                     in_order(shift, all_shift, kernels);
-                    kernels.combine({kind, sites, a.args(), b.args(), all_start.data(), all_shift.data(), channels,
+                    kernels.combine({kind, sites, a.args(), b.args(), all_start.data(), all_shift.data(), factors, channels,
                                      y.data(), stride, {}});
                 };
                 run(tables.scalar, expected);

@@ -29,9 +29,12 @@ struct CodesView {
 //          than sums that may be far below zero
 //   curve  y = S(t) * m + k  sigmoid, tanh, hard sigmoid
 //   elu    y = u < 0 ? (1 - S(|t|)**2) * a : u, by the table of S(|t|) = exp(-|t| / 2)
+//   lookup y = entry u - first, or the nearest there is, + k; of codes that are whole steps of 8 bits
 // t is u brought to the exponent that S is tabulated for: clamped to +-limit, times left, times right / 2**15.
 // S(t), in 1/2**15, is a table of quadratics over |t|, of which S(-t) = 1 - S(t); or a line, clamped to 0..1.
-enum class ActivationKind : int32_t { none, slope, gate, curve, elu };
+enum class ActivationKind : int32_t { none, slope, gate, curve, elu, lookup };
+
+constexpr int32_t lookup_entries = 256;
 
 // S(|t|) = c + f * (b + f * a) with segment i = |t| >> 10 and f = the rest in 1/2**15; the products round.
 struct SigmoidTable {
@@ -51,6 +54,8 @@ struct ActivationArgs {
     const SigmoidTable* table = nullptr;  // null: the line
     int16_t line_slope = 0, line_start = 0;  // of t, and at t = 0, in 1/2**15
     int16_t scale = 0, start = 0;            // m in 1/2**15, and k
+    const uint8_t* lookup = nullptr;         // [lookup_entries]
+    int16_t first = 0;
     bool coarser = false;  // some t is coarser than u: without, t = u * right / 2**15
     bool finer = false;    // some k is not zero: without, y = u * S / 2**15
 };
@@ -164,7 +169,7 @@ struct InputRowArgs {
     int32_t rows;             // that are compared: 1 or 2
     int64_t next_x, next_plane;  // elements to the rows that are compared next
     const float* inverse;     // [channels] codes per unit
-    int16_t code_limit;
+    int16_t least_code, largest_code;
     int16_t* plane[8];        // readable and writable to whole vectors
     int16_t* site;            // [width][stride], the same
     int32_t stride;           // between sites: their channels, or 2 or 4
@@ -186,7 +191,18 @@ struct OperandArgs {
 //   align    u = a'
 //   sum      u = saturate16(a' + b')
 //   product  u = saturate16((a * b + start) >> shift)
-enum class CombineKind : int32_t { align, sum, product };
+// of codes that are whole steps, one number for all channels:
+//   blend    u = saturate16((a * factors.a + b * factors.b + half) >> places)
+//   scaled   u = saturate16((a * b * factors.a + half) >> places)
+enum class CombineKind : int32_t { align, sum, product, blend, scaled };
+
+// None of the sums may overflow 32 bits, whatever the codes.
+struct WholeFactors {
+    int32_t a = 0, b = 0;
+    int32_t places = 0;  // half is 2**(places - 1)
+
+    MQ_INLINE int32_t half() const { return places ? 1 << (places - 1) : 0; }
+};
 
 // y[i] = activation(u) of one or two operands at listed sites.
 struct CombineArgs {
@@ -194,6 +210,7 @@ struct CombineArgs {
     int32_t sites;
     OperandArgs a, b;
     const int32_t *start, *shift;  // in kernel order of full blocks; start holds the rounding too
+    WholeFactors factors;
     int32_t channels;
     int16_t* y;        // [sites][y_stride]; whole vectors are read and written, in order
     int32_t y_stride;
@@ -237,8 +254,8 @@ struct SiteKernels {
     bool (*input_compare)(const InputRowArgs&);
     // Takes the marked pixels of the first row.
     void (*input_take)(const InputRowArgs&);
-    // Rounded to nearest even, clamped to +-limit.
-    void (*encode)(const float* x, const float* inverse, int16_t limit, int16_t* y, int32_t channels);
+    // Rounded to nearest even, clamped to least and largest.
+    void (*encode)(const float* x, const float* inverse, int16_t least, int16_t largest, int16_t* y, int32_t channels);
     void (*decode)(const int16_t* x, const float* unit, float* y, int32_t channels);
     void (*combine)(const CombineArgs&);
     void (*window_largest)(const SiteWindowArgs&);

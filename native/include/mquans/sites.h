@@ -18,6 +18,8 @@ struct ActivationSpec {
     std::shared_ptr<const SigmoidTable> table;
     int16_t line_slope = 0, line_start = 0, scale = 0, start = 0;
     bool coarser = false, finer = false;
+    std::vector<uint8_t> lookup;
+    int16_t first = 0;
 
     // Lays the arrays out for sites of `stride` codes, see FinishArgs.
     void pad(int32_t stride);

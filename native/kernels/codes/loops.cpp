@@ -3,8 +3,8 @@
 
 namespace mquans::MQ_ISA {
 
-void encode(const float* x, const float* inverse, int16_t limit, int16_t* y, int32_t channels) {
-    const float high = limit, low = -high;
+void encode(const float* x, const float* inverse, int16_t least, int16_t largest, int16_t* y, int32_t channels) {
+    const float high = largest, low = least;
 #pragma GCC ivdep
     for (int32_t c = 0; c < channels; ++c) {
         float code = __builtin_rintf(x[c] * inverse[c]);

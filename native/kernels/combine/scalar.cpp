@@ -21,6 +21,13 @@ void combine(const CombineArgs& args) {
             switch (args.kind) {
                 case CombineKind::align: u = aligned(args.a, a[c], c); break;
                 case CombineKind::sum: u = saturate(aligned(args.a, a[c], c) + aligned(args.b, b[c], c)); break;
+                case CombineKind::blend:
+                    u = saturate((a[c] * args.factors.a + b[c] * args.factors.b + args.factors.half()) >>
+                                 args.factors.places);
+                    break;
+                case CombineKind::scaled:
+                    u = saturate((a[c] * b[c] * args.factors.a + args.factors.half()) >> args.factors.places);
+                    break;
                 case CombineKind::product: u = saturate((a[c] * b[c] + args.start[c]) >> args.shift[c]); break;
             }
             store_code(args.held, i, c, u, y);

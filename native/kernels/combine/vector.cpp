@@ -11,6 +11,26 @@ MQ_FORCE I16 aligned(const OperandArgs& operand, I16 u, int32_t c) {
     return mulhrs16(mullo16(u, load16(operand.left + c)), load16(operand.right + c));
 }
 
+// All codes by the same factors.
+template <CombineKind KIND>
+MQ_FORCE I16 whole_steps(const WholeFactors& factors, I16 a, I16 b) {
+    const I32 by_a = all32(factors.a), half = all32(factors.half()), places = all32(factors.places);
+    if constexpr (KIND == CombineKind::scaled) {
+        const I16 lower = mullo16(a, b), upper = mulhi16(a, b);
+        const auto code = [&](I32 product) __attribute__((always_inline)) {
+            return shift_right(add32(mullo32(product, by_a), half), places);
+        };
+        return pack(code(low(lower, upper)), code(high(lower, upper)));
+    } else {
+        const I32 by_b = all32(factors.b);
+        const auto code = [&](I32 x, I32 y) __attribute__((always_inline)) {
+            return shift_right(add32(add32(mullo32(x, by_a), mullo32(y, by_b)), half), places);
+        };
+        const I16 a_sign = negative(a), b_sign = negative(b);
+        return pack(code(low(a, a_sign), low(b, b_sign)), code(high(a, a_sign), high(b, b_sign)));
+    }
+}
+
 // Arguments are copied: stores might change them. STRAIGHT: codes go where they are held.
 template <CombineKind KIND, bool STRAIGHT>
 MQ_FORCE void all_sites(const CombineArgs args) {
@@ -25,6 +45,8 @@ MQ_FORCE void all_sites(const CombineArgs args) {
                 u = aligned(args.a, u, c);
             } else if constexpr (KIND == CombineKind::sum) {
                 u = adds16(aligned(args.a, u, c), aligned(args.b, load16(b + c), c));
+            } else if constexpr (KIND == CombineKind::blend || KIND == CombineKind::scaled) {
+                u = whole_steps<KIND>(args.factors, u, load16(b + c));
             } else {
                 const I16 v = load16(b + c), lower = mullo16(u, v), upper = mulhi16(u, v);
                 const I32 first = add32(low(lower, upper), load32(args.start + c));
@@ -50,6 +72,8 @@ void combine(const CombineArgs& args) {
     switch (args.kind) {
         case CombineKind::align: return all_sites<CombineKind::align>(args);
         case CombineKind::sum: return all_sites<CombineKind::sum>(args);
+        case CombineKind::blend: return all_sites<CombineKind::blend>(args);
+        case CombineKind::scaled: return all_sites<CombineKind::scaled>(args);
         case CombineKind::product: return all_sites<CombineKind::product>(args);
     }
 }

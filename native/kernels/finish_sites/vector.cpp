@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/simd/activate.h"
+#include "kernels/simd/lookup.h"
 #include "kernels/sites_isa.h"
 
 namespace mquans::MQ_ISA {
@@ -180,6 +181,8 @@ void finish(const FinishArgs& args) {
 
 void finish_sites(const FinishArgs& args) {
     FinishArgs part = args;
+    if (args.activation.kind == ActivationKind::lookup)
+        look_up(args.activation, args.fresh, int64_t(args.sites) * args.stride);
     // The squares of a call lie on the stack.
     for (int32_t first = 0; first < args.sites; first += most_sites) {
         part.sites = args.sites - first < most_sites ? args.sites - first : most_sites;

@@ -13,8 +13,8 @@ float value_of(const InputRowArgs& args, int32_t p, int32_t x) {
 }
 
 int16_t code_of(const InputRowArgs& args, int32_t p, int32_t x) {
-    const float limit = args.code_limit;
-    return int16_t(std::clamp(std::rint(value_of(args, p, x) * args.inverse[p % args.channels]), -limit, limit));
+    const float code = std::rint(value_of(args, p, x) * args.inverse[p % args.channels]);
+    return int16_t(std::clamp<float>(code, args.least_code, args.largest_code));
 }
 
 }  // namespace

@@ -18,13 +18,14 @@ MQ_FORCE Half values(const uint8_t* pixel, float factor, float offset) {
     return _mm512_add_ps(_mm512_mul_ps(x, _mm512_set1_ps(factor)), _mm512_set1_ps(offset));
 }
 // Rounded, in natural order.
-MQ_FORCE __m256i half_codes(Half x, float inverse, float limit) {
+MQ_FORCE __m256i half_codes(Half x, float inverse, float least, float largest) {
     const __m512 code = _mm512_mul_ps(x, _mm512_set1_ps(inverse));
-    const __m512 bounded = _mm512_max_ps(_mm512_min_ps(code, _mm512_set1_ps(limit)), _mm512_set1_ps(-limit));
+    const __m512 bounded = _mm512_max_ps(_mm512_min_ps(code, _mm512_set1_ps(largest)), _mm512_set1_ps(least));
     return _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(bounded));
 }
-MQ_FORCE I16 codes_of(Half a, Half b, float inverse, float limit) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(half_codes(a, inverse, limit)), half_codes(b, inverse, limit), 1);
+MQ_FORCE I16 codes_of(Half a, Half b, float inverse, float least, float largest) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(half_codes(a, inverse, least, largest)),
+                              half_codes(b, inverse, least, largest), 1);
 }
 // One bit per pixel where the sums of low and high pixels are beyond the limit.
 MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
@@ -35,7 +36,6 @@ MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
 MQ_FORCE I16 mask_of(uint32_t bits) { return _mm512_movm_epi16(bits); }
 // Both pixels of a block get the sum of both.
 MQ_FORCE I32 with_neighbour(I32 sum) { return add32(sum, _mm512_shuffle_epi32(sum, _MM_PERM_CDAB)); }
-MQ_FORCE I32 all32(int32_t x) { return _mm512_set1_epi32(x); }
 // Some exponent has all bits set: NaN or infinite.
 MQ_FORCE bool odd(const float* x) {
     const __m512i exponent = _mm512_set1_epi32(0x7f800000);
@@ -51,12 +51,14 @@ MQ_FORCE Half values(const uint8_t* pixel, float factor, float offset) {
     const Half x = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
     return _mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(factor)), _mm256_set1_ps(offset));
 }
-MQ_FORCE __m256i half_codes(Half x, float inverse, float limit) {
+MQ_FORCE __m256i half_codes(Half x, float inverse, float least, float largest) {
     const __m256 code = _mm256_mul_ps(x, _mm256_set1_ps(inverse));
-    return _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(code, _mm256_set1_ps(limit)), _mm256_set1_ps(-limit)));
+    return _mm256_cvtps_epi32(
+        _mm256_max_ps(_mm256_min_ps(code, _mm256_set1_ps(largest)), _mm256_set1_ps(least)));
 }
-MQ_FORCE I16 codes_of(Half a, Half b, float inverse, float limit) {
-    const __m256i both = _mm256_packs_epi32(half_codes(a, inverse, limit), half_codes(b, inverse, limit));
+MQ_FORCE I16 codes_of(Half a, Half b, float inverse, float least, float largest) {
+    const __m256i both =
+        _mm256_packs_epi32(half_codes(a, inverse, least, largest), half_codes(b, inverse, least, largest));
     return _mm256_permute4x64_epi64(both, 0xD8);
 }
 MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
@@ -70,7 +72,6 @@ MQ_FORCE I16 mask_of(uint32_t bits) {
     const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
     return _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(int16_t(bits)), bit), bit);
 }
-MQ_FORCE I32 all32(int32_t x) { return _mm256_set1_epi32(x); }
 MQ_FORCE bool odd(const float* x) {
     const __m256i exponent = _mm256_set1_epi32(0x7f800000);
     const __m256i a = _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)), exponent);
@@ -124,13 +125,13 @@ MQ_FORCE void join(const int16_t* const* plane, int32_t channels, int32_t stride
 // Codes of plane p, of all planes of all rows.
 template <bool PIXELS>
 MQ_FORCE I16 codes_of(const InputRowArgs& args, int32_t p, int32_t c, int32_t x) {
-    const float inverse = args.inverse[c], limit = args.code_limit;
+    const float inverse = args.inverse[c], least = args.least_code, largest = args.largest_code;
     if (PIXELS) {
         const float factor = args.factor[c], offset = args.offset[c];
         const uint8_t* pixel = args.pixel[p] + x;
-        return codes_of(values(pixel, factor, offset), values(pixel + lanes, factor, offset), inverse, limit);
+        return codes_of(values(pixel, factor, offset), values(pixel + lanes, factor, offset), inverse, least, largest);
     }
-    return codes_of(values(args.x[p] + x), values(args.x[p] + x + lanes), inverse, limit);
+    return codes_of(values(args.x[p] + x), values(args.x[p] + x + lanes), inverse, least, largest);
 }
 
 float value_of(const InputRowArgs& args, int32_t p, int32_t x) {
@@ -139,9 +140,10 @@ float value_of(const InputRowArgs& args, int32_t p, int32_t x) {
 }
 
 int16_t code_of(const InputRowArgs& args, int32_t p, int32_t x) {
-    const float limit = args.code_limit, value = __builtin_rintf(value_of(args, p, x) * args.inverse[p % args.channels]);
-    const float low = value < limit ? value : limit;
-    return int16_t(low > -limit ? low : -limit);
+    const float least = args.least_code, largest = args.largest_code;
+    const float code = __builtin_rintf(value_of(args, p, x) * args.inverse[p % args.channels]);
+    const float bounded = code < largest ? code : largest;
+    return int16_t(bounded > least ? bounded : least);
 }
 
 // Of the last pixels of a row, which make no whole register.
@@ -174,15 +176,15 @@ struct Comparison {
     const Pixel* x[planes];
     const int16_t* held[planes];
     float inverse[CHANNELS], factor[CHANNELS] = {}, offset[CHANNELS] = {};
-    const float code_limit;
+    const float least_code, largest_code;
     const int64_t next_x, next_held;
     I16 weight[CHANNELS];
     const I16 most, least;
     const I32 limit;
 
     MQ_INLINE explicit Comparison(const InputRowArgs& args)
-        : code_limit(args.code_limit), next_x(args.next_x), next_held(args.next_plane), most(all16(args.largest)),
-          least(all16(int16_t(-args.largest))), limit(all32(args.limit)) {
+        : least_code(args.least_code), largest_code(args.largest_code), next_x(args.next_x), next_held(args.next_plane),
+          most(all16(args.largest)), least(all16(int16_t(-args.largest))), limit(all32(args.limit)) {
         for (int32_t p = 0; p < args.rows * CHANNELS; ++p) {
             if constexpr (PIXELS) x[p] = args.pixel[p];
             else x[p] = args.x[p];
@@ -210,9 +212,9 @@ struct Comparison {
         const Pixel* from = x[p] + at;
         if constexpr (PIXELS)
             return codes_of(values(from, factor[c], offset[c]), values(from + lanes, factor[c], offset[c]), inverse[c],
-                            code_limit);
+                            least_code, largest_code);
         else
-            return codes_of(values(from), values(from + lanes), inverse[c], code_limit);
+            return codes_of(values(from), values(from + lanes), inverse[c], least_code, largest_code);
     }
 
     MQ_INLINE I16 product(int32_t p, int32_t c, int32_t at) const {

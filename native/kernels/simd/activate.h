@@ -129,6 +129,7 @@ template <class F>
 MQ_FORCE void with_activation(const ActivationArgs& args, F&& f) {
     const bool coarser = args.coarser, table = args.table;
     switch (args.kind) {
+        case ActivationKind::lookup:  // was done before
         case ActivationKind::none:
             if (!args.low) return f(Untouched(args));
             return f(Clamped<Identity>(args));

@@ -67,6 +67,9 @@ static inline int16_t activated(const ActivationArgs& args, int16_t u, int32_t c
                 y = rounding_product(int16_t(32767 - rounding_product(root, root)), args.slope[c]);
             }
             break;
+        case ActivationKind::lookup:
+            y = int16_t(args.lookup[std::clamp<int32_t>(u - args.first, 0, lookup_entries - 1)] + args.start);
+            break;
         case ActivationKind::curve: y = saturate(rounding_product(share(args, u, c), args.scale) + args.start); break;
     }
     return args.low ? std::min(std::max(y, args.low[c]), args.high[c]) : y;

@@ -27,6 +27,8 @@ MQ_FORCE I16 mulhi16(I16 a, I16 b) { return _mm512_mulhi_epi16(a, b); }
 MQ_FORCE I16 mulhi_unsigned16(I16 a, I16 b) { return _mm512_mulhi_epu16(a, b); }
 MQ_FORCE I16 adds_unsigned16(I16 a, I16 b) { return _mm512_adds_epu16(a, b); }
 MQ_FORCE I32 squares(I16 a) { return _mm512_madd_epi16(a, a); }
+MQ_FORCE I32 all32(int32_t x) { return _mm512_set1_epi32(x); }
+MQ_FORCE I32 mullo32(I32 a, I32 b) { return _mm512_mullo_epi32(a, b); }
 template <int N>
 MQ_FORCE I16 shift_right16(I16 a) { return _mm512_srli_epi16(a, N); }
 template <int N>
@@ -86,6 +88,8 @@ MQ_FORCE I16 mulhi16(I16 a, I16 b) { return _mm256_mulhi_epi16(a, b); }
 MQ_FORCE I16 mulhi_unsigned16(I16 a, I16 b) { return _mm256_mulhi_epu16(a, b); }
 MQ_FORCE I16 adds_unsigned16(I16 a, I16 b) { return _mm256_adds_epu16(a, b); }
 MQ_FORCE I32 squares(I16 a) { return _mm256_madd_epi16(a, a); }
+MQ_FORCE I32 all32(int32_t x) { return _mm256_set1_epi32(x); }
+MQ_FORCE I32 mullo32(I32 a, I32 b) { return _mm256_mullo_epi32(a, b); }
 template <int N>
 MQ_FORCE I16 shift_right16(I16 a) { return _mm256_srli_epi16(a, N); }
 template <int N>

@@ -42,6 +42,7 @@ from mquans.graph.resampling import axis_taps
 from mquans.graph.rewrites import rewrite
 from mquans.graph.rewrites.channel_selection import slices
 from mquans.graph.shapes import broadcast, infer, infer_node, window_span
+from mquans.graph.whole_values import bounds_of
 
 __all__ = [
     "GATES",
@@ -78,6 +79,7 @@ __all__ = [
     "UnaryKind",
     "ValueType",
     "axis_taps",
+    "bounds_of",
     "broadcast",
     "free_name",
     "in_floats",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mquans.graph import Binary, Conv, Gather, Pool, Reshape, Slice, Transpose, rewrite
+from mquans.graph import Binary, Conv, Gather, Pool, Reduce, Reshape, Slice, Transpose, rewrite
 from mquans.graph.rewrites.sink_scales import sink_scales
 
 from .conftest import make_graph, operators, random
@@ -22,7 +22,8 @@ Keeps = Callable[..., bool]
 @pytest.mark.parametrize(
     "op",
     [
-        MAX, Gather(1, (2, 0, 1, 3)), Slice((0, 0, 1, 0), (1, 4, 5, 6), (1,) * 4),
+        MAX, AVERAGE, Reduce("mean", (2, 3), True), Reduce("sum", (2,), True),
+        Gather(1, (2, 0, 1, 3)), Slice((0, 0, 1, 0), (1, 4, 5, 6), (1,) * 4),
         Transpose((0, 1, 3, 2)), Reshape((1, 4, 4, 9)),
     ],
     ids=lambda op: type(op).__name__,
@@ -53,7 +54,7 @@ def test_a_scale_reaches_all_layers_behind_parts_of_it(keeps_values: Keeps) -> N
     ("op", "factor", "outputs"),
     [
         (MAX, -0.5, ["y"]),  # the largest becomes the least
-        (AVERAGE, 0.5, ["y"]),  # it has a scale of its own
+        (Reduce("l2", (2, 3), True), -0.5, ["y"]),  # of a length no sign is left
         (MAX, random(4, 1, 1), ["y"]),
         (MAX, 0.5, ["y", "h"]),  # the scaled value is returned
     ],

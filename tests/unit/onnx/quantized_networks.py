@@ -67,6 +67,39 @@ def convolutions() -> onnx.ModelProto:
     return declared(build(nodes, {"x": SHAPE}, ["map", "score"], constants))
 
 
+def gated() -> onnx.ModelProto:
+    """What newer detectors are made of: SiLUs, a split whose part is added to, a concatenation of
+    parts with scales of their own, channels weighted by what is in them, a softened ReLU."""
+    nodes = [
+        op("Conv", "x w0 b0", "a", pads=[1] * 4, strides=[2, 2]),
+        op("Sigmoid", "a", "as"),
+        op("Mul", "a as", "h"),
+        op("Split", "h half", "h0 h1", axis=1),
+        op("Conv", "h1 w1 b1", "c", pads=[1] * 4),
+        op("Sigmoid", "c", "cs"),
+        op("Mul", "c cs", "d"),
+        op("Add", "h1 d", "e"),
+        op("Concat", "h0 h1 e", "j", axis=1),
+        op("Conv", "j w2 b0", "k"),
+        op("Sigmoid", "k", "ks"),
+        op("Mul", "k ks", "l"),
+        op("GlobalAveragePool", "l", "g"),
+        op("Conv", "g w3 b0", "gc"),
+        op("Sigmoid", "gc", "gs"),
+        op("Mul", "l gs", "m"),
+        op("Conv", "m w4 b2", "n", pads=[1] * 4),
+        op("Softplus", "n", "nt"),
+        op("Conv", "nt w5 b2", "y"),
+    ]
+    constants = {
+        "w0": values(0, 8, 3, 3, 3), "b0": values(1, 8), "w1": values(2, 4, 4, 3, 3),
+        "b1": values(3, 4), "w2": values(4, 8, 12, 1, 1), "w3": values(5, 8, 8, 1, 1),
+        "w4": values(6, 6, 8, 3, 3) / 4, "b2": values(7, 6), "w5": values(8, 6, 6, 1, 1),
+        "half": np.array([4, 4]),
+    }  # fmt: skip
+    return declared(build(nodes, {"x": SHAPE}, ["y"], constants))
+
+
 def tokens() -> onnx.ModelProto:
     """Matrix products of an attention: with weights, and of two computed operands."""
     nodes = [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mquans.graph import Graph, Node, is_over_time
+from mquans.graph import Graph, Node, bounds_of, is_over_time
 from mquans.runtime.lowering.sites import Analysis
 
 if TYPE_CHECKING:
@@ -75,11 +75,14 @@ def beyond_codes(
     Args:
         loudness: of the tensors that such layers read and make.
     """
-    layers = layers_over_time(graph, analysis)
+    layers, producers = layers_over_time(graph, analysis), graph.producers()
     coarse = {
         name
         for name, seen in loudness.items()
-        if name in formats and _rounding(formats[name]) > MOST_ROUNDING * seen.typical > 0
+        # Codes of quantized values round nothing.
+        if name in formats
+        and bounds_of(producers, name) is None
+        and _rounding(formats[name]) > MOST_ROUNDING * seen.typical > 0
     }
     beyond = [i for i, node in enumerate(layers) if coarse & {node.inputs[0], node.outputs[0]}]
     return tuple(node.name for node in layers[: max(beyond, default=-1) + 1])

@@ -25,6 +25,7 @@ from mquans.graph.rewrites.layout import merge_layout
 from mquans.graph.rewrites.merge_layers import merge_layers
 from mquans.graph.rewrites.merge_scales import merge_scales
 from mquans.graph.rewrites.part_concats import part_concats
+from mquans.graph.rewrites.part_quantizations import quantize_parts
 from mquans.graph.rewrites.product_activations import find_product_activations
 from mquans.graph.rewrites.safe_softmax import find_safe_softmax
 from mquans.graph.rewrites.sequences import find_sequences
@@ -43,6 +44,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     unfold_space,
     hoist_scales,
     sink_scales,
+    quantize_parts,
     merge_scales,
     fold_affine,
     fold_input_affine,

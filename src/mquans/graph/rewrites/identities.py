@@ -1,4 +1,5 @@
-"""Remove nodes that compute nothing: same-shape reshapes, empty pads, full slices."""
+"""Remove nodes that compute nothing: same-shape reshapes, empty pads, full slices,
+quantizations of whole steps."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from mquans.graph.operators import (
     Transpose,
     Unary,
 )
+from mquans.graph.whole_values import bounds_of
 
 NEUTRAL = {"add": 0.0, "sub": 0.0, "mul": 1.0, "div": 1.0, "pow": 1.0}
 """Second operand that leaves the first as it is."""
@@ -66,6 +68,9 @@ def _is_identity(editor: Editor, node: Node) -> bool:
             return len(node.inputs) == 1
         case Unary("clip", params):
             return params == (-math.inf, math.inf)
+        case Unary("quantize", (low, high)):
+            bounds = bounds_of(editor.producers, node.inputs[0])
+            return bounds is not None and low <= bounds[0] and bounds[1] <= high
         case Pool():
             unit = set(node.op.kernel) | set(node.op.strides) == {1}
             return unit and not any(node.op.pads)

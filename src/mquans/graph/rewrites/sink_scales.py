@@ -1,21 +1,21 @@
-"""Move a scaling by one number behind what only picks or moves values.
+"""Move a scaling by one number behind what only picks, moves or averages values.
 
 There it meets the layer that reads them, whose weights take it up: quantized networks have one in
-front of every pool.
+front of every pool, and of every mean over all sites.
 """
 
 from __future__ import annotations
 
 from mquans.graph.edits import Editor
 from mquans.graph.graph import Node
-from mquans.graph.operators import Binary, Gather, Pool, Reshape, Slice, Transpose
+from mquans.graph.operators import Binary, Gather, Pool, Reduce, Reshape, Slice, Transpose
 
-MOVES = Gather | Pool | Reshape | Slice | Transpose
+MOVES = Gather | Pool | Reduce | Reshape | Slice | Transpose
 
 
 def sink_scales(editor: Editor) -> bool:
-    """Afterwards no product with one number is read by max pools, slices, gathers, reshapes and
-    transpositions alone; by max pools, with a positive one."""
+    """Afterwards no product with one number is read by pools, means, sums, slices, gathers,
+    reshapes and transpositions alone; by max pools, with a positive one."""
     changed = False
     for node in editor.visit():
         if not isinstance(node.op, MOVES):
@@ -40,8 +40,11 @@ def _swap(editor: Editor, node: Node, scaling: Node) -> bool:
         number = editor.scalar(factor)
         if number is None or editor.graph.shape(source) != shape:
             continue
-        if isinstance(node.op, Pool) and (node.op.kind != "max" or number <= 0):
-            continue
+        match node.op:
+            case Pool(kind="max") if number <= 0:
+                continue
+            case Reduce(kind=kind) if kind not in ("mean", "sum"):
+                continue
         scalar = editor.add_constant(factor, editor.graph.constants[factor].reshape(()))
         if editor.is_private(scaling.outputs[0]):
             moved = editor.replace(scaling, node.op, (source,), name=node.name)

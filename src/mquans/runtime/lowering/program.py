@@ -39,6 +39,7 @@ from mquans.runtime.lowering.recurrence import FORWARD, NO_TIME, add_recurrence
 from mquans.runtime.lowering.sites.analysis import Analysis, analyse, is_site_layer, order_read
 from mquans.runtime.lowering.sites.operators import add_site_node
 from mquans.runtime.lowering.sites.placing import Sites
+from mquans.runtime.lowering.sites.whole_steps import Encoded
 from mquans.runtime.lowering.slots import Slot, slots_of
 
 MAX_INPUTS = 2**16 - 1
@@ -322,6 +323,8 @@ def _input_order(graph: Graph, value: str) -> Dims:
 
 def _only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
     """True when all that reads a graph input reads its codes as they lie."""
+    if value in analysis.pictures:
+        return True
     if value not in analysis.codings or value in graph.outputs:
         return False
     order = analysis.codings[value].order
@@ -329,10 +332,24 @@ def _only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
         node.name in analysis.integer_nodes
         and (not is_site_layer(graph, node) or order_read(graph, node) == order)
         for node in graph.consumers().get(value, [])
+        if node.name not in analysis.idle
     )
 
 
+def _quantization(graph: Graph, analysis: Analysis, value: str) -> tuple[float, Unary | None]:
+    """(factor, rounding and bounds) of what reads a graph input alone."""
+    made = analysis.pictures.get(value)
+    if made is None:
+        return 1.0, None
+    step, op = analysis.steps[made], graph.producers()[made].op
+    assert isinstance(step, Encoded)
+    assert isinstance(op, Unary)
+    return step.factor, op
+
+
 def _add_node(lowering: Lowering, node: Node, analysis: Analysis) -> None:
+    if node.name in analysis.idle:
+        return
     if isinstance(node.op, Recurrence):
         add_recurrence(lowering, node, node.op)
     elif node.name in analysis.integer_nodes:
@@ -354,18 +371,18 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
     program = _native.Program(isa, threads)
     analysis = analyse(graph, {layer.name for layer in plan.layers})
     sites = Sites.of(graph, plan, analysis)
-    slots = slots_of(graph, analysis.integer_nodes)
+    slots = slots_of(graph, analysis.integer_nodes | analysis.idle)
     lowering = Lowering(graph, plan, program, sites, slots=slots)
     stored_inputs = {}
     for value in graph.inputs:
         order = _input_order(graph, value)
         coded = _only_coded(graph, analysis, value)
         if coded:
-            order = analysis.codings[value].order
+            order = analysis.codings[analysis.pictures.get(value, value)].order
         placed = lowering.new(value, order, stored=not coded)
         index = program.add_input(*lowering.port(value))
         if coded:
-            sites.input(lowering, value, index)
+            sites.input(lowering, value, index, *_quantization(graph, analysis, value))
         else:
             stored_inputs[value] = placed.tensor
     for node in graph.nodes:

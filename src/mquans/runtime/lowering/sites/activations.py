@@ -22,7 +22,7 @@ from mquans.runtime.lowering.sites.arithmetic import (
     Reals,
 )
 
-NONE, SLOPE, GATE, CURVE, ELU = range(5)
+NONE, SLOPE, GATE, CURVE, ELU, LOOKUP = range(6)
 """The native enumeration of activations."""
 
 CURVES = frozenset({"sigmoid", "tanh", "hard_sigmoid"})
@@ -34,6 +34,8 @@ of the step that makes it."""
 
 SIGMOID_EXPONENT = -11
 """Of the codes that sigmoids are tabulated for: |x| < 16."""
+
+LOOKUP_ENTRIES = 256
 
 ELU_REACH = 8.0
 """Below its negative an exponential is taken for zero."""
@@ -126,6 +128,23 @@ def integer_activation(op: Unary | None, codes: Codes, *, where: str = "") -> In
     return _activation(function, codes, low, high, where)
 
 
+def integer_lookup(first: int, results: Ints, codes: Codes) -> IntegerActivation:
+    """A table of results in whole steps, for sums in whole steps from the first on."""
+    least = int(results.min())
+    entries = np.pad(results - least, (0, LOOKUP_ENTRIES - len(results)), mode="edge")
+    activation = integer_activation(None, codes)
+    return replace(
+        activation,
+        numbers={
+            **activation.numbers,
+            "kind": LOOKUP,
+            "lookup": entries.astype(np.uint8),
+            "first": first,
+            "start": least,
+        },
+    )
+
+
 def integer_prelu(slopes: Reals, codes: Codes) -> IntegerActivation:
     """Slopes of at most 1 for negative values, channel by channel."""
     bound = np.full(len(codes.exponents), codes.limit, np.int64)
@@ -180,6 +199,8 @@ def _activation(
         start=round(function.start * per_code),
         coarser=bool((shift > 0).any()),
         finer=bool(finer.any()),
+        lookup=np.empty(0, np.uint8),
+        first=0,
     )
     return IntegerActivation(exponents, numbers)
 

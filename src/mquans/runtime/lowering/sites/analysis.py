@@ -6,7 +6,7 @@ in codes where it has an integer form; everything else is computed in floats.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -14,7 +14,14 @@ from mquans.graph import Binary, Conv, ConvTranspose, Graph, Linear, Node, Unary
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
 from mquans.runtime.lowering.sites.activations import OWN_CODES
-from mquans.runtime.lowering.sites.forms import integer_form
+from mquans.runtime.lowering.sites.forms import Form, integer_form, whole_form
+from mquans.runtime.lowering.sites.whole_steps import (
+    Blend,
+    Encoded,
+    Lookup,
+    WholeStep,
+    find_whole_steps,
+)
 
 MANY_SITES = 8
 """Sites from which on a linear layer is computed by sites; of fewer, single values are skipped."""
@@ -45,17 +52,25 @@ class Analysis:
     Attributes:
         codings: of every value that is held as codes.
         integer_nodes: names of nodes that are computed on codes.
-        tails: of residual sums, the value of the activation that alone reads the sum. A plan speaks
-            of that value instead.
+        tails: of residual sums, the value of the activation that alone reads the sum, and of
+            quantized layers that of the lookup. A plan speaks of that value instead.
+        steps: of quantized values, the one step that makes them.
+        pictures: of graph inputs that only a quantization reads, its value.
+        idle: names of nodes that nothing reads, as steps do their work.
+        apart: quantized layers whose own values are read in spite of a lookup behind them.
         gated: values that a gate can stand in front of: inputs of the network, results of layers
-            over sites and of residual sums, and what is encoded from floats. Everything else passes
-            on each change.
+            over sites and of residual sums, lookups behind layers, and what is encoded from floats.
+            Everything else passes on each change.
     """
 
     codings: dict[str, Coding] = field(default_factory=dict)
     integer_nodes: set[str] = field(default_factory=set)
     tails: dict[str, str] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
+    steps: dict[str, WholeStep] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
+    idle: set[str] = field(default_factory=set)
+    apart: set[str] = field(default_factory=set)
 
     def fresh(self) -> dict[str, Coding]:
         """The values that a plan speaks about."""
@@ -81,7 +96,8 @@ def order_read(graph: Graph, node: Node) -> Dims:
 
 
 def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
-    """Finds the values that are held as codes.
+    """Finds the values that are held as codes. Which values are outputs does not count: exposing
+    one changes no others.
 
     Args:
         by_value: layers computed value by value instead.
@@ -91,6 +107,27 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
         for node in graph.nodes
         if is_site_layer(graph, node) and node.name not in by_value
     }
+    steps = find_whole_steps(graph)
+    producers = graph.producers()
+    while True:
+        result = _coded(graph, layers, steps)
+        # What turns out not to be in codes is made node by node.
+        lost = {
+            value
+            for value in steps.keys() & result.codings.keys()
+            if producers[value].name not in result.integer_nodes
+        }
+        if not lost:
+            break
+        steps = {value: step for value, step in steps.items() if value not in lost}
+    result.steps = {value: step for value, step in steps.items() if value in result.codings}
+    _find_tails(graph, result)
+    result.gated = set(_gated(graph, result))
+    _find_idle(graph, result)
+    return result
+
+
+def _coded(graph: Graph, layers: Collection[str], steps: Mapping[str, WholeStep]) -> Analysis:
     wanted: dict[str, Dims] = {}
     forms: set[str] = set()
     for node in reversed(graph.nodes):
@@ -100,13 +137,14 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
         order = wanted.get(node.outputs[0])
         if order is None or len(node.outputs) != 1:
             continue
-        form = integer_form(graph, node, order)
+        form = _form(graph, node, order, steps)
         if form is None:
             continue
         forms.add(node.name)
         for value in form.inputs:
             wanted.setdefault(value, order)
     result = Analysis()
+    made: set[str] = set()
     for value in graph.inputs:
         if value in wanted and _is_native(graph, value):
             result.codings[value] = Coding(wanted[value], fresh=True)
@@ -115,24 +153,37 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
         if node.name in layers:
             result.codings[value] = Coding(order_read(graph, node), fresh=True)
             result.integer_nodes.add(node.name)
+            made.add(value)
             continue
         if value not in wanted:
             continue
         order = wanted[value]
-        form = integer_form(graph, node, order) if node.name in forms else None
+        form = _form(graph, node, order, steps) if node.name in forms else None
         ready = form is not None and all(
-            name in result.codings and result.codings[name].order == order for name in form.inputs
+            name in result.codings
+            and result.codings[name].order == order
+            and (name in made or value not in steps)
+            for name in form.inputs
         )
+        step = steps.get(value)
+        if isinstance(step, Encoded):
+            ready = ready and _is_native(graph, step.source)
         if form is not None and ready:
             result.codings[value] = Coding(order, fresh=form.fresh)
             result.integer_nodes.add(node.name)
+            made.add(value)
         else:
             for name in node.outputs:
                 if name in wanted and _is_native(graph, name):
                     result.codings[name] = Coding(wanted[name], fresh=True)
-    _find_tails(graph, result)
-    result.gated = set(_gated(graph, result))
     return result
+
+
+def _form(graph: Graph, node: Node, order: Dims, steps: Mapping[str, WholeStep]) -> Form | None:
+    step = steps.get(node.outputs[0])
+    if step is None:
+        return integer_form(graph, node, order)
+    return whole_form(graph, node.outputs[0], step, order)
 
 
 def is_residual_sum(graph: Graph, node: Node) -> bool:
@@ -155,21 +206,67 @@ def _find_tails(graph: Graph, result: Analysis) -> None:
             case [Node(name=name, op=Unary(kind=kind), outputs=(tail,))] if (
                 name in result.integer_nodes and kind not in OWN_CODES
             ):
-                result.tails[value] = tail
-                result.codings[value] = replace(result.codings[value], fresh=False)
-                result.codings[tail] = replace(result.codings[tail], fresh=True)
+                _move(result, value, tail)
+    layers = {
+        node.outputs[0]
+        for node in graph.nodes
+        if node.name in result.integer_nodes and is_site_layer(graph, node)
+    }
+    readers = _readers_of_codes(graph, result)
+    for value, step in result.steps.items():
+        if isinstance(step, Lookup) and step.source in layers and readers[step.source] == [value]:
+            _move(result, step.source, value)
+
+
+def _move(result: Analysis, value: str, tail: str) -> None:
+    result.tails[value] = tail
+    result.codings[value] = replace(result.codings[value], fresh=False)
+    result.codings[tail] = replace(result.codings[tail], fresh=True)
+
+
+def _readers_of_codes(graph: Graph, result: Analysis) -> dict[str, list[str]]:
+    """What is made of the codes of a value."""
+    readers: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if node.name in result.integer_nodes:
+            step = result.steps.get(node.outputs[0])
+            for value in dict.fromkeys(step.sources if step else node.inputs):
+                readers.setdefault(value, []).append(node.outputs[0])
+    return readers
+
+
+def _find_idle(graph: Graph, result: Analysis) -> None:
+    floats, encoded = set(graph.outputs), dict[str, list[str]]()
+    for node in reversed(graph.nodes):
+        value = node.outputs[0]
+        if node.name in result.integer_nodes:
+            step = result.steps.get(value)
+            if isinstance(step, Encoded):
+                encoded.setdefault(step.source, []).append(value)
+        elif any(
+            name in floats or name in result.codings or name in encoded for name in node.outputs
+        ):
+            floats.update(node.inputs)
+        else:
+            result.idle.add(node.name)
+    result.apart = floats & result.tails.keys()
+    for value, made in encoded.items():
+        if value in graph.inputs and value not in floats | result.codings.keys() and len(made) == 1:
+            result.pictures[value] = made[0]
 
 
 def _gated(graph: Graph, result: Analysis) -> Iterator[str]:
     producers, tails = graph.producers(), set(result.tails.values())
     for name in result.fresh():
-        node = producers.get(name)
+        node, step = producers.get(name), result.steps.get(name)
         if (
             node is None
             or node.name not in result.integer_nodes
             or is_site_layer(graph, node)
             or is_residual_sum(graph, node)
             or name in tails
+            or isinstance(step, Encoded)
+            or (isinstance(step, Blend) and not step.product)
         ):
             yield name
 

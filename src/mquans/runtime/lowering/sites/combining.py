@@ -221,7 +221,8 @@ def _mantissas(factor: Reals, ratio: Ints) -> tuple[Reals, Ints]:
 
 def _only_reader(low: Lowering, value: str) -> Node | None:
     """The one node that reads a value, where it works on codes and nobody else sees the value."""
-    readers = low.graph.consumers().get(value, [])
+    idle = low.sites.analysis.idle
+    readers = [node for node in low.graph.consumers().get(value, []) if node.name not in idle]
     if len(readers) != 1 or value in low.graph.outputs:
         return None
     (reader,) = readers

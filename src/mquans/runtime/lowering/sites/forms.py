@@ -24,6 +24,7 @@ from mquans.graph import (
 from mquans.graph.rewrites.fuse_activation import has_integer_form
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
+from mquans.runtime.lowering.sites.whole_steps import Blend, Encoded, WholeStep
 
 LARGEST_WINDOW = 2**16 - 1
 """Sites of which a sum of sixteen-bit codes stays within 32 bits."""
@@ -69,6 +70,18 @@ def integer_form(graph: Graph, node: Node, order: Dims) -> Form | None:
             sizes = graph.shape(x)[order[-1]], node.op.sizes[order[-1]]
             form = node.op.mode in ("nearest", "linear") and sizes[0] == sizes[1]
     return Form(computed, fresh) if form else None
+
+
+def whole_form(graph: Graph, value: str, step: WholeStep, order: Dims) -> Form | None:
+    """How a quantized value is made in one step; None where its sources do not fit it."""
+    shape = graph.shape(value)
+    if len(order) < 2 or any(len(graph.shape(name)) != len(order) for name in step.sources):
+        return None
+    if isinstance(step, Blend) and not all(
+        _broadcasts(graph.shape(name), shape, order) for name in step.sources
+    ):
+        return None
+    return Form(() if isinstance(step, Encoded) else step.sources, fresh=True)
 
 
 def channel_constant(

@@ -11,9 +11,16 @@ from mquans import _native
 from mquans.errors import ModelError
 from mquans.graph import Conv, ConvTranspose, Linear, Node
 from mquans.runtime.lowering.geometry import natural_weight
-from mquans.runtime.lowering.sites.activations import IntegerActivation, integer_activation
+from mquans.runtime.lowering.sites.activations import (
+    IntegerActivation,
+    codes_behind,
+    integer_activation,
+    integer_lookup,
+)
 from mquans.runtime.lowering.sites.analysis import order_read
 from mquans.runtime.lowering.sites.arithmetic import (
+    LARGEST_WEIGHT,
+    Codes,
     IntegerLayer,
     Ints,
     Reals,
@@ -31,6 +38,7 @@ from mquans.runtime.lowering.sites.geometry import (
     phases_of,
 )
 from mquans.runtime.lowering.sites.placing import Coded
+from mquans.runtime.lowering.sites.whole_steps import Lookup
 
 if TYPE_CHECKING:
     from mquans.runtime.lowering.program import Lowering
@@ -41,7 +49,8 @@ def add_site_layer(low: Lowering, node: Node) -> None:
     op = node.op
     assert isinstance(op, Conv | ConvTranspose | Linear)
     x = low.sites.coded(low, node.inputs[0], order_read(low.graph, node))
-    y = low.sites.new(low, node.outputs[0])
+    value = low.sites.made_by_layer(node.outputs[0])
+    y = low.sites.new(low, value, _own_codes(low, node))
     weight = np.asarray(low.graph.constants[node.inputs[1]], np.float64)
     groups = 1 if isinstance(op, Linear) else op.groups
     if isinstance(op, Linear):
@@ -54,8 +63,12 @@ def add_site_layer(low: Lowering, node: Node) -> None:
         bias = np.asarray(low.graph.constants[node.inputs[2]], np.float64).reshape(-1)
     if not np.isfinite(weight).all() or not np.isfinite(bias).all():
         raise ModelError("the layer has weights that are NaN or infinite.", where=node.name)
-    activation = integer_activation(op.activation, y.codes, where=node.name)
-    gate = low.sites.gate_of(low, node.outputs[0], y.codes)
+    lookup = low.sites.analysis.steps.get(value)
+    if isinstance(lookup, Lookup):
+        activation = integer_lookup(lookup.first, lookup.results, y.codes)
+    else:
+        activation = integer_activation(op.activation, y.codes, where=node.name)
+    gate = low.sites.gate_of(low, value, y.codes)
     axes, reach = _windows(low, node, x)
     x_layout = low.sites.layout(low, x)
     macs = low.graph.macs(node)
@@ -92,6 +105,16 @@ def add_site_layer(low: Lowering, node: Node) -> None:
         low.program, node.name, x.tensor, y.tensor, reach, phases, activation.native, gate,
         groups, tiled, macs,
     )  # fmt: skip
+
+
+def _own_codes(low: Lowering, node: Node) -> Codes | None:
+    """Those of a quantized layer of which the plan does not speak, as a lookup follows."""
+    value, op = node.outputs[0], node.op
+    if value not in low.sites.analysis.apart:
+        return None
+    assert isinstance(op, Conv | ConvTranspose | Linear)
+    channels = low.graph.shape(value)[low.sites.analysis.codings[value].axis]
+    return codes_behind(op.activation, Codes(np.zeros(channels, np.int64), LARGEST_WEIGHT))
 
 
 def layer_integers(

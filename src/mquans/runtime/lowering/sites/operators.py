@@ -19,6 +19,7 @@ from mquans.graph import (
 from mquans.runtime.lowering.sites.combining import add_binary, add_unary
 from mquans.runtime.lowering.sites.layers import add_site_layer
 from mquans.runtime.lowering.sites.moving import add_concat, add_move
+from mquans.runtime.lowering.sites.quantized import add_whole_step
 from mquans.runtime.lowering.sites.windows import add_linear_resize, add_pool, add_reduce
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def add_site_node(low: Lowering, node: Node) -> None:
     """The native steps of a node that is computed on codes."""
     if node.name in low.sites.fused:
         return
+    step = low.sites.analysis.steps.get(node.outputs[0])
     match node.op:
+        case _ if step is not None:
+            add_whole_step(low, node, step)
         case Unary():
             add_unary(low, node, node.op)
         case Binary():

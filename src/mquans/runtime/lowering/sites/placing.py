@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mquans import _native
 from mquans.errors import PlanError
-from mquans.graph import Conv, ConvTranspose, Graph
+from mquans.graph import Conv, ConvTranspose, Graph, Unary
 from mquans.plan import InputFormat, Plan, TensorPlan, pixel_scale
 from mquans.plan.checks import listed
 from mquans.runtime.lowering import layout
@@ -114,6 +114,12 @@ class Sites:
         plan = self.plans[value].gate if value in self.plans else None
         return gate_of(plan, low.plan.tolerance if plan else 0.0, codes, together)
 
+    def made_by_layer(self, value: str) -> str:
+        """What the step of a layer makes instead of its own value, see `Analysis.tails`."""
+        if value in self.analysis.apart:
+            return value
+        return self.analysis.tails.get(value, value)
+
     def codes(self, value: str, channels: int) -> Codes:
         """What the plan says of a value's codes."""
         return codes_of(self.plans[value], channels)
@@ -171,8 +177,8 @@ class Sites:
             tensor = int(_native.add_code_tensor(low.program, outer, border, dims[-1]))
             self.sizes[tensor] = (prod(outer), dims[-1])
             _native.add_encode_sites(
-                low.program, f"{value} reordered", x.tensor, tensor, _inverse(codes), codes.limit,
-                gate_of(None, 0.0, codes),
+                low.program, f"{value} reordered", x.tensor, tensor, _inverse(codes),
+                *_bounds(codes), gate_of(None, 0.0, codes),
             )  # fmt: skip
             self.reordered[key] = Coded(tensor, order, dims, border, codes)
         return self.reordered[key]
@@ -204,29 +210,50 @@ class Sites:
             return self._in_order(low, value, order)
         if value in self.values:
             return self.values[value]
-        x = low.in_order(value, self.analysis.codings[value].order)
+        return self.encode(low, value, value)
+
+    def encode(
+        self,
+        low: Lowering,
+        source: str,
+        value: str,
+        factor: float = 1.0,
+        quantization: Unary | None = None,
+    ) -> Coded:
+        """Codes of a value that is a multiple of one in floats."""
+        x = low.in_order(source, self.analysis.codings[value].order)
         y = self.new(low, value)
         _native.add_encode_sites(
-            low.program, f"{value} encoded", x.tensor, y.tensor, _inverse(y.codes), y.codes.limit,
-            self.gate_of(low, value, y.codes),
+            low.program, f"{source} encoded", x.tensor, y.tensor, _inverse(y.codes, factor),
+            *_bounds(y.codes, quantization), self.gate_of(low, value, y.codes),
         )  # fmt: skip
         return y
 
-    def input(self, low: Lowering, value: str, index: int) -> None:
-        """A graph input, encoded where the caller has it."""
+    def input(
+        self,
+        low: Lowering,
+        source: str,
+        index: int,
+        factor: float = 1.0,
+        quantization: Unary | None = None,
+    ) -> None:
+        """A graph input, encoded where the caller has it, be it by the quantization that reads
+        it."""
+        value = self.analysis.pictures.get(source, source)
         order = self.analysis.codings[value].order
         planes = comes_as_planes(low.graph.shape(value), order)
         y = self.new(low, value, packed=planes)
-        label, inverse, limit = f"{value} encoded", _inverse(y.codes), y.codes.limit
+        label, inverse = f"{source} encoded", _inverse(y.codes, factor)
+        bounds = _bounds(y.codes, quantization)
         if not planes:
             gate = self.gate_of(low, value, y.codes)
-            _native.add_input_sites(low.program, label, index, y.tensor, inverse, limit, gate)
+            _native.add_input_sites(low.program, label, index, y.tensor, inverse, *bounds, gate)
             return
         self.together[y.tensor] = BLOCK
         gate = self.gate_of(low, value, y.codes, BLOCK)
-        factor, offset = _scale_of(low.plan.input, value)
+        scale, offset = _scale_of(low.plan.input, source)
         _native.add_picture_sites(
-            low.program, label, index, y.tensor, inverse, limit, factor, offset, gate
+            low.program, label, index, y.tensor, inverse, *bounds, scale, offset, gate
         )
 
     def decode(self, low: Lowering, value: str) -> Placed:
@@ -258,8 +285,15 @@ def _scale_of(format: InputFormat | None, value: str) -> tuple[Floats, Floats]:
     return pixel_scale(format)
 
 
-def _inverse(codes: Codes) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    return (1.0 / codes.unit).astype(np.float32)
+def _inverse(codes: Codes, factor: float = 1.0) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return (factor / codes.unit).astype(np.float32)
+
+
+def _bounds(codes: Codes, quantization: Unary | None = None) -> tuple[int, int]:
+    if quantization is None:
+        return -codes.limit, codes.limit
+    low, high = quantization.params
+    return int(low), int(high)
 
 
 def _borders(graph: Graph, analysis: Analysis, homes: dict[str, Home]) -> dict[str, Dims]:
