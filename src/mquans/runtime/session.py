@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -168,18 +167,24 @@ class Session:
                 where="floats",
                 hint="Open a session with this plan.",
             )
-        other = copy.copy(self)
+        other = self._twin()
         other._adopt(plan)
         return other
 
     def exposing(self, values: Sequence[str]) -> Session:
         """The same network and plan; steps also return these values of the graph, by name."""
         more = [name for name in values if name not in self.graph.outputs]
-        other = copy.copy(self)
+        other = self._twin()
         other._exposed = (*self._exposed, *more)
         other.graph = replace(self.graph, outputs=(*self.graph.outputs, *more))
         other._adopt(self.plan)
         return other
+
+    def _twin(self) -> Session:
+        """A session of the same attributes; `copy` would do as pickles do, and read the model."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
 
     @property
     def frame_inputs(self) -> tuple[str, ...]:

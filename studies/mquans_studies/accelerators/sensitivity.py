@@ -210,7 +210,7 @@ def main() -> None:
     try:
         pair = setting_for(trace, design, speedup, saved)
         print(
-            f"\n{speedup:g}x and {100 * saved:g} %: reuse_efficiency {pair.efficiency:.2f}, and "
+            f"\n{speedup:g}x and {100 * saved:g} %: reuse_efficiency {pair.efficiency:.2g}, and "
             f"{pair.constant_mj:.3g} mJ per frame that no scheme changes, "
             f"{100 * pair.constant_share:.0f} % of what dense takes then; the design's static "
             f"power spends as much in {pair.static_ms:.3g} ms."
