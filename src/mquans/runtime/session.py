@@ -167,24 +167,24 @@ class Session:
                 where="floats",
                 hint="Open a session with this plan.",
             )
-        other = self._twin()
+        other = self._shared()
         other._adopt(plan)
         return other
 
     def exposing(self, values: Sequence[str]) -> Session:
         """The same network and plan; steps also return these values of the graph, by name."""
         more = [name for name in values if name not in self.graph.outputs]
-        other = self._twin()
+        other = self._shared()
         other._exposed = (*self._exposed, *more)
         other.graph = replace(self.graph, outputs=(*self.graph.outputs, *more))
         other._adopt(self.plan)
         return other
 
-    def _twin(self) -> Session:
+    def _shared(self) -> Session:
         """A session of the same attributes; `copy` would do as pickles do, and read the model."""
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self))
-        return twin
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
 
     @property
     def frame_inputs(self) -> tuple[str, ...]:
