@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -168,17 +167,23 @@ class Session:
                 where="floats",
                 hint="Open a session with this plan.",
             )
-        other = copy.copy(self)
+        other = self._shared()
         other._adopt(plan)
         return other
 
     def exposing(self, values: Sequence[str]) -> Session:
         """The same network and plan; steps also return these values of the graph, by name."""
         more = [name for name in values if name not in self.graph.outputs]
-        other = copy.copy(self)
+        other = self._shared()
         other._exposed = (*self._exposed, *more)
         other.graph = replace(self.graph, outputs=(*self.graph.outputs, *more))
         other._adopt(self.plan)
+        return other
+
+    def _shared(self) -> Session:
+        """A session of the same attributes; `copy` would do as pickles do, and read the model."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
         return other
 
     @property

@@ -16,6 +16,7 @@ from mquans_studies.contest.judging import BEFORE, EXTRA, judge
 from mquans_studies.contest.rules import NetworkRules, Rules, load_rules
 from mquans_studies.contest.tables import CHOICES, as_markdown
 from mquans_studies.contest.trying import Said
+from mquans_studies.traces.trace_file import save_trace
 
 
 def evaluate(
@@ -33,8 +34,8 @@ def evaluate(
 
     Args:
         data: folder that the rules' data folders lie in.
-        output: path without ending, of the record .json, the tables .md, a chart .svg, and
-            `-NETWORK.SCHEME.plan.json`.
+        output: path without ending, of the record .json, the tables .md, a chart .svg,
+            `-NETWORK.SCHEME.plan.json`, and `-NETWORK.trace.npz` of the best plan of Mquans.
         rules_file: by default the rules of this package.
         networks: by default all of the rules.
         threads: for training.
@@ -67,11 +68,13 @@ def evaluate(
             continue
         own = rules.networks[name]
         case = load_case(zoo / name, own.frames, _true_width(name, zoo) if own.true_width else None)
-        record["networks"][name], plans = judge(case, rules, say)
-        record["networks"][name]["card"] = json.loads((zoo / name / "card.json").read_text())
-        for scheme, plan in plans.items():
+        judged = judge(case, rules, say)
+        record["networks"][name] = judged.record
+        judged.record["card"] = json.loads((zoo / name / "card.json").read_text())
+        for scheme, plan in judged.plans.items():
             tidy = scheme.replace(", ", "-").replace(" ", "-")
             write_plan(plan, output.with_name(f"{output.name}-{name}.{tidy}.plan.json"))
+        save_trace(judged.trace, output.with_name(f"{output.name}-{name}.trace.npz"))
         _write(record, output)
     _write(record, output)
     return record

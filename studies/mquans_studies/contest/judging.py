@@ -4,6 +4,7 @@ design."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mquans_studies.contest.intervals import Sums
 from mquans_studies.contest.rules import Rules
 from mquans_studies.contest.runs import Costs, frozen_error
 from mquans_studies.contest.trying import Bench, Said, Tried
+from mquans_studies.traces.trace import Trace
 
 BEFORE, HINDSIGHT = "before", "hindsight"
 """Chosen on data that do not judge; on those that do, as tables in the literature are."""
@@ -27,8 +29,22 @@ Choice = tuple[Sums, dict[tuple[str, bool], Costs]]
 """The error of what was chosen, and its costs by (design, with fallback)."""
 
 
-def judge(case: Case, rules: Rules, say: Said) -> tuple[dict[str, Any], dict[str, Plan]]:
-    """(the record of a network, the plan of every scheme that has one, chosen before)."""
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A network of a contest.
+
+    Attributes:
+        record: as plain data; plans: of every scheme that has one, chosen before.
+        trace: of the best plan of Mquans chosen before, on the data that judge.
+    """
+
+    record: dict[str, Any]
+    plans: dict[str, Plan]
+    trace: Trace
+
+
+def judge(case: Case, rules: Rules, say: Said) -> Judged:
+    """Runs all candidates of a network, and chooses among them."""
     own = rules.networks[case.name]
     bench = Bench(case, rules, say)
     tried = {
@@ -67,7 +83,8 @@ def judge(case: Case, rules: Rules, say: Said) -> tuple[dict[str, Any], dict[str
         "pairs": pairs,
     }  # fmt: skip
     plans = {name: bench.before(several).plan for name, several in tried.items()}
-    return record, {name: plan for name, plan in plans.items() if plan is not None}
+    own_plans = {name: plan for name, plan in plans.items() if plan is not None}
+    return Judged(record, own_plans, best[0].traces[1])
 
 
 def _choice(bench: Bench, several: Sequence[Tried], choice: str) -> Choice:

@@ -22,6 +22,8 @@ from mquans_studies.traces.trace import MEMORY, Trace
 
 Said = Callable[[str], None]
 REUSE = SCHEMES["reuse"]
+PUBLISHED = "published width"
+"""The literature's, one candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Bench:
         self._makes = Candidates(case)
         self._costs: dict[tuple[str, float, str, str, bool], Costs] = {}
         bits = rules.networks[case.name].published
-        (self.published,) = self.tried("published width", Entry("width", [bits], "nearest"))
+        (self.published,) = self.tried(PUBLISHED, Entry("width", [bits], "nearest"))
 
     def tried(self, name: str, entry: Entry) -> list[Tried]:
         """All candidates of a scheme, one per value."""

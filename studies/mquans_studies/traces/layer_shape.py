@@ -268,6 +268,6 @@ def _reached(mask: Mask, grid: Grid) -> Mask:
 def _read(mask: Mask, grid: Grid, inputs: int) -> Mask:
     """Inputs of the first axis that any of these outputs reads, [inputs, ...]."""
     result = np.zeros((inputs + 1, *mask.shape[1:]), np.bool_)
-    for tap in range(grid.shape[1]):
-        np.logical_or.at(result, grid[:, tap], mask)
+    for tap in range(grid.shape[1]):  # no two outputs read the same input through the same tap
+        result[grid[:, tap]] |= mask
     return result[:inputs]

@@ -54,7 +54,10 @@ class Gestures(Task):
         if min(part.shape[1] for part in self._train + self._test) < LENGTH:
             raise SourceError("has a clip too short to split.", where=str(folder))
         self._rng = np.random.default_rng(seed)
-        self.network = C3d(len(clips), width=width, dropout=0.3)
+        # 3-D convolutions take less time with channels last.
+        self.network = C3d(len(clips), width=width, dropout=0.3).to(
+            memory_format=torch.channels_last_3d
+        )
         self.inputs = {"clip": self._test[0][None, :, :LENGTH]}
         self.notes = {
             "split": f"by time: windows from the first {TRAINED:.0%} of every clip train, "

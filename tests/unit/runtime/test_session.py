@@ -70,6 +70,18 @@ def test_a_session_is_made_of_files_too(tmp_path: Path) -> None:
     assert session.weights_bytes > 0
 
 
+def test_other_plans_and_outputs_do_not_read_the_model_again(tmp_path: Path) -> None:
+    """Calibration tries hundreds of plans, and a file may have changed or gone by then."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model())
+    session = Session(path, plan())
+    path.unlink()
+    other = session.with_plan(plan())
+    assert other.graph is session.graph
+    (value,) = (node.outputs[0] for node in session.graph.nodes[:1])
+    assert value in session.exposing([value]).stream().step(frame())
+
+
 def test_it_looks_like_an_onnxruntime_session() -> None:
     session = Session(model(), plan())
     assert [(x.name, x.shape, x.type) for x in session.get_inputs()] == [

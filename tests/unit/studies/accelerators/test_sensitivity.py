@@ -18,6 +18,7 @@ from mquans_studies.accelerators.sensitivity import (
     paths_of,
     sensitivity,
     setting_for,
+    worst,
 )
 from mquans_studies.traces.trace import Trace
 from mquans_studies.traces.trace_file import save_trace
@@ -56,6 +57,14 @@ def test_swings(trace: Trace) -> None:
     assert low["static_mw"].value == low["static_mw"].range[0]
 
 
+def test_all_constants_against_reuse(trace: Trace) -> None:
+    """Each group alone can only be kinder than all at once."""
+    swings = sensitivity(trace, REUSE)
+    speedup, saved = worst(trace, REUSE)
+    assert speedup <= min(min(swing.speedup) for swing in swings)
+    assert saved < min(min(swing.energy_saved) for swing in swings)
+
+
 def test_published_pair(trace: Trace) -> None:
     """2.7x with only 38 %: what stays from frame to frame eats the rest, whoever works."""
     pair = setting_for(trace, REUSE, 2.7, 0.38)
@@ -90,5 +99,6 @@ def test_command(
     main()
     shown = capsys.readouterr().out
     assert "| DRAM energy |" in shown
+    assert "| all at their worst |" in shown
     assert "2.7x and 38 %: reuse_efficiency" in shown
     assert plot.read_text().startswith("<?xml")

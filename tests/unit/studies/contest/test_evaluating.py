@@ -16,9 +16,11 @@ import pytest
 from mquans.errors import DependencyError, MquansError
 from mquans.plan import read_plan
 from mquans_studies.__main__ import main
+from mquans_studies.accelerators import load_accelerator, simulate
 from mquans_studies.contest import evaluating, rules
 from mquans_studies.contest.cases import load_case
 from mquans_studies.contest.evaluating import evaluate
+from mquans_studies.traces.trace_file import load_trace
 
 RULES = """
 seed: 0
@@ -125,8 +127,19 @@ def test_plans_tables_and_chart_are_written(record: tuple[dict[str, Any], Path])
     assert plan.rule == "hold"
     table = (folder / "table.md").read_text()
     assert found["rules_sha256"] in table
-    assert "## Mquans over one width, chosen on other data" in table
+    assert "## Mquans over one width on `reuse`" in table
     assert (folder / "table.svg").exists()
+
+
+def test_the_best_plan_leaves_its_trace(record: tuple[dict[str, Any], Path]) -> None:
+    """To vary constants under, without a run of hours."""
+    found, folder = record
+    trace = load_trace(folder / "table-small.trace.npz")
+    best = found["networks"]["small"]["best"][0]["scheme"]
+    (row,) = _rows(found, scheme=best, design="reuse", choice="before", fallback=False)
+    assert simulate(trace, load_accelerator("reuse")).speedup == pytest.approx(
+        row["speed"]["value"]
+    )
 
 
 def test_it_goes_on_where_it_was_ended(record: tuple[dict[str, Any], Path]) -> None:
