@@ -95,7 +95,6 @@ class ImageReader:
 
     def _by(self, name: str, data: bytes, where: str) -> av.VideoFrame | Picture:
         import av
-        from av.video.reformatter import VideoReformatter
 
         try:
             if name not in self._codecs:
@@ -121,7 +120,7 @@ class ImageReader:
         matrix = exif_matrix(data)
         if matrix == UPRIGHT:
             return frame
-        self._reformatter = self._reformatter or VideoReformatter()
+        self._reformatter = self._reformatter or av.video.reformatter.VideoReformatter()
         return upright(stored_rgb(frame, self._reformatter), matrix)
 
 

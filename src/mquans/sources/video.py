@@ -164,12 +164,12 @@ class VideoReader:
 
     def _best(self) -> VideoStream:
         """Of the sizes in which a playlist may offer the same; the others are not fetched."""
-        from av.stream import Discard
+        import av
 
         best = self._container.streams.best("video")
         for other in self._container.streams:
             if other is not best:
-                other.discard = Discard.all
+                other.discard = av.stream.Discard.all
         return cast("VideoStream", best)
 
     def _declared_frames(self) -> int | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -197,3 +199,43 @@ def test_real_clips_decode_whole(shared: Path, name: str, count: int) -> None:
         assert source.length is not None
         assert 1 <= source.length <= 3
         assert len(list(source)) == 2
+
+
+FIRST_USES = """
+import sys, threading, time
+import numpy as np
+from mquans.plan import InputFormat
+from mquans.sources import open_source
+
+halfway, wrong = threading.Event(), []
+
+class Slow:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == "av.audio":
+            halfway.set()
+            time.sleep(0.3)
+
+def read(source):
+    try:
+        for _ in open_source(source, InputFormat(name="x", width=8, height=8)):
+            pass
+    except Exception as error:
+        wrong.append(error)
+
+sys.meta_path.insert(0, Slow)
+camera = threading.Thread(target=read, args=(sys.argv[1],))
+camera.start()
+halfway.wait()
+read([np.zeros((4, 4, 3), np.uint8)])
+camera.join()
+sys.exit(repr(wrong) if wrong else 0)
+"""
+
+
+def test_first_frames_of_two_threads_may_come_at_once(clip: Path) -> None:
+    """A program that opens a camera per thread loads PyAV in both: of a package whose parts import
+    each other, two threads that begin at different ones get half."""
+    command = [sys.executable, "-c", FIRST_USES, str(clip)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
