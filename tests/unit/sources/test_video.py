@@ -106,6 +106,39 @@ def test_whole_clips_do_not_warn(common_clip: Path, clip: Path) -> None:
         assert len(list(open_source(clip, SMALL))) == 20
 
 
+TRANSPORT = {"codec": "mpeg2video", "pixels": "yuv420p"}
+
+
+def test_transport_streams_one_behind_the_other_are_not_damaged(
+    tmp_path: Path, smooth: list[Picture]
+) -> None:
+    """Recorders write segments, and people join them with cat: every frame is there."""
+    parts = [write_clip(tmp_path / f"{i}.ts", smooth, **TRANSPORT) for i in range(3)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(open_source(joined, SMALL))) == 3 * len(smooth)
+
+
+def test_lost_packets_of_a_transport_stream_are_told(tmp_path: Path, smooth: list[Picture]) -> None:
+    path = write_clip(tmp_path / "a.ts", smooth * 3, **TRANSPORT)
+    data = path.read_bytes()
+    packets = [data[i : i + 188] for i in range(0, len(data), 188)]
+    lost = len(packets) // 2
+    path.write_bytes(b"".join(packets[:lost] + packets[lost + 3 :]))
+    with pytest.warns(SourceWarning, match="is damaged or cut off"):
+        list(open_source(path, SMALL))
+
+
+def test_codings_without_a_decoder_are_said_to_be_unread(tmp_path: Path) -> None:
+    """FFmpeg finds a picture in it, and nothing to decode it with."""
+    path = tmp_path / "logo.svg"
+    path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>')
+    with pytest.raises(SourceError, match=r"logo\.svg: is in a coding that is not read"):
+        open_source(path, SMALL)
+
+
 @pytest.mark.parametrize("suffix", ["avi", "mkv"])
 def test_motion_jpeg_with_incomplete_pictures_leaves_them_out_and_warns(
     tmp_path: Path, pictures: list[Picture], suffix: str
