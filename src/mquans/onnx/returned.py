@@ -11,6 +11,7 @@ import onnx
 from mquans.errors import ModelError
 from mquans.graph import Binary
 from mquans.onnx.number_types import FLOATS
+from mquans.onnx.sequences import make
 
 if TYPE_CHECKING:
     from mquans.onnx.translation import Translation
@@ -22,6 +23,7 @@ def finish_output(translation: Translation, name: str) -> None:
     Raises:
         ModelError: nothing computes it.
     """
+    make(translation, [name])
     if name in translation.constants:
         array = translation.constants.pop(name)
         source = translation.new_value(f"{name}/constant")

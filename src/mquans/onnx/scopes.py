@@ -63,9 +63,11 @@ def captured(node: onnx.NodeProto) -> list[str]:
 
 
 def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
-    """A copy of a node with its values renamed, in its subgraphs as well."""
+    """A copy of a node with its values renamed, in its subgraphs as well. It has no name: other
+    copies would have the same, which onnxruntime refuses."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
+    copy.name = ""
     rename(copy, names)
     return copy
 

@@ -27,13 +27,14 @@ from mquans.graph import (
 from mquans.onnx.call import NO_RULE, Call, Refused
 from mquans.onnx.external_weights import tensors_of
 from mquans.onnx.fallbacks import fallback_node, is_narrowed
-from mquans.onnx.folding import evaluate, is_foldable
+from mquans.onnx.folding import evaluate, is_foldable, size_of
 from mquans.onnx.grids import Grid
 from mquans.onnx.limits import HINT, Limits
 from mquans.onnx.number_types import EXACT, FLOATS, MOVED, ON_GRID, QUANTIZED, result_type
 from mquans.onnx.returned import finish_output
 from mquans.onnx.rules import RULES_BY_DOMAIN
 from mquans.onnx.scopes import captured, inline_graph, value_names
+from mquans.onnx.sequences import follow, make
 from mquans.onnx.standard_functions import takes_floats
 from mquans.onnx.unrolling import MOST_NODES
 from mquans.onnx.written_out import by_definition, written_out
@@ -52,6 +53,7 @@ class Translation:
         types: of every computed value.
         nodes: translated so far, in topological order.
         grids: of values that were quantized; they are computed as what they stand for.
+        sequences: names of the tensors in them, where these are known.
         readers: types of the nodes that read a value, "" for outputs of the model. Values without
             any need not be computed.
         opsets: version of every operator domain.
@@ -65,6 +67,7 @@ class Translation:
         self.opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
         self.constants: dict[str, Array] = {}
         self.types: dict[str, ValueType] = {}
+        self.sequences: dict[str, list[str]] = {}
         self.nodes: list[Node] = []
         self.flat: list[onnx.NodeProto] = []
         self.branch_constants: dict[str, Array] = {}
@@ -126,7 +129,9 @@ class Translation:
     def translate(self, proto: onnx.NodeProto) -> None:
         """Translate one node, whose inputs are all known by now."""
         for value in proto.input:
-            if value and value not in self.types and value not in self.constants:
+            if value and not any(
+                value in known for known in (self.types, self.constants, self.sequences)
+            ):
                 raise ModelError(
                     f"it reads {value!r}, which nothing computes.",
                     where=f"node {proto.name or proto.output[0]!r} ({proto.op_type})",
@@ -135,13 +140,16 @@ class Translation:
             self._inline_if(proto)
             return
         self.flat.append(proto)
-        if is_foldable(proto, self.constants):
+        if (left := follow(self, proto)) is not None:
+            self._translate_instead(left)
+        elif is_foldable(proto, self.constants):
             self.fold(proto)
         elif proto.op_type in ("Shape", "Size") and self._fold_shape(proto):
             pass
         elif nodes := written_out(self, proto):
             self._translate_instead(nodes)
         else:
+            make(self, [*proto.input, *captured(proto)])
             self.apply_rule_or_not(proto)
 
     def _translate_instead(self, nodes: Sequence[onnx.NodeProto]) -> None:
@@ -359,16 +367,10 @@ class Translation:
                 self.constants[output] = array
 
     def _fold_shape(self, proto: onnx.NodeProto) -> bool:
-        shape = self.types[proto.input[0]].shape
-        if -1 in shape:
-            return False
-        if proto.op_type == "Size":
-            self.constants[proto.output[0]] = np.array(np.prod(shape), np.int64)
-        else:
-            attributes = {a.name: a.i for a in proto.attribute}
-            window = slice(attributes.get("start", 0), attributes.get("end"))
-            self.constants[proto.output[0]] = np.array(shape[window], np.int64)
-        return True
+        sizes = size_of(proto, self.types[proto.input[0]].shape)
+        if sizes is not None:
+            self.constants[proto.output[0]] = sizes
+        return sizes is not None
 
     def _inline_if(self, proto: onnx.NodeProto) -> None:
         branch_name = "then_branch" if self.constants[proto.input[0]].item() else "else_branch"

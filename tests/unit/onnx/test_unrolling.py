@@ -136,3 +136,47 @@ def test_scans_become_their_rounds(check: Check, backwards: int) -> None:
     model = build(nodes, {"x": (1, 4, 2)}, ["h", "s", "y"], constants)
     graph = check(model)
     assert kinds(graph).count("Linear") == 4
+
+
+SEQUENCE = onnx.helper.make_sequence_type_proto(
+    onnx.helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+)
+
+
+def test_lists_that_loops_fill_are_joined(check: Check) -> None:
+    """As torch.jit.script writes `torch.stack` of what a loop appended."""
+    rounds = body([*ALWAYS, op("SequenceInsert", "list next", "longer")], ["on", "next"])
+    rounds.input.append(onnx.ValueInfoProto(name="list", type=SEQUENCE))
+    rounds.output.append(onnx.ValueInfoProto(name="longer", type=SEQUENCE))
+    nodes = [
+        op("SequenceEmpty", "", "none"),
+        op("Loop", "three true x none", "end all", body=rounds),
+        op("ConcatFromSequence", "all", "y", axis=0, new_axis=1),
+        op("SequenceAt", "all at", "z"),
+        op("SequenceLength", "all", "n"),
+        op("Cast", "n", "count", to=TensorProto.FLOAT),
+        op("Mul", "z count", "u"),
+    ]
+    constants = CONSTANTS | {"at": np.array(-2)}
+    graph = check(build(nodes, {"x": (2, 3)}, ["y", "u"], constants))
+    assert graph.shape("y") == (3, 2, 3)
+
+
+def test_sequences_that_onnxruntime_reads_are_made_for_it(check: Check) -> None:
+    """Which tensor is taken depends on the frame."""
+    nodes = [
+        op("Neg", "x", "minus"), op("SequenceConstruct", "x minus", "both"),
+        op("ReduceMax", "x", "most", keepdims=0), op("Greater", "most zero", "more"),
+        op("Cast", "more", "at", to=TensorProto.INT64), op("SequenceAt", "both at", "taken"),
+        op("Relu", "taken", "y"),
+    ]  # fmt: skip
+    check(build(nodes, {"x": (2, 3)}, ["y"], {"zero": np.float32(0)}), fallbacks=True)
+
+
+def test_rounds_with_parts_that_are_not_native_have_names_of_their_own(check: Check) -> None:
+    """onnxruntime refuses a network in which a name stands twice."""
+    part = op("CumSum", "product axis", "next", name="sum")
+    rounds = body([LAYER[0], part, op("Identity", "go", "on")], ["on", "next"])
+    nodes = [op("Loop", "three true x", "y", body=rounds)]
+    constants = CONSTANTS | {"axis": np.array(1)}
+    check(build(nodes, {"x": (2, 3)}, ["y"], constants), fallbacks=True)
