@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from mquans.baselines.fixed_model import recurrent_layers
 from mquans.baselines.input_types import in_types, input_types
 from mquans.baselines.protocol import Arrays
 from mquans.errors import ModelError
+from mquans.onnx import explained
 
 
 class OrtEngine:
@@ -40,13 +42,8 @@ class OrtEngine:
         Raises:
             ModelError: onnxruntime fails on the frame, for instance by its shape.
         """
-        try:
-            values = self._session.run(self._outputs, in_types(feeds, self._types))
-        except Exception as error:  # onnxruntime's own classes share no public base
-            raise ModelError(
-                f"onnxruntime cannot run it: {first_line(error)}", where=f"model {self._model!r}"
-            ) from error
-        return dict(zip(self._outputs, values, strict=True))
+        typed = in_types(feeds, self._types)
+        return run_session(self._session, self._outputs, typed, model_name=self._model)
 
     def reset(self) -> None:
         """Nothing is kept between frames."""
@@ -78,6 +75,24 @@ def open_session(data: bytes, *, model_name: str, threads: int = 1, optimize: bo
         raise ModelError(
             f"onnxruntime cannot load it: {first_line(error)}", where=f"model {model_name!r}"
         ) from error
+
+
+def run_session(
+    session: Any, outputs: Sequence[str], feeds: Mapping[str, Any], *, model_name: str
+) -> dict[str, Any]:
+    """Outputs by name for one frame.
+
+    Raises:
+        ModelError: onnxruntime fails on the frame, for instance by its shape, or since it holds ids
+            that the network has no words for.
+    """
+    try:
+        values = session.run(list(outputs), dict(feeds))
+    except Exception as error:  # onnxruntime's own classes share no public base
+        raise ModelError(
+            f"onnxruntime cannot run it: {explained(error)}", where=f"model {model_name!r}"
+        ) from error
+    return dict(zip(outputs, values, strict=True))
 
 
 def first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mquans.baselines.ort_engine import open_session
+from mquans.baselines.ort_engine import open_session, run_session
 from mquans.calibration.curves import RULES, CurveMeter, Curves
 from mquans.errors import ModelError
 from mquans.graph import Graph, Linear, Node, Recurrence
@@ -88,6 +88,7 @@ class DenseRun:
         threads: int = 1,
         tensors: Sequence[str] | None = None,
     ) -> None:
+        self._name = graph.name
         self._states = Feedback(feedback or {}, {name: graph.shape(name) for name in graph.inputs})
         if tensors is None:
             tensors = [tensor_of(node) for node in graph.reuse_layers()]
@@ -112,7 +113,7 @@ class DenseRun:
         if not self._computed:
             return filled
         used = {name: value for name, value in filled.items() if name in self._needed}
-        found = dict(zip(self._computed, self._session.run(self._computed, used), strict=True))
+        found = run_session(self._session, self._computed, used, model_name=self._name)
         self._states.keep(found)
         return filled | found
 

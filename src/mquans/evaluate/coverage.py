@@ -62,10 +62,10 @@ class Coverage:
             return None
         if not self.fallbacks:
             return "Reuse cannot help: the network has no layers with constant weights."
-        reasons = "; ".join(dict.fromkeys(fallback.reason for fallback in self.fallbacks))
+        first = self.fallbacks[0]
         return (
             "Reuse cannot help: all layers of the network run on onnxruntime, from end to end in "
-            f"every frame, since {reasons}."
+            f"every frame ({first.ops[0]}: {first.reason.split('; its input')[0]})."
         )
 
     def as_dict(self) -> dict[str, Any]:

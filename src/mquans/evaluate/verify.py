@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from mquans.errors import NothingToVerifyError, SourceError
 from mquans.evaluate.progress import Track, silent
+from mquans.graph import Fallback, Graph
+from mquans.onnx import RANDOM
 from mquans.runtime.replay import replay
 from mquans.runtime.session import Session
 from mquans.runtime.stream import Frame, Stream
@@ -94,7 +96,7 @@ def verify(
 
     Raises:
         FrameError: frames of a shape or dtype that the network does not take.
-        NothingToVerifyError: no layer runs with reuse.
+        NothingToVerifyError: no layer runs with reuse, or outputs are drawn by chance.
         SourceError: every frame was refused.
     """
     if not session.layer_names:
@@ -102,6 +104,13 @@ def verify(
             "there is nothing to verify: no layer of the network runs with reuse.",
             where=f"model {session.graph.name!r}",
             hint="mquans inspect says why.",
+        )
+    if chance := _drawn_by_chance(session.graph):
+        raise NothingToVerifyError(
+            f"there is nothing to verify: it draws random numbers ({chance}), so no frame gives "
+            "the same twice.",
+            where=f"model {session.graph.name!r}",
+            hint="Export it in evaluation mode, or without that operator.",
         )
     stream = session.stream() if stream is None else stream
     layers = sum(1 for _ in session.graph.reuse_layers())
@@ -118,6 +127,15 @@ def verify(
     if not done:
         raise SourceError("no frame could be verified: all were refused.")
     return Verification(done, layers, refused, violation)
+
+
+def _drawn_by_chance(graph: Graph) -> str | None:
+    """The operator of a network whose results differ from run to run."""
+    for op in (node.op for node in graph.nodes if isinstance(node.op, Fallback)):
+        kinds = RANDOM | {"Dropout"} if "training mode" in op.reason else RANDOM
+        if found := next((kind for kind in op.op_types if kind in kinds), None):
+            return found
+    return None
 
 
 def _violation(

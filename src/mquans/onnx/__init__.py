@@ -5,6 +5,7 @@ from __future__ import annotations
 from mquans.onnx.applied_options import whole_feedback
 from mquans.onnx.explanation import explained
 from mquans.onnx.feedback import guess_feedback
+from mquans.onnx.folding import RANDOM
 from mquans.onnx.model_file import (
     ModelFile,
     declared_inputs,
@@ -18,6 +19,7 @@ from mquans.onnx.recurrence_writer import state_value
 from mquans.onnx.writer import to_onnx
 
 __all__ = [
+    "RANDOM",
     "ModelFile",
     "declared_inputs",
     "declared_outputs",

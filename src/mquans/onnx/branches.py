@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 
 from mquans.onnx.folding import evaluate, is_foldable
-from mquans.onnx.scopes import inline_branch
+from mquans.onnx.scopes import inline_graph
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -59,7 +59,7 @@ def _fixed(
 ) -> list[npt.NDArray[np.generic]] | None:
     """What a branch gives, where that is known at import; else None."""
     names = [new_value(f"{branch.name}/{index}") for index in range(outputs)]
-    tensors, nodes = inline_branch(branch, names, new_value)
+    tensors, nodes = inline_graph(branch, names, new_value)
     known = {**constants, **tensors}
     for node in nodes:
         if not is_foldable(node, known):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ import onnx
 
 from mquans.errors import ModelError
 from mquans.files import printable
-from mquans.graph import Operator, Reshape
+from mquans.graph import Node, Operator, Reshape, Unary
 
 if TYPE_CHECKING:
     from mquans.onnx.grids import Grid
     from mquans.onnx.translation import Translation
+
+
+NO_RULE = "no native operator for it"
 
 
 class Refused(Exception):
@@ -65,7 +69,7 @@ class Call:
 
     def is_read(self, output: int) -> bool:
         """True when an optional output is given and anything depends on it."""
-        return output < len(self.outputs) and self.outputs[output] in self._translation.read
+        return output < len(self.outputs) and self.outputs[output] in self._translation.readers
 
     def value(self, index: int = 0) -> str:
         """Name of an input that must be given."""
@@ -105,11 +109,17 @@ class Call:
 
     def cut_off_by(self, value: str) -> Cut | None:
         """The Relu or Clip that computes a value."""
-        return self._translation.cut_off_by(value)
+        nodes = reversed(self._translation.nodes)
+        match next((node for node in nodes if value in node.outputs), None):
+            case Node(op=Unary(kind="relu"), inputs=(source, *_)):
+                return Cut(source, (0.0, math.inf))
+            case Node(op=Unary(kind="clip", params=(low, high)), inputs=(source, *_)):
+                return Cut(source, (low, high))
+        return None
 
     def only_read_by(self, *op_types: str) -> bool:
         """True when the first output goes into nodes of these types alone."""
-        return self._translation.readers[self.outputs[0]] <= set(op_types)
+        return self._translation.readers.get(self.outputs[0], set()) <= set(op_types)
 
     def is_known(self, value: str) -> bool:
         """True for a value, emitted ones included, that is known at import time."""

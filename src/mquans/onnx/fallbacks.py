@@ -18,6 +18,7 @@ from mquans.onnx.fallback_macs import macs_of
 from mquans.onnx.folding import small_model
 from mquans.onnx.model_file import default_opset
 from mquans.onnx.scopes import captured, rename
+from mquans.onnx.structure import subgraphs
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -77,6 +78,12 @@ def fallback_node(
         inputs,
     )
     found = _output_types(model, proto, name)
+    if any(kind.dtype == "string" for kind in found.values()):
+        raise UnsupportedOperatorError(
+            "it makes strings, and what a network computes are numbers here.",
+            where=f"node {name!r} ({proto.op_type})",
+            hint="Export the model without it, and turn its numbers into words afterwards.",
+        )
     doubles = {value: f"{value}/double" for value in outputs if is_narrowed(found[value])}
     rename(model.graph.node[-1], doubles)
     model.graph.node.extend(_cast(double, value, "float32") for value, double in doubles.items())
@@ -143,8 +150,16 @@ def upgraded(model: onnx.ModelProto, opset: int, name: str) -> onnx.ModelProto:
     Raises:
         UnsupportedOperatorError: onnx has no conversion for one of its operators.
     """
-    if default_opset(model) == opset:
+    given = default_opset(model)
+    if given == opset:
         return model
+    if all(_is_the_same(node, given, opset) for node in model.graph.node):
+        newer = onnx.ModelProto()
+        newer.CopyFrom(model)
+        for entry in newer.opset_import:
+            if entry.domain in ("", "ai.onnx"):
+                entry.version = opset
+        return newer
     try:
         return onnx.version_converter.convert_version(model, opset)
     except Exception as error:
@@ -153,6 +168,15 @@ def upgraded(model: onnx.ModelProto, opset: int, name: str) -> onnx.ModelProto:
             where=f"node {name!r}",
             hint="Export the model with a newer opset.",
         ) from None
+
+
+def _is_the_same(node: onnx.NodeProto, opset: int, newer: int) -> bool:
+    """Whether an operator did not change; what onnxruntime adds to the standard set never does,
+    and is unknown to the converter."""
+    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type):
+        return True
+    versions = {onnx.defs.get_schema(node.op_type, at).since_version for at in (opset, newer)}
+    return len(versions) == 1 and not subgraphs(node)
 
 
 def type_proto(kind: ValueType) -> onnx.TypeProto:

@@ -27,6 +27,12 @@ RANDOM = frozenset({
 })  # fmt: skip
 """Operators whose result differs from run to run."""
 
+NO_TENSORS = frozenset({
+    "SequenceEmpty", "SequenceConstruct", "SequenceInsert", "SequenceErase", "SplitToSequence",
+    "SequenceMap", "Optional",
+})  # fmt: skip
+"""Operators whose result is no array."""
+
 SMALL = 1024
 """Constants of up to so many numbers may be shapes, axes or other arguments of operators."""
 
@@ -37,9 +43,19 @@ OUT_OF_ARENA = "Available memory of"
 
 def is_foldable(node: onnx.NodeProto, constants: Container[str]) -> bool:
     """True when a node's result is the same for every frame."""
-    if node.op_type in RANDOM or (node.op_type == "Dropout" and len(node.input) > 2):
+    if node.op_type in RANDOM | NO_TENSORS or (node.op_type == "Dropout" and len(node.input) > 2):
         return False
     return all(value in constants for value in [*node.input, *captured(node)] if value)
+
+
+def size_of(node: onnx.NodeProto, shape: tuple[int, ...]) -> Array | None:
+    """What a Shape or Size makes of a value of this shape; None where a size is not known."""
+    if -1 in shape:
+        return None
+    if node.op_type == "Size":
+        return np.array(math.prod(shape), np.int64)
+    attributes = {a.name: a.i for a in node.attribute}
+    return np.array(shape[attributes.get("start", 0) : attributes.get("end")], np.int64)
 
 
 def evaluate(

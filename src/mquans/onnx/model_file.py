@@ -16,7 +16,7 @@ from mquans.onnx.structure import check_structure
 if TYPE_CHECKING:
     import onnx
 
-OLDEST_OPSET = 9
+OLDEST_OPSET = 7
 
 PROTOBUF_LIMIT_BYTES = (1 << 31) - 1
 """No protobuf message is longer; larger models keep their weights in files beside them."""

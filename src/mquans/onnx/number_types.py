@@ -17,15 +17,16 @@ QUANTIZED = quantized.RULES.keys() | quantized.MICROSOFT.keys()
 
 EXACT = frozenset({
     *BOOLEAN, *QUANTIZED, "Abs", "Cast", "CastLike", "Clip", "Concat", "DepthToSpace", "Dropout",
-    "Expand", "Flatten", "Gather", "Identity", "Max", "MaxPool", "Min", "Pad", "Relu", "Reshape",
-    "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
-    "Where",
+    "Expand", "Flatten", "Gather", "Identity", "Max", "MaxPool", "Min", "Optional",
+    "OptionalGetElement", "Pad", "Relu", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split",
+    "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where",
 })  # fmt: skip
 """Operators whose results in float32 are those in integers, for integers that float32 holds."""
 
 MOVED = frozenset({
-    "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape",
-    "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Optional",
+    "OptionalGetElement", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
+    "Transpose", "Unsqueeze",
 })  # fmt: skip
 """Operators that do the same to codes and to what they stand for, and make no new numbers."""
 

@@ -1,8 +1,8 @@
-"""Inlining the branch of an `If` whose condition is known."""
+"""Putting branches, bodies of loops and definitions of operators in the place of their nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,23 +12,27 @@ from onnx import numpy_helper
 from mquans.onnx.structure import subgraphs
 
 
-def inline_branch(
-    branch: onnx.GraphProto, outputs: list[str], new_value: Callable[[str], str]
+def inline_graph(
+    branch: onnx.GraphProto,
+    outputs: Sequence[str],
+    new_value: Callable[[str], str],
+    inputs: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, npt.NDArray[np.generic]], list[onnx.NodeProto]]:
-    """The body of a branch as nodes of the graph around it.
+    """A branch or body as nodes of the graph around it.
 
     Args:
-        branch: has no inputs; it reads values of the graph around it by name.
-        outputs: names of the If node's outputs, which the branch must compute.
+        branch: it may read values of the graph around it by name.
+        outputs: names of the node's outputs, which the branch must compute; "" where nobody asks.
         new_value: makes a name that is not taken yet.
+        inputs: values around it by the branch's inputs; "" where none is given.
 
     Returns:
         (constants by name, nodes in order). Names inside are changed where they were taken.
     """
-    renamed: dict[str, str] = {}
+    renamed = dict(inputs or {})
     computed = {value for node in branch.node for value in node.output}
     for value, output in zip(branch.output, outputs, strict=True):
-        if value.name in computed and value.name not in renamed:
+        if output and value.name in computed and value.name not in renamed:
             renamed[value.name] = output
     for name in [t.name for t in branch.initializer] + sorted(computed):
         if name and name not in renamed:
@@ -59,9 +63,11 @@ def captured(node: onnx.NodeProto) -> list[str]:
 
 
 def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
-    """A copy of a node with its values renamed, in its subgraphs as well."""
+    """A copy of a node with its values renamed, in its subgraphs as well. It has no name: other
+    copies would have the same, which onnxruntime refuses."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
+    copy.name = ""
     rename(copy, names)
     return copy
 

@@ -5,38 +5,39 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from mquans.errors import ModelError, MquansError
+from mquans.errors import ModelError, MquansError, UnsupportedOperatorError
 from mquans.files import printable
 from mquans.graph import (
     LARGEST_INTEGER,
-    Binary,
     Graph,
     Node,
     Operator,
-    Unary,
     ValueType,
     free_name,
     infer_node,
 )
-from mquans.onnx.branches import choice_of_constants
-from mquans.onnx.call import Call, Cut, Refused
+from mquans.onnx.call import NO_RULE, Call, Refused
 from mquans.onnx.external_weights import tensors_of
 from mquans.onnx.fallbacks import fallback_node, is_narrowed
-from mquans.onnx.folding import evaluate, is_foldable
+from mquans.onnx.folding import evaluate, is_foldable, size_of
 from mquans.onnx.grids import Grid
 from mquans.onnx.limits import HINT, Limits
 from mquans.onnx.number_types import EXACT, FLOATS, MOVED, ON_GRID, QUANTIZED, result_type
+from mquans.onnx.returned import finish_output
 from mquans.onnx.rules import RULES_BY_DOMAIN
-from mquans.onnx.scopes import captured, inline_branch, value_names
+from mquans.onnx.scopes import captured, inline_graph, value_names
+from mquans.onnx.sequences import follow, make
+from mquans.onnx.standard_functions import takes_floats
+from mquans.onnx.unrolling import MOST_NODES
+from mquans.onnx.written_out import by_definition, written_out
 
 if TYPE_CHECKING:
     from mquans.onnx.call import Rule
@@ -52,10 +53,12 @@ class Translation:
         types: of every computed value.
         nodes: translated so far, in topological order.
         grids: of values that were quantized; they are computed as what they stand for.
-        readers: types of the nodes that read a value; "" for outputs of the model.
-        read: values that a node reads or the model returns; others need not be computed.
+        sequences: names of the tensors in them, where these are known.
+        readers: types of the nodes that read a value, "" for outputs of the model. Values without
+            any need not be computed.
         opsets: version of every operator domain.
         flat: the model's nodes in order, with branches taken whose condition is known.
+        room: nodes that loops may still be written out to.
         branch_constants: initializers of those branches.
     """
 
@@ -64,6 +67,7 @@ class Translation:
         self.opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
         self.constants: dict[str, Array] = {}
         self.types: dict[str, ValueType] = {}
+        self.sequences: dict[str, list[str]] = {}
         self.nodes: list[Node] = []
         self.flat: list[onnx.NodeProto] = []
         self.branch_constants: dict[str, Array] = {}
@@ -72,19 +76,17 @@ class Translation:
         self._computed = 0
         self._given = sum(math.prod(tensor.dims) for tensor in tensors_of(model))
         self._node_names: set[str] = set()
+        self._native_only = False
         counts = Counter(node.name for node in model.graph.node)
         self._dtypes: dict[str, str] = {}
         self._unique = {name for name, count in counts.items() if name and count == 1}
         self._values = value_names(model.graph)
         self.grids: dict[str, Grid] = {}
         self.readers: dict[str, set[str]] = defaultdict(set)
-        for node in model.graph.node:
-            for value in [*node.input, *captured(node)]:
-                self.readers[value].add(node.op_type)
+        self.room = MOST_NODES
+        self._note_readers(model.graph.node)
         for output in model.graph.output:
             self.readers[output.name].add("")
-        self.read = {value for node in model.graph.node for value in [*node.input, *captured(node)]}
-        self.read |= {output.name for output in model.graph.output}
 
     @property
     def opset(self) -> int:
@@ -107,11 +109,10 @@ class Translation:
         listed = [output.name for output in graph.output]
         outputs = tuple(dict.fromkeys(listed))
         for value in outputs:
-            self._finish_output(value)
+            finish_output(self, value)
         used = {value for node in self.nodes for value in node.inputs}
         constants = {name: array for name, array in self.constants.items() if name in used}
         kinds = {name: ValueType(a.shape, str(a.dtype)) for name, a in constants.items()}
-        outputs = tuple(dict.fromkeys(output.name for output in graph.output))
         return Graph(
             name=name,
             inputs=tuple(inputs),
@@ -128,7 +129,9 @@ class Translation:
     def translate(self, proto: onnx.NodeProto) -> None:
         """Translate one node, whose inputs are all known by now."""
         for value in proto.input:
-            if value and value not in self.types and value not in self.constants:
+            if value and not any(
+                value in known for known in (self.types, self.constants, self.sequences)
+            ):
                 raise ModelError(
                     f"it reads {value!r}, which nothing computes.",
                     where=f"node {proto.name or proto.output[0]!r} ({proto.op_type})",
@@ -137,30 +140,72 @@ class Translation:
             self._inline_if(proto)
             return
         self.flat.append(proto)
-        chosen = self._chosen_by(proto) if proto.op_type == "If" else []
-        for node in chosen or [proto]:
-            self._translate_one(node)
+        if (left := follow(self, proto)) is not None:
+            self._translate_instead(left)
+        elif is_foldable(proto, self.constants):
+            self.fold(proto)
+        elif proto.op_type in ("Shape", "Size") and self._fold_shape(proto):
+            pass
+        elif nodes := written_out(self, proto):
+            self._translate_instead(nodes)
+        else:
+            make(self, [*proto.input, *captured(proto)])
+            self.apply_rule_or_not(proto)
 
-    def _translate_one(self, proto: onnx.NodeProto) -> None:
-        if is_foldable(proto, self.constants):
-            self._fold(proto)
-            return
-        if proto.op_type in ("Shape", "Size") and self._fold_shape(proto):
-            return
-        self._apply_rule_or_not(proto)
+    def _translate_instead(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """Translate nodes that stand for another one, which other engines are given as it is."""
+        self._note_readers(nodes)
+        flat, self.flat = self.flat, []
+        try:
+            for node in nodes:
+                self.translate(node)
+        finally:
+            self.flat = flat
 
-    def _apply_rule_or_not(self, proto: onnx.NodeProto) -> None:
-        """Native nodes where the closed set can express it, else a fallback subgraph."""
+    def apply_rule_or_not(self, proto: onnx.NodeProto) -> None:
+        """Native nodes where the closed set can express it, else a fallback subgraph.
+
+        Raises:
+            Refused: it is part of a definition that is only of use if all of it is native.
+        """
         name = self.node_name(proto)
         before = len(self.nodes)
+        reason = NO_RULE
+        for apply in (self._apply_rule, self._apply_definition):
+            try:
+                apply(proto, name)
+            except Refused as refusal:
+                reason = refusal.reason if reason == NO_RULE else reason
+                self._forget(self.nodes[before:], proto.output)
+            else:
+                return
+        if self._native_only:
+            raise Refused(reason)
+        self._make_fallback(proto, name, reason)
+
+    def _forget(self, nodes: Sequence[Node], outputs: Sequence[str]) -> None:
+        """Undo the last nodes, which were to compute these outputs."""
+        del self.nodes[len(self.nodes) - len(nodes) :]
+        known: tuple[dict[str, Any], ...] = (self.types, self.constants, self._dtypes, self.grids)
+        for value in outputs:
+            for kept in known:
+                kept.pop(value, None)
+
+    def _apply_definition(self, proto: onnx.NodeProto, name: str) -> None:
+        """An operator that ONNX defines by others, by what these do.
+
+        Raises:
+            Refused: it is no such operator, or some of it has no native form.
+        """
+        nodes, opset = by_definition(self, proto)
+        outer = self._native_only, self.opsets
+        self._native_only, self.opsets = True, {**self.opsets, "ai.onnx": opset}
         try:
-            self._apply_rule(proto, name)
-        except Refused as refusal:
-            del self.nodes[before:]
-            for value in proto.output:
-                self._dtypes.pop(value, None)
-                self.grids.pop(value, None)
-            self._make_fallback(proto, name, refusal.reason)
+            self._translate_instead(nodes)
+        except UnsupportedOperatorError as error:
+            raise Refused(error.what) from error
+        finally:
+            self._native_only, self.opsets = outer
 
     def emit(self, name: str, op: Operator, inputs: Sequence[str], *outputs: str) -> None:
         """Append one node; its inputs must be float32 values or constants of any float type."""
@@ -220,16 +265,12 @@ class Translation:
         for tensor in graph.initializer:
             if tensor.name not in self.types:
                 self.constants[tensor.name] = numpy_helper.to_array(tensor)
-        if graph.sparse_initializer:
-            raise ModelError(
-                "it stores sparse weights.",
-                where=f"model {graph.name!r}",
-                hint="Export it with dense weights.",
-            )
 
     def _apply_rule(self, proto: onnx.NodeProto, name: str) -> None:
         rule: Rule | None = RULES_BY_DOMAIN.get(proto.domain, {}).get(proto.op_type)
-        for value in proto.input:
+        if rule is None:
+            raise Refused(NO_RULE)
+        for index, value in enumerate(proto.input):
             kind = self.types.get(value)
             if kind is not None and (kind.dtype != "float32" or -1 in kind.shape):
                 size = " with a changing size" if -1 in kind.shape else ""
@@ -238,9 +279,10 @@ class Translation:
             if dtype not in FLOATS and proto.op_type not in (
                 ON_GRID if value in self.grids else EXACT
             ):
-                raise Refused(f"its input {value!r} is {dtype}; a Cast to float before it helps")
-        if rule is None:
-            raise Refused("no native operator for it")
+                way_out = "a Cast to float before it helps"
+                if not takes_floats(proto, index, self.opset):
+                    way_out = "only constants are read there"
+                raise Refused(f"its input {value!r} is {dtype}; {way_out}")
         try:
             rule(Call(self, proto, name))
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
@@ -250,7 +292,7 @@ class Translation:
             raise Refused(f"it cannot be read natively ({error})") from error
         self._note_types(proto)
         for output in proto.output:
-            if output in self.read and output not in self.types.keys() | self.constants.keys():
+            if output in self.readers and output not in self.types.keys() | self.constants.keys():
                 raise Refused(f"its output {output!r} is not supported natively")
 
     def dtype(self, value: str) -> str:
@@ -269,16 +311,6 @@ class Translation:
         self._note_type(value, dtype)
         if grid is not None:
             self.grids[value] = grid
-
-    def cut_off_by(self, value: str) -> Cut | None:
-        """The Relu or Clip that computes a value."""
-        node = next((node for node in reversed(self.nodes) if value in node.outputs), None)
-        match node:
-            case Node(op=Unary(kind="relu"), inputs=(source, *_)):
-                return Cut(source, (0.0, math.inf))
-            case Node(op=Unary(kind="clip", params=(low, high)), inputs=(source, *_)):
-                return Cut(source, (low, high))
-        return None
 
     def _note_types(self, proto: onnx.NodeProto) -> None:
         """Remember the types of what is computed in float32, for fallback subgraphs and outputs."""
@@ -320,7 +352,8 @@ class Translation:
             self._note_type(value, dtype)
         self.nodes.append(node)
 
-    def _fold(self, proto: onnx.NodeProto) -> None:
+    def fold(self, proto: onnx.NodeProto) -> None:
+        """Add what a node makes of constants to these."""
         arrays = evaluate(proto, self.constants, self.opsets)
         self._computed += sum(array.size for array in arrays)
         if self._computed > (most := self._limits.computed + 4 * self._given):
@@ -334,61 +367,25 @@ class Translation:
                 self.constants[output] = array
 
     def _fold_shape(self, proto: onnx.NodeProto) -> bool:
-        shape = self.types[proto.input[0]].shape
-        if -1 in shape:
-            return False
-        if proto.op_type == "Size":
-            self.constants[proto.output[0]] = np.array(np.prod(shape), np.int64)
-        else:
-            attributes = {a.name: a.i for a in proto.attribute}
-            window = slice(attributes.get("start", 0), attributes.get("end"))
-            self.constants[proto.output[0]] = np.array(shape[window], np.int64)
-        return True
+        sizes = size_of(proto, self.types[proto.input[0]].shape)
+        if sizes is not None:
+            self.constants[proto.output[0]] = sizes
+        return sizes is not None
 
     def _inline_if(self, proto: onnx.NodeProto) -> None:
         branch_name = "then_branch" if self.constants[proto.input[0]].item() else "else_branch"
         branch = next(a.g for a in proto.attribute if a.name == branch_name)
-        tensors, nodes = inline_branch(branch, list(proto.output), self.new_value)
+        tensors, nodes = inline_graph(branch, list(proto.output), self.new_value)
         self.constants.update(tensors)
         self.branch_constants.update(tensors)
-        self.read.update(value for node in nodes for value in [*node.input, *captured(node)])
+        self._note_readers(nodes)
         for node in nodes:
             self.translate(node)
 
-    def _chosen_by(self, proto: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """An If between values that are known as nodes that choose one of them; [] for others."""
-        arrays, nodes = choice_of_constants(proto, self.constants, self.opsets, self.new_value)
-        self.constants.update(arrays)
-        return nodes
-
-    def _finish_output(self, name: str) -> None:
-        """Give every graph output a node that computes it, also when it is a constant."""
-        if name in self.constants:
-            array = self.constants.pop(name)
-            source = self.new_value(f"{name}/constant")
-            self.constants[source] = array
-            self.nodes = [node.reading(name, source) for node in self.nodes]
-            proto = onnx.helper.make_node("Identity", [source], [name])
-            self._apply_rule_or_not(proto)
-        elif name in self.grids and self.dtype(name) not in FLOATS:
-            self._return_codes(name)
-        elif name not in self.types:
-            raise ModelError(
-                f"nothing computes its output {name!r}.", where=f"model {self.model.graph.name!r}"
-            )
-
-    def _return_codes(self, name: str) -> None:
-        """An output is the integers themselves, not what they stand for."""
-        real, grid = self.new_value(f"{name}/real"), self.grids[name]
-        for index, node in enumerate(self.nodes):
-            inputs = tuple(real if value == name else value for value in node.inputs)
-            outputs = tuple(real if value == name else value for value in node.outputs)
-            self.nodes[index] = replace(node, inputs=inputs, outputs=outputs)
-        self.types[real] = self.types.pop(name)
-        for label, number in (("scale", grid.scale), ("zero", grid.zero)):
-            self.constants[f"{real}/{label}"] = np.array(number, np.float32)
-        self.emit(f"{real}/steps", Binary("div"), [real, f"{real}/scale"], f"{real}/steps")
-        self.emit(name, Binary("add"), [f"{real}/steps", f"{real}/zero"], name)
+    def _note_readers(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        for node in nodes:
+            for value in [*node.input, *captured(node)]:
+                self.readers[value].add(node.op_type)
 
     def node_name(self, proto: onnx.NodeProto) -> str:
         """A node's own name where only it has that, else the name of its first output."""

@@ -12,8 +12,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-# By one thread, before those of cameras: two that import it at once leave half of it.
-import av.video.reformatter  # noqa: F401
 from PIL import Image
 
 from mquans.errors import MquansError

@@ -51,9 +51,9 @@ class Deinterlacer:
 
 
 def _graph_for(frame: av.VideoFrame) -> Any:
-    from av.filter import Graph
+    import av
 
-    graph = Graph()
+    graph = av.filter.Graph()
     graph.threads = 1  # as decoding
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base

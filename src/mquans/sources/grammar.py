@@ -289,7 +289,7 @@ def _open_path(path: Path, wanted: _Wanted) -> Reader:
     try:
         return open_video_file(path)
     except SourceError as error:
-        hint = CUT_OFF if _is_mp4(path) else ACCEPTED
+        hint = error.hint or (CUT_OFF if _is_mp4(path) else ACCEPTED)
         raise SourceError(error.what, where=error.where, hint=hint) from error
 
 

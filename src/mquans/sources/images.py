@@ -19,6 +19,7 @@ from mquans.sources.orientation import UPRIGHT, exif_matrix, upright
 from mquans.sources.preparation import Picture, stored_rgb
 from mquans.sources.selection import Selection
 from mquans.sources.unreadable import Unreadable
+from mquans.sources.warning import SourceWarning
 
 if TYPE_CHECKING:
     import av
@@ -95,7 +96,6 @@ class ImageReader:
 
     def _by(self, name: str, data: bytes, where: str) -> av.VideoFrame | Picture:
         import av
-        from av.video.reformatter import VideoReformatter
 
         try:
             if name not in self._codecs:
@@ -121,7 +121,7 @@ class ImageReader:
         matrix = exif_matrix(data)
         if matrix == UPRIGHT:
             return frame
-        self._reformatter = self._reformatter or VideoReformatter()
+        self._reformatter = self._reformatter or av.video.reformatter.VideoReformatter()
         return upright(stored_rgb(frame, self._reformatter), matrix)
 
 
@@ -134,11 +134,18 @@ def _by_pillow(data: bytes, where: str) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BytesIO(data)) as image:
+                count = getattr(image, "n_frames", 1)
                 image.load()
     except MemoryError:
         raise
     except Exception as error:  # of as many kinds as there are coders
         raise SourceError(_verdict(data), where=where) from error
+    if count > 1:
+        warnings.warn(
+            f"{where} holds {count} pictures, of which the first is read.",
+            SourceWarning,
+            stacklevel=2,
+        )
     if image.mode.startswith("I;16"):
         picture = (np.asarray(image) >> 8).astype(np.uint8)
     elif image.mode in ("I", "F"):

@@ -104,15 +104,15 @@ class Preparation:
     """
 
     def __init__(self, format: InputFormat, *, pixels: bool = False) -> None:
-        from av.video.reformatter import VideoReformatter
+        import av
 
         if problem := problem_with(format):
             raise SourceError(problem, where="input preparation")
         self.format = format
         self.picture_size: tuple[int, int] | None = None
         self._pixels = pixels and float(format.fill).is_integer()
-        self._reformatter = VideoReformatter()
-        self._plane_reformatter = VideoReformatter()
+        self._reformatter = av.video.reformatter.VideoReformatter()
+        self._plane_reformatter = av.video.reformatter.VideoReformatter()
         self._factor, self._offset = pixel_scale(format)
         # Of one picture; those of a window are put together along the axis t.
         self._axes = format.layout.replace("t", "")
@@ -145,8 +145,9 @@ class Preparation:
         """Prepare a decoded frame; as `picture`, without the detour over RGB at full size."""
         if frame.format.is_rgb or len(frame.format.components) < 3 or matrix_of(frame) != UPRIGHT:
             return self.picture(frame_to_rgb(frame, self._reformatter))
-        from av.video.reformatter import Interpolation
+        import av
 
+        flags = av.video.reformatter.Interpolation
         self.picture_size = frame.width, frame.height
         place = placement(self.format, *self.picture_size)
         resized = self._reformatter.reformat(
@@ -155,7 +156,7 @@ class Preparation:
             height=place.height,
             format="gbrp",
             # Without accurate rounding, colours come out one level too dark on average.
-            interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND,
+            interpolation=flags.AREA | flags.ACCURATE_RND,
             dst_color_range="JPEG",
             threads=1,
         )
@@ -244,14 +245,13 @@ def frame_to_rgb(frame: av.VideoFrame, reformatter: Any) -> Picture:
 
 def stored_rgb(frame: av.VideoFrame, reformatter: Any) -> Picture:
     """A decoded frame as uint8 [H, W, 3] in RGB, as it lies in the file."""
-    from av.video.reformatter import Interpolation
+    import av
 
+    flags = av.video.reformatter.Interpolation
     converted = reformatter.reformat(
         frame,
         format="rgb24",
-        interpolation=Interpolation.BILINEAR
-        | Interpolation.ACCURATE_RND
-        | Interpolation.FULL_CHR_H_INT,
+        interpolation=flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INT,
         dst_color_range="JPEG",
         threads=1,
     )

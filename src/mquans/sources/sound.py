@@ -34,6 +34,9 @@ _LIBSNDFILE_SUFFIXES = frozenset(
 )  # fmt: skip
 AUDIO_SUFFIXES = _LIBSNDFILE_SUFFIXES | DECODED_SUFFIXES
 
+READ_SAMPLES = 1 << 8
+"""At once: of what is read together with damaged blocks, libsndfile gives nothing."""
+
 
 class Recording(Protocol):
     """Sound from a beginning to an end."""
@@ -175,16 +178,22 @@ class _LibsndfileSound:
         self.samplerate = int(file.samplerate)
         self.frames = self.promised = int(file.frames)
         self._file = file
+        self._ended = False
 
     def read(self) -> Samples:
         import soundfile
 
-        try:
-            piece: Samples = self._file.read(PIECE_SAMPLES, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError:
-            # Damaged in the middle: what came before counts, and a warning tells of it.
-            return np.empty((0, 1), np.float32)
-        return piece
+        parts = [np.empty((0, self._file.channels), np.float32)]
+        while not self._ended and len(parts) <= PIECE_SAMPLES // READ_SAMPLES:
+            try:
+                part: Samples = self._file.read(READ_SAMPLES, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:
+                # Damaged in the middle: what came before counts, and a warning tells of it.
+                self._ended = True
+            else:
+                self._ended = not len(part)
+                parts.append(part)
+        return np.concatenate(parts)
 
     def close(self) -> None:
         self._file.close()

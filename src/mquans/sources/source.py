@@ -175,9 +175,9 @@ class Source:
         if isinstance(shown, np.ndarray):
             return shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2)
         if self._reformatter is None:
-            from av.video.reformatter import VideoReformatter
+            import av
 
-            self._reformatter = VideoReformatter()
+            self._reformatter = av.video.reformatter.VideoReformatter()
         return frame_to_rgb(shown, self._reformatter)
 
     @property

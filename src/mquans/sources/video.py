@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mquans.errors import SourceError
 from mquans.files import printable
 from mquans.sources.deinterlacing import Deinterlacer
+from mquans.sources.seams import Seams
 from mquans.sources.selection import Selection
 from mquans.sources.warning import SourceWarning
 
@@ -83,11 +84,11 @@ class VideoReader:
                 raise SourceError(message, where=name) from error
             raise SourceError(f"cannot be opened: {_why(error)}", where=name) from error
         self.playlist = self._container.format.name == "hls"
-        stream = next(iter(self._container.streams.video), None)
-        if stream is None:
+        try:
+            self._stream: VideoStream = self._best() if self.playlist else self._first()
+        except SourceError:
             self._container.close()
-            raise SourceError("holds no video.", where=name)
-        self._stream: VideoStream = self._best() if self.playlist else stream
+            raise
         self._stream.codec_context.thread_count = 1
         if self._stream.codec_context.name == "mjpeg" and format is None:
             # Left to itself, the decoder fills what is missing with gray and tells nobody. Of
@@ -113,6 +114,7 @@ class VideoReader:
         import av
 
         decoded = damaged = patched = 0
+        seams = Seams()
         whole = Deinterlacer()
         reached_s = 0.0
         broken_by: Exception | None = None
@@ -127,8 +129,7 @@ class VideoReader:
             silent = _passed(self._silence_s, asked_s)
             if packet is None or silent:
                 break
-            # Of a playlist this says that packets are numbered anew in every segment.
-            damaged += packet.is_corrupt and not self.playlist
+            seams.meet(marked=packet.is_corrupt, keyframe=packet.is_keyframe)
             if packet.pts is not None and packet.time_base is not None:
                 reached_s = max(
                     reached_s, float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -152,6 +153,8 @@ class VideoReader:
                 what = f"the stream ended after {decoded} frames."
             raise SourceError(what, where=self.name)
         cut_off = broken_by is not None or reached_s < self._expected_s()
+        # Packets of a playlist are numbered anew in every segment.
+        damaged += 0 if self.playlist else seams.gaps
         if decoded and (damaged or cut_off or patched):
             declared = f" of about {self.total}" if self.total and decoded < self.total else ""
             guessed = f", {patched} of them partly guessed by the decoder" if patched else ""
@@ -162,14 +165,32 @@ class VideoReader:
                 stacklevel=2,
             )
 
+    def _first(self) -> VideoStream:
+        import av
+
+        streams = self._container.streams.video
+        if not streams:
+            raise SourceError("holds no video.", where=self.name)
+        # Streams of codings that FFmpeg has no decoder for have no context.
+        stream = next((each for each in streams if each.codec_context is not None), None)
+        if stream is None:
+            raise SourceError("is in a coding that is not read.", where=self.name)
+        if stream.disposition & av.stream.Disposition.dependent:
+            raise SourceError(
+                f"is a picture in {len(streams)} tiles, which are not put together.",
+                where=self.name,
+                hint="Telephones write HEIF so: convert it to JPEG or PNG.",
+            )
+        return stream
+
     def _best(self) -> VideoStream:
         """Of the sizes in which a playlist may offer the same; the others are not fetched."""
-        from av.stream import Discard
+        import av
 
         best = self._container.streams.best("video")
         for other in self._container.streams:
             if other is not best:
-                other.discard = Discard.all
+                other.discard = av.stream.Discard.all
         return cast("VideoStream", best)
 
     def _declared_frames(self) -> int | None:

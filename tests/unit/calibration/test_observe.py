@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 from mquans.calibration import Observer
 from mquans.calibration.curves import CurveMeter
 from mquans.calibration.observe import DenseRun
+from mquans.errors import ModelError
 from mquans.onnx import import_model, read_model
 from mquans.plan import Rule
 
@@ -91,3 +93,24 @@ def test_ranges_are_those_of_every_layers_input(small_model: Path, small_frames:
     np.testing.assert_array_equal(found.ranges["x"].high, small_frames.max(axis=(0, 2, 3)))
     second = list(found.ranges.values())[1]
     assert (second.low >= 0).all()  # behind a ReLU
+
+
+def test_ids_without_a_word_are_said_to_be_at_fault() -> None:
+    """A recording of another tokenizer is a mistake of the user, not of the program."""
+    nodes = [
+        onnx.helper.make_node("Gather", ["words", "ids"], ["e"]),
+        onnx.helper.make_node("MatMul", ["e", "w"], ["y"]),
+    ]
+    weights = {"words": np.ones((5, 4), np.float32), "w": np.ones((4, 2), np.float32)}
+    graph = onnx.helper.make_graph(
+        nodes,
+        "small",
+        [onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, [1, 3])],
+        [onnx.ValueInfoProto(name="y")],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    imports = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=8)
+    run = DenseRun(import_model(read_model(model)))
+    with pytest.raises(ModelError, match=r"model 'small': onnxruntime cannot run it: indices"):
+        run({"ids": np.array([[0, 1, 7]], np.float32)})

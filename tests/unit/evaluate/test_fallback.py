@@ -90,3 +90,23 @@ def test_the_command_ends_as_if_a_law_were_broken(
     assert capsys.readouterr().out.startswith("Reuse cannot help")
     assert run(["inspect", model, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["obstacle"]
+
+
+@pytest.mark.parametrize("kind", ["RandomNormalLike", "Dropout"])
+def test_networks_that_draw_numbers_are_not_called_inexact(kind: str) -> None:
+    """A model exported in training mode gives other outputs whenever it is asked."""
+    drawn = ["c", "ratio", "training"] if kind == "Dropout" else ["c"]
+    arrays = {"w": np.ones((2, 1, 3, 3), np.float32), "ratio": np.float32(0.5), "training": True}
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node(kind, drawn, ["y"])],
+        "drawn",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 6, 6])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
+    )
+    imports = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10).SerializeToString()
+    clip = list(np.random.default_rng(0).normal(size=(8, 1, 1, 8, 8)).astype(np.float32))
+    plan = mquans.calibrate(model, clip, bits=8)
+    with pytest.raises(NothingToVerifyError, match=rf"draws random numbers \({kind}\)"):
+        mquans.verify(model, plan, clip)

@@ -1,4 +1,4 @@
-"""Small networks with the building blocks of common exports, in any opset from 9 on.
+"""Small networks with the building blocks of common exports, in any opset from 7 on.
 
 Each is a function of the opset, since attributes became inputs over time.
 """
@@ -76,6 +76,8 @@ class Builder:
         return outputs
 
     def upsample(self, x: str, mode: str = "nearest") -> str:
+        if self.opset < 9:
+            return self.add("Upsample", x, mode=mode, scales=[1.0, 1.0, 2.0, 2.0])
         scales = self.constant(np.array([1, 1, 2, 2], np.float32))
         if self.opset < 10:
             return self.add("Upsample", x, scales, mode=mode)

@@ -14,7 +14,7 @@ from mquans.graph import Graph
 from . import networks
 from .conftest import NEWEST, Check, kinds
 
-OPSETS = [9, 11, 13, 17, NEWEST]
+OPSETS = [7, 9, 11, 13, 17, NEWEST]
 
 
 def share_of_reuse(graph: Graph) -> float:
@@ -33,7 +33,7 @@ def test_convolutional_networks(
     assert not {"Unary:silu", "Unary:hard_swish", "Unary:leaky_relu"} & set(kinds(graph))
 
 
-@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("opset", OPSETS[1:])
 def test_vision_transformer(check: Check, opset: int) -> None:
     graph = check(networks.vit(opset), scale=1)
     found = Counter(kinds(graph))

@@ -116,7 +116,11 @@ def test_sequences_stay_inside(check: Check) -> None:
 
 def test_a_loop_reads_values_from_around_it(check: Check) -> None:
     body = onnx.helper.make_graph(
-        [op("Add", "state h", "next"), op("Identity", "go", "on")],
+        [
+            op("Add", "state h", "next"),
+            op("ReduceSum", "next", "sum", keepdims=0),
+            op("Less", "sum limit", "on"),
+        ],
         "body",
         [
             onnx.helper.make_tensor_value_info("step", onnx.TensorProto.INT64, []),
@@ -134,7 +138,7 @@ def test_a_loop_reads_values_from_around_it(check: Check) -> None:
         op("Loop", "count true x", "l", body=body),
         op("Abs", "l", "y"),
     ]
-    constants = {"count": np.array(3), "true": np.array(True)}
+    constants = {"count": np.array(3), "true": np.array(True), "limit": np.float32(5)}
     graph = check(build(nodes, {"x": (2, 3)}, ["y"], constants), fallbacks=True)
     assert kinds(graph).count("Fallback") == 1
 

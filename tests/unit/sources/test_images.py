@@ -17,7 +17,7 @@ from PIL import Image
 
 from mquans.errors import SourceError
 from mquans.plan import InputFormat
-from mquans.sources import open_source
+from mquans.sources import SourceWarning, open_source
 
 av = pytest.importorskip("av")
 
@@ -178,7 +178,8 @@ def test_pictures_of_16_bits_and_animations_are_read(tmp_path: Path) -> None:
     Image.fromarray(np.full((12, 16), 0x80FF, np.uint16)).save(tmp_path / "a.tif")
     frames = [Image.new("RGB", (16, 12), colour) for colour in ((128,) * 3, (9, 9, 9))]
     frames[0].save(tmp_path / "b.webp", save_all=True, append_images=frames[1:], lossless=True)
-    assert firsts(open_source(tmp_path, FORMAT)) == [128, 128]
+    with pytest.warns(SourceWarning, match="of which the first"):
+        assert firsts(open_source(tmp_path, FORMAT)) == [128, 128]
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
@@ -226,3 +227,15 @@ def test_real_driving_pictures(shared: Path) -> None:
     frames = np.concatenate(list(source))
     assert frames.shape == (5, 3, 66, 200)
     assert frames.std() > 20
+
+
+@pytest.mark.parametrize("suffix", ["webp", "tif"])
+def test_files_of_several_pictures_say_that_the_first_is_read(tmp_path: Path, suffix: str) -> None:
+    """An animation whose other pictures went by in silence would be taken for read."""
+    pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    path = tmp_path / f"a.{suffix}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    format = InputFormat(name="x", width=8, height=8, layout="nhwc")
+    with pytest.warns(SourceWarning, match="holds 3 pictures, of which the first is read"):
+        (frame,) = open_source(path, format)
+    assert frame[0, 0, 0, 0] > 250

@@ -304,3 +304,15 @@ def test_missing_extra_says_how_to_install_it(
     format = fbank if package == "kaldi_native_fbank" else FORMAT
     with pytest.raises(DependencyError, match=r'pip install "mquans\[audio\]"'):
         heard(path, format)
+
+
+def test_a_short_file_that_is_cut_off_is_not_empty(tmp_path: Path) -> None:
+    """A damaged block takes nothing with it of those before, also within the first second."""
+    path = tmp_path / "a.flac"
+    noise = np.random.default_rng(0).normal(size=16000) * 0.1
+    soundfile.write(path, noise, 16000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    with pytest.warns(SourceWarning, match="is damaged or cut off"):
+        samples, _ = read_sound(path)
+    assert 7900 < len(samples) < 12000
+    np.testing.assert_allclose(samples[:7900], noise[:7900], atol=1e-4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -104,6 +106,39 @@ def test_whole_clips_do_not_warn(common_clip: Path, clip: Path) -> None:
         assert len(list(open_source(clip, SMALL))) == 20
 
 
+TRANSPORT = {"codec": "mpeg2video", "pixels": "yuv420p"}
+
+
+def test_transport_streams_one_behind_the_other_are_not_damaged(
+    tmp_path: Path, smooth: list[Picture]
+) -> None:
+    """Recorders write segments, and people join them with cat: every frame is there."""
+    parts = [write_clip(tmp_path / f"{i}.ts", smooth, **TRANSPORT) for i in range(3)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(open_source(joined, SMALL))) == 3 * len(smooth)
+
+
+def test_lost_packets_of_a_transport_stream_are_told(tmp_path: Path, smooth: list[Picture]) -> None:
+    path = write_clip(tmp_path / "a.ts", smooth * 3, **TRANSPORT)
+    data = path.read_bytes()
+    packets = [data[i : i + 188] for i in range(0, len(data), 188)]
+    lost = len(packets) // 2
+    path.write_bytes(b"".join(packets[:lost] + packets[lost + 3 :]))
+    with pytest.warns(SourceWarning, match="is damaged or cut off"):
+        list(open_source(path, SMALL))
+
+
+def test_codings_without_a_decoder_are_said_to_be_unread(tmp_path: Path) -> None:
+    """FFmpeg finds a picture in it, and nothing to decode it with."""
+    path = tmp_path / "logo.svg"
+    path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>')
+    with pytest.raises(SourceError, match=r"logo\.svg: is in a coding that is not read"):
+        open_source(path, SMALL)
+
+
 @pytest.mark.parametrize("suffix", ["avi", "mkv"])
 def test_motion_jpeg_with_incomplete_pictures_leaves_them_out_and_warns(
     tmp_path: Path, pictures: list[Picture], suffix: str
@@ -197,3 +232,43 @@ def test_real_clips_decode_whole(shared: Path, name: str, count: int) -> None:
         assert source.length is not None
         assert 1 <= source.length <= 3
         assert len(list(source)) == 2
+
+
+FIRST_USES = """
+import sys, threading, time
+import numpy as np
+from mquans.plan import InputFormat
+from mquans.sources import open_source
+
+halfway, wrong = threading.Event(), []
+
+class Slow:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == "av.audio":
+            halfway.set()
+            time.sleep(0.3)
+
+def read(source):
+    try:
+        for _ in open_source(source, InputFormat(name="x", width=8, height=8)):
+            pass
+    except Exception as error:
+        wrong.append(error)
+
+sys.meta_path.insert(0, Slow)
+camera = threading.Thread(target=read, args=(sys.argv[1],))
+camera.start()
+halfway.wait()
+read([np.zeros((4, 4, 3), np.uint8)])
+camera.join()
+sys.exit(repr(wrong) if wrong else 0)
+"""
+
+
+def test_first_frames_of_two_threads_may_come_at_once(clip: Path) -> None:
+    """A program that opens a camera per thread loads PyAV in both: of a package whose parts import
+    each other, two threads that begin at different ones get half."""
+    command = [sys.executable, "-c", FIRST_USES, str(clip)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mquans.baselines.ort_engine import open_session
+from mquans.baselines.ort_engine import open_session, run_session
 from mquans.calibration.gradients import Tape
 from mquans.graph import Graph, Linear, Node
 from mquans.onnx import to_onnx
@@ -28,6 +28,7 @@ class Probe:
     """
 
     def __init__(self, graph: Graph, values: Iterable[str], *, threads: int) -> None:
+        self._name = graph.name
         self._inputs = graph.inputs
         self._values = list(dict.fromkeys(values))
         model = to_onnx(graph, outputs=self._values).SerializeToString()
@@ -45,7 +46,7 @@ class Probe:
             feeds: an array for every input of the graph; others are ignored.
         """
         used = {name: feeds[name] for name in self._inputs}
-        return dict(zip(self._values, self._session.run(self._values, used), strict=True))
+        return run_session(self._session, self._values, used, model_name=self._name)
 
 
 def neuron_sum(tape: Tape, node: Node, value: str) -> str:

@@ -1,7 +1,7 @@
 """One rule per ONNX operator: how it is written in the closed set.
 
 A rule reads a `Call` and emits nodes, or raises `Refused` with a reason, which makes a fallback
-subgraph of the node. Rules know every opset from 9 on.
+subgraph of the node. Rules know every opset from 7 on.
 """
 
 from __future__ import annotations

@@ -31,6 +31,9 @@ def cast(call: Call) -> None:
 
 
 def cast_like(call: Call) -> None:
+    if call.is_constant(0):
+        call.fold(0, call.constant(0).astype(call.dtype(1)))
+        return
     _cast_to(call, call.dtype(1))
 
 
@@ -149,8 +152,15 @@ def space_to_depth(call: Call) -> None:
     call.finish(Reshape(shape), moved)
 
 
+def optional(call: Call) -> None:
+    """A tensor that might have been absent, but is there."""
+    call.copy(call.value())
+
+
 RULES: dict[str, Rule] = {
     "Identity": identity,
+    "Optional": optional,
+    "OptionalGetElement": optional,
     "Dropout": dropout,
     "Cast": cast,
     "CastLike": cast_like,

@@ -14,6 +14,8 @@ def batch_norm(call: Call) -> None:
     """As a multiplication and an addition; folding puts them into the layer before."""
     if call.attribute("training_mode", 0) or any(map(call.is_read, range(1, 5))):
         raise Refused("batch norm in training mode")
+    if not call.attribute("spatial", 1):
+        raise Refused("batch norm of every position by itself")
     scale, shift, mean, variance = (
         call.constant(index, "a statistic").astype(np.float64) for index in range(1, 5)
     )
@@ -124,6 +126,7 @@ RULES: dict[str, Rule] = {
     "GroupNormalization": group_norm,
     "LayerNormalization": layer_norm,
     "RMSNormalization": rms_norm,
+    "SimplifiedLayerNormalization": rms_norm,
     "LRN": lrn,
     "LpNormalization": lp_norm,
 }

@@ -110,10 +110,38 @@ def gemm(call: Call) -> None:
         call.declare("float32")
 
 
+def matmul_bits(call: Call) -> None:
+    """MatMulNBits: a, weights packed in blocks along the inputs, scale and zero of each block, an
+    order of the inputs, and a bias."""
+    if call.has(4):
+        raise Refused("the inputs of its blocks have an order of their own")
+    bits, block = int(call.attribute("bits", 4)), int(call.attribute("block_size"))
+    inputs, outputs = int(call.attribute("K")), int(call.attribute("N"))
+    blocks = -(-inputs // block)
+    steps = _unpacked(call.constant(1, "the weight"), bits).reshape(outputs, blocks, block)
+    scales = call.constant(2, "the scales").astype(np.float64).reshape(outputs, blocks, 1)
+    zeros = np.asarray(float(1 << (bits - 1)))
+    if call.has(3):
+        given = call.constant(3, "the zeros")
+        # Rows of packed ones end on a whole byte.
+        rows = _unpacked(given.reshape(outputs, -1), bits) if given.dtype == np.uint8 else given
+        zeros = rows.astype(np.float64).reshape(outputs, -1)[:, :blocks, None]
+    weight = ((steps - zeros) * scales).reshape(outputs, -1)[:, :inputs]
+    bias = (call.value(5),) if call.has(5) else ()
+    call.finish(Linear(), call.value(), call.add_constant("weight", weight.T), *bias)
+
+
+def _unpacked(packed: Array, bits: int) -> npt.NDArray[np.float64]:
+    """Numbers of 2, 4 or 8 bits out of bytes, the lowest first, along the last axis."""
+    shifts = np.arange(0, 8, bits)
+    numbers = (packed.astype(np.int64)[..., None] >> shifts) & ((1 << bits) - 1)
+    return numbers.reshape(*packed.shape[:-1], -1).astype(np.float64)
+
+
 def dynamic(call: Call) -> None:
     """What follows reads the values themselves: ranges of a single frame would change all codes
     with every frame, and leave nothing to reuse."""
-    if not call.only_read_by("ConvInteger", "MatMulInteger"):
+    if not call.only_read_by("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat"):
         raise Refused("its codes are read by other operators than integer products")
     call.copy(call.value())
     call.declare("uint8", Grid(UNSCALED, 0, "uint8"))
@@ -320,6 +348,7 @@ MICROSOFT: dict[str, Rule] = {
     "DequantizeLinear": dequantize_linear,
     "DynamicQuantizeLSTM": lstm,
     "QGemm": gemm,
+    "MatMulNBits": matmul_bits,
     "QLinearAdd": arithmetic,
     "QLinearMul": arithmetic,
     "QLinearSigmoid": function,
@@ -329,4 +358,4 @@ MICROSOFT: dict[str, Rule] = {
     "QLinearGlobalAveragePool": pool,
     "QLinearConcat": concat,
 }
-"""Of the domain com.microsoft, which onnxruntime's quantizer writes."""
+"""Of the domain com.microsoft, which onnxruntime's quantizers write."""

@@ -16,12 +16,13 @@ COORDINATES: frozenset[str] = frozenset({
 
 
 def upsample(call: Call) -> None:
-    """Upsample (opset 9), and Resize of opset 10: asymmetric coordinates.
+    """Upsample (to opset 9), and Resize of opset 10: asymmetric coordinates.
 
     These opsets do not define how the nearest value is found; onnxruntime rounds down when an axis
     grows and up when it shrinks.
     """
-    scales = [float(scale) for scale in call.constant(1, "the scales").reshape(-1)]
+    given = call.attribute("scales") or call.constant(1, "the scales").reshape(-1)
+    scales = [float(scale) for scale in given]
     sizes = tuple(_scaled(size, scale) for size, scale in zip(call.shape(), scales, strict=True))
     shrinks, grows = min(scales) < 1.0, max(scales) > 1.0
     if shrinks and grows and call.attribute("mode", "nearest") == "nearest":
