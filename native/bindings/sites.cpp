@@ -187,18 +187,19 @@ void bind_sites(nb::module_& m) {
         },
         "program"_a, "y"_a, "gate"_a, "Another gate in front of a tensor of codes, between frames.");
     m.def("add_conv_sites", &add_conv_sites, "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "phases"_a,
-          "activation"_a, "gate"_a, "groups"_a, "tiled"_a, "macs"_a);
+          "activation"_a, "gate"_a, "groups"_a, "tiled"_a, "scaled"_a, "macs"_a);
     m.def(
         "add_depthwise_sites",
         [](Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach, Array<int32_t> row_at,
            Array<int32_t> column_at, Array<int32_t> tap, Array<int16_t> weights, Array<int32_t> bias,
-           Array<int32_t> shift, ActivationSpec activation, GateSpec gate, int64_t macs) {
+           Array<int32_t> shift, ActivationSpec activation, GateSpec gate, bool scaled, int64_t macs) {
             add_depthwise_sites(program, name, x, y, std::move(reach), copy(row_at), copy(column_at), copy(tap),
-                                copy(weights), copy(bias), copy(shift), std::move(activation), std::move(gate), macs);
+                                copy(weights), copy(bias), copy(shift), std::move(activation), std::move(gate), scaled,
+                                macs);
         },
         "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "row_at"_a.noconvert(), "column_at"_a.noconvert(),
         "tap"_a.noconvert(), "weights"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert(), "activation"_a,
-        "gate"_a, "macs"_a);
+        "gate"_a, "scaled"_a, "macs"_a);
     m.def(
         "add_input_sites",
         [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t least,

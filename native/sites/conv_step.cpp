@@ -8,11 +8,12 @@ namespace {
 
 class ConvStep final : public Step {
 public:
-    ConvStep(CodesId x, AxisReach reach, std::vector<ConvPhase> phases, SiteTarget target)
+    ConvStep(CodesId x, AxisReach reach, std::vector<ConvPhase> phases, SiteTarget target, bool scaled)
         : x_(x),
           reach_(std::move(reach)),
           phases_(std::move(phases)),
-          target_(std::move(target)) {
+          target_(std::move(target)),
+          scaled_(scaled) {
         for (const ConvPhase& phase : phases_) {
             std::vector<uint64_t> mask(MaskView::words_for(int32_t(phase.column_at.size())));
             for (size_t x = 0; x < phase.column_at.size(); ++x)
@@ -33,7 +34,7 @@ public:
             compute_marked(context, target_, marks, whole ? nullptr : phase.row_at.data(),
                            whole ? nullptr : columns_[k].data(), site_cost(phase),
                            [&](const SiteList& list, int16_t* fresh) {
-                               compute_sites(context, phase, x, list, fresh, target_.fresh_stride);
+                               compute_sites(context, phase, x, list, fresh, target_.fresh_stride, scaled_);
                            });
             report.macs += (report.active - before) * phase.macs;
         }
@@ -44,11 +45,11 @@ public:
     static int64_t site_cost(const ConvPhase& phase) { return phase.macs / 16 + 64; }
 
     static void compute_sites(const Context& context, const ConvPhase& phase, const int16_t* x, const SiteList& list,
-                              int16_t* fresh, int32_t fresh_stride) {
+                              int16_t* fresh, int32_t fresh_stride, bool scaled) {
         int32_t at[listed_sites];
         for (int32_t i = 0; i < list.count; ++i) at[i] = phase.row_at[list.row[i]] + phase.column_at[list.x[i]];
         context.sites.conv({x, at, list.count, phase.pair_at.data(), int32_t(phase.pair_at.size()),
-                            phase.blocks.data(), int32_t(phase.blocks.size()), fresh, fresh_stride, list.held()});
+                            phase.blocks.data(), int32_t(phase.blocks.size()), fresh, fresh_stride, list.held(), scaled});
     }
 
 private:
@@ -57,6 +58,7 @@ private:
     std::vector<ConvPhase> phases_;
     std::vector<std::vector<uint64_t>> columns_;
     SiteTarget target_;
+    bool scaled_;
 };
 
 // A 3x3 convolution by tiles of two by two sites where most of them are active, by single sites elsewhere.
@@ -64,10 +66,10 @@ class TiledConvStep final : public Step {
 public:
     // tiles: the phase by transformed weights.
     TiledConvStep(CodesId x, AxisReach reach, const ConvPhaseSpec& spec, ConvPhase phase, ConvPhase tiles,
-                  SiteTarget target)
+                  SiteTarget target, bool scaled)
         : x_(x), reach_(std::move(reach)), phase_(std::move(phase)), tiles_(std::move(tiles)),
           target_(std::move(target)), inputs_(spec.inputs), first_(spec.tap[0]), row_(spec.tap[3] - first_),
-          column_(spec.tap[1] - first_) {
+          column_(spec.tap[1] - first_), scaled_(scaled) {
         for (int32_t tap = 0; tap < 9; ++tap)
             require(spec.tap[tap] == first_ + tap / 3 * row_ + tap % 3 * column_, "taps are no window");
         for (size_t x = 1; x < phase_.column_at.size(); ++x)
@@ -94,10 +96,10 @@ public:
                 }
                 context.sites.winograd({x, at, list.count, row_, column_, inputs_, tiles_.blocks.data(),
                                         int32_t(tiles_.blocks.size()), fresh, y_at, scratch,
-                                        {sites.codes, held_at, sites.low, sites.high}});
+                                        {sites.codes, held_at, sites.low, sites.high}, scaled_});
             },
             [&](const SiteList& list, int16_t* fresh) {
-                ConvStep::compute_sites(context, phase_, x, list, fresh, target_.fresh_stride);
+                ConvStep::compute_sites(context, phase_, x, list, fresh, target_.fresh_stride, scaled_);
             });
         report.macs += report.active * phase_.macs;
     }
@@ -110,6 +112,7 @@ private:
     ConvPhase phase_, tiles_;
     SiteTarget target_;
     int32_t inputs_, first_, row_, column_;
+    bool scaled_;
     std::vector<bool> paired_;
 };
 
@@ -117,7 +120,7 @@ private:
 
 void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                     std::vector<ConvPhaseSpec> specs, ActivationSpec activation, GateSpec gate, int32_t groups,
-                    bool tiled, int64_t macs) {
+                    bool tiled, bool scaled, int64_t macs) {
     const CodesSpec &in = program.code_tensors.at(x), &out = program.code_tensors.at(y);
     reach.settle(in.rows, in.width, out.rows, out.width);
     const SiteKernels& kernels = program.site_kernels();
@@ -142,14 +145,15 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
     if (tiled && kernels.winograd) {
         require(specs.size() == 1 && groups == 1 && specs[0].tap.size() == 9 && out.channels > 8,
                 "only 3x3 convolutions of more than 8 outputs are computed by tiles");
-        ConvPhase tiles = pack_phase(kernels, transformed(specs[0]), 1);
+        ConvPhase tiles = pack_phase(kernels, transformed(specs[0], scaled), 1);
         program.site_weights += int64_t(tiles.weights.size());
         program.need_codes_scratch(2 * tiled_scratch(target.fresh_stride) + winograd_scratch(specs[0].inputs));
         program.add_step(name, std::make_unique<TiledConvStep>(x, std::move(reach), specs[0], std::move(phases[0]),
-                                                               std::move(tiles), std::move(target)));
+                                                               std::move(tiles), std::move(target), scaled));
         return;
     }
-    program.add_step(name, std::make_unique<ConvStep>(x, std::move(reach), std::move(phases), std::move(target)));
+    program.add_step(name, std::make_unique<ConvStep>(x, std::move(reach), std::move(phases), std::move(target),
+                                                scaled));
 }
 
 }  // namespace mquans

@@ -1,5 +1,7 @@
 #include "sites/conv_weights.h"
 
+#include <cstring>
+
 #include "ops/common.h"
 
 namespace mquans {
@@ -44,7 +46,7 @@ ConvPhase pack_phase(const SiteKernels& kernels, const ConvPhaseSpec& spec, int3
     return phase;
 }
 
-ConvPhaseSpec transformed(const ConvPhaseSpec& spec) {
+ConvPhaseSpec transformed(const ConvPhaseSpec& spec, bool scaled) {
     // Twice Winograd's G.
     constexpr int32_t matrix[4][3] = {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}};
     ConvPhaseSpec result{{}, {}, std::vector<int32_t>(16, spec.tap.at(0)), spec.inputs, {}, spec.bias, spec.shift,
@@ -53,7 +55,16 @@ ConvPhaseSpec transformed(const ConvPhaseSpec& spec) {
         require(bias >= INT32_MIN / 4 && bias <= INT32_MAX / 4, "a fourfold bias overflows");
         bias *= 4;
     }
-    for (int32_t& shift : result.shift) shift += 2;
+    for (int32_t& shift : result.shift) {
+        if (!scaled) {
+            shift += 2;
+            continue;
+        }
+        float factor;
+        std::memcpy(&factor, &shift, sizeof factor);
+        factor /= 4;
+        std::memcpy(&shift, &factor, sizeof factor);
+    }
     const int64_t outputs = int64_t(spec.bias.size());
     result.weights.reserve(outputs * 16 * spec.inputs);
     for (int64_t o = 0; o < outputs; ++o)

@@ -9,6 +9,6 @@ namespace mquans {
 ConvPhase pack_phase(const SiteKernels& kernels, const ConvPhaseSpec& spec, int32_t groups);
 
 // The same weights transformed for WinogradArgs; the 16 taps are places of a tile. Where windows lie is left out.
-ConvPhaseSpec transformed(const ConvPhaseSpec& spec);
+ConvPhaseSpec transformed(const ConvPhaseSpec& spec, bool scaled);
 
 }  // namespace mquans

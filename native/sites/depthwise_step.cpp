@@ -13,6 +13,7 @@ public:
     std::vector<int32_t> row_at, column_at, tap;
     std::vector<int16_t> weights, narrow_bias;
     std::vector<int32_t> bias, shift;
+    bool scaled = false;
     int64_t site_macs = 0;
     int32_t window = 0, tap_row = 0, tap_column = 0;  // see DepthwiseArgs
     SiteTarget target_;
@@ -33,7 +34,8 @@ public:
                            context.sites.depthwise({in.data, at, list.count, tap.data(), taps, window, tap_row,
                                                     tap_column, weights.data(),
                                                     narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
-                                                    shift.data(), in.channels, fresh, target_.fresh_stride, list.held()});
+                                                    shift.data(), in.channels, fresh, target_.fresh_stride, list.held(),
+                                                    scaled});
                        });
         report.macs = report.active * site_macs;
     }
@@ -57,7 +59,8 @@ public:
 void add_depthwise_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                          std::vector<int32_t> row_at, std::vector<int32_t> column_at, std::vector<int32_t> tap,
                          const std::vector<int16_t>& weights, const std::vector<int32_t>& bias,
-                         const std::vector<int32_t>& shift, ActivationSpec activation, GateSpec gate, int64_t macs) {
+                         const std::vector<int32_t>& shift, ActivationSpec activation, GateSpec gate, bool scaled,
+                         int64_t macs) {
     const CodesSpec &in = program.code_tensors.at(x), &out = program.code_tensors.at(y);
     reach.settle(in.rows, in.width, out.rows, out.width);
     const int32_t channels = out.channels, taps = int32_t(tap.size());
@@ -92,6 +95,7 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
     }
     program.site_weights += int64_t(step->weights.size());
     step->x = x;
+    step->scaled = scaled;
     step->reach = std::move(reach);
     step->row_at = std::move(row_at);
     step->column_at = std::move(column_at);

@@ -11,20 +11,21 @@ struct ConvPhaseSpec {
     std::vector<int32_t> row_at, column_at, tap;
     int32_t inputs;                // of a group, per tap
     std::vector<int16_t> weights;  // [outputs][taps][inputs]
-    std::vector<int32_t> bias, shift;
+    std::vector<int32_t> bias, shift;  // see ConvBlock
     int64_t macs;                  // of one site; the weights of a line hold padding too
 };
 
-// tiled: codes and sums are small enough for WinogradArgs, and the taps are a window of three by three in steps of one.
+// scaled: see ConvBlock. tiled: codes and sums are small enough for WinogradArgs, and the taps are a window of three by three in steps of one.
 void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                     std::vector<ConvPhaseSpec> phases, ActivationSpec activation, GateSpec gate, int32_t groups,
-                    bool tiled, int64_t macs);
+                    bool tiled, bool scaled, int64_t macs);
 
 // narrow: bias is in output codes and shift is empty; else bias holds the rounding.
 void add_depthwise_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                          std::vector<int32_t> row_at, std::vector<int32_t> column_at, std::vector<int32_t> tap,
                          const std::vector<int16_t>& weights, const std::vector<int32_t>& bias,
-                         const std::vector<int32_t>& shift, ActivationSpec activation, GateSpec gate, int64_t macs);
+                         const std::vector<int32_t>& shift, ActivationSpec activation, GateSpec gate, bool scaled,
+                         int64_t macs);
 
 // Which input every output row, column and channel is a copy of; empty: its own. Sites without an input (-1)
 // hold `fill`.

@@ -8,20 +8,29 @@
 namespace mquans::test {
 namespace {
 
+// The bits of a float below one, often a power of two, by which sums lie between two integers.
+int32_t factor_bits(Random& random) {
+    const float factor = std::ldexp(random.chance(0.5) ? 0.5f : random.real(0.5f, 0.99f), -random.integer(0, 20));
+    int32_t bits;
+    std::memcpy(&bits, &factor, sizeof bits);
+    return bits;
+}
+
 // Weights [outputs][taps][inputs of a group] with bias and shift, packed for one set's kernels.
 struct ConvCase {
     int32_t groups, inputs, outputs, taps;  // of one group
     std::vector<int16_t> weights;
     std::vector<int32_t> bias, shift;
+    bool scaled;
 
     ConvCase(int32_t groups, int32_t inputs, int32_t outputs, int32_t taps, Random& random)
         : groups(groups), inputs(inputs), outputs(outputs), taps(taps),
-          weights(int64_t(groups) * outputs * taps * inputs) {
+          weights(int64_t(groups) * outputs * taps * inputs), scaled(random.chance(0.3)) {
         const int32_t most = std::min(32767, (1 << 15) / (std::max(1, taps * inputs) + 1));
         for (int16_t& w : weights) w = int16_t(random.integer(-most, most));
         for (int32_t o = 0; o < groups * outputs; ++o) {
             bias.push_back(random.integer(-(1 << 29), 1 << 29));
-            shift.push_back(random.integer(0, 30));
+            shift.push_back(scaled ? factor_bits(random) : random.integer(0, 30));
         }
     }
     int32_t pairs() const { return (inputs + 1) / 2; }
@@ -129,7 +138,7 @@ void conv_case(const ConvCase& c, int32_t sites, const SiteTables& tables, Rando
     const auto run = [&](const SiteKernels& kernels, const PackedConv& conv, const Buffer<int16_t>& y,
                          const HeldSites& held) {
         kernels.conv({windows.x.data(), windows.at.data(), sites, pair_at.data(), c.taps * c.pairs(),
-                      conv.blocks.data(), int32_t(conv.blocks.size()), y.data(), stride, held});
+                      conv.blocks.data(), int32_t(conv.blocks.size()), y.data(), stride, held, c.scaled});
     };
     run(tables.scalar, natural, expected, {});
     run(tables.tested, packed, actual, {});
@@ -166,7 +175,7 @@ ConvCase by_tiles(const ConvCase& c) {
     result.weights.assign(int64_t(c.outputs) * 16 * c.inputs, 0);
     for (int32_t o = 0; o < c.outputs; ++o) {
         result.bias[o] *= 4;
-        result.shift[o] += 2;
+        result.shift[o] = c.scaled ? c.shift[o] - (2 << 23) : c.shift[o] + 2;
         for (int32_t place = 0; place < 16; ++place)
             for (int32_t tap = 0; tap < 9; ++tap)
                 for (int32_t i = 0; i < c.inputs; ++i)
@@ -183,7 +192,7 @@ void tiles_case(int32_t inputs, int32_t outputs, int32_t tiles, const SiteTables
     report.begin("%d to %d, %d tiles", inputs, outputs, tiles);
     ConvCase c(1, inputs, outputs, 9, random);
     for (int32_t& bias : c.bias) bias = random.integer(-(1 << 27), 1 << 27);
-    for (int32_t& shift : c.shift) shift = random.integer(0, 28);
+    for (int32_t& shift : c.shift) shift = c.scaled ? factor_bits(random) : random.integer(0, 28);
     for (int16_t& w : c.weights) w = int16_t(random.integer(-32767, 32767) / (36 * inputs));
     constexpr int32_t width = 9, rows = 7;
     const int32_t column = padded(inputs, 8), row = width * column;
@@ -208,11 +217,11 @@ void tiles_case(int32_t inputs, int32_t outputs, int32_t tiles, const SiteTables
         }
     }
     tables.scalar.conv({x.data(), site_at.data(), 4 * tiles, pair_at.data(), 9 * c.pairs(), natural.blocks.data(),
-                        int32_t(natural.blocks.size()), expected.data(), stride, {}});
+                        int32_t(natural.blocks.size()), expected.data(), stride, {}, c.scaled});
     const Buffer<int16_t> scratch(winograd_scratch(inputs));
     const auto run = [&](const HeldSites& held) {
         tables.tested.winograd({x.data(), at.data(), tiles, row, column, inputs, packed.blocks.data(),
-                                int32_t(packed.blocks.size()), actual.data(), y_at.data(), scratch.data(), held});
+                                int32_t(packed.blocks.size()), actual.data(), y_at.data(), scratch.data(), held, c.scaled});
     };
     run({});
     for (int32_t i = 0; i < 4 * tiles; ++i)
@@ -262,10 +271,11 @@ void depthwise_case(int32_t channels, int32_t taps, int32_t window, bool narrow,
     for (int16_t& weight : weights) weight = int16_t(narrow ? any_code(random) : random.integer(-2000, 2000));
     Buffer<int16_t> narrow_bias(row);
     for (int32_t c = 0; c < channels; ++c) narrow_bias[c] = any_code(random);
+    const bool scaled = !narrow && random.chance(0.5);
     std::vector<int32_t> bias(channels), shift(channels);
     for (int32_t c = 0; c < channels; ++c) {
         bias[c] = random.integer(-(1 << 28), 1 << 28);
-        shift[c] = random.integer(0, 30);
+        shift[c] = scaled ? factor_bits(random) : random.integer(0, 30);
     }
     const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
     const auto run = [&](const SiteKernels& kernels, const Buffer<int16_t>& y, const HeldSites& held) {
@@ -284,7 +294,7 @@ void depthwise_case(int32_t channels, int32_t taps, int32_t window, bool narrow,
             }
         kernels.depthwise({windows.x.data(), windows.at.data(), sites, windows.tap.data(), taps, window, tap_row,
                            tap_column, packed.data(), narrow ? narrow_bias.data() : nullptr, all_bias.data(),
-                           all_shift.data(), channels, y.data(), stride, held});
+                           all_shift.data(), channels, y.data(), stride, held, scaled});
     };
     run(tables.scalar, expected, {});
     run(tables.tested, actual, {});

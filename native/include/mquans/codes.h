@@ -76,7 +76,9 @@ struct HeldSites {
 // Sixteen or more outputs at once, one group of inputs: packed weights.
 struct ConvBlock {
     const int16_t* weights;  // [pairs][outputs in kernel order][2]
-    const int32_t *bias, *shift;  // in kernel order; bias holds the rounding too
+    // In kernel order; bias holds the rounding too. Of scaled sums it does not, and shift holds the bits of floats below
+    // one: y = saturate16(rint(float(sum) * factor)), rounded to nearest even.
+    const int32_t *bias, *shift;
     int32_t x_first;  // first input channel
     int32_t y_first;  // first output channel
     int32_t outputs;  // of this block as packed
@@ -94,6 +96,7 @@ struct ConvArgs {
     int16_t* y;              // [sites][y_stride]; blocks write over what follows them, in order
     int32_t y_stride;
     HeldSites held;
+    bool scaled = false;     // see ConvBlock
 };
 
 // Tiles of two by two outputs of a 3x3 convolution. Weights are 4 G w G' with Winograd's matrix G of F(2x2, 3x3), so
@@ -111,6 +114,7 @@ struct WinogradArgs {
     const int32_t* y_at;  // [tiles][4] elements to the outputs, writable to whole blocks without reaching others
     int16_t* scratch;     // winograd_scratch(inputs) codes
     HeldSites held;       // [tiles][4]; -1: that site goes nowhere but to y
+    bool scaled = false;
 };
 
 constexpr int32_t winograd_tiles = 12;  // that are transformed at once
@@ -138,6 +142,7 @@ struct DepthwiseArgs {
     int16_t* y;                   // [sites][y_stride]
     int32_t y_stride;
     HeldSites held;
+    bool scaled = false;          // of wide ones, see ConvBlock
 };
 
 // What follows a sum: the activation, and the gate, which says which sites' new codes replace the held ones:

@@ -60,7 +60,7 @@ struct ConvPhase {
     std::vector<int32_t> column_at;  // [width] the same for columns; -1: not here
     std::vector<int32_t> pair_at;    // see ConvArgs
     std::vector<int16_t> weights;
-    std::vector<int32_t> bias, shift;
+    std::vector<int32_t> bias, shift;  // see ConvBlock
     std::vector<ConvBlock> blocks;
     int64_t macs = 0;  // of one site
 };

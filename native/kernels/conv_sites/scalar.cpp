@@ -17,7 +17,8 @@ void conv_sites(const ConvArgs& args) {
                     sum += weight[0] * x[0] + weight[1] * x[1];
                 }
                 const int32_t c = block.y_first + o;
-                store_code(args.held, i, c, saturate(sum >> block.shift[o]), args.y + int64_t(i) * args.y_stride);
+                const int32_t u = args.scaled ? scaled(sum, block.shift[o]) : sum >> block.shift[o];
+                store_code(args.held, i, c, saturate(u), args.y + int64_t(i) * args.y_stride);
             }
     }
 }

@@ -18,11 +18,12 @@ struct Tiles {
     int64_t y_stride;
     HeldSites held;
     int32_t y_first;
+    bool scaled;
 
     Tiles(const ConvArgs& args, const ConvBlock& block)
         : x(args.x + block.x_first), weights(block.weights), at(args.at), pair_at(args.pair_at),
           pair_end(args.pair_at + args.pairs), bias(block.bias), shift(block.shift), y(args.y + block.y_first),
-          y_stride(args.y_stride), held(args.held), y_first(block.y_first) {}
+          y_stride(args.y_stride), held(args.held), y_first(block.y_first), scaled(args.scaled) {}
 };
 
 // Loops are unrolled early, lest sums go through memory.
@@ -57,6 +58,7 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     I32 shift[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) shift[r] = load32(args.shift + r * lanes);
+    if (args.scaled) scale_sums(sum, shift);
     int16_t* y = args.y + first * args.y_stride;
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p, y += args.y_stride) {

@@ -22,7 +22,7 @@ void depthwise_sites(const DepthwiseArgs& args) {
                 int32_t sum = args.bias[c];
                 for (int32_t t = 0; t < args.taps; ++t)
                     sum += x[args.tap[t]] * weights[2 * (t / 2 * block + c % block) + t % 2];
-                u = saturate(sum >> args.shift[c]);
+                u = saturate(args.scaled ? scaled(sum, args.shift[c]) : sum >> args.shift[c]);
             }
             store_code(args.held, i, c, u, args.y + int64_t(i) * args.y_stride);
         }

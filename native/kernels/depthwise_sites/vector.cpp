@@ -79,11 +79,12 @@ MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
     }
 }
 
-template <int K, bool STRAIGHT>
+template <int K, bool STRAIGHT, bool SCALED>
 MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
     Taps<K> taps(args, c, (args.taps + 1) / 2 * 2);
     const I32 low_bias = load32(args.bias + c), high_bias = load32(args.bias + c + lanes);
-    const I32 low_shift = load32(args.shift + c), high_shift = load32(args.shift + c + lanes);
+    const I32 low_factor = load32(args.shift + c), high_factor = load32(args.shift + c + lanes);
+    const I32 low_shift = SCALED ? zero32() : low_factor, high_shift = SCALED ? zero32() : high_factor;
     I16 kept[10];
     if constexpr (taps.kept)
 #pragma GCC unroll 10
@@ -111,6 +112,7 @@ MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
                 add(t, a, t + 1 < taps.count ? load16(x + taps.tap[t + 1]) : a);
             }
         }
+        if constexpr (SCALED) low_sum = scaled(low_sum, low_factor), high_sum = scaled(high_sum, high_factor);
         taps.template store<STRAIGHT>(i, c, pack(shift_right(low_sum, low_shift), shift_right(high_sum, high_shift)));
     }
 }
@@ -118,7 +120,9 @@ MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
 template <int K, bool STRAIGHT>
 void all_channels(const DepthwiseArgs& args) {
     for (int32_t c = 0; c < args.channels; c += words)
-        args.narrow_bias ? narrow<K, STRAIGHT>(args, c) : wide<K, STRAIGHT>(args, c);
+        args.narrow_bias ? narrow<K, STRAIGHT>(args, c)
+        : args.scaled    ? wide<K, STRAIGHT, true>(args, c)
+                         : wide<K, STRAIGHT, false>(args, c);
 }
 
 template <int K>

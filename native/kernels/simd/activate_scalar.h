@@ -3,12 +3,19 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "mquans/codes.h"
 
 namespace mquans::MQ_ISA {
 
 static inline int16_t saturate(int32_t x) { return int16_t(std::clamp(x, -32768, 32767)); }
+// By a float of these bits.
+static inline int32_t scaled(int32_t sum, int32_t bits) {
+    float factor;
+    std::memcpy(&factor, &bits, sizeof factor);
+    return int32_t(__builtin_rintf(float(sum) * factor));
+}
 static inline int16_t rounding_product(int16_t a, int16_t b) { return int16_t((int32_t(a) * b + 0x4000) >> 15); }
 
 // A code of a site: to y, or straight to where it is held.

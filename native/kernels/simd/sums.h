@@ -14,6 +14,17 @@ MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("%{vex%} vpdpwssd %2, %1, %0
 MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { sum = dot(sum, a, b); }
 #endif
 
+// Multiplies sums of sites by the floats that shift holds the bits of; nothing is left to shift then.
+template <int P, int R>
+MQ_FORCE void scale_sums(I32 (&sum)[P][R], I32 (&shift)[R]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+        for (int p = 0; p < P; ++p) sum[p][r] = scaled(sum[p][r], shift[r]);
+        shift[r] = zero32();
+    }
+}
+
 // The sums of one site in one or two registers, as codes.
 MQ_FORCE void store_codes(const I32 (&sum)[2], const I32 (&shift)[2], int16_t* y) {
     store16(y, pack(shift_right(sum[0], shift[0]), shift_right(sum[1], shift[1])));

@@ -37,6 +37,10 @@ MQ_FORCE I16 and16(I16 a, I16 b) { return _mm512_and_si512(a, b); }
 MQ_FORCE I16 negative(I16 a) { return _mm512_srai_epi16(a, 15); }
 MQ_FORCE I16 xor16(I16 a, I16 b) { return _mm512_xor_si512(a, b); }
 MQ_FORCE I32 shift_right(I32 a, I32 n) { return _mm512_srav_epi32(a, n); }
+// By floats of these bits, rounded to nearest even.
+MQ_FORCE I32 scaled(I32 a, I32 bits) {
+    return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(a), _mm512_castsi512_ps(bits)));
+}
 // The two halves of a block in kernel order, saturated, in natural order.
 MQ_FORCE I16 pack(I32 a, I32 b) { return _mm512_packs_epi32(a, b); }
 // Saturated, in natural order.
@@ -98,6 +102,9 @@ MQ_FORCE I16 and16(I16 a, I16 b) { return _mm256_and_si256(a, b); }
 MQ_FORCE I16 negative(I16 a) { return _mm256_srai_epi16(a, 15); }
 MQ_FORCE I16 xor16(I16 a, I16 b) { return _mm256_xor_si256(a, b); }
 MQ_FORCE I32 shift_right(I32 a, I32 n) { return _mm256_srav_epi32(a, n); }
+MQ_FORCE I32 scaled(I32 a, I32 bits) {
+    return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(a), _mm256_castsi256_ps(bits)));
+}
 MQ_FORCE I16 pack(I32 a, I32 b) { return _mm256_packs_epi32(a, b); }
 MQ_FORCE void store_half(int16_t* p, I32 a) {
     const __m128i codes = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));

@@ -106,6 +106,7 @@ MQ_FORCE void transform_outputs(const WinogradArgs& args, const ConvBlock& block
         sum[2][r] = add32(add32(bias, lower[0]), add32(lower[1], lower[2]));
         sum[3][r] = add32(bias, sub32(sub32(lower[1], lower[2]), lower[3]));
     }
+    if (args.scaled) scale_sums(sum, shift);
     const HeldSites held = args.held;
 #pragma GCC unroll 4
     for (int s = 0; s < 4; ++s) {

@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -80,6 +81,27 @@ def test_a_function_of_a_code_is_exact() -> None:
     for value, step in lookups.items():
         source = outputs[step.source].astype(np.int64)
         np.testing.assert_array_equal(outputs[value], step.results[source - step.first])
+
+
+@pytest.mark.parametrize("isa", available_isas())
+def test_codes_are_those_of_the_integer_operators(isa: str) -> None:
+    """To the bit, layer by layer: sums of the deployed weights, rounded once."""
+    names = ["a", "h", "c", "d", "e", "k", "l"]
+    model = onnx.load_from_string(static("gated", "operators"))
+    model.graph.output.extend(
+        onnx.helper.make_empty_tensor_value_info(f"{name}_quantized") for name in names
+    )
+    zeros = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    engine = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    inner = [f"{name}_quantized/whole" for name in names]
+    frame = clip(SHAPE)[0]
+    found = session("operators", isa=isa).exposing(inner).stream().step(frame)
+    for name in names:
+        (expected,) = engine.run([f"{name}_quantized"], {"x": frame})
+        steps = expected.astype(int) - int(zeros[f"{name}_zero_point"])
+        np.testing.assert_array_equal(found[f"{name}_quantized/whole"], steps, err_msg=name)
 
 
 def test_exposing_a_layers_own_value_changes_no_other() -> None:

@@ -32,6 +32,21 @@ ONE = 2**15
 TILED_LIMIT = 2**13 - 1
 """Of codes four of which a layer by tiles adds in 16 bits."""
 
+WINOGRAD = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+"""Twice the matrix that transforms weights of tiles."""
+
+QUANTIZED = 255
+"""Largest weight of 8 bits."""
+
+SAMPLE = 64
+"""Weights of an output that its unit is looked for in."""
+
+WHOLE_BIAS = 0.1
+"""Of one, how far a bias may be from a whole number for what floats have made of it."""
+
+MOST_PLACES = 7
+"""Binary places that quantized weights get where a bias is not whole."""
+
 TILED_WEIGHT_BITS = 8
 """Of the widest weight of most output channels, sign included, that a layer by tiles is to keep."""
 
@@ -97,12 +112,14 @@ class IntegerLayer:
     Attributes:
         weights: [O, inputs...] int16.
         bias: [O] int32, with the rounding of the shift.
-        shift: [O] int32.
+        shift: [O] int32; where sums are scaled instead, the bits of float32 factors below 1, and
+            the bias has no rounding: `rint(float32(sum) * factor)`.
     """
 
     weights: npt.NDArray[np.int16]
     bias: npt.NDArray[np.int32]
     shift: npt.NDArray[np.int32]
+    scaled: bool = False
 
 
 def integer_layer(
@@ -144,8 +161,7 @@ def tiled_layer(
     if x_limit > TILED_LIMIT:
         return None
     scaled, start = _in_codes(weight, bias, x_unit, y_exponents)
-    matrix = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
-    transformed = np.abs(np.einsum("pi,qj,ocij->ocpq", matrix, matrix, scaled))
+    transformed = np.abs(np.einsum("pi,qj,ocij->ocpq", WINOGRAD, WINOGRAD, scaled))
     peak = transformed.reshape(len(weight), -1).max(axis=1, initial=0.0)
     shift = _widest_shift(scaled, start, x_limit, peak, ACCUMULATOR_MAX / 4, 9)
     # The kernel shifts fourfold sums by two more.
@@ -154,6 +170,62 @@ def tiled_layer(
     alive = scaled.any(axis=(1, 2, 3))
     wide = not alive.any() or np.percentile(peak[alive], 5) >= 2 ** (TILED_WEIGHT_BITS - 1)
     return layer if wide and (shift >= 0).all() else None
+
+
+def quantized_layer(
+    weight: Reals, bias: Reals, x_unit: Reals, y_exponents: Ints, x_limit: int, *, tiled: bool
+) -> IntegerLayer | None:
+    """The weights of 8 bits that a layer was deployed with, and what its sums are scaled by: as
+    other engines have them, so that sums are the same and rounded once. None where weights are not
+    multiples of one number per output, or would not fit.
+
+    Args:
+        tiled: it is to be computed by tiles.
+    """
+    scaled, start = _in_codes(weight, bias, x_unit, y_exponents)
+    found = _multiples(scaled.reshape(len(scaled), -1))
+    if found is None:
+        return None
+    whole, unit = found[0].reshape(scaled.shape), found[1]
+    start = start / unit
+    transformed = np.einsum("pi,qj,ocij->ocpq", WINOGRAD, WINOGRAD, whole) if tiled else whole
+    largest = np.abs(whole).reshape(len(whole), -1).sum(axis=1) * x_limit + np.abs(start) + 1
+    room = min(
+        ACCUMULATOR_MAX / (4 if tiled else 1) / largest.max(initial=1.0),
+        LARGEST_WEIGHT / max(np.abs(transformed).max(initial=1.0), 1.0),
+    )
+    if room < 1 or (unit >= 1).any():
+        return None
+    places = 0
+    if (np.abs(start - np.rint(start)) > WHOLE_BIAS).any():
+        places = min(MOST_PLACES, int(math.log2(room)))
+    return IntegerLayer(
+        (whole * 2**places).astype(np.int16),
+        np.rint(start * 2**places).astype(np.int32),
+        (unit / 2**places).astype(np.float32).view(np.int32),
+        scaled=True,
+    )
+
+
+def _multiples(flat: Reals) -> tuple[Ints, Reals] | None:
+    """([O, weights] whole numbers of at most 8 bits, [O] what they are multiplied by)."""
+    peak = np.abs(flat).max(axis=1, initial=0.0)
+    peak[peak == 0] = 1.0
+    count = min(SAMPLE, flat.shape[1])
+    # The largest: of small ones, and of zeros, many are multiples of any number.
+    sample = -np.partition(-np.abs(flat), count - 1, axis=1)[:, :count] / peak[:, None]
+    steps = np.zeros(len(flat), np.int64)
+    for number in range(QUANTIZED, 0, -1):
+        fits = np.abs(sample * number - np.rint(sample * number)).max(axis=1) < 0.25 / QUANTIZED
+        steps[fits] = number
+    if not steps.all():
+        return None
+    whole = np.rint(flat / peak[:, None] * steps[:, None])
+    squares = np.square(whole).sum(axis=1)
+    # Of all weights, since each has been rounded a few times.
+    unit = np.where(squares > 0, (flat * whole).sum(axis=1) / np.maximum(squares, 1), 2.0**-20)
+    exact = np.abs(flat - whole * unit[:, None]).max(axis=1, initial=0.0) < unit / QUANTIZED
+    return (whole.astype(np.int64), unit) if exact.all() and (unit > 0).all() else None
 
 
 def _in_codes(weight: Reals, bias: Reals, x_unit: Reals, y_exponents: Ints) -> tuple[Reals, Reals]:

@@ -20,12 +20,14 @@ from mquans.runtime.lowering.sites.activations import (
 from mquans.runtime.lowering.sites.analysis import order_read
 from mquans.runtime.lowering.sites.arithmetic import (
     LARGEST_WEIGHT,
+    TILED_LIMIT,
     Codes,
     IntegerLayer,
     Ints,
     Reals,
     integer_layer,
     narrow_weights,
+    quantized_layer,
     tiled_layer,
 )
 from mquans.runtime.lowering.sites.geometry import (
@@ -103,7 +105,7 @@ def add_site_layer(low: Lowering, node: Node) -> None:
         )  # fmt: skip
     _native.add_conv_sites(
         low.program, node.name, x.tensor, y.tensor, reach, phases, activation.native, gate,
-        groups, tiled, macs,
+        groups, tiled, layer.scaled, macs,
     )  # fmt: skip
 
 
@@ -124,8 +126,17 @@ def layer_integers(
     """(integers of a layer that is not depthwise, whether it may be computed by tiles); arguments
     as those of `integer_layer`."""
     numbers = (weight, bias, x_unit, y_exponents, x_limit)
-    tiled = tiled_layer(*numbers) if pays_by_tiles(op, weight.shape[1], len(weight)) else None
+    pays = pays_by_tiles(op, weight.shape[1], len(weight))
+    if _is_quantized(op):
+        for by_tiles in (True, False) if pays and x_limit <= TILED_LIMIT else (False,):
+            if quantized := quantized_layer(*numbers, tiled=by_tiles):
+                return quantized, by_tiles
+    tiled = tiled_layer(*numbers) if pays else None
     return tiled or integer_layer(*numbers, where=where), tiled is not None
+
+
+def _is_quantized(op: Conv | ConvTranspose | Linear) -> bool:
+    return op.activation is not None and op.activation.kind == "quantize"
 
 
 def _depthwise(
@@ -137,23 +148,25 @@ def _depthwise(
     (phase,) = phases_of(axes, x_layout)
     exponents = activation.sum_exponents
     # Narrow products round tap by tap, which is too coarse where codes are whole steps.
-    whole = node.op.activation is not None and node.op.activation.kind == "quantize"
+    whole = _is_quantized(node.op)
     narrow = None if whole else narrow_weights(factors, bias, x.codes, exponents)
+    scaled = False
     if narrow is not None:
         weights = narrow
         start = np.clip(np.rint(bias / np.exp2(exponents)), -32768, 32767).astype(np.int32)
         shift = np.empty(0, np.int32)
     else:
-        layer = integer_layer(
-            factors[:, None, :], bias, x.codes.unit[:, None], exponents, x.codes.limit,
-            where=node.name,
-        )  # fmt: skip
+        numbers = (factors[:, None, :], bias, x.codes.unit[:, None], exponents, x.codes.limit)
+        quantized = quantized_layer(*numbers, tiled=False) if whole else None
+        layer = quantized or integer_layer(*numbers, where=node.name)
         weights, start, shift = layer.weights[:, 0], layer.bias, layer.shift
+        scaled = layer.scaled
     inner = weights.T[[np.ravel_multi_index(tap, node.op.kernel) for tap, _ in phase.taps]]
     _native.add_depthwise_sites(
         low.program, node.name, x.tensor, y.tensor, reach, phase.rows, phase.columns,
         np.asarray([at for _, at in phase.taps], np.int32),
-        np.ascontiguousarray(inner).reshape(-1), start, shift, activation.native, gate, macs,
+        np.ascontiguousarray(inner).reshape(-1), start, shift, activation.native, gate, scaled,
+        macs,
     )  # fmt: skip
 
 
