@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
@@ -200,13 +198,6 @@ def test_a_file_that_became_shorter_is_begun_anew(
     assert (found := feeder.slot.take()) is not None
     assert found.position == 1
     feeder.close()
-
-
-def test_ffmpeg_is_loaded_before_there_are_threads() -> None:
-    """Two threads that import it at once leave half of it, and no camera of the worker runs."""
-    code = "import sys, mquans.serve.feed; print('av.video.reformatter' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
 
 
 def open_files() -> int:
