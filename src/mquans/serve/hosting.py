@@ -88,7 +88,7 @@ class Host:
                 said.append(self._said.get_nowait())
         self._until_s = time.monotonic() + self._lease_s
         worker = self._process
-        return Reports(time.monotonic(), worker.pid, worker.resident, worker.spent_s, ended, said)
+        return Reports(time.monotonic(), worker.pid, worker.resident, worker.spent_s(), ended, said)
 
     def _watch(self) -> None:
         while time.monotonic() < self._until_s:
@@ -125,7 +125,7 @@ class RemoteProcess:
     ) -> None:
         self.pid = 0
         self.resident = float("nan")
-        self.spent_s = 0.0
+        self._spent_s = 0.0
         self.pulse = Pulse()
         self._reach, self._on_report, self._on_end = reach, on_report, on_end
         self._orders: queue.SimpleQueue[ToWorker | None] = queue.SimpleQueue()
@@ -133,6 +133,10 @@ class RemoteProcess:
         self._ended = False
         self._asked_s = time.monotonic()
         threading.Thread(target=self._run, name="remote-worker", daemon=True).start()
+
+    def spent_s(self) -> float:
+        """CPU time of the thread that steps, as was reported last."""
+        return self._spent_s
 
     def send(self, order: ToWorker) -> None:
         """Hands an order over, some time; without effect once the worker is gone."""
@@ -176,7 +180,7 @@ class RemoteProcess:
             self._asked_s = time.monotonic()
             found = host.reports()
             now_s = time.monotonic()
-            self.pid, self.resident, self.spent_s = found.pid, found.resident, found.spent_s
+            self.pid, self.resident, self._spent_s = found.pid, found.resident, found.spent_s
             for data in found.reports:
                 report = decode_report(data)
                 if isinstance(report, Beat | Frame):

@@ -76,7 +76,6 @@ class WorkerProcess:
         """Bytes of its memory."""
         return resident_bytes(self.pid)
 
-    @property
     def spent_s(self) -> float:
         """CPU time of the thread that steps."""
         return thread_seconds(self.pid)

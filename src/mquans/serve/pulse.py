@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 LONGEST_LOOK_S = 1.0
@@ -27,30 +28,35 @@ class Pulse:
         self.began = False
         self._beaten = False
         self._looked_s = time.monotonic()
-        self._spent_s = self._spent_at_beat_s = 0.0
         self._stood_s = 0.0
+        # CPU times when it was first silent, and last; few looks need them.
+        self._silent_at_s: float | None = None
+        self._spent_s = 0.0
 
     def beat(self) -> None:
         """It goes round. From any thread."""
         self.began = self._beaten = True
 
-    def hangs(self, now_s: float, spent_s: float, within_s: float) -> bool:
+    def hangs(self, now_s: float, spent: Callable[[], float], within_s: float) -> bool:
         """To be asked again and again.
 
         Args:
             now_s: of the monotonic clock.
-            spent_s: CPU time of the thread so far; 0 where that is not known.
+            spent: gives the CPU time of the thread so far; 0 where that is not known.
             within_s: how long it may stand, and compute, without a sign of life.
         """
         passed_s = min(now_s - self._looked_s, LONGEST_LOOK_S)
-        computed_s = spent_s - self._spent_s
-        self._looked_s, self._spent_s = now_s, spent_s
+        self._looked_s = now_s
         if self._beaten:
             self._beaten = False
-            self._stood_s, self._spent_at_beat_s = 0.0, spent_s
+            self._stood_s, self._silent_at_s = 0.0, None
             return False
+        before_s, self._spent_s = self._spent_s, spent()
+        if self._silent_at_s is None:
+            before_s = self._silent_at_s = self._spent_s
+        computed_s = self._spent_s - before_s
         self._stood_s = max(0.0, self._stood_s + passed_s - computed_s / LEAST_SHARE)
-        return self._stood_s > within_s or spent_s - self._spent_at_beat_s > within_s
+        return self._stood_s > within_s or self._spent_s - self._silent_at_s > within_s
 
 
 def thread_seconds(pid: int) -> float:
