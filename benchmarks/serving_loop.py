@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mquans import Session
+from mquans.plan import AudioFormat
 from mquans.serve.engines import decoder_of
+from mquans.serve.feed import Pace, frame_seconds
 from mquans.sources import Source, open_planned
 
 Decode = Callable[[Any], Any]
@@ -31,10 +34,9 @@ class Clip:
     """
 
     def __init__(self, session: Session, source: Path, fps: float, decode: Decode | None) -> None:
-        self._session, self._path, self._fps, self._decode = session, source, fps, decode
+        self._plan, self._path, self._fps, self._decode = session.plan, source, fps, decode
         self._stream = session.stream()
-        self._source = self._open()
-        self._last = -1
+        self._begin()
         self.read_s = 0.0
 
     def step(self) -> None:
@@ -51,14 +53,20 @@ class Clip:
             self._source.advance()
         except StopIteration:
             self._source.close()
-            self._source, self._last = self._open(), -1
+            self._begin()
             return False
-        bucket = int((self._source.time_s or 0.0) * self._fps + 0.25)
-        wanted, self._last = bucket != self._last, bucket
-        return wanted
+        return self._pace.wants(self._source.time_s, time.monotonic())
 
-    def _open(self) -> Source:
-        return open_planned(self._session.plan, str(self._path), pixels=True)
+    def _begin(self) -> None:
+        self._source: Source = open_planned(self._plan, str(self._path), pixels=True)
+        files_do_not_wait = threading.Event()
+        files_do_not_wait.set()
+        self._pace = Pace(
+            frame_seconds(self._plan, self._fps),
+            every=isinstance(self._plan.preparation, AudioFormat),
+            live=False,
+            closing=files_do_not_wait,
+        )
 
 
 def open_clips(given: argparse.Namespace, count: int) -> list[Clip]:

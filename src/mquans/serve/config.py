@@ -43,7 +43,8 @@ class ServerOptions(_Part, frozen=True, kw_only=True):
             empty.
         workers: processes that step streams; `auto` is one per core, but no more than cameras.
         drain_s: how long a server that is stopped may take.
-        hang_s: how long a worker may be silent before it is replaced.
+        hang_s: how long a worker may stand, or compute, without a sign of life before it is
+            replaced.
         viewers: live pictures that may be watched at once.
         sequences: of the Open Inference Protocol that may be open at once.
     """

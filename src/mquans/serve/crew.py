@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from mquans.errors import MquansError
 from mquans.serve.process import WorkerProcess
+from mquans.serve.pulse import Pulse
 from mquans.serve.wire import Beat, Drain, Frame, FromWorker, Inferred, ToWorker
 
 TICK_S = 0.25
@@ -29,7 +30,7 @@ SPARE_AFTER_S = 1.0
 class Process(Protocol):
     """A worker's process, here or elsewhere."""
 
-    beat_s: float | None
+    pulse: Pulse
 
     @property
     def pid(self) -> int: ...
@@ -37,7 +38,7 @@ class Process(Protocol):
     @property
     def resident(self) -> float: ...
 
-    def silent_s(self, now_s: float) -> float: ...
+    def spent_s(self) -> float: ...
 
     def send(self, order: ToWorker) -> None: ...
 
@@ -79,7 +80,7 @@ class Crew:
     the place of the next that is gone. All methods are for the event loop.
 
     Args:
-        hang_s: how long a worker may be silent.
+        hang_s: how long a worker may stand, or compute, without a sign of life.
 
     Attributes:
         cameras_wait: for the process that takes the place of the one that is gone; else they go
@@ -243,10 +244,10 @@ class Crew:
                 if worker.process is None and not worker.retired and now_s >= worker.start_at:
                     self._replace(worker)
             for process in [*(worker.process for worker in self.workers), self._spare]:
-                if process is not None and process.silent_s(now_s) > (
-                    STARTING_S if process.beat_s is None else self._hang_s
-                ):
-                    process.kill()
+                if process is not None:
+                    within_s = self._hang_s if process.pulse.began else STARTING_S
+                    if process.pulse.hangs(now_s, process.spent_s, within_s):
+                        process.kill()
             self._stand_by(now_s)
 
     def _stand_by(self, now_s: float) -> None:
@@ -257,4 +258,4 @@ class Crew:
 
 
 def _goes_round(worker: Worker) -> bool:
-    return worker.process is not None and worker.process.beat_s is not None
+    return worker.process is not None and worker.process.pulse.began

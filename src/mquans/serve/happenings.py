@@ -86,7 +86,8 @@ class Happenings:
                 listener(event)
 
     def _spread(self, event: Event | dict[str, Any]) -> None:
-        data = msgspec.json.encode(event)
-        for queue in self._queues:
-            if not queue.full():  # a listener that reads nothing misses what comes
+        # A listener that reads nothing misses what comes.
+        if waiting := [queue for queue in self._queues if not queue.full()]:
+            data = msgspec.json.encode(event)
+            for queue in waiting:
                 queue.put_nowait(data)

@@ -17,7 +17,8 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from mquans.serve.process import WorkerProcess, resident_bytes
+from mquans.serve.process import WorkerProcess
+from mquans.serve.pulse import Pulse
 from mquans.serve.wire import (
     Beat,
     Frame,
@@ -42,13 +43,14 @@ class Reports(msgspec.Struct, frozen=True):
 
     Attributes:
         now_s: of its machine's monotonic clock, which the times of frames are of.
-        pid, resident: of its process there.
+        pid, resident, spent_s: of its process there, see `WorkerProcess`.
         ended: it is gone, and these were the last.
     """
 
     now_s: float
     pid: int
     resident: float
+    spent_s: float
     ended: bool
     reports: list[bytes]
 
@@ -85,8 +87,8 @@ class Host:
             while True:
                 said.append(self._said.get_nowait())
         self._until_s = time.monotonic() + self._lease_s
-        pid = self._process.pid
-        return Reports(time.monotonic(), pid, resident_bytes(pid), ended, said)
+        worker = self._process
+        return Reports(time.monotonic(), worker.pid, worker.resident, worker.spent_s(), ended, said)
 
     def _watch(self) -> None:
         while time.monotonic() < self._until_s:
@@ -123,18 +125,18 @@ class RemoteProcess:
     ) -> None:
         self.pid = 0
         self.resident = float("nan")
-        self.started_s = time.monotonic()
-        self.beat_s: float | None = None
+        self._spent_s = 0.0
+        self.pulse = Pulse()
         self._reach, self._on_report, self._on_end = reach, on_report, on_end
         self._orders: queue.SimpleQueue[ToWorker | None] = queue.SimpleQueue()
         self._ending = threading.Lock()
         self._ended = False
-        self._asked_s = self.started_s
+        self._asked_s = time.monotonic()
         threading.Thread(target=self._run, name="remote-worker", daemon=True).start()
 
-    def silent_s(self, now_s: float) -> float:
-        """Time since it went round, or was started."""
-        return now_s - (self.started_s if self.beat_s is None else self.beat_s)
+    def spent_s(self) -> float:
+        """CPU time of the thread that steps, as was reported last."""
+        return self._spent_s
 
     def send(self, order: ToWorker) -> None:
         """Hands an order over, some time; without effect once the worker is gone."""
@@ -178,11 +180,11 @@ class RemoteProcess:
             self._asked_s = time.monotonic()
             found = host.reports()
             now_s = time.monotonic()
-            self.pid, self.resident = found.pid, found.resident
+            self.pid, self.resident, self._spent_s = found.pid, found.resident, found.spent_s
             for data in found.reports:
                 report = decode_report(data)
                 if isinstance(report, Beat | Frame):
-                    self.beat_s = now_s
+                    self.pulse.beat()
                 if not self._ended:
                     self._on_report(self, shifted(report, now_s - found.now_s))
             if found.ended:

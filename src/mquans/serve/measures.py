@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from mquans.serve.camera import Camera
@@ -38,20 +45,8 @@ class Measures(Collector):
         self._supervisor = supervisor
         self.registry = CollectorRegistry()
         self.registry.register(self)
-        self._latency = Histogram(
-            "mquans_latency_seconds",
-            "From the arrival of a frame to its outputs.",
-            ["camera"],
-            buckets=BUCKETS_S,
-            registry=self.registry,
-        )
-        self._step = Histogram(
-            "mquans_step_seconds",
-            "Time to compute a frame.",
-            ["camera"],
-            buckets=BUCKETS_S,
-            registry=self.registry,
-        )
+        self._latency: dict[str, Times] = {}
+        self._step: dict[str, Times] = {}
         supervisor.listen(self._hear)
 
     def collect(self) -> Iterator[Metric]:
@@ -82,6 +77,10 @@ class Measures(Collector):
             cameras,
             lambda c: float(c.to_record().guard_level),
         )
+        yield _histogram(
+            "mquans_latency_seconds", "From the arrival of a frame to its outputs.", self._latency
+        )
+        yield _histogram("mquans_step_seconds", "Time to compute a frame.", self._step)
         yield from self._of_workers()
         errors = CounterMetricFamily(
             "mquans_state_write_errors", "Files of states that could not be written."
@@ -108,12 +107,38 @@ class Measures(Collector):
 
     def _hear(self, what: str, camera: Camera, frame: Frame | None) -> None:
         if frame is not None:
-            self._latency.labels(camera.name).observe(frame.done_s - frame.taken_s)
-            self._step.labels(camera.name).observe(frame.step_ms / 1e3)
+            if camera.name not in self._latency:
+                self._latency[camera.name], self._step[camera.name] = Times(), Times()
+            self._latency[camera.name].add(frame.done_s - frame.taken_s)
+            self._step[camera.name].add(frame.step_ms / 1e3)
         elif what == "removed":
-            for histogram in (self._latency, self._step):
-                with suppress(KeyError):  # it gave no frame
-                    histogram.remove(camera.name)
+            self._latency.pop(camera.name, None)
+            self._step.pop(camera.name, None)
+
+
+class Times:
+    """How many of a camera's frames took how long. The library's own histogram takes a lock for
+    every bucket of every frame."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BUCKETS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self.sum_s += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Upper bounds, and how many frames took at most so long."""
+        bounds = [*map(str, BUCKETS_S), "+Inf"]
+        return list(zip(bounds, accumulate(self._counts), strict=True))
+
+
+def _histogram(name: str, text: str, times: dict[str, Times]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text, labels=["camera"])
+    for camera, one in times.items():
+        family.add_metric([camera], one.buckets(), one.sum_s)
+    return family
 
 
 def _gauge(

@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from mquans.serve.pulse import Pulse, thread_seconds
 from mquans.serve.wire import Beat, Frame, FromWorker, ToWorker, decode_report, encode
 
 LARGEST_REPORT_BYTES = 1 << 28
@@ -46,8 +46,7 @@ class WorkerProcess:
         on_end: called once, from another thread, when it is gone.
 
     Attributes:
-        started_s: of the monotonic clock.
-        beat_s: when it last said that it goes round; None before the first time.
+        pulse: its signs of life.
     """
 
     def __init__(
@@ -61,8 +60,7 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment()
             )
-        self.started_s = time.monotonic()
-        self.beat_s: float | None = None
+        self.pulse = Pulse()
         self._connection = Connection(ours.detach())
         self._orders: queue.SimpleQueue[ToWorker | None] = queue.SimpleQueue()
         self._on_report, self._on_end = on_report, on_end
@@ -78,9 +76,9 @@ class WorkerProcess:
         """Bytes of its memory."""
         return resident_bytes(self.pid)
 
-    def silent_s(self, now_s: float) -> float:
-        """Time since it went round, or was started."""
-        return now_s - (self.started_s if self.beat_s is None else self.beat_s)
+    def spent_s(self) -> float:
+        """CPU time of the thread that steps."""
+        return thread_seconds(self.pid)
 
     def send(self, order: ToWorker) -> None:
         """Hands an order over, some time; without effect once the worker is gone."""
@@ -104,7 +102,7 @@ class WorkerProcess:
             while True:
                 report = decode_report(self._connection.recv_bytes(LARGEST_REPORT_BYTES))
                 if isinstance(report, Beat | Frame):  # of the thread that steps
-                    self.beat_s = time.monotonic()
+                    self.pulse.beat()
                 self._on_report(self, report)
         self.kill()
         self._process.wait()

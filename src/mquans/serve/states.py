@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from mquans.errors import MquansError, StateError
 from mquans.files import atomic_write, read_limited
@@ -80,9 +81,17 @@ class StateFolder:
         except (MquansError, msgspec.MsgspecError, UnicodeDecodeError):
             return Record(0)
 
-    def write(self, camera: str, record: Record) -> str:
-        """Writes what has changed, whole or not at all; why it could not, else empty."""
-        if self._folder is None or self._written.get(camera) == record:
+    def write(self, camera: str, record: Record, *, counters: bool = True) -> str:
+        """Writes what has changed, whole or not at all; why it could not, else empty.
+
+        Args:
+            counters: also where nothing else has changed, as with every frame.
+        """
+        if self._folder is None:
+            return ""
+        before = self._written.get(camera)
+        known = before if before is None or counters else replace(before, counters=record.counters)
+        if record == known:
             return ""
         try:
             atomic_write(self._folder / f"{camera}.json", msgspec.json.encode(record))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,9 @@ from mquans.serve.wire import (
 
 DRAIN_SPARE_S = 1.0
 """Of the time for draining, for what comes after the workers."""
+
+COUNTERS_EVERY_S = 10
+"""Between two times that a camera's counters are written; memory cards wear out."""
 
 FIXED = ("server", "mqtt", "scale")
 """Parts of the file that a reload leaves as they are."""
@@ -268,13 +272,15 @@ class Supervisor:
         return sum(camera.step_ms for camera in measured) / macs if macs else 1.0
 
     async def _keep_records(self) -> None:
-        while True:
+        for second in itertools.count(1):
             await asyncio.sleep(1.0)
-            await asyncio.to_thread(self._write_records)
+            counters = second % COUNTERS_EVERY_S == 0
+            await asyncio.to_thread(self._write_records, counters=counters)
 
-    def _write_records(self) -> None:
+    def _write_records(self, *, counters: bool = True) -> None:
         for camera in list(self.cameras.values()):
-            if problem := self.states.write(camera.name, camera.to_record()):
+            record = camera.to_record()
+            if problem := self.states.write(camera.name, record, counters=counters):
                 camera.say(problem)
 
     def lost(self, worker: int) -> None:

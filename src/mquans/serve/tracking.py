@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import msgspec
-import numpy as np
-
-from mquans.metrics.detections import iou
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -137,25 +134,20 @@ class Tracker:
 
     def _pairs(self, boxes: Sequence[tuple[Box, str]], now_s: float) -> list[tuple[Track, int]]:
         """Tracks and the boxes that they go on with, best first."""
-        if not boxes or not self._tracks:
-            return []
-        expected = np.array([track.expected(now_s) for track in self._tracks], np.float32)
-        given = np.array([box for box, _ in boxes], np.float32)
-        overlap = iou(expected, given)
-        centres = (expected[:, None, :2] + expected[:, None, 2:]) / 2
-        others = (given[None, :, :2] + given[None, :, 2:]) / 2
-        sides = np.maximum(given[:, 2:4] - given[:, :2], 1e-6)[None]
-        distance = np.max(np.abs(centres - others) / sides, axis=2)
-        # Any overlap is better than none; then the nearest.
-        score = np.where(overlap >= LEAST_OVERLAP, 1 + overlap, 1 - distance / FARTHEST)
-        for row, track in enumerate(self._tracks):
-            score[row, [label != track.label for _, label in boxes]] = 0
-        pairs = []
-        while score.max() > 0:
-            row, column = divmod(int(score.argmax()), score.shape[1])
-            pairs.append((self._tracks[row], column))
-            score[row], score[:, column] = 0, 0
-        return pairs
+        expected = [track.expected(now_s) for track in self._tracks]
+        scores = sorted(
+            (-score, row, column)
+            for row, track in enumerate(self._tracks)
+            for column, (box, label) in enumerate(boxes)
+            if label == track.label and (score := closeness(expected[row], box)) > 0
+        )
+        pairs: dict[int, int] = {}
+        taken: set[int] = set()
+        for _, row, column in scores:
+            if row not in pairs and column not in taken:
+                pairs[row] = column
+                taken.add(column)
+        return [(self._tracks[row], column) for row, column in pairs.items()]
 
     def _move(self, track: Track, box: Box, now_s: float) -> Iterator[Event]:
         before, now = foot_of(track.box), foot_of(box)
@@ -190,6 +182,25 @@ class Tracker:
             kind, self._camera, self._clock(), track.label, track.number, track.box, place,
             direction, self.counts(),
         )  # fmt: skip
+
+
+def closeness(expected: Box, box: Box) -> float:
+    """How well a box is where it is expected: over 1 where they overlap enough, else less the
+    farther it is, 0 and less where it is too far. In plain Python: of a few boxes, making arrays
+    alone takes longer."""
+    left, top, right, bottom = expected
+    x, y, end, low = box
+    wide, high = end - x, low - y
+    width = (right if right < end else end) - (left if left > x else x)
+    height = (bottom if bottom < low else low) - (top if top > y else y)
+    if width > 0 and height > 0:
+        common = width * height
+        overlap = common / ((right - left) * (bottom - top) + wide * high - common)
+        if overlap >= LEAST_OVERLAP:
+            return 1 + overlap
+    across = abs(left + right - x - end) / max(wide, 1e-6)
+    down = abs(top + bottom - y - low) / max(high, 1e-6)
+    return 1 - max(across, down) / 2 / FARTHEST
 
 
 def foot_of(box: Box) -> Point:

@@ -34,6 +34,19 @@ def test_what_has_not_changed_is_not_written(tmp_path: Path) -> None:
     assert (tmp_path / "door.json").stat().st_ino == before
 
 
+def test_counters_are_written_now_and_then_and_with_what_else_has_changed(tmp_path: Path) -> None:
+    """They change with every frame; a camera's epoch must never be lower than it was."""
+    folder = StateFolder(str(tmp_path))
+    folder.write("door", Record(1, {"frames": 1}), counters=False)
+    assert folder.read("door").counters == {"frames": 1}
+    folder.write("door", Record(1, {"frames": 2}), counters=False)
+    assert folder.read("door").counters == {"frames": 1}
+    folder.write("door", Record(2, {"frames": 3}), counters=False)
+    assert folder.read("door") == Record(2, {"frames": 3})
+    folder.write("door", Record(2, {"frames": 4}))
+    assert folder.read("door").counters == {"frames": 4}
+
+
 def test_a_full_disk_leaves_the_old_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = StateFolder(str(tmp_path))
     folder.write("door", Record(1))
