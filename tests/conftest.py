@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Read when numpy is loaded, here and in the commands that tests start. Products are small, and
+# threads that wait for the next one spin.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The installed command, run as users run it."""
+"""The command as users run it: the installed script, or forked from a process that loaded it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+from .forking import Forker
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -34,13 +36,24 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def forker() -> Iterator[Forker]:
+    forker = Forker()
+    yield forker
+    forker.close()
+
+
 @pytest.fixture
-def mquans(tmp_path: Path, environment: dict[str, str]) -> Run:
-    """Runs `mquans ARGS` in an empty folder; options go to subprocess.run."""
+def mquans(tmp_path: Path, environment: dict[str, str], forker: Forker) -> Run:
+    """Runs `mquans ARGS` in an empty folder; with options, which go to subprocess.run, the
+    installed script itself."""
 
     def run(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        words = list(map(str, args))
+        if not options:
+            return forker.run(words, tmp_path, environment)
         return subprocess.run(
-            [*command(), *map(str, args)],
+            [*command(), *words],
             **{
                 "cwd": tmp_path,
                 "env": environment,

@@ -9,12 +9,13 @@ from typing import Any
 
 SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}
 
-# A node that is gone is known to be after two seconds, instead of fourteen.
+# A node that is gone refuses, and is known to be gone after three seconds instead of fourteen; one
+# that is slow, as the machine is busy, has ten.
 HEALTH = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "500",
-    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "5",
 }
 
 # Actors are 15 steps nicer than their node, if it is not told otherwise.

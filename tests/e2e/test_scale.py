@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -36,7 +37,8 @@ def test_a_wrong_address_is_told_with_a_way_out(mquans: Run, tmp_path: Path) -> 
 def test_cameras_run_on_the_nodes_of_a_ray_cluster(
     tmp_path: Path, config: dict[str, object]
 ) -> None:
-    """They are read and computed there; a node that is lost gives them up to the other."""
+    """They are read and computed there; a node that is lost gives them up to the other. A busy
+    machine may lose a lease meanwhile, so nothing is asked of the camera that stays."""
     pytest.importorskip("ray", reason="the package ray is not installed")
     with ray_nodes() as nodes:
         first = nodes.add(cpus=1)
@@ -44,25 +46,30 @@ def test_cameras_run_on_the_nodes_of_a_ray_cluster(
         server = Server(tmp_path, config, "--address", nodes.address)
         try:
             server.until_ready()
-            server.until_live("a", "b")
-            before = {name: server.camera(name) for name in "ab"}
-            assert {camera["worker"] for camera in before.values()} == {0, 1}
-            status, page = server.request("/api/cameras/a/snapshot.jpg")
-            assert status == 200
-            assert page.startswith(b"\xff\xd8")
+            server.until(lambda: {camera["worker"] for camera in live(server)} == {0, 1})
+            picture = "/api/cameras/a/snapshot.jpg"
+            server.until(lambda: server.request(picture)[1].startswith(b"\xff\xd8"))
 
+            before = {name: server.camera(name) for name in "ab"}
             nodes.lose(first)
-            server.until(lambda: server.camera("a")["worker"] == server.camera("b")["worker"])
-            server.until_live("a", "b")
+            server.until(lambda: len({camera["worker"] for camera in live(server)}) == 1)
             server.until_frames("a", 3)
             server.until_frames("b", 3)
             after = {name: server.camera(name) for name in "ab"}
-            higher = [after[name]["epoch"] > before[name]["epoch"] for name in "ab"]
-            assert sorted(higher) == [False, True]
+            moved = [name for name in "ab" if after[name]["worker"] != before[name]["worker"]]
+            assert moved
+            assert all(after[name]["epoch"] > before[name]["epoch"] for name in moved)
             assert server.stop() == 0
         finally:
             server.process.kill()
             server.process.wait()
+
+
+def live(server: Server) -> list[Any]:
+    """Cameras, of which frames come from all."""
+    cameras: list[Any] = server.json("/api/cameras")["cameras"]
+    assert all(camera["state"] == "live" for camera in cameras)
+    return cameras
 
 
 def test_a_plan_says_how_many_cameras_fit(

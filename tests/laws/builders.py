@@ -83,13 +83,17 @@ def plan_of(model: bytes, layers: Sequence[LayerPlan], **options: Any) -> Plan:
     )
 
 
-def layer_session(layer: Layer, precision: Precision, **options: Any) -> Session:
-    """A session of one layer."""
+def layer_model(layer: Layer, precision: Precision) -> tuple[bytes, Plan]:
+    """A model of one layer, and its plan."""
     model = to_onnx(layer.graph()).SerializeToString()
     [node] = import_model(read_model(model)).reuse_layers()
     entry = msgspec.structs.replace(precision.layer, name=node.name)
-    plan = plan_of(model, [entry], rule=precision.rule, grid_bits=precision.grid_bits)
-    return Session(model, plan, **options)
+    return model, plan_of(model, [entry], rule=precision.rule, grid_bits=precision.grid_bits)
+
+
+def layer_session(layer: Layer, precision: Precision, **options: Any) -> Session:
+    """A session of one layer."""
+    return Session(*layer_model(layer, precision), **options)
 
 
 class LayerTwin:

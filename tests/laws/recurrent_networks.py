@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from mquans.onnx import import_model, read_model
-from mquans.plan import LayerPlan
+from mquans.plan import LayerPlan, Plan
 from mquans.runtime.session import Session
 
 from .builders import plan_of
@@ -87,8 +87,8 @@ class Recurrent:
         opset = [helper.make_opsetid("", 17)]
         return bytes(helper.make_model(graph, opset_imports=opset).SerializeToString())
 
-    def session(self, steps: int | None = None, **options: Any) -> Session:
-        """A session under a plan that is the same for any number of steps."""
+    def planned(self, steps: int | None = None) -> tuple[bytes, Plan]:
+        """The model, and a plan that is the same for any number of steps."""
         model = self.model(steps)
         graph = import_model(read_model(model))
         layers = []
@@ -104,8 +104,11 @@ class Recurrent:
                     weight_bits=self.weight_bits,
                 )
             )
-        plan = plan_of(model, layers, rule=self.rule, feedback=self.feedback)
-        return Session(model, plan, **options)
+        return model, plan_of(model, layers, rule=self.rule, feedback=self.feedback)
+
+    def session(self, steps: int | None = None, **options: Any) -> Session:
+        """A session under that plan."""
+        return Session(*self.planned(steps), **options)
 
     def frames(self, count: int) -> list[Floats]:
         """Sequences that drift, stand still and jump."""

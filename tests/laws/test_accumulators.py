@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mquans.errors import UnsupportedOperatorError
 from mquans.graph import Linear
 from mquans.plan import LayerPlan
-from mquans.runtime.session import available_isas
+from mquans.runtime.session import Session, available_isas
 
 from .builders import (
     MOVES,
@@ -22,6 +22,7 @@ from .builders import (
     LayerTwin,
     Precision,
     layer_frames,
+    layer_model,
     layer_session,
     layer_states,
     logical,
@@ -47,8 +48,9 @@ def follow(
     scale = twin.integers.scale.astype(np.float32).astype(np.float64)
     bias = np.zeros(len(scale)) if layer.bias is None else layer.bias.astype(np.float64)
     channel = -1 if isinstance(layer.op, Linear) else 1
+    model, plan = layer_model(layer, precision)
     streams = [
-        (way | {"isa": isa}, layer_session(layer, precision, isa=isa, **way).stream())
+        (way | {"isa": isa}, Session(model, plan, isa=isa, **way).stream())
         for isa in available_isas()
         for way in ways
     ]

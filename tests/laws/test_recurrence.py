@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mquans.errors import FrameError, StateError
 from mquans.graph import Linear
 from mquans.runtime.reference.interpreter import ReferenceNetwork
-from mquans.runtime.session import available_isas
+from mquans.runtime.session import Session, available_isas
 
 from .builders import same_outputs, same_states
 from .recurrent_networks import Recurrent, recurrent_layers
@@ -27,7 +27,8 @@ ISAS = available_isas()
 @examples(60)
 @given(recurrent_layers(), st.integers(1, 2))
 def test_every_way_to_run_gives_the_same_bits(layer: Recurrent, threads: int) -> None:
-    streams = [layer.session(isa=isa, threads=threads).stream() for isa in ISAS]
+    model, plan = layer.planned()
+    streams = [Session(model, plan, isa=isa, threads=threads).stream() for isa in ISAS]
     for x in layer.frames(3):
         expected = streams[0].step(x)
         for stream in streams[1:]:

@@ -85,7 +85,7 @@ def served(tmp_path: Path) -> list[str]:
 def test_cameras_of_a_server_are_counted(served: list[str], tmp_path: Path) -> None:
     """With so much to do that it falls behind at once."""
     found = run(
-        tmp_path, "serving.py", *served, "--fps", "400", "--cameras", "64", "--seconds", "1"
+        tmp_path, "serving.py", *served, "--fps", "400", "--cameras", "24", "--seconds", "0.5"
     )
     assert "| server, mquans |" in found
     assert "times the cameras of onnxruntime" in found
