@@ -214,20 +214,6 @@ def test_work_is_drawn_beside_both_networks() -> None:
     assert work.total.any()
 
 
-def test_outputs_of_another_size_break_the_law() -> None:
-    """A network that draws lots finds other places when it is recomputed: that is said."""
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["y"], "conv"),
-        helper.make_node("RandomUniformLike", ["y"], ["lots"], low=-1.0),
-        helper.make_node("Greater", ["y", "lots"], ["above"]),
-        helper.make_node("NonZero", ["above"], ["places"]),
-    ]
-    weights = {"w": np.full((2, 3, 3, 3), 0.02, np.float32)}
-    model = _model(nodes, weights, {"places": TensorProto.INT64})
-    found = mquans.verify(model, mquans.calibrate(model, frames(), bits=8), frames())
-    assert not found.exact
-
-
 def test_inspect_says_where_the_loss_is_measured() -> None:
     assert mquans.inspect(detector()).coverage.inner_values == IN_FRONT["nms"]
     assert mquans.inspect(network("y", "places")).coverage.inner_values == ()
