@@ -55,8 +55,28 @@ def atomic_write(path: PathLike, data: bytes, *, error: type[MquansError] = Mqua
     try:
         _replace(Path(os.path.realpath(path)), data)
     except (OSError, ValueError) as problem:  # ValueError: a NUL in the path
-        why = reason(problem) if isinstance(problem, OSError) else f"{problem}."
-        raise error(f"cannot be written: {why}", where=printable(os.fspath(path))) from problem
+        raise _unwritable(path, problem, error) from problem
+
+
+def require_writable(*paths: PathLike | None) -> None:
+    """Raise now what `atomic_write` would raise later, before work whose results go to `paths`.
+
+    Raises:
+        MquansError: a folder is not there or cannot be written to, or a path is a folder itself.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            target = Path(os.path.realpath(path))
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not target.exists() or target.is_file():  # a device needs no room beside it
+                temporary = _temporary(target)
+                temporary.open("xb").close()
+                temporary.unlink()
+        except (OSError, ValueError) as problem:
+            raise _unwritable(path, problem) from problem
 
 
 def read_limited(
@@ -81,6 +101,17 @@ def read_limited(
     return data
 
 
+def _unwritable(
+    path: PathLike, problem: OSError | ValueError, error: type[MquansError] = MquansError
+) -> MquansError:
+    why = reason(problem) if isinstance(problem, OSError) else f"{problem}."
+    return error(f"cannot be written: {why}", where=printable(os.fspath(path)))
+
+
+def _temporary(target: Path) -> Path:
+    return target.parent / f".mquans-{secrets.token_hex(8)}.tmp"
+
+
 def _replace(target: Path, data: bytes) -> None:
     mode: int | None = None
     try:
@@ -95,7 +126,7 @@ def _replace(target: Path, data: bytes) -> None:
                 device.write(data)
             return
         mode = stat.S_IMODE(status.st_mode)
-    temporary = target.parent / f".mquans-{secrets.token_hex(8)}.tmp"
+    temporary = _temporary(target)
     try:
         with temporary.open("xb") as file:
             if mode is not None:

@@ -78,7 +78,7 @@ def simulate(
     """Cycles and energy of a clip on an accelerator, from what really changes in it."""
     from mquans import Session
     from mquans.errors import MquansError
-    from mquans.files import atomic_write
+    from mquans.files import atomic_write, require_writable
     from mquans.metrics import load_metric, place_labels
     from mquans.onnx import read_model
     from mquans.sources import open_planned
@@ -97,6 +97,7 @@ def simulate(
             f"there is no objective {objective!r} for fallbacks.", hint="Choose energy or time."
         )
     names = accelerator_names() if accelerator == "all" else o.listed(accelerator)
+    require_writable(markdown, plot, save_trace)
     designs = {Path(name).stem: load_accelerator(name) for name in names}
     network = read_model(model)
     session = Session(network, plan, threads=threads)

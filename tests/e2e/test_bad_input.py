@@ -212,3 +212,10 @@ def test_full_disk_while_saving_the_plan(
     assert done.returncode == 1
     assert "cannot be written" in one_sentence(done)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_is_said_before_the_work(mquans: Run, small_model: Path) -> None:
+    """The source, which is missing too, would be looked at first thing in the work."""
+    done = mquans("calibrate", small_model, "--source", "none.npy", "-o", "none/plan.json")
+    assert done.returncode == 1
+    assert "none/plan.json: cannot be written" in one_sentence(done)

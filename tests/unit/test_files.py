@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mquans.errors import PlanError, StateError
-from mquans.files import atomic_write, printable, read_limited
+from mquans.errors import MquansError, PlanError, StateError
+from mquans.files import atomic_write, printable, read_limited, require_writable
 
 
 @contextmanager
@@ -79,7 +79,15 @@ def test_null_device_is_written_to_not_replaced() -> None:
 def test_impossible_paths_give_a_reason(tmp_path: Path, path: str, message: str) -> None:
     with pytest.raises(PlanError, match=message):
         atomic_write(f"{tmp_path}/{path}", b"x", error=PlanError)
+    with pytest.raises(MquansError, match=message):  # and before work as behind it
+        require_writable(None, tmp_path / "good", f"{tmp_path}/{path}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_asking_leaves_files_and_devices_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    require_writable(tmp_path / "old", "/dev/stdout", "/dev/null")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
 def test_links_and_permissions_are_kept(tmp_path: Path) -> None:

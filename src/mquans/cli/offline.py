@@ -180,8 +180,10 @@ def calibrate(
     from mquans.calibration import BudgetError, CalibrationOptions, calibrate_fully
     from mquans.cli import tables
     from mquans.cli.terminal import complain
+    from mquans.files import require_writable
     from mquans.metrics import load_metric
 
+    require_writable(output, report)
     options = CalibrationOptions(
         method=method.value,
         criticality=criticality and criticality.value,

@@ -20,7 +20,7 @@ from mquans.demo.picture import draw
 from mquans.errors import DependencyError
 from mquans.evaluate import Comparison, Track, compare, silent
 from mquans.evaluate.work_map import WorkMap
-from mquans.files import PathLike, atomic_write
+from mquans.files import PathLike, atomic_write, require_writable
 from mquans.metrics import decode_centerface
 from mquans.metrics.detections import DetectionScore
 from mquans.onnx import read_model
@@ -77,6 +77,7 @@ def run_demo(output: PathLike, *, threads: int = 1, track: Track = silent) -> De
     Raises:
         DependencyError: the extra `demo` is not installed.
     """
+    require_writable(output)
     model, clip = read_model(packaged_file(*MODEL)), packaged_file(*CLIP)
     plan = calibrate(
         model,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mquans.errors import MquansError
-from mquans.files import atomic_write
+from mquans.files import atomic_write, require_writable
 from mquans.plan import write_plan
 from mquans_studies.contest.cases import load_case
 from mquans_studies.contest.judging import BEFORE, EXTRA, judge
@@ -55,6 +55,7 @@ def evaluate(
                 f"there is no network {name!r} in the contest.",
                 hint=f"Choose from {', '.join(rules.networks)}.",
             )
+    require_writable(output.with_suffix(".json"))
     missing = [name for name in names if not (zoo / name / "card.json").exists()]
     if missing:
         minutes = sum(rules.networks[name].minutes for name in missing)

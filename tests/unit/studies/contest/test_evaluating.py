@@ -191,6 +191,14 @@ def test_without_torch_it_says_what_to_install(
         _evaluate(tmp_path)
 
 
+def test_a_folder_that_is_missing_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    with pytest.raises(MquansError, match="cannot be written: there is no such file or folder"):
+        evaluate(
+            tmp_path, tmp_path / "zoo", tmp_path / "none/table", rules_file=tmp_path / "rules.yaml"
+        )
+
+
 def test_a_folder_without_a_network(tmp_path: Path) -> None:
     with pytest.raises(MquansError, match="no trained network"):
         load_case(tmp_path, (1, 1, 1))
