@@ -1,6 +1,7 @@
 // Hides AVX-512, AVX-VNNI and AMX from a process: preloaded, it makes CPUID fault (arch_prctl, Linux 4.12,
 // `cpuid_fault` in /proc/cpuinfo) and answers in its place. Threads inherit the setting; exec ends it, and
-// the preloaded library begins anew.
+// the preloaded library begins anew. Built with -DPATCHED it answers for libraries in which every CPUID was
+// replaced by INTERRUPT, which faults on any CPU.
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <signal.h>
@@ -12,6 +13,11 @@
 #include <unistd.h>
 
 enum { SET_CPUID = 0x1012, CPUID_BYTES = 2 };
+#ifdef PATCHED
+static const uint8_t faulting[] = {0xcd, INTERRUPT};
+#else
+static const uint8_t faulting[] = {0x0f, 0xa2};
+#endif
 
 // What leaf 7 no longer says: F, DQ, IFMA, PF, ER, CD, BW, VL in ebx; VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ in
 // ecx; 4VNNIW, 4FMAPS, VP2INTERSECT, AMX, FP16 in edx.
@@ -23,13 +29,20 @@ static const uint32_t hidden_edx = 1u << 2 | 1u << 3 | 1u << 8 | 1u << 22 | 1u <
 static const uint32_t hidden_1_eax = 1u << 4 | 1u << 5 | 1u << 21 | 1u << 23;
 static const uint32_t hidden_1_edx = 1u << 4 | 1u << 5 | 1u << 8 | 1u << 10 | 1u << 19;
 
-static long let_cpuid(unsigned long allowed) { return syscall(SYS_arch_prctl, SET_CPUID, allowed); }
+static long let_cpuid(unsigned long allowed) {
+#ifdef PATCHED
+  (void)allowed;
+  return 0;
+#else
+  return syscall(SYS_arch_prctl, SET_CPUID, allowed);
+#endif
+}
 
 static void answer(int number, siginfo_t *info, void *context) {
   (void)info;
   greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
   const uint8_t *code = (const uint8_t *)registers[REG_RIP];
-  if (code[0] != 0x0f || code[1] != 0xa2) {  // a fault of the program's own: let it happen
+  if (code[0] != faulting[0] || code[1] != faulting[1]) {  // a fault of the program's own: let it happen
     signal(number, SIG_DFL);
     return;
   }
