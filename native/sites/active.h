@@ -26,9 +26,25 @@ struct SiteList {
     int64_t held_at[listed_sites];
     int16_t* codes = nullptr;  // where their held ones lie
     const int16_t *low = nullptr, *high = nullptr;  // see HeldSites
+    bool all = false;  // every site is listed: most follow each other
 
     HeldSites held() const { return {codes, held_at, low, high}; }
 };
+
+// at[i] = row_at[row] + column_at[x] of listed sites, which are in the order of memory.
+inline void windows_of(const SiteList& list, const int32_t* __restrict row_at, const int32_t* __restrict column_at,
+                       int32_t* __restrict at) {
+    constexpr int32_t block = 16;
+    int32_t i = 0;
+    for (; list.all && i + block <= list.count; i += block) {
+        const int32_t row = list.row[i], x = list.x[i], last = i + block - 1;
+        if (list.row[last] == row && list.x[last] == x + block - 1)
+            for (int32_t k = 0; k < block; ++k) at[i + k] = row_at[row] + column_at[x + k];
+        else
+            for (int32_t k = i; k < i + block; ++k) at[k] = row_at[list.row[k]] + column_at[list.x[k]];
+    }
+    for (; i < list.count; ++i) at[i] = row_at[list.row[i]] + column_at[list.x[i]];
+}
 
 // Where computed sites go, and through what.
 struct SiteTarget {
@@ -64,6 +80,7 @@ public:
           gated_(!target.gate.weight.empty() && !context.keyframe()), most_(target.at_once),
           fresh_(fresh) {
         list_.codes = y_.data;
+        list_.all = context.keyframe();
         if (!target.straight || gated_) return;
         list_.low = activation_.low;
         list_.high = activation_.high;
@@ -75,8 +92,14 @@ public:
 
     // Lists the first of these sites of a word of marks, as many as there is room for; the sites that are left.
     uint64_t add(uint64_t* marked, uint64_t sites, int32_t row, int32_t word) {
-        uint64_t left = sites;
         const int64_t at = y_.row_at[row];
+        uint64_t left = sites;
+        // Where only some sites are active, whether they follow each other is foretold badly.
+        if (list_.all && sites && !(sites & (sites + (sites & -sites)))) {
+            const int32_t x = __builtin_ctzll(sites), many = __builtin_popcountll(sites), count = std::min(many, room());
+            add_run(row, word * 64 + x, count, at);
+            left = count < many ? sites & ~uint64_t(0) << (x + count) : 0;
+        }
         for (; left && list_.count < most_; left &= left - 1, ++list_.count) {
             const int32_t x = word * 64 + __builtin_ctzll(left);
             list_.row[list_.count] = row;
@@ -106,6 +129,14 @@ public:
     }
 
 private:
+    void add_run(int32_t row, int32_t x, int32_t count, int64_t at) {
+        const int32_t first = list_.count;
+        std::fill_n(list_.row + first, count, row);
+        for (int32_t k = 0; k < count; ++k) list_.x[first + k] = x + k;
+        for (int32_t k = 0; k < count; ++k) list_.held_at[first + k] = at + int64_t(x + k) * y_.stride;
+        list_.count += count;
+    }
+
     // From fresh codes to held ones.
     void finish() {
         uint8_t took[listed_sites];

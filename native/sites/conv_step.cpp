@@ -47,7 +47,7 @@ public:
     static void compute_sites(const Context& context, const ConvPhase& phase, const int16_t* x, const SiteList& list,
                               int16_t* fresh, int32_t fresh_stride, bool scaled) {
         int32_t at[listed_sites];
-        for (int32_t i = 0; i < list.count; ++i) at[i] = phase.row_at[list.row[i]] + phase.column_at[list.x[i]];
+        windows_of(list, phase.row_at.data(), phase.column_at.data(), at);
         context.sites.conv({x, at, list.count, phase.pair_at.data(), int32_t(phase.pair_at.size()),
                             phase.blocks.data(), int32_t(phase.blocks.size()), fresh, fresh_stride, list.held(), scaled});
     }

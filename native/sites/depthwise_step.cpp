@@ -29,8 +29,7 @@ public:
         compute_marked(context, target_, marks, nullptr, nullptr, int64_t(taps) * in.channels / 16 + 64,
                        [&](const SiteList& list, int16_t* fresh) {
                            int32_t at[listed_sites];
-                           for (int32_t i = 0; i < list.count; ++i)
-                               at[i] = row_at[list.row[i]] + column_at[list.x[i]];
+                           windows_of(list, row_at.data(), column_at.data(), at);
                            context.sites.depthwise({in.data, at, list.count, tap.data(), taps, window, tap_row,
                                                     tap_column, weights.data(),
                                                     narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
