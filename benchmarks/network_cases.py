@@ -229,7 +229,14 @@ TIMM = (
     ("repvit_m0_9", 224), ("eca_nfnet_l0", 224), ("rexnet_100", 224),
     ("efficientformer_l1", 224), ("coatnet_pico_rw_224", 224), ("gcvit_xxtiny", 224),
     ("convnextv2_atto", 224), ("tiny_vit_5m_224", 224), ("maxvit_rmlp_pico_rw_256", 256),
-    ("hiera_tiny_224", 224), ("starnet_s1", 224),
+    ("hiera_tiny_224", 224), ("starnet_s1", 224), ("mobileone_s0", 224),
+    ("mambaout_femto", 224), ("eva02_tiny_patch14_224", 224), ("nextvit_small", 224),
+    ("maxxvit_rmlp_nano_rw_256", 256), ("resnest14d", 224), ("skresnet18", 224),
+    ("crossvit_tiny_240", 240), ("twins_pcpvt_small", 224), ("davit_tiny", 224),
+    ("focalnet_tiny_srf", 224), ("inception_next_atto", 224), ("fasternet_t0", 224),
+    ("shvit_s1", 224), ("swiftformer_xs", 224), ("cait_xxs24_224", 224), ("volo_d1_224", 224),
+    ("visformer_tiny", 224), ("sequencer2d_s", 224), ("resmlp_12_224", 224),
+    ("gmlp_s16_224", 224), ("nest_tiny", 224), ("selecsls42b", 224), ("cs3darknet_s", 256),
 )  # fmt: skip
 """Classifiers of timm, and the side of their pictures."""
 
