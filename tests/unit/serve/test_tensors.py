@@ -125,8 +125,8 @@ def test_bodies_may_be_compressed() -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "words"),
     [
-        (gzip.compress(b"\0" * 10_000_000), "gzip", "may have 1000 bytes"),
-        (gzip.compress(b"abc")[:-5], "gzip", "cut off"),
+        (gzip.compress(b"\0" * 10_000_000, mtime=0), "gzip", "may have 1000 bytes"),
+        (gzip.compress(b"abc", mtime=0)[:-5], "gzip", "cut off"),
         (b"abc", "gzip", "damaged"),
         (b"abc", "br", "not br"),
     ],
