@@ -31,12 +31,13 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(__doc__)
         return 0 if len(sys.argv) > 1 else 2
-    environment = os.environ | {"MQUANS_ISA": "avx2"}
+    environment = {"MQUANS_ISA": "avx2", **os.environ}
     how: list[str] = []
     if "cpuid_fault" not in Path("/proc/cpuinfo").read_text():
         how = ["-DPATCHED", f"-DINTERRUPT={INTERRUPT}"]
         copies = [str(patched_copy(name)) for name in ENGINES if find_spec(name)]
-        environment["PYTHONPATH"] = os.pathsep.join([*copies, os.environ.get("PYTHONPATH", "")])
+        given = os.environ.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([*copies, *([given] if given else [])])
     with tempfile.TemporaryDirectory(prefix="mquans-") as folder:
         library = Path(folder, "only_avx2.so")
         source = Path(__file__).with_suffix(".c")
