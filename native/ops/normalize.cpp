@@ -56,7 +56,7 @@ public:
         const int64_t cost = 16 * int64_t(length_) * x.channels;
         context.pool.for_rows(lines, grain_for(cost), [&](int32_t begin, int32_t end) {
             thread_local std::vector<float> scratch;
-            scratch.resize(2 * x.channels);
+            scratch.resize(2 * std::max(x.channels, length_));
             for (int32_t line = begin; line < end; ++line)
                 if (dirty[line])
                     context.kernels.ops->softmax_pixels(

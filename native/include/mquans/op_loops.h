@@ -60,7 +60,7 @@ struct SoftmaxArgs {
     float* y;
     int64_t x_step, y_step;
     int32_t count, channels;  // count pixels of the normalised axis when it is not the last
-    float* scratch;           // [2 * channels]
+    float* scratch;           // [2 * max(channels, count)]
     bool log;
     bool nan_is_zero;  // not of logarithms
 };

@@ -9,6 +9,9 @@ namespace {
 
 inline float add(float a, float b) { return a + b; }
 
+// Channels from which on they fill registers; of fewer, each line of pixels is brought together.
+constexpr int32_t many_channels = 16;
+
 }  // namespace
 
 void softmax_values(const SoftmaxArgs& args) {
@@ -34,6 +37,15 @@ void softmax_values(const SoftmaxArgs& args) {
 
 void softmax_pixels(const SoftmaxArgs& args) {
     const int32_t n = args.channels;
+    if (n < many_channels) {
+        float* line = args.scratch + args.count;
+        for (int32_t c = 0; c < n; ++c) {
+            for (int32_t p = 0; p < args.count; ++p) line[p] = args.x[p * args.x_step + c];
+            softmax_values({line, line, 0, 0, 1, args.count, args.scratch, args.log, args.nan_is_zero});
+            for (int32_t p = 0; p < args.count; ++p) args.y[p * args.y_step + c] = line[p];
+        }
+        return;
+    }
     float* top = args.scratch;
     float* sum = args.scratch + n;
     for (int32_t c = 0; c < n; ++c) {

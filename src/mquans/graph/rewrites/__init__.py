@@ -18,6 +18,7 @@ from mquans.graph.rewrites.fold_affine import fold_affine
 from mquans.graph.rewrites.fold_input_affine import fold_input_affine
 from mquans.graph.rewrites.fold_pad import fold_pad
 from mquans.graph.rewrites.fuse_activation import fuse_activations
+from mquans.graph.rewrites.head_mixing import mix_heads
 from mquans.graph.rewrites.hoist_scales import hoist_scales
 from mquans.graph.rewrites.identities import remove_identities
 from mquans.graph.rewrites.layer_norm import find_layer_norms
@@ -53,6 +54,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     chain_pools,
     select_channels,
     part_concats,
+    mix_heads,
     cancel_transposes,
     merge_layout,
     find_sequences,
