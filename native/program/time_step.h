@@ -13,13 +13,18 @@ void quantize_time_step(const Context& context, const QuantizedSpec& q, const Te
 // y: one row [batch][outputs].
 void compute_time_step(const Context& context, int32_t layer, int32_t k, float* y);
 
-// A Linear over the time steps of a sequence.
+// A Linear over the time steps of a sequence. Where many values changed, accumulators are computed from all
+// that is held, many time steps at once: more multiplications, of several times the speed, and the same bits.
 class SequenceStep : public Step {
 public:
     SequenceStep(const Program& program, int32_t layer) : program_(program), layer_(layer) {}
     void run(Context& context) const override;
 
 private:
+    // Of time steps [begin, end).
+    bool mostly_changed(const Context& context, int32_t begin, int32_t end) const;
+    void compute_whole(Context& context, int32_t begin, int32_t end) const;
+
     const Program& program_;
     int32_t layer_;
 };

@@ -206,6 +206,41 @@ void conv_case(const Geometry& g, int32_t groups, int32_t group_in, int32_t grou
     same_outputs(products(s, weights, held), law, group_stride, group_out, report, "changes against products");
 }
 
+// Products of whole rows, in parts of the outputs as threads take them, against those of a convolution of one tap.
+template <class W>
+void sums_case(int32_t rows, int32_t in, int32_t out, const Tables& tables, Random& random, Report& report) {
+    const Geometry one{"rows", make_axis(1, 1, 1, 0, 1), make_axis(rows, 1, 1, 0, 1)};
+    const LayerShape s = make_shape(one, 1, in, out);
+    Packed<W> weights(s, random);
+    if constexpr (sizeof(W) == 1)
+        weights.pack(tables.tested.permute_row8, out);
+    else
+        weights.pack(tables.tested.permute_row16, out);
+    Buffer<int16_t> held(int64_t(rows) * in);
+    held.fill([&] { return random.integer(-32767, 32767); });
+    const Buffer<int32_t> law = products(s, weights, held), expected(law.size(), slack), actual(law.size(), slack);
+    report.begin("int%d %d rows, %d to %d", int(8 * sizeof(W)), rows, in, out);
+    tables.scalar.held_sums({held.data(), rows, in, weights.view(weights.natural), expected.data(), 0, out});
+    const int32_t cut = out > 32 ? random.integer(1, (out - 1) / 32) * 32 : 0;
+    const Weights packed = weights.view(weights.packed);
+    if (cut) tables.tested.held_sums({held.data(), rows, in, packed, actual.data(), 0, cut});
+    tables.tested.held_sums({held.data(), rows, in, packed, actual.data(), cut, out});
+    same_outputs(law, expected, weights.stride, out, report, "products");
+    same_outputs(expected, actual, weights.stride, out, report, "accumulators");
+}
+
+int sums(const Tables& tables) {
+    Report report("held_sums");
+    Random random(3);
+    for (const int32_t rows : {1, 2, 3, 5, 6, 11, 12, 13, 25})
+        for (const int32_t in : {1, 2, 3, 17, 127, 128, 129, 300})
+            for (const int32_t out : {1, 5, 8, 9, 16, 17, 33, 48, 49, 100}) {
+                sums_case<int8_t>(rows, in, out, tables, random, report);
+                sums_case<int16_t>(rows, in, out, tables, random, report);
+            }
+    return report.close();
+}
+
 int convolutions(const Tables& tables) {
     Report report("delta_conv");
     Random random(2);
@@ -243,6 +278,7 @@ int test_convolutions(const Tables& tables) {
     int wrong = row8.close();
     wrong += row16.close();
     wrong += convolutions(tables);
+    wrong += sums(tables);
     return wrong;
 }
 

@@ -64,6 +64,26 @@ def test_a_sequence_is_its_time_steps_one_by_one(layer: Recurrent) -> None:
             np.testing.assert_array_equal(rows[-1][name], expected[name])
 
 
+@pytest.mark.parametrize(("direction", "batch"), [("forward", 1), ("reverse", 1), ("forward", 3)])
+def test_long_sequences_that_change_are_the_sum_of_their_changes(
+    direction: str, batch: int
+) -> None:
+    """Where most values change, sums are taken of all that is held, many time steps at once."""
+    layer = Recurrent("LSTM", 150, batch, 17, 70, {"direction": direction}, bits=(10, 4))
+    model, plan = layer.planned()
+    variants = [(isa, threads) for isa in ISAS for threads in (1, 2)]
+    streams = [Session(model, plan, isa=isa, threads=n).stream() for isa, n in variants]
+    for x in layer.frames(2):
+        expected = streams[0].step(x)
+        assert streams[0].stats.layers[0].similarity < 0.5
+        for stream in streams:
+            if stream is not streams[0]:
+                same_outputs(stream.step(x), expected)
+            assert stream.check() is None
+            stream.recompute()
+            same_outputs(stream.outputs(), expected)
+
+
 @examples(30)
 @given(recurrent_layers(), st.integers(1, 3))
 def test_a_stream_saved_within_an_utterance_goes_on_bit_for_bit(layer: Recurrent, at: int) -> None:

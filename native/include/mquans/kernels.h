@@ -90,6 +90,16 @@ struct DeltaArgs {
     int32_t row_begin, row_end;
 };
 
+// Accumulators of a layer of one tap and group from held values alone: acc = held @ weights. Rows of
+// accumulators lie as far apart as those of weights.
+struct SumArgs {
+    const int16_t* held;  // [rows][inputs]
+    int32_t rows, inputs;
+    Weights weights;
+    int32_t* acc;
+    int32_t output_begin, output_end;  // multiples of 32, or behind the last output
+};
+
 // Elementwise functions, in the order of graph/operators.py (UnaryKind). Parameters a, b as there.
 enum class UnaryKind : int32_t {
     relu, leaky_relu, clip, sigmoid, silu, hard_sigmoid, hard_swish, tanh, elu, selu, gelu, gelu_tanh,
@@ -141,6 +151,7 @@ struct KernelTable {
     void (*permute_row16)(const int16_t* natural, int16_t* packed, int32_t outputs);
     void (*quantize)(const QuantizeArgs&);
     void (*delta_conv)(const DeltaArgs&);
+    void (*held_sums)(const SumArgs&);
     void (*epilogue)(const EpilogueArgs&);
     void (*unary)(const UnaryArgs&);
     const OpLoops* ops;

@@ -26,6 +26,7 @@ struct FrameScratch {
     // Change lists.
     std::vector<uint16_t> channel;
     std::vector<int16_t> delta;
+    std::vector<int32_t> sums;  // accumulators of several time steps
     struct Band {
         std::vector<int16_t> codes;  // of the sites at hand, before their gate
     };

@@ -61,7 +61,7 @@ class Work:
 
     @property
     def macs_done(self) -> int:
-        """MACs really issued over all frames."""
+        """MACs that the changes of all frames called for."""
         return self.fallback_done + sum(layer.macs_done for layer in self.layers.values())
 
     @property

@@ -18,7 +18,7 @@ class LayerStats:
         inputs: number of input values.
         changed: inputs whose held value moved.
         macs: of one dense evaluation; taps on padding are not counted.
-        macs_done: multiplications really issued.
+        macs_done: multiplications that the changes call for; kernels may issue fewer or more.
         mode: idle (nothing changed), sites (active sites only), dense (every site), or changes
             (value by value).
         time_ms: spent in the layer, only while `Stream.profile` is on.
