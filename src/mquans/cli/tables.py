@@ -150,7 +150,7 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
     show(*measured_at(result.measured.inner_values))
     if result.plan.floats:
         show(
-            f"Convolutions over time in floats, without reuse: {len(result.plan.floats)}. What they"
+            f"Layers in floats, without reuse: {len(result.plan.floats)}. What they"
             " read or make is too quiet at times for codes of 16 bits."
         )
     if result.stress is not None:

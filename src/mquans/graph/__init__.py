@@ -6,7 +6,12 @@ Nothing here knows a file format.
 from __future__ import annotations
 
 from mquans.graph.edits import Editor, free_name
-from mquans.graph.float_layers import in_floats, is_over_time
+from mquans.graph.float_layers import (
+    can_be_in_floats,
+    in_floats,
+    is_over_time,
+    layers_before_logarithms,
+)
 from mquans.graph.graph import LARGEST_INTEGER, Graph, Node, ValueType
 from mquans.graph.operators import (
     GATES,
@@ -81,11 +86,13 @@ __all__ = [
     "axis_taps",
     "bounds_of",
     "broadcast",
+    "can_be_in_floats",
     "free_name",
     "in_floats",
     "infer",
     "infer_node",
     "is_over_time",
+    "layers_before_logarithms",
     "rewrite",
     "slices",
     "window_span",

@@ -20,7 +20,7 @@ class NetworkOptions:
         feedback: state inputs by the output that feeds them in the next frame.
         carry_state: recurrent layers without state inputs go on where the last frame ended; their
             states become inputs and outputs.
-        floats: convolutions over time that are computed in floats, by node name.
+        floats: convolutions over time and linear layers that are computed in floats, by node name.
     """
 
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)

@@ -147,8 +147,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         feedback: state inputs by the output that feeds them in the next frame; zeros in the first.
         carry_state: recurrent layers without state inputs go on where the last frame ended; their
             states are then inputs and outputs in `feedback`.
-        floats: convolutions over time that are computed in floats, by node name: what they read
-            or make spans more than codes do.
+        floats: convolutions over time and linear layers that are computed in floats, by node name:
+            what they read or make spans more than codes do.
         input: picture preparation, or None when the stream is ready tensors or sound.
         audio: preparation of sound, or None when the stream is ready tensors or pictures.
         rule: when a held value is updated (design, section 3).

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mquans.graph import Graph
+from mquans.graph import Graph, MatMul
 from mquans.plan import Plan, plan_fingerprint
 from mquans.runtime.lowering.lowered import Lowered
 
@@ -84,8 +84,9 @@ class Compiled:
     @cached_property
     def float_macs(self) -> int:
         """Of one evaluation of the layers that the plan has in floats."""
-        layers = {f"{name}/product" for name in self.plan.floats}
-        return sum(self.graph.macs(node) for node in self.graph.nodes if node.name in layers)
+        layers = {name for layer in self.plan.floats for name in (layer, f"{layer}/product")}
+        products = (node for node in self.graph.nodes if node.name in layers)
+        return sum(self.graph.macs(node) for node in products if isinstance(node.op, MatMul))
 
     @cached_property
     def macs(self) -> int:

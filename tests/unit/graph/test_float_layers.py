@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mquans.errors import PlanError
-from mquans.graph import Conv, MatMul, Unary, in_floats, infer, is_over_time
+from mquans.graph import (
+    Binary,
+    Conv,
+    Linear,
+    MatMul,
+    Reduce,
+    Softmax,
+    Transpose,
+    Unary,
+    in_floats,
+    infer,
+    is_over_time,
+    layers_before_logarithms,
+)
 from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 from .conftest import make_graph, random
@@ -60,5 +75,48 @@ def test_other_convolutions_keep_their_codes(op: Conv, shape: tuple[int, ...]) -
     weight = random(4, 4 // op.groups, *op.kernel)
     graph = make_graph([(op, "x w", "y")], {"x": shape}, ["y"], {"w": weight})
     assert not is_over_time(graph, graph.nodes[0])
-    with pytest.raises(PlanError, match="'y' in floats, which is no convolution over time"):
+    with pytest.raises(
+        PlanError, match="'y' in floats, which is no convolution over time and no linear"
+    ):
         in_floats(graph, ["y"])
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (2, 3, 7), (1, 2, 3, 7)])
+@pytest.mark.parametrize("activation", [None, Unary("relu")])
+@pytest.mark.parametrize("read", ["x w", "x w b"])
+def test_a_product_without_codes_is_the_linear_layer(
+    shape: tuple[int, ...], activation: Unary | None, read: str
+) -> None:
+    constants = {"w": random(7, 4), "b": random(4)}
+    graph = make_graph([(Linear(activation), read, "y")], {"x": shape}, ["y"], constants)
+    made = in_floats(graph, ["y"])
+    assert [node.name for node in made.nodes][-1] == "y"
+    assert not any(node.is_reuse for node in made.nodes)
+    assert infer(made) == made.types
+    x = {"x": random(*shape, seed=1)}
+    found, expected = (ReferenceNetwork(each).run(x)["y"] for each in (made, graph))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+OVER_TIME = Conv((4,), (2,), (0, 0), (1,))
+SQUARE, LOG, ROWS = Binary("mul"), Unary("log"), Transpose((0, 2, 1))
+SPECTRUM = [(OVER_TIME, "x k", "s"), (SQUARE, "s s", "p"), (ROWS, "p", "r")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "names"),
+    [
+        ([*SPECTRUM, (Linear(), "r w", "m"), (LOG, "m", "y")], ["s", "m"]),
+        ([*SPECTRUM, (Reduce("sum", (2,), True), "r", "m"), (LOG, "m", "y")], ["s"]),
+        # Behind a logarithm nothing is quiet any more.
+        ([(LOG, "x", "l"), (OVER_TIME, "l k", "y")], []),
+        ([*SPECTRUM, (Linear(), "r w", "y")], []),
+        # A classifier's logarithms of shares.
+        ([*SPECTRUM, (Linear(), "r w", "m"), (Softmax(2), "m", "q"), (LOG, "q", "y")], []),
+        ([*SPECTRUM, (Linear(Unary("sigmoid")), "r w", "m"), (LOG, "m", "y")], []),
+    ],
+)
+def test_what_a_logarithm_hears(rows: list[Any], names: list[str]) -> None:
+    constants = {"k": random(3, 2, 4), "w": random(3, 5)}
+    graph = make_graph(rows, {"x": (1, 2, 12)}, ["y"], constants)
+    assert [node.name for node in layers_before_logarithms(graph)] == names

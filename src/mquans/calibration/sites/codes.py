@@ -70,6 +70,12 @@ class CodeFormat:
         """Largest magnitude of a code."""
         return int(2 ** (self.bits - 1)) - 1
 
+    @property
+    def rounding(self) -> Reals:
+        """Mean squared error of a value, [channels]."""
+        steps: Reals = np.exp2(self.exponents.astype(np.float64))
+        return np.square(steps) / 12
+
     def narrowed(self) -> CodeFormat:
         """The same range in one bit less."""
         return replace(self, exponents=self.exponents + 1, bits=self.bits - 1)

@@ -1,23 +1,28 @@
-"""Which convolutions over time read or make what spans more than codes do.
+"""Which layers that hear read or make what spans more than codes do.
 
 A picture is about as bright everywhere. Sound is not: between words it is a thousandth of what it
 is in them, and the rounding of codes, which is the same everywhere, is no longer small there. Where
-a normalization by time step follows, quiet steps count as much as loud ones.
+a normalization by time step follows, quiet steps count as much as loud ones; where a logarithm
+does, every quiet value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from mquans.graph import Graph, Node, bounds_of, is_over_time
+from mquans.calibration.allocation import GRID_BITS
+from mquans.graph import Graph, Node, bounds_of, is_over_time, layers_before_logarithms
 from mquans.runtime.lowering.sites import Analysis
 
 if TYPE_CHECKING:
     from mquans.calibration.sites.codes import CodeFormat
+    from mquans.calibration.sites.ranges import Ranges, Reals
+
+    Formats = Mapping[str, CodeFormat]
 
 STRETCH = 256
 """Values that are as loud as their mean square says: single ones cross zero."""
@@ -54,6 +59,30 @@ class Loudness:
         return float(np.exp(self._logs / self._count)) if self._count else 0.0
 
 
+class Magnitude:
+    """Of one tensor, channel by channel."""
+
+    def __init__(self) -> None:
+        self._logs: Reals = np.zeros(0)
+        self._counts: Reals = np.zeros(0)
+
+    def add(self, rows: npt.NDArray[np.float32]) -> None:
+        """One frame, [channels, sites]."""
+        sizes = np.abs(rows, dtype=np.float64)
+        heard = sizes > 0
+        logs = np.log(sizes, out=np.zeros(sizes.shape), where=heard).sum(axis=1)
+        if not len(self._counts):
+            self._logs, self._counts = np.zeros(len(rows)), np.zeros(len(rows))
+        self._logs += 2 * logs
+        self._counts += heard.sum(axis=1)
+
+    @property
+    def typical(self) -> Reals:
+        """Squares of the values other than 0, their geometric mean; 0 where there are none."""
+        with np.errstate(invalid="ignore"):
+            return np.where(self._counts, np.exp(self._logs / self._counts), 0.0)
+
+
 def layers_over_time(graph: Graph, analysis: Analysis) -> list[Node]:
     """Convolutions over time that are computed on codes."""
     return [
@@ -63,31 +92,53 @@ def layers_over_time(graph: Graph, analysis: Analysis) -> list[Node]:
     ]
 
 
-def beyond_codes(
-    graph: Graph,
-    analysis: Analysis,
-    formats: Mapping[str, CodeFormat],
-    loudness: Mapping[str, Loudness],
-) -> tuple[str, ...]:
-    """Names of the convolutions over time up to the last one that codes are too coarse for: what
-    the first ones round becomes as large behind those that follow. None of most networks.
+def beyond_codes(graph: Graph, analysis: Analysis, formats: Formats, ranges: Ranges) -> list[str]:
+    """Names of the layers that codes are too coarse for, and of those before them: what the first
+    ones round becomes as large behind those that follow. None of most networks."""
+    names = [
+        *_beyond_stretches(graph, analysis, formats, ranges.loudness),
+        *_beyond_values(graph, formats, ranges),
+    ]
+    return [node.name for node in graph.nodes if node.name in names]
 
-    Args:
-        loudness: of the tensors that such layers read and make.
-    """
-    layers, producers = layers_over_time(graph, analysis), graph.producers()
+
+def _beyond_stretches(
+    graph: Graph, analysis: Analysis, formats: Formats, loudness: Mapping[str, Loudness]
+) -> list[str]:
+    """Convolutions over time, of which every stretch counts as much as any other."""
+    producers = graph.producers()
     coarse = {
         name
         for name, seen in loudness.items()
         # Codes of quantized values round nothing.
         if name in formats
         and bounds_of(producers, name) is None
-        and _rounding(formats[name]) > MOST_ROUNDING * seen.typical > 0
+        and formats[name].rounding.sum() > MOST_ROUNDING * seen.typical > 0
     }
-    beyond = [i for i, node in enumerate(layers) if coarse & {node.inputs[0], node.outputs[0]}]
-    return tuple(node.name for node in layers[: max(beyond, default=-1) + 1])
+    return _up_to(layers_over_time(graph, analysis), coarse)
 
 
-def _rounding(format: CodeFormat) -> float:
-    """Mean squared error of a site."""
-    return float((np.exp2(2.0 * format.exponents) / 12).sum())
+def _beyond_values(graph: Graph, formats: Formats, ranges: Ranges) -> list[str]:
+    """Layers before a logarithm, of which every value counts as much as any other."""
+    producers = graph.producers()
+    coarse = set()
+    for name, seen in ranges.magnitudes.items():
+        if name in formats:
+            rounding = formats[name].rounding
+        elif name in ranges.tensors:
+            # Of a layer value by value, on the finest grid.
+            rounding = np.square(2 * ranges.tensors[name].magnitude / 2**GRID_BITS) / 12
+        else:
+            continue
+        heard = seen.typical > 0
+        shares = rounding[heard] / seen.typical[heard]
+        if bounds_of(producers, name) is None and heard.any() and shares.mean() > MOST_ROUNDING:
+            coarse.add(name)
+    return _up_to(layers_before_logarithms(graph), coarse)
+
+
+def _up_to(layers: list[Node], coarse: Collection[str]) -> list[str]:
+    beyond = [
+        i for i, node in enumerate(layers) if node.inputs[0] in coarse or node.outputs[0] in coarse
+    ]
+    return [node.name for node in layers[: max(beyond, default=-1) + 1]]

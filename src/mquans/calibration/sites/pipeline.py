@@ -133,7 +133,7 @@ def observe_sites(context: CalibrationContext, *, late: float, least: int, rule:
     format = context.setup.format
     pictures = format if isinstance(format, InputFormat) else None
     formats = code_formats(graph, analysis, ranges.tensors, pictures)
-    if floats := beyond_codes(graph, analysis, formats, ranges.loudness):
+    if floats := beyond_codes(graph, analysis, formats, ranges):
         context.compute_in_floats(floats)
         graph = context.graph
         analysis = analyse(graph)

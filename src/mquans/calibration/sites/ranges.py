@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.calibration.observe import LayerRange, Run, by_neuron, check_finite, tensor_of
-from mquans.calibration.sites.loudness import Loudness, layers_over_time
-from mquans.graph import Graph, Node
+from mquans.calibration.sites.loudness import Loudness, Magnitude, layers_over_time
+from mquans.graph import Graph, Node, layers_before_logarithms
 from mquans.runtime.lowering.sites import Analysis
 from mquans.sources.frames import Feeds
 
@@ -58,11 +58,13 @@ class Ranges:
             their layer reads (`tensor_of`).
         frames: how many were seen.
         loudness: of what convolutions over time read and make.
+        magnitudes: of what layers before a logarithm read and make.
     """
 
     tensors: Mapping[str, ChannelRange]
     frames: int
     loudness: Mapping[str, Loudness]
+    magnitudes: Mapping[str, Magnitude]
 
 
 class RangeMeter:
@@ -76,8 +78,14 @@ class RangeMeter:
         self._loudness = {
             name: Loudness() for node in layers for name in (node.inputs[0], node.outputs[0])
         }
+        before_logarithms = layers_before_logarithms(graph)
+        self._magnitudes = {
+            name: Magnitude()
+            for node in before_logarithms
+            for name in (node.inputs[0], node.outputs[0])
+        }
         # What takes its exponents over from such a layer has its own once that is in floats.
-        codings = analysis.codings if layers else analysis.fresh()
+        codings = analysis.codings if layers or before_logarithms else analysis.fresh()
         for name, coding in codings.items():
             self._views[name] = partial(_by_channel, coding.axis)
         self._sums: dict[str, _Sums] = {}
@@ -98,8 +106,9 @@ class RangeMeter:
                 if name not in self._sums:
                     self._sums[name] = _Sums(rows)
                 self._sums[name].add(rows)
-                if name in self._loudness:
-                    self._loudness[name].add(rows)
+                for meters in (self._loudness, self._magnitudes):
+                    if name in meters:
+                        meters[name].add(rows)
 
     def result(self) -> Ranges:
         """What was seen so far.
@@ -110,7 +119,7 @@ class RangeMeter:
         tensors = {name: sums.result() for name, sums in self._sums.items()}
         for name, seen in tensors.items():
             check_finite(name, seen.low, seen.high)
-        return Ranges(tensors, self._frames, self._loudness)
+        return Ranges(tensors, self._frames, self._loudness, self._magnitudes)
 
 
 def by_value_layers(graph: Graph, analysis: Analysis) -> list[Node]:

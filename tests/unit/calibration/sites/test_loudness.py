@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from mquans import Session
 from mquans.baselines import open_engine
 from mquans.calibration import calibrate
-from mquans.calibration.sites.loudness import Loudness
+from mquans.calibration.sites.loudness import Loudness, Magnitude
 from mquans.errors import PlanError
 from mquans.onnx import read_model
 from mquans.plan import read_plan
@@ -45,6 +45,38 @@ def network() -> bytes:
     ]
     graph = onnx.helper.make_graph(
         nodes, "speech", [info("sound", 1, [1, 1, RATE])], [info("y", 1, None)],
+        [numpy_helper.from_array(a.astype(np.float32), name) for name, a in weights.items()],
+    )  # fmt: skip
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+def spectrum(*, log: bool) -> bytes:
+    """Bands as front ends of speech networks are exported: a Fourier transform as convolutions, its
+    squares, triangles over them, a logarithm, and a network behind it."""
+    rng = np.random.default_rng(0)
+    make, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    times = 2 * np.pi * np.outer(np.arange(33), np.arange(64)) / 64
+    weights = {
+        "cosine": np.cos(times)[:, None], "sine": np.sin(times)[:, None],
+        "bands": np.abs(rng.normal(size=(33, 12))), "two": np.array(2), "least": np.array(1e-10),
+        "head": rng.normal(size=(12, 12, 3)) / 6,
+    }  # fmt: skip
+    nodes = [
+        make("Conv", ["sound", "cosine"], ["real"], "real", strides=[16]),
+        make("Conv", ["sound", "sine"], ["imaginary"], "imaginary", strides=[16]),
+        make("Pow", ["real", "two"], ["a"]),
+        make("Mul", ["imaginary", "imaginary"], ["b"]),
+        make("Add", ["a", "b"], ["power"]),
+        make("Transpose", ["power"], ["frames"], perm=[0, 2, 1]),
+        make("MatMul", ["frames", "bands"], ["energy"], "bands"),
+        make("Max", ["energy", "least"], ["audible"]),
+        make("Log", ["audible"], ["bels"]) if log else make("Sigmoid", ["audible"], ["bels"]),
+        make("Transpose", ["bels"], ["rows"], perm=[0, 2, 1]),
+        make("Conv", ["rows", "head"], ["y"], "head"),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "bands", [info("sound", 1, [1, 1, RATE])], [info("y", 1, None)],
         [numpy_helper.from_array(a.astype(np.float32), name) for name, a in weights.items()],
     )  # fmt: skip
     opsets = [onnx.helper.make_opsetid("", 17)]
@@ -84,6 +116,38 @@ def test_sound_without_silence_keeps_codes_and_reuse() -> None:
     other = calibrate(model, heard(1e-3), bits=12)
     with pytest.raises(PlanError, match="other layers in floats"):
         Session(model, plan).with_plan(other)
+
+
+def test_a_logarithm_hears_what_is_quiet(tmp_path: Path) -> None:
+    """Codes of a power spectrum left nothing of it: outputs were off by half of what they vary."""
+    model, frames = read_model(spectrum(log=True)), heard(1e-2)
+    plan = calibrate(model, frames, bits=12)
+    # What reads logarithms has codes, and reuse.
+    assert set(plan.floats) == {"real+imaginary", "bands"}
+    plan.save(tmp_path / "plan.json")
+    session = Session(model, read_plan(tmp_path / "plan.json"))
+    stream, dense = session.stream(), open_engine("ort-fp32", model, plan.options)
+    found, expected = (one({"sound": frames[-1]})["y"] for one in (stream.step, dense.step))
+    assert np.square(found - expected).sum() < 1e-6 * np.square(expected - expected.mean()).sum()
+    assert stream.check() is None
+    macs = {layer.name: layer.macs for layer in stream.stats.layers}
+    assert macs.keys() == {"head"}
+    # 47 steps of 66 sums of 64 samples, and of 12 bands of 33 powers.
+    assert stream.stats.macs_total == macs["head"] + 47 * (66 * 64 + 12 * 33)
+
+
+def test_without_a_logarithm_spectra_keep_codes() -> None:
+    plan = calibrate(read_model(spectrum(log=False)), heard(1.0), bits=12)
+    assert plan.floats == ()
+
+
+def test_magnitudes_are_those_of_most_values() -> None:
+    """Each channel's own; values that are exactly 0 say nothing."""
+    meter = Magnitude()
+    meter.add(np.array([[1e-3] * 99 + [1e3], [0.0] * 50 + [2.0] * 50, [0.0] * 100], np.float32))
+    assert 5e-7 < meter.typical[0] < 2e-6
+    np.testing.assert_allclose(meter.typical[1:], [4, 0])
+    assert not len(Magnitude().typical)
 
 
 def test_loudness_is_that_of_most_stretches() -> None:
