@@ -155,6 +155,65 @@ private:
     std::vector<int32_t> members_;   // [groups][size] pixels, ascending
 };
 
+// Over the channels of every pixel alone. A pixel of y holds the results of as many pixels of x as it has
+// channels.
+class ChannelReduceStep final : public Step {
+public:
+    ChannelReduceStep(ReduceKind kind, TensorId x, TensorId y) : kind_(kind), x_(x), y_(y) {}
+
+    void run(Context& context) const override {
+        const TensorView x = context.tensor(x_), y = context.tensor(y_);
+        const MaskView moved = context.mask(x_), marks = context.mask(y_);
+        marks.clear();
+        if (!context.dense && !moved.any()) return;
+        thread_local std::vector<uint8_t> flags;
+        flags.assign(y.pixels(), context.dense);
+        uint8_t* dirty = flags.data();
+        if (!context.dense)
+            for (int32_t row = 0; row < moved.rows; ++row)
+                for_each_pixel(moved.row(row), moved.words(), [&](int32_t i) {
+                    dirty[(int64_t(row) * moved.width + i) / y.channels] = 1;
+                });
+        const int64_t cost = int64_t(y.channels) * x.channels;
+        context.pool.for_rows(int32_t(y.pixels()), grain_for(cost), [&](int32_t begin, int32_t end) {
+            const int32_t together = std::max(1, at_once / y.channels);
+            thread_local std::vector<float> made;
+            made.resize(int64_t(together) * y.channels);
+            for (int32_t p = begin; p < end; p += together)
+                take(context, x, y, p, std::min(together, end - p), made.data(), dirty);
+        });
+        for (int64_t p = 0; p < y.pixels(); ++p)
+            if (dirty[p]) marks.set(int32_t(p / y.width), int32_t(p % y.width));
+    }
+
+private:
+    static constexpr int32_t at_once = 256;  // results
+
+    // Leaves those pixels marked whose bits changed.
+    void take(const Context& context, const TensorView& x, const TensorView& y, int32_t first, int32_t count,
+              float* made, uint8_t* dirty) const {
+        if (!std::any_of(dirty + first, dirty + first + count, [](uint8_t flag) { return flag; })) return;
+        const int32_t results = count * y.channels;
+        context.kernels.ops->reduce_rows(
+            {kind_, x.pixel(int64_t(first) * y.channels), x.stride, results, x.channels, made});
+        const float size = float(x.channels);
+        for (int32_t i = 0; i < results; ++i) {
+            if (kind_ == ReduceKind::mean) made[i] /= size;
+            if (kind_ == ReduceKind::l2) made[i] = __builtin_sqrtf(made[i]);
+        }
+        for (int32_t p = 0; p < count; ++p) {
+            float* to = y.pixel(int64_t(first) + p);
+            const float* from = made + int64_t(p) * y.channels;
+            const size_t bytes = sizeof(float) * y.channels;
+            dirty[first + p] = context.dense || (dirty[first + p] && std::memcmp(to, from, bytes) != 0);
+            if (dirty[first + p]) std::memcpy(to, from, bytes);
+        }
+    }
+
+    ReduceKind kind_;
+    TensorId x_, y_;
+};
+
 }  // namespace
 
 StepPtr make_reduce(ReduceKind kind, TensorId x, const Dims& dims_x, const Dims& axes, TensorId y) {
@@ -164,6 +223,8 @@ StepPtr make_reduce(ReduceKind kind, TensorId x, const Dims& dims_x, const Dims&
         require(axis >= 0 && axis < int32_t(dims_x.size()), "reduce: no such axis");
         reduced[axis + dims.size() - dims_x.size()] = true;
     }
+    if (reduced.back() && std::count(reduced.begin(), reduced.end(), true) == 1)
+        return std::make_unique<ChannelReduceStep>(kind, x, y);
     return std::make_unique<ReduceStep>(kind, x, dims, reduced, y);
 }
 

@@ -9,7 +9,7 @@
 namespace mquans::test {
 namespace {
 
-constexpr int32_t lengths[] = {1, 3, 5, 8, 15, 16, 17, 24, 31, 32, 33, 48, 96, 257};
+constexpr int32_t lengths[] = {1, 2, 3, 4, 5, 8, 15, 16, 17, 24, 31, 32, 33, 48, 96, 257};
 constexpr float inf = __builtin_inff();
 constexpr float specials[] = {
     0.0f,     -0.0f,     1.0f,     -1.0f,     2.0f,      -2.0f,    3.0f,      -3.0f,
@@ -186,7 +186,7 @@ int pools(const Tables& tables) {
 }
 
 int reductions(const Tables& tables) {
-    Report values("reduce_values"), pixels("reduce_pixels");
+    Report values("reduce_values"), pixels("reduce_pixels"), each("reduce_rows");
     Random random(14);
     for (int32_t kind = 0; kind <= int32_t(ReduceKind::sum_square); ++kind)
         for (const int32_t n : lengths)
@@ -206,9 +206,15 @@ int reductions(const Tables& tables) {
                 tables.tested.ops->reduce_pixels(
                     {ReduceKind(kind), rows.data(), step, count, n, y_actual.data()});
                 pixels.same(y, y_actual, "y");
+
+                each.begin("kind %d %dx%d step %d", kind, count, n, step);
+                const Buffer<float> row(count), row_actual(count);
+                tables.scalar.ops->reduce_rows({ReduceKind(kind), rows.data(), step, count, n, row.data()});
+                tables.tested.ops->reduce_rows({ReduceKind(kind), rows.data(), step, count, n, row_actual.data()});
+                each.same(row, row_actual, "y");
             }
-    const int wrong = values.close();
-    return wrong + pixels.close();
+    const int wrong = values.close() + pixels.close();
+    return wrong + each.close();
 }
 
 int softmax(const Tables& tables) {

@@ -55,6 +55,15 @@ struct ReduceArgs {
     float* y;      // [channels], updated in place
 };
 
+// Reduction of every pixel's channels to one value.
+struct ReduceRowsArgs {
+    ReduceKind kind;
+    const float* x;
+    int64_t step;  // floats between pixels
+    int32_t pixels, channels;
+    float* y;      // [pixels]
+};
+
 struct SoftmaxArgs {
     const float* x;
     float* y;
@@ -91,6 +100,7 @@ struct OpLoops {
     void (*window_weighted)(const WindowArgs&);
     float (*reduce_values)(ReduceKind kind, const float* x, int64_t n);
     void (*reduce_pixels)(const ReduceArgs&);
+    void (*reduce_rows)(const ReduceRowsArgs&);
     void (*softmax_values)(const SoftmaxArgs&);  // over the channels of one pixel
     void (*softmax_pixels)(const SoftmaxArgs&);  // over pixels, channel by channel
     void (*layer_norm)(const NormArgs&);

@@ -12,6 +12,7 @@ void pool_average(const PoolArgs&);
 void window_weighted(const WindowArgs&);
 float reduce_values(ReduceKind kind, const float* x, int64_t n);
 void reduce_pixels(const ReduceArgs&);
+void reduce_rows(const ReduceRowsArgs&);
 void softmax_values(const SoftmaxArgs&);
 void softmax_pixels(const SoftmaxArgs&);
 void layer_norm(const NormArgs&);

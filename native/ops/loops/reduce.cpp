@@ -15,6 +15,30 @@ inline void pixels(const ReduceArgs& args, F f) {
     }
 }
 
+// Few channels, such as the two parts of complex numbers: lanes would be empty.
+template <int N, class F>
+inline void few(const ReduceRowsArgs& args, float start, F f) {
+    for (int32_t p = 0; p < args.pixels; ++p) {
+        const float* x = args.x + p * args.step;
+        float value = start;
+        for (int c = 0; c < N; ++c) value = f(value, x[c]);
+        args.y[p] = value;
+    }
+}
+
+template <class F, class J>
+inline void rows(const ReduceRowsArgs& args, float start, F f, J join) {
+    switch (args.channels) {
+        case 1: return few<1>(args, start, f);
+        case 2: return few<2>(args, start, f);
+        case 3: return few<3>(args, start, f);
+        case 4: return few<4>(args, start, f);
+        default:
+            for (int32_t p = 0; p < args.pixels; ++p)
+                args.y[p] = fold_lanes(args.x + p * args.step, args.channels, start, f, join);
+    }
+}
+
 inline float add(float a, float b) { return a + b; }
 inline float multiply(float a, float b) { return a * b; }
 inline float add_magnitude(float a, float b) { return a + magnitude(b); }
@@ -40,6 +64,25 @@ float reduce_values(ReduceKind kind, const float* x, int64_t n) {
             break;
     }
     return fold_lanes(x, n, 0.0f, add, add);
+}
+
+void reduce_rows(const ReduceRowsArgs& args) {
+    switch (args.kind) {
+        case ReduceKind::max:
+            return rows(args, -infinity, larger, larger);
+        case ReduceKind::min:
+            return rows(args, infinity, smaller, smaller);
+        case ReduceKind::prod:
+            return rows(args, 1.0f, multiply, multiply);
+        case ReduceKind::l1:
+            return rows(args, 0.0f, add_magnitude, add);
+        case ReduceKind::l2:
+        case ReduceKind::sum_square:
+            return rows(args, 0.0f, add_square, add);
+        case ReduceKind::mean:
+        case ReduceKind::sum:
+            return rows(args, 0.0f, add, add);
+    }
 }
 
 void reduce_pixels(const ReduceArgs& args) {
