@@ -20,6 +20,7 @@ from mquans.onnx.rules import (
     reductions,
     resampling,
     selection,
+    transforms,
 )
 
 RULES: dict[str, Rule] = {
@@ -35,6 +36,7 @@ RULES: dict[str, Rule] = {
     **resampling.RULES,
     **reductions.RULES,
     **normalization.RULES,
+    **transforms.RULES,
 }
 """By operator type of the standard domain."""
 
