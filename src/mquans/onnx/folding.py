@@ -17,7 +17,7 @@ from mquans.files import printable
 from mquans.onnx.explanation import explained
 from mquans.onnx.limits import HINT, Limits
 from mquans.onnx.scopes import captured
-from mquans.onnx.timed_run import UNBOUNDED, OutOfTimeError, run_timed, shrinking_options
+from mquans.onnx.timed_run import OutOfTimeError, may_not_end, run_timed, shrinking_options
 
 Array = npt.NDArray[np.generic]
 
@@ -182,7 +182,7 @@ def _run(
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    if any(node.op_type in UNBOUNDED for node in model.graph.node):
+    if may_not_end(model):
         return list(map(np.asarray, run_timed(session, outputs, feeds, limits.seconds)))
     return list(map(np.asarray, session.run(outputs, feeds, shrinking_options())))
 

@@ -6,11 +6,27 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import onnx
+
 if TYPE_CHECKING:
     import onnxruntime
 
-UNBOUNDED = frozenset({"Loop", "Scan", "If", "SequenceMap"})
-"""Operators that hold whole graphs, which may run as often as data says."""
+LOOPS = frozenset({"Loop", "Scan", "SequenceMap"})
+"""Operators that run a graph as often as data says."""
+
+
+def may_not_end(model: onnx.ModelProto) -> bool:
+    """True for a model with a loop, be it in a branch or in a local function."""
+    nodes = [node for function in model.functions for node in function.node]
+    nodes += model.graph.node
+    while nodes:
+        node = nodes.pop()
+        if node.op_type in LOOPS:
+            return True
+        for attribute in node.attribute:
+            nodes += attribute.g.node
+            nodes += (each for graph in attribute.graphs for each in graph.node)
+    return False
 
 
 def shrinking_options() -> onnxruntime.RunOptions:
@@ -50,3 +66,29 @@ def run_timed(
         raise
     finally:
         timer.cancel()
+
+
+class OpenFallback:
+    """A fallback subgraph that is ready to run."""
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
+        # Watching takes a thread, and longer than small subgraphs.
+        self._timed = may_not_end(onnx.load_model_from_string(model))
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Any], seconds: float) -> list[Any]:
+        """The outputs.
+
+        Raises:
+            OutOfTimeError: a loop took longer than so many seconds.
+        """
+        if self._timed:
+            return run_timed(self._session, outputs, feeds, seconds)
+        return list(self._session.run(list(outputs), dict(feeds)))

@@ -18,7 +18,7 @@ from mquans.graph import Fallback, Node
 from mquans.onnx import ModelFile, explained, import_model, read_model
 from mquans.onnx.limits import HINT as LIMITS_HINT
 from mquans.onnx.limits import Limits
-from mquans.onnx.timed_run import UNBOUNDED, OutOfTimeError, run_timed
+from mquans.onnx.timed_run import OpenFallback, OutOfTimeError
 from mquans.plan import (
     Plan,
     check_model,
@@ -103,7 +103,7 @@ class Session:
         self.threads = threads
         self.model_sha256 = file.sha256
         self.graph = import_model(file, plan.options, loads=True)
-        self._fallbacks: dict[str, Any] = {}
+        self._fallbacks: dict[str, OpenFallback] = {}
         self._adopt(plan)
 
     def _adopt(self, plan: Plan) -> None:
@@ -345,21 +345,12 @@ class Session:
         self, node: Node, feeds: Mapping[str, npt.NDArray[np.float32]]
     ) -> list[npt.NDArray[np.float32]]:
         """One fallback subgraph on onnxruntime; its session is made at first use."""
-        import onnxruntime
-
         assert isinstance(node.op, Fallback)
         if node.name not in self._fallbacks:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = self.threads
-            options.log_severity_level = 3
-            self._fallbacks[node.name] = onnxruntime.InferenceSession(
-                node.op.model, options, providers=["CPUExecutionProvider"]
-            )
+            self._fallbacks[node.name] = OpenFallback(node.op.model, self.threads)
         try:
             with ending_waits():
-                if UNBOUNDED.isdisjoint(node.op.op_types):
-                    return list(self._fallbacks[node.name].run(list(node.outputs), dict(feeds)))
-                return run_timed(self._fallbacks[node.name], node.outputs, feeds, self._seconds)
+                return self._fallbacks[node.name].run(node.outputs, feeds, self._seconds)
         except OutOfTimeError:
             raise MquansError(
                 f"it took longer than {self._seconds:g} seconds.",

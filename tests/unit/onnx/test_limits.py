@@ -13,6 +13,7 @@ from onnx import TensorProto
 
 from mquans.errors import ModelError, MquansError
 from mquans.onnx import import_model, read_model
+from mquans.onnx.timed_run import may_not_end
 from mquans.runtime.session import Session
 
 from .conftest import build, op, values
@@ -139,6 +140,25 @@ def test_loops_that_frames_begin_end(value_plan: Any, monkeypatch: pytest.Monkey
     )
     with pytest.raises(MquansError, match=r"'k'.*longer than 0.1 seconds"):
         session.stream().step(values(1, *X["x"]))
+
+
+def test_loops_are_found_wherever_they_are() -> None:
+    """What has none runs unwatched: watching took five times as long as a small branch."""
+    loop = looping("Loop", op("Sin", "v", "w"), 4, at="step").graph
+    branch, other = (
+        onnx.helper.make_graph(nodes, "branch", [], [onnx.ValueInfoProto(name="k")])
+        for nodes in (loop.node, [op("Identity", "x", "k")])
+    )
+    make, opsets = onnx.helper.make_function, [onnx.helper.make_opsetid("", 17)]
+
+    def chosen(then: onnx.GraphProto) -> onnx.ModelProto:
+        return build([op("If", "c", "y", then_branch=then, else_branch=other)], X, ["y"])
+
+    assert may_not_end(chosen(branch))
+    assert not may_not_end(chosen(other))
+    model = build([op("F", "x", "y", domain="own")], X, ["y"])
+    model.functions.append(make("own", "F", ["x"], ["k"], list(loop.node), opsets))
+    assert may_not_end(model)
 
 
 def test_functions_are_not_unfolded_without_end() -> None:
