@@ -61,6 +61,7 @@ void bind_operators(nb::module_& m) {
     method(m, "add_expand", make_expand);
     method(m, "add_permute", make_permute);
     method(m, "add_alias", make_alias);
+    method(m, "add_window_marks", make_window_marks);
     method(m, "add_copy", make_copy);
     method(m, "add_pool", pool);
     method(m, "add_reduce", reduce);

@@ -136,6 +136,7 @@ void bind_program(nb::module_& m) {
         .def("add_view", &Program::add_view, "base"_a, "first_channel"_a, "channels"_a)
         .def("add_part", &Program::add_part, "base"_a, "first"_a, "rows"_a, "width"_a)
         .def("add_reshaped", &Program::add_reshaped, "base"_a, "rows"_a, "width"_a, "channels"_a)
+        .def("add_windows", &Program::add_windows, "base"_a, "count"_a, "taps"_a, "step"_a)
         .def(
             "add_constant",
             [](Program& self, int32_t rows, int32_t width, int32_t channels, Array<float> values) {

@@ -216,6 +216,27 @@ private:
     std::vector<Task> tasks_;
 };
 
+// Which windows hold what moved; their values lie where the tensor's are.
+class WindowMarksStep final : public Step {
+public:
+    WindowMarksStep(TensorId x, int32_t taps, int32_t step, TensorId y) : x_(x), y_(y), taps_(taps), step_(step) {}
+
+    void run(Context& context) const override {
+        const MaskView moved = context.mask(x_), marks = context.mask(y_);
+        if (context.dense) return marks.fill();
+        marks.clear();
+        for_each_run(moved.row(0), moved.width, [&](int32_t begin, int32_t end) {
+            const int32_t first = std::max(0, (begin - taps_ + step_) / step_);
+            const int32_t last = std::min(marks.width, (end - 1) / step_ + 1);
+            if (first < last) mark_run(marks.row(0), first, last);
+        });
+    }
+
+private:
+    TensorId x_, y_;
+    int32_t taps_, step_;  // pixels of a window, and between windows
+};
+
 class AliasStep final : public Step {
 public:
     AliasStep(TensorId x, TensorId y) : x_(x), y_(y) {}
@@ -292,6 +313,11 @@ StepPtr make_permute(TensorId x, const Dims& dims_x, const Dims& perm, TensorId 
     if (perm.back() == int32_t(perm.size()) - 1)
         return std::make_unique<PixelPermuteStep>(x, dims_x, perm, y);
     return std::make_unique<TransposeStep>(x, dims_x, perm, y);
+}
+
+StepPtr make_window_marks(TensorId x, int32_t taps, int32_t step, TensorId y) {
+    require(taps >= 1 && step >= 1, "windows: no such geometry");
+    return std::make_unique<WindowMarksStep>(x, taps, step, y);
 }
 
 StepPtr make_alias(TensorId x, const Dims& dims_x, TensorId y, const Dims& dims_y) {

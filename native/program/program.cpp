@@ -102,6 +102,17 @@ TensorId Program::add_reshaped(TensorId base, int32_t rows, int32_t width, int32
     return TensorId(tensors.size()) - 1;
 }
 
+TensorId Program::add_windows(TensorId base, int32_t count, int32_t taps, int32_t step) {
+    const TensorSpec& from = tensors.at(base);
+    if (from.rows != 1 || from.stride != from.channels || from.offset < 0 || count < 1 || taps < 1 || step < 1 ||
+        int64_t(count - 1) * step + taps > from.width)
+        throw std::invalid_argument("windows outside their tensor");
+    const TensorSpec view{1, count, taps * from.channels, step * from.channels, from.offset, mask_words};
+    mask_words += MaskView::words_for(count);
+    tensors.push_back(view);
+    return TensorId(tensors.size()) - 1;
+}
+
 TensorId Program::add_constant(int32_t rows, int32_t width, int32_t channels, const float* values) {
     const TensorId id = add_tensor(rows, width, channels);
     constants.push_back({tensors[id].offset, {values, values + int64_t(rows) * width * channels}});

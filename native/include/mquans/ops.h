@@ -64,6 +64,9 @@ StepPtr make_permute(TensorId x, const Dims& dims_x, const Dims& perm, TensorId 
 // both are compact and share memory only the mask is mapped, otherwise marked pixels are copied.
 StepPtr make_alias(TensorId x, const Dims& dims_x, TensorId y, const Dims& dims_y);
 
+// y: windows of x, see Program::add_windows.
+StepPtr make_window_marks(TensorId x, int32_t taps, int32_t step, TensorId y);
+
 // Same shape, other stride or place.
 StepPtr make_copy(TensorId x, TensorId y);
 

@@ -233,6 +233,8 @@ public:
     // Pixels of another tensor that follow each other, from `first` on.
     TensorId add_part(TensorId base, int64_t first, int32_t rows, int32_t width);
     TensorId add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels);
+    // Windows of a compact tensor of one row, `step` pixels apart, as pixels that may overlap: to be read only.
+    TensorId add_windows(TensorId base, int32_t count, int32_t taps, int32_t step);
     TensorId add_constant(int32_t rows, int32_t width, int32_t channels, const float* values);
     // `externally_clocked`: a recurrence runs it; else a step of its own does.
     QuantizedId add_quantized(QuantizedSpec spec, bool externally_clocked);

@@ -31,6 +31,7 @@ from mquans.graph.operators import BinaryKind, ReduceKind, UnaryKind
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.geometry import resize_table
 from mquans.runtime.lowering.layout import Dims, Placed
+from mquans.runtime.lowering.windows import add_windows
 
 if TYPE_CHECKING:
     from mquans.runtime.lowering.program import Lowering
@@ -60,6 +61,9 @@ def add_operator(low: Lowering, node: Node) -> None:
             _concat(low, node, node.op)
         case Slice():
             _slice(low, node, node.op)
+        case Gather() | Reshape() if y in low.windows:
+            if (windows := low.windows[y]) is not None:
+                add_windows(low, y, windows)
         case Gather() if x in low.joined:
             _select(low, node, node.op)
         case Gather():

@@ -19,12 +19,12 @@ from mquans.graph import (
     Linear,
     Node,
     Recurrence,
-    Transpose,
     Unary,
 )
 from mquans.plan import LayerPlan, Plan
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.geometry import Grid, layer_grids, natural_weight, pointwise_grids
+from mquans.runtime.lowering.inputs import input_order, input_quantization, only_coded
 from mquans.runtime.lowering.layout import Dims, Placed
 from mquans.runtime.lowering.lowered import FallbackCall, Lowered, SiteLayer
 from mquans.runtime.lowering.operators import activation_code, add_operator
@@ -36,11 +36,11 @@ from mquans.runtime.lowering.quantization import (
     steps,
 )
 from mquans.runtime.lowering.recurrence import FORWARD, NO_TIME, add_recurrence
-from mquans.runtime.lowering.sites.analysis import Analysis, analyse, is_site_layer, order_read
+from mquans.runtime.lowering.sites.analysis import Analysis, analyse
 from mquans.runtime.lowering.sites.operators import add_site_node
 from mquans.runtime.lowering.sites.placing import Sites
-from mquans.runtime.lowering.sites.whole_steps import Encoded
 from mquans.runtime.lowering.slots import Slot, slots_of
+from mquans.runtime.lowering.windows import Windows, windows_of
 
 MAX_INPUTS = 2**16 - 1
 """Of one group of a reuse layer: change lists count and name them in 16 bits."""
@@ -64,6 +64,8 @@ class Lowering:
     slots: dict[str, Slot] = field(default_factory=dict)
     # Concatenations that were not made since only gathers read them: their parts.
     joined: dict[str, list[Placed]] = field(default_factory=dict)
+    # Rows that lie where the sequence is that they are windows of.
+    windows: dict[str, Windows | None] = field(default_factory=dict)
     fallbacks: list[FallbackCall] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
 
@@ -311,42 +313,6 @@ def _time_steps(shape: Dims, batch: int) -> Dims:
     return prod(shape[:-1]) // batch, batch, shape[-1]
 
 
-def _input_order(graph: Graph, value: str) -> Dims:
-    """Channels last, unless the network itself begins by transposing."""
-    readers = graph.consumers().get(value, [])
-    rank = len(graph.shape(value))
-    convolves = any(isinstance(node.op, Conv | ConvTranspose) for node in graph.nodes)
-    if not convolves or any(isinstance(node.op, Transpose) for node in readers):
-        return layout.identity(rank)
-    return layout.channels_last(rank)
-
-
-def _only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
-    """True when all that reads a graph input reads its codes as they lie."""
-    if value in analysis.pictures:
-        return True
-    if value not in analysis.codings or value in graph.outputs:
-        return False
-    order = analysis.codings[value].order
-    return all(
-        node.name in analysis.integer_nodes
-        and (not is_site_layer(graph, node) or order_read(graph, node) == order)
-        for node in graph.consumers().get(value, [])
-        if node.name not in analysis.idle
-    )
-
-
-def _quantization(graph: Graph, analysis: Analysis, value: str) -> tuple[float, Unary | None]:
-    """(factor, rounding and bounds) of what reads a graph input alone."""
-    made = analysis.pictures.get(value)
-    if made is None:
-        return 1.0, None
-    step, op = analysis.steps[made], graph.producers()[made].op
-    assert isinstance(step, Encoded)
-    assert isinstance(op, Unary)
-    return step.factor, op
-
-
 def _add_node(lowering: Lowering, node: Node, analysis: Analysis) -> None:
     if node.name in analysis.idle:
         return
@@ -372,17 +338,17 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
     analysis = analyse(graph, {layer.name for layer in plan.layers})
     sites = Sites.of(graph, plan, analysis)
     slots = slots_of(graph, analysis.integer_nodes | analysis.idle)
-    lowering = Lowering(graph, plan, program, sites, slots=slots)
+    lowering = Lowering(graph, plan, program, sites, slots=slots, windows=windows_of(graph))
     stored_inputs = {}
     for value in graph.inputs:
-        order = _input_order(graph, value)
-        coded = _only_coded(graph, analysis, value)
+        order = input_order(graph, value)
+        coded = only_coded(graph, analysis, value)
         if coded:
             order = analysis.codings[analysis.pictures.get(value, value)].order
         placed = lowering.new(value, order, stored=not coded)
         index = program.add_input(*lowering.port(value))
         if coded:
-            sites.input(lowering, value, index, *_quantization(graph, analysis, value))
+            sites.input(lowering, value, index, *input_quantization(graph, analysis, value))
         else:
             stored_inputs[value] = placed.tensor
     for node in graph.nodes:
