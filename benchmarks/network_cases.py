@@ -201,6 +201,55 @@ def _heard() -> Iterator[Case]:
         feed="sound", preparation={"hop": 2048},
         shapes={"serving_default_input_2:0": (1, 43844, 1)},
     )  # fmt: skip
+    yield from _wake_words()
+    yield from _speech_features()
+    yield from _speech_quality()
+
+
+def _wake_words() -> Iterator[Case]:
+    """openWakeWord: a spectrum of samples as integers, features of it, and words in these."""
+    models = partial(packaged, "openwakeword", "openwakeword")
+    yield Case(
+        "openWakeWord, spectrum", **models("resources/models/melspectrogram.onnx"), feed="sound",
+        preparation={"hop": 1280, "scale": 2.0**15}, shapes={"input": (1, 1760)},
+    )  # fmt: skip
+    for name, file, shapes in (
+        ("openWakeWord, features", "embedding_model", {"input_1": (1, 76, 32, 1)}),
+        ("openWakeWord, hey jarvis", "hey_jarvis_v0.1", {}),
+        ("openWakeWord, alexa", "alexa_v0.1", {}),
+    ):
+        yield Case(name, **models(f"resources/models/{file}.onnx"), feed="features", shapes=shapes)
+
+
+def _speech_features() -> Iterator[Case]:
+    """What onnx-asr puts in front of recognizers: logarithms of spectra, of a second of sound."""
+    models = partial(packaged, "onnx-asr", "onnx_asr")
+    for name, file in (
+        ("Whisper features", "whisper80"), ("Whisper features, as convolution", "whisper80_conv"),
+        ("NeMo features", "nemo80"), ("GigaAM features", "gigaam_v2"), ("Kaldi features", "kaldi"),
+        ("resampling, 44.1 to 16 kHz", "resample_44_16"),
+    ):  # fmt: skip
+        yield Case(
+            name, **models(f"preprocessors/data/{file}.onnx"), feed="sound",
+            preparation={"hop": 1600}, shapes={"waveforms": (1, 16000)},
+            constants={"waveforms_lens": 16000.0},
+        )  # fmt: skip
+
+
+def _speech_quality() -> Iterator[Case]:
+    """Judges of speech: of its noise, of echoes that are left, of packets that were lost."""
+    models = partial(packaged, "speechmos", "speechmos")
+    yield Case(
+        "DNSMOS", **models("dnsmos_models/sig_bak_ovr.onnx"), feed="sound",
+        preparation={"hop": 16000}, shapes={"input_1": (1, 144160)},
+    )  # fmt: skip
+    for name, file, shapes in (
+        ("AECMOS", "aecmos_models/Run_1668423760_Stage_0",
+         {"input": (1, 3, 200, 160), "h0": (4, 1, 96)}),
+        ("PLCMOS", "plcmos_models/plcmos_v2",
+         {"degraded_audio": (1, 1, 200, 257), "rater_embed": (1, 64)}),
+    ):  # fmt: skip
+        yield Case(name, **models(f"{file}.onnx"), feed="features", shapes=shapes)
 
 
 VISION = (

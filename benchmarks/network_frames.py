@@ -80,14 +80,15 @@ def captions(name: str, shape: Shape, preparation: Mapping[str, Any]) -> Iterato
 
 
 def sound(_: str, shape: Shape, preparation: Mapping[str, Any]) -> Iterator[Values]:
-    """Of a packaged clip, again and again: window after window, `hop` samples apart."""
+    """Of a packaged clip, again and again: window after window, `hop` samples apart, times
+    `scale`."""
     window = int(np.prod(shape))
     hop = preparation.get("hop", window)
     heard = read_sound(packaged_file(*SOUND), RATE)[0]
     wave = np.tile(heard, 2 + window // heard.size)
     for first in count(0, hop):
         start = first % heard.size
-        yield wave[start : start + window].reshape(shape)
+        yield preparation.get("scale", 1.0) * wave[start : start + window].reshape(shape)
 
 
 def features(_: str, shape: Shape, preparation: Mapping[str, Any]) -> Iterator[Values]:

