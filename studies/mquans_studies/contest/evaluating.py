@@ -13,7 +13,7 @@ from mquans.files import atomic_write, require_writable
 from mquans.plan import write_plan
 from mquans_studies.contest.cases import load_case
 from mquans_studies.contest.judging import BEFORE, EXTRA, judge
-from mquans_studies.contest.rules import NetworkRules, Rules, load_rules
+from mquans_studies.contest.rules import Rules, load_rules
 from mquans_studies.contest.tables import CHOICES, as_markdown
 from mquans_studies.contest.trying import Said
 from mquans_studies.traces.trace_file import save_trace
@@ -61,7 +61,7 @@ def evaluate(
         minutes = sum(rules.networks[name].minutes for name in missing)
         say(f"to train: {', '.join(missing)}; about {minutes} minutes of a free core")
     for name in missing:
-        _train(name, rules.networks[name], data, zoo, threads, say)
+        _train(name, rules, data, zoo, threads, say)
     record = _record(output, rules, digest)
     for name in names:
         if name in record["networks"]:
@@ -81,16 +81,17 @@ def evaluate(
     return record
 
 
-def _train(name: str, own: NetworkRules, data: Path, zoo: Path, threads: int, say: Said) -> None:
+def _train(name: str, rules: Rules, data: Path, zoo: Path, threads: int, say: Said) -> None:
     from mquans_studies.zoo import train  # says what to install where torch is missing
     from mquans_studies.zoo.recipes import HELD_OUT, make_task
 
+    own, seed = rules.networks[name], rules.training_seed
     say(f"{name}: training, about {own.minutes} minutes of a free core")
     import torch
 
     torch.set_num_threads(threads)
-    task = make_task(name, data / own.data, held_out=own.held_out or HELD_OUT)
-    card = train(name, task, zoo / name, steps=own.steps or None, seed=0)
+    task = make_task(name, data / own.data, seed=seed, held_out=own.held_out or HELD_OUT)
+    card = train(name, task, zoo / name, steps=own.steps or None, seed=seed)
     say(f"{name}: trained in {card.seconds:.0f} s, {card.accuracy}")
 
 

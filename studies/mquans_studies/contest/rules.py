@@ -57,7 +57,12 @@ class NetworkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole contest; `docs/evaluation.md` says what the fields mean."""
+    """A whole contest; `docs/evaluation.md` says what the fields mean.
+
+    Attributes:
+        seed: of the draws; training_seed: of networks that are trained, and of the noise and the
+            splices of their data.
+    """
 
     seed: int
     draws: Annotated[int, Meta(ge=100)]
@@ -67,6 +72,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schemes: dict[str, Entry]
     pairs: dict[str, tuple[list[str], list[str]]]
     networks: dict[str, NetworkRules]
+    training_seed: int = 0
 
 
 def load_rules(path: Path | None = None) -> tuple[Rules, str]:

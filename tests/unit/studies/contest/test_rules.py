@@ -21,6 +21,20 @@ def test_the_packages_own_rules_give_every_scheme_as_many_candidates() -> None:
     assert digest == hashlib.sha256(OWN.read_bytes()).hexdigest()
 
 
+def test_careful_rules_differ_in_budgets_and_seed_alone() -> None:
+    """A third run is to say what smaller budgets do, and nothing else."""
+    first, third = rules.load_rules()[0], rules.load_rules(OWN.with_name("careful.yaml"))[0]
+    assert third.training_seed != first.training_seed
+    for name, entry in third.schemes.items():
+        values = first.schemes[name].values
+        if name.startswith("mquans"):
+            assert entry.values == pytest.approx([value / 10 for value in values])
+        else:
+            assert entry == first.schemes[name]
+    assert third.networks == first.networks
+    assert third.pairs == first.pairs
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
