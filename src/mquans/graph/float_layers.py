@@ -37,6 +37,9 @@ from mquans.graph.shapes import infer_node
 RELATIVE = frozenset({"relu", "clip", "abs", "sqrt", "neg"})
 """Functions that leave what is small small."""
 
+LARGEST_CLIP = 1e4
+"""Upper bounds of activations of layers are less: 6 of most."""
+
 
 def is_over_time(graph: Graph, node: Node) -> bool:
     """A convolution of all channels whose windows reach along one axis, the last one."""
@@ -80,8 +83,7 @@ def _passes_relations(graph: Graph, node: Node) -> bool:
     """Whether what is small behind a node may come from what is small in front of it."""
     match node.op:
         case Linear(activation=activation) | Conv(activation=activation):
-            passes = activation is None or activation.kind in RELATIVE
-            return passes and can_be_in_floats(graph, node)
+            return _is_floor(activation) and can_be_in_floats(graph, node)
         case Unary(kind=kind):
             return kind in RELATIVE
         case Binary(kind=kind):
@@ -90,6 +92,12 @@ def _passes_relations(graph: Graph, node: Node) -> bool:
             return True
         case _:
             return False
+
+
+def _is_floor(activation: Unary | None) -> bool:
+    """None, or what keeps logarithms finite. Behind any other function a layer is part of a network
+    that learns what matters, not of a spectrum."""
+    return activation is None or (activation.kind == "clip" and activation.params[1] > LARGEST_CLIP)
 
 
 def in_floats(graph: Graph, names: Collection[str]) -> Graph:

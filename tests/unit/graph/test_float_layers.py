@@ -99,6 +99,7 @@ def test_a_product_without_codes_is_the_linear_layer(
 
 
 OVER_TIME = Conv((4,), (2,), (0, 0), (1,))
+FLOOR = Unary("clip", (-1e-10, np.inf))
 SQUARE, LOG, ROWS = Binary("mul"), Unary("log"), Transpose((0, 2, 1))
 SPECTRUM = [(OVER_TIME, "x k", "s"), (SQUARE, "s s", "p"), (ROWS, "p", "r")]
 
@@ -108,6 +109,10 @@ SPECTRUM = [(OVER_TIME, "x k", "s"), (SQUARE, "s s", "p"), (ROWS, "p", "r")]
     [
         ([*SPECTRUM, (Linear(), "r w", "m"), (LOG, "m", "y")], ["s", "m"]),
         ([*SPECTRUM, (Reduce("sum", (2,), True), "r", "m"), (LOG, "m", "y")], ["s"]),
+        ([*SPECTRUM, (Linear(FLOOR), "r w", "m"), (LOG, "m", "y")], ["s", "m"]),
+        # Layers of a network that learns, up to its loss.
+        ([*SPECTRUM, (Linear(Unary("relu")), "r w", "m"), (LOG, "m", "y")], []),
+        ([*SPECTRUM, (Linear(Unary("clip", (0, 6))), "r w", "m"), (LOG, "m", "y")], []),
         # Behind a logarithm nothing is quiet any more.
         ([(LOG, "x", "l"), (OVER_TIME, "l k", "y")], []),
         ([*SPECTRUM, (Linear(), "r w", "y")], []),
