@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil
 
 from mquans_studies.accelerators.accelerator import Lanes, Role
@@ -91,8 +92,30 @@ def _orders(load: Load) -> tuple[float, float]:
         (float(parts["inputs"]), 1.0),
         (1.0, parts["weights"] * again),
         *((float(ceil(parts["outputs"] / count)), count * again) for count in filters),
+        *_orders_by_lines(load),
     ]
     return min(orders, key=lambda order: weights * order[0] + inputs * order[1])
+
+
+def _orders_by_lines(load: Load) -> Iterator[tuple[float, float]]:
+    """The same where sums of whole rows stay and channels pass, as many at a time as there are
+    lanes: of these the rows that a kernel meets lie side by side, so that only rows which two parts
+    share are fetched again."""
+    array, shape, design = load.design.array, load.shape, load.design
+    if shape.operator != "conv" or not isinstance(array, Lanes):
+        return
+    channels = min(array.inputs.value, shape.channels / shape.groups)
+    if shape.kernel_rows * shape.width * channels * load.word > design.memory("inputs").capacity:
+        return
+    lanes = int(array.outputs.value)
+    shared = max(shape.kernel_rows - shape.rows / shape.output_rows, 0.0)
+    for filters in range(min(lanes, shape.row), shape.row + lanes, lanes):
+        sums = design.memory("outputs").capacity / load.word
+        rows = int(sums / min(filters, shape.row) / shape.output_width)
+        if not rows:
+            return
+        times = ceil(shape.output_rows / rows)
+        yield float(times), ceil(shape.row / filters) * (1 + shared * (times - 1) / shape.rows)
 
 
 def _rows_again(load: Load) -> float:
