@@ -67,6 +67,7 @@ void bind_operators(nb::module_& m) {
     method(m, "add_reduce", reduce);
     method(m, "add_softmax", make_softmax);
     method(m, "add_layer_norm", make_layer_norm);
+    method(m, "add_pixel_norm", make_pixel_norm);
     method(m, "add_matmul", make_matmul);
     method(m, "add_resize", resize);
 }

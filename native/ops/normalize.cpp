@@ -137,6 +137,47 @@ private:
     std::vector<float> scale_, bias_;
 };
 
+// Every channel of an image by itself, over the image's pixels.
+class PixelNormStep final : public Step {
+public:
+    PixelNormStep(TensorId x, int32_t together, float epsilon, TensorId y)
+        : x_(x), y_(y), together_(together), epsilon_(epsilon) {}
+
+    void run(Context& context) const override {
+        const TensorView x = context.tensor(x_), y = context.tensor(y_);
+        const MaskView moved = context.mask(x_), marks = context.mask(y_);
+        const int32_t images = int32_t(x.pixels() / together_);
+        thread_local std::vector<uint8_t> flags;
+        flags.assign(images, context.dense);
+        uint8_t* dirty = flags.data();
+        for (int32_t row = 0; !context.dense && row < moved.rows; ++row)
+            for_each_pixel(moved.row(row), moved.words(), [&](int32_t i) {
+                dirty[(int64_t(row) * moved.width + i) / together_] = 1;
+            });
+        marks.clear();
+        for (int32_t image = 0; image < images; ++image)
+            if (dirty[image]) mark_pixels(marks, int64_t(image) * together_, int64_t(image + 1) * together_);
+        const int32_t blocks = (x.channels + at_once - 1) / at_once;
+        context.pool.for_rows(images * blocks, 1, [&](int32_t begin, int32_t end) {
+            for (int32_t task = begin; task < end; ++task) {
+                const int32_t image = task / blocks, first = task % blocks * at_once;
+                if (!dirty[image]) continue;
+                const int64_t pixel = int64_t(image) * together_;
+                context.kernels.ops->norm_pixels({x.pixel(pixel) + first, y.pixel(pixel) + first, x.stride,
+                                                  y.stride, together_, std::min(at_once, x.channels - first),
+                                                  epsilon_});
+            }
+        });
+    }
+
+private:
+    static constexpr int32_t at_once = 64;  // channels
+
+    TensorId x_, y_;
+    int32_t together_;  // pixels of an image
+    float epsilon_;
+};
+
 }  // namespace
 
 StepPtr make_softmax(TensorId x, const Dims& dims, int32_t axis, bool log, bool nan_is_zero, TensorId y) {
@@ -157,6 +198,11 @@ StepPtr make_layer_norm(TensorId x, const Dims& dims, int32_t axes, float epsilo
     std::vector<float> offset = bias.empty() ? std::vector<float>(scale.size(), 0.0f) : bias;
     return std::make_unique<LayerNormStep>(x, int32_t(size / dims.back()), epsilon, scale,
                                            std::move(offset), y);
+}
+
+StepPtr make_pixel_norm(TensorId x, const Dims& dims, float epsilon, TensorId y) {
+    require(dims.size() >= 2, "pixel norm: there are no pixels");
+    return std::make_unique<PixelNormStep>(x, int32_t(product(dims, 1, dims.size() - 1)), epsilon, y);
 }
 
 }  // namespace mquans

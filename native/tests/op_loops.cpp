@@ -267,6 +267,26 @@ bool layer_norm(const Tables& tables) {
     return report.close();
 }
 
+bool norm_pixels(const Tables& tables) {
+    Report report("norm_pixels");
+    Random random(18);
+    for (const int32_t n : {1, 2, 3, 5, 8, 15, 16, 17, 33, 63, 64})
+        for (const int32_t count : {1, 2, 63, 64, 65, 200})
+            for (const bool strange : {false, true}) {
+                const int32_t gap = random.integer(0, 2);
+                const int64_t size = int64_t(count - 1) * (n + gap) + n;
+                report.begin("%dx%d gap %d", count, n, gap);
+                const Buffer<float> x = strange ? wilds(size, random) : tames(size, random);
+                const Buffer<float> expected(size, 0, 9.0f), actual(expected);
+                PixelNormArgs args{x.data(), expected.data(), n + gap, n + gap, count, n, 1e-5f};
+                tables.scalar.ops->norm_pixels(args);
+                args.y = actual.data();
+                tables.tested.ops->norm_pixels(args);
+                report.same(expected, actual, "y");
+            }
+    return report.close();
+}
+
 bool matmul(const Tables& tables) {
     Report report("matmul");
     Random random(17);
@@ -298,6 +318,7 @@ int test_op_loops(const Tables& tables) {
     wrong += reductions(tables);
     wrong += softmax(tables);
     wrong += layer_norm(tables);
+    wrong += norm_pixels(tables);
     wrong += matmul(tables);
     return wrong;
 }

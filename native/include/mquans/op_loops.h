@@ -83,6 +83,15 @@ struct NormArgs {
     float epsilon;
 };
 
+// Every channel by itself, over all pixels.
+struct PixelNormArgs {
+    const float* x;
+    float* y;
+    int64_t x_step, y_step;
+    int32_t pixels, channels;  // at most 64 channels
+    float epsilon;
+};
+
 // y[m][n] = sum over k, ascending, of a[m][k] * b[k][n], fused.
 struct MatMulArgs {
     const float *a, *b;
@@ -104,6 +113,7 @@ struct OpLoops {
     void (*softmax_values)(const SoftmaxArgs&);  // over the channels of one pixel
     void (*softmax_pixels)(const SoftmaxArgs&);  // over pixels, channel by channel
     void (*layer_norm)(const NormArgs&);
+    void (*norm_pixels)(const PixelNormArgs&);
     void (*matmul)(const MatMulArgs&);
 };
 

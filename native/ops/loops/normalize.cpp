@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "ops/loops/lanes.h"
@@ -11,6 +12,27 @@ inline float add(float a, float b) { return a + b; }
 
 // Channels from which on they fill registers; of fewer, each line of pixels is brought together.
 constexpr int32_t many_channels = 16;
+
+constexpr int32_t most_channels = 64;  // of which sums are kept at a time
+
+// Sums over pixels of f(channel, value), [channels], some pixels on their own first: that keeps long sums
+// accurate.
+template <class F>
+inline void sum_pixels(const PixelNormArgs& args, float* sums, F f) {
+    constexpr int32_t together = 64;
+    const int32_t n = args.channels;
+    std::fill_n(sums, n, 0.0f);
+    for (int32_t first = 0; first < args.pixels; first += together) {
+        float part[most_channels] = {};
+        const int32_t last = std::min(first + together, args.pixels);
+        for (int32_t p = first; p < last; ++p) {
+            const float* x = args.x + p * args.x_step;
+#pragma GCC ivdep
+            for (int32_t c = 0; c < n; ++c) part[c] = f(part[c], x[c], c);
+        }
+        for (int32_t c = 0; c < n; ++c) sums[c] += part[c];
+    }
+}
 
 }  // namespace
 
@@ -103,6 +125,23 @@ void layer_norm(const NormArgs& args) {
         float* y = args.y + p * args.y_step;
 #pragma GCC ivdep
         for (int32_t c = 0; c < n; ++c) y[c] = fma((x[c] - mean) * inverse, scale[c], bias[c]);
+    }
+}
+
+void norm_pixels(const PixelNormArgs& args) {
+    const int32_t n = args.channels;
+    const float count = float(args.pixels);
+    float mean[most_channels], squares[most_channels];
+    sum_pixels(args, mean, [](float sum, float x, int32_t) { return sum + x; });
+    for (int32_t c = 0; c < n; ++c) mean[c] /= count;
+    sum_pixels(args, squares, [&](float sum, float x, int32_t c) { return fma(x - mean[c], x - mean[c], sum); });
+    float* inverse = squares;
+    for (int32_t c = 0; c < n; ++c) inverse[c] = 1.0f / __builtin_sqrtf(squares[c] / count + args.epsilon);
+    for (int32_t p = 0; p < args.pixels; ++p) {
+        const float* x = args.x + p * args.x_step;
+        float* y = args.y + p * args.y_step;
+#pragma GCC ivdep
+        for (int32_t c = 0; c < n; ++c) y[c] = (x[c] - mean[c]) * inverse[c];
     }
 }
 

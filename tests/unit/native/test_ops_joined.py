@@ -81,6 +81,23 @@ def test_softmax(follow, dims, data, log, seed):
     follow([dims], dims, add, lambda x: softmax(x, axis, log), seed=seed, tolerance=3e-6)
 
 
+@pytest.mark.parametrize(
+    "dims", [(1, 5, 7, 3), (2, 66, 16), (3, 9, 70), (1, 40, 33, 130), (4, 1, 5)]
+)
+def test_pixel_norm(follow, dims):
+    """Instance normalization where channels come last, as layers leave them."""
+    space = tuple(range(1, len(dims) - 1))
+
+    def add(program, name, x, out):
+        native.add_pixel_norm(program, name, x, dims, 1e-5, out)
+
+    def oracle(x):
+        spread = x.var(space, keepdims=True) + 1e-5
+        return (x - x.mean(space, keepdims=True)) / np.sqrt(spread)
+
+    follow([dims], dims, add, oracle, tolerance=1e-5)
+
+
 @pytest.mark.parametrize("axis", [1, 2])
 def test_softmax_of_nothing_is_nothing_where_that_is_asked_for(follow, axis):
     """A token whose mask hides all others sees none: NaN would spread to all layers behind."""

@@ -136,6 +136,16 @@ CASES: dict[str, tuple[list[Node], Shapes, dict[str, Any]]] = {
     ),
     "channel softmax of an image": ([("Softmax", "x", "y", {"axis": 1})], IMAGE, {}),
     "log softmax over width": ([("LogSoftmax", "x", "y", {"axis": 3})], IMAGE, {}),
+    "instance norm of an image": (
+        [("Relu", "x", "r", {}), ("InstanceNormalization", "r s b", "y", {})], IMAGE,
+        {"s": random(6), "b": random(6)},
+    ),
+    "instance norm where channels come last": (
+        [
+            ("Transpose", "x", "t", {"perm": [0, 2, 1]}),
+            ("InstanceNormalization", "t s b", "y", {}),
+        ], SEQUENCE, {"s": random(24), "b": random(24)},
+    ),
     "flatten": ([("Flatten", "x", "y", {"axis": 1})], IMAGE, {}),
     "reductions": (
         [

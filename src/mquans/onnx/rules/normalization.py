@@ -43,12 +43,17 @@ def _grouped_norm(call: Call, *, groups: int, epsilon: float) -> None:
     if scale.size != shape[1]:
         # GroupNormalization of opset 18 has one entry per group.
         scale, bias = (np.repeat(array, shape[1] // groups) for array in (scale, bias))
-    size = math.prod(shape[1:]) // groups
-    rows = call.emit("rows", Reshape((shape[0], groups, size)), call.value())
-    ones = call.add_constant("ones", np.ones(size))
-    normal = call.emit("normal", LayerNorm(2, float(epsilon)), rows, ones)
     column = (-1, *(1,) * (len(shape) - 2))
-    back = call.emit("back", Reshape(shape), normal)
+    if groups == shape[1] and len(shape) > 2:
+        # Every channel by itself, wherever channels lie.
+        ones = call.add_constant("ones", np.ones(shape[2:]))
+        back = call.emit("normal", LayerNorm(2, float(epsilon)), call.value(), ones)
+    else:
+        size = math.prod(shape[1:]) // groups
+        rows = call.emit("rows", Reshape((shape[0], groups, size)), call.value())
+        ones = call.add_constant("ones", np.ones(size))
+        normal = call.emit("normal", LayerNorm(2, float(epsilon)), rows, ones)
+        back = call.emit("back", Reshape(shape), normal)
     factors = call.add_constant("scale", scale.reshape(column))
     shifts = call.add_constant("bias", bias.reshape(column))
     call.finish(Binary("add"), call.emit("scaled", Binary("mul"), back, factors), shifts)
