@@ -19,6 +19,7 @@ from mquans.onnx.rules import (
     recurrent,
     reductions,
     resampling,
+    scattering,
     selection,
     transforms,
 )
@@ -30,6 +31,7 @@ RULES: dict[str, Rule] = {
     **layout.RULES,
     **logic.RULES,
     **selection.RULES,
+    **scattering.RULES,
     **pooling.RULES,
     **quantized.RULES,
     **recurrent.RULES,
