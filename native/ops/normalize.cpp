@@ -4,6 +4,8 @@
 namespace mquans {
 namespace {
 
+constexpr int32_t most_grouped = 64;  // channels that a loop over pixels normalises at a time
+
 // Over the channels of every pixel.
 class ChannelSoftmaxStep final : public Step {
 public:
@@ -137,11 +139,11 @@ private:
     std::vector<float> scale_, bias_;
 };
 
-// Every channel of an image by itself, over the image's pixels.
+// Some channels of an image at a time, over the image's pixels.
 class PixelNormStep final : public Step {
 public:
-    PixelNormStep(TensorId x, int32_t together, float epsilon, TensorId y)
-        : x_(x), y_(y), together_(together), epsilon_(epsilon) {}
+    PixelNormStep(TensorId x, int32_t together, int32_t group, float epsilon, TensorId y)
+        : x_(x), y_(y), together_(together), group_(group), epsilon_(epsilon) {}
 
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
@@ -157,24 +159,23 @@ public:
         marks.clear();
         for (int32_t image = 0; image < images; ++image)
             if (dirty[image]) mark_pixels(marks, int64_t(image) * together_, int64_t(image + 1) * together_);
-        const int32_t blocks = (x.channels + at_once - 1) / at_once;
+        const int32_t at_once = most_grouped / group_ * group_, blocks = (x.channels + at_once - 1) / at_once;
         context.pool.for_rows(images * blocks, 1, [&](int32_t begin, int32_t end) {
             for (int32_t task = begin; task < end; ++task) {
                 const int32_t image = task / blocks, first = task % blocks * at_once;
                 if (!dirty[image]) continue;
                 const int64_t pixel = int64_t(image) * together_;
                 context.kernels.ops->norm_pixels({x.pixel(pixel) + first, y.pixel(pixel) + first, x.stride,
-                                                  y.stride, together_, std::min(at_once, x.channels - first),
+                                                  y.stride, together_, std::min(at_once, x.channels - first), group_,
                                                   epsilon_});
             }
         });
     }
 
 private:
-    static constexpr int32_t at_once = 64;  // channels
-
     TensorId x_, y_;
     int32_t together_;  // pixels of an image
+    int32_t group_;     // channels
     float epsilon_;
 };
 
@@ -200,9 +201,10 @@ StepPtr make_layer_norm(TensorId x, const Dims& dims, int32_t axes, float epsilo
                                            std::move(offset), y);
 }
 
-StepPtr make_pixel_norm(TensorId x, const Dims& dims, float epsilon, TensorId y) {
+StepPtr make_pixel_norm(TensorId x, const Dims& dims, int32_t group, float epsilon, TensorId y) {
     require(dims.size() >= 2, "pixel norm: there are no pixels");
-    return std::make_unique<PixelNormStep>(x, int32_t(product(dims, 1, dims.size() - 1)), epsilon, y);
+    require(group >= 1 && group <= most_grouped && dims.back() % group == 0, "pixel norm: no such groups");
+    return std::make_unique<PixelNormStep>(x, int32_t(product(dims, 1, dims.size() - 1)), group, epsilon, y);
 }
 
 }  // namespace mquans

@@ -273,12 +273,13 @@ bool norm_pixels(const Tables& tables) {
     for (const int32_t n : {1, 2, 3, 5, 8, 15, 16, 17, 33, 63, 64})
         for (const int32_t count : {1, 2, 63, 64, 65, 200})
             for (const bool strange : {false, true}) {
+                const int32_t group = n % 3 ? n % 2 ? 1 : n / 2 : n / 3;
                 const int32_t gap = random.integer(0, 2);
                 const int64_t size = int64_t(count - 1) * (n + gap) + n;
-                report.begin("%dx%d gap %d", count, n, gap);
+                report.begin("%dx%d groups of %d gap %d", count, n, group, gap);
                 const Buffer<float> x = strange ? wilds(size, random) : tames(size, random);
                 const Buffer<float> expected(size, 0, 9.0f), actual(expected);
-                PixelNormArgs args{x.data(), expected.data(), n + gap, n + gap, count, n, 1e-5f};
+                PixelNormArgs args{x.data(), expected.data(), n + gap, n + gap, count, n, group, 1e-5f};
                 tables.scalar.ops->norm_pixels(args);
                 args.y = actual.data();
                 tables.tested.ops->norm_pixels(args);

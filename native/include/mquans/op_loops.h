@@ -83,12 +83,13 @@ struct NormArgs {
     float epsilon;
 };
 
-// Every channel by itself, over all pixels.
+// Over all pixels, every `group` channels together.
 struct PixelNormArgs {
     const float* x;
     float* y;
     int64_t x_step, y_step;
     int32_t pixels, channels;  // at most 64 channels
+    int32_t group;             // divides channels
     float epsilon;
 };
 

@@ -90,8 +90,8 @@ StepPtr make_softmax(TensorId x, const Dims& dims, int32_t axis, bool log, bool 
 StepPtr make_layer_norm(TensorId x, const Dims& dims, int32_t axes, float epsilon,
                         const std::vector<float>& scale, const std::vector<float>& bias, TensorId y);
 
-// Over all axes of x between the first and the last, image by image and channel by channel.
-StepPtr make_pixel_norm(TensorId x, const Dims& dims, float epsilon, TensorId y);
+// Over all axes of x between the first and the last, image by image, `group` channels together, at most 64.
+StepPtr make_pixel_norm(TensorId x, const Dims& dims, int32_t group, float epsilon, TensorId y);
 
 // numpy.matmul of [..., M, K] and [..., K, N]; leading axes broadcast; the three Dims have equal rank.
 StepPtr make_matmul(TensorId a, const Dims& dims_a, TensorId b, const Dims& dims_b, TensorId y,

@@ -130,13 +130,22 @@ void layer_norm(const NormArgs& args) {
 
 void norm_pixels(const PixelNormArgs& args) {
     const int32_t n = args.channels;
-    const float count = float(args.pixels);
+    const float count = float(int64_t(args.pixels) * args.group);
+    // Every channel's share of its group.
+    const auto together = [&](float* sums) {
+        for (int32_t c = 0; c < n; c += args.group) {
+            float sum = 0.0f;
+            for (int32_t i = c; i < c + args.group; ++i) sum += sums[i];
+            std::fill_n(sums + c, args.group, sum / count);
+        }
+    };
     float mean[most_channels], squares[most_channels];
     sum_pixels(args, mean, [](float sum, float x, int32_t) { return sum + x; });
-    for (int32_t c = 0; c < n; ++c) mean[c] /= count;
+    together(mean);
     sum_pixels(args, squares, [&](float sum, float x, int32_t c) { return fma(x - mean[c], x - mean[c], sum); });
+    together(squares);
     float* inverse = squares;
-    for (int32_t c = 0; c < n; ++c) inverse[c] = 1.0f / __builtin_sqrtf(squares[c] / count + args.epsilon);
+    for (int32_t c = 0; c < n; ++c) inverse[c] = 1.0f / __builtin_sqrtf(squares[c] + args.epsilon);
     for (int32_t p = 0; p < args.pixels; ++p) {
         const float* x = args.x + p * args.x_step;
         float* y = args.y + p * args.y_step;

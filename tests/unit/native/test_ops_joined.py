@@ -82,20 +82,27 @@ def test_softmax(follow, dims, data, log, seed):
 
 
 @pytest.mark.parametrize(
-    "dims", [(1, 5, 7, 3), (2, 66, 16), (3, 9, 70), (1, 40, 33, 130), (4, 1, 5)]
-)
-def test_pixel_norm(follow, dims):
-    """Instance normalization where channels come last, as layers leave them."""
-    space = tuple(range(1, len(dims) - 1))
+    ("dims", "group"),
+    [
+        ((1, 5, 7, 3), 1), ((2, 66, 16), 4), ((3, 9, 70), 35), ((1, 40, 33, 130), 26),
+        ((4, 1, 5), 5), ((1, 9, 192), 64), ((2, 9, 10), 1),
+    ],
+)  # fmt: skip
+def test_pixel_norm(follow, dims, group):
+    """Instance and group normalization where channels come last, as layers leave them."""
+    space = tuple(range(1, len(dims)))
 
     def add(program, name, x, out):
-        native.add_pixel_norm(program, name, x, dims, 1e-5, out)
+        native.add_pixel_norm(program, name, x, dims, group, 1e-5, out)
+
+    def normal(x):
+        return (x - x.mean(space, keepdims=True)) / np.sqrt(x.var(space, keepdims=True) + 1e-5)
 
     def oracle(x):
-        spread = x.var(space, keepdims=True) + 1e-5
-        return (x - x.mean(space, keepdims=True)) / np.sqrt(spread)
+        parts = np.split(x, dims[-1] // group, axis=-1)
+        return np.concatenate([normal(part) for part in parts], axis=-1)
 
-    follow([dims], dims, add, oracle, tolerance=1e-5)
+    follow([dims], dims, add, oracle, tolerance=2e-5)
 
 
 @pytest.mark.parametrize("axis", [1, 2])

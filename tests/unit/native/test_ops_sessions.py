@@ -146,6 +146,24 @@ CASES: dict[str, tuple[list[Node], Shapes, dict[str, Any]]] = {
             ("InstanceNormalization", "t s b", "y", {}),
         ], SEQUENCE, {"s": random(24), "b": random(24)},
     ),
+    "group norm where channels come last": (
+        [
+            ("Transpose", "x", "t", {"perm": [0, 2, 1]}),
+            ("Reshape", "t rows", "g", {}),
+            ("InstanceNormalization", "g one zero", "n", {}),
+            ("Reshape", "n back", "y", {}),
+        ], SEQUENCE,
+        {"rows": integers(1, 4, -1), "back": integers(1, 24, 40), "one": np.ones(4, np.float32),
+         "zero": np.zeros(4, np.float32)},
+    ),
+    "group norm of an image": (
+        [
+            ("Reshape", "x rows", "g", {}),
+            ("InstanceNormalization", "g s b", "n", {}),
+            ("Reshape", "n back", "y", {}),
+        ], IMAGE, {"rows": integers(1, 2, -1), "back": integers(1, 6, 9, 70), "s": random(2),
+                   "b": random(2)},
+    ),
     "flatten": ([("Flatten", "x", "y", {"axis": 1})], IMAGE, {}),
     "reductions": (
         [

@@ -31,6 +31,7 @@ from mquans.graph.operators import BinaryKind, ReduceKind, UnaryKind
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.geometry import resize_table
 from mquans.runtime.lowering.layout import Dims, Placed
+from mquans.runtime.lowering.norms import add_pixel_norm
 from mquans.runtime.lowering.windows import add_windows
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def add_operator(low: Lowering, node: Node) -> None:
             _concat(low, node, node.op)
         case Slice():
             _slice(low, node, node.op)
+        case Reshape() | LayerNorm() if y in low.norms and add_pixel_norm(low, y, low.norms[y]):
+            pass
         case Gather() | Reshape() if y in low.windows:
             if (windows := low.windows[y]) is not None:
                 add_windows(low, y, windows)
@@ -264,10 +267,6 @@ def _layer_norm(low: Lowering, node: Node, op: LayerNorm) -> None:
     x, y = node.inputs[0], node.outputs[0]
     rank = len(low.graph.shape(x))
     order = low.order_of(x)
-    if order == layout.channels_last(rank) and _is_by_channel(low.graph, node, op):
-        a, out = low.in_order(x, order), low.new(y, order)
-        _native.add_pixel_norm(low.program, node.name, a.tensor, a.dims, op.epsilon, out.tensor)
-        return
     if order[op.axis :] != layout.identity(rank)[op.axis :]:
         order = layout.identity(rank)
     a = low.in_order(x, order)
@@ -287,13 +286,6 @@ def _layer_norm(low: Lowering, node: Node, op: LayerNorm) -> None:
         bias,
         out.tensor,
     )
-
-
-def _is_by_channel(graph: Graph, node: Node, op: LayerNorm) -> bool:
-    """A normalization over all of space, without a scale or bias of its places."""
-    constants = [graph.constants[name] for name in node.inputs[1:] if name]
-    plain = (constants[0] == 1).all() and not any(bias.any() for bias in constants[1:])
-    return op.axis == 2 and len(graph.shape(node.inputs[0])) > 2 and bool(plain)
 
 
 def _matmul(low: Lowering, node: Node) -> None:

@@ -27,6 +27,7 @@ from mquans.runtime.lowering.geometry import Grid, layer_grids, natural_weight, 
 from mquans.runtime.lowering.inputs import input_order, input_quantization, only_coded
 from mquans.runtime.lowering.layout import Dims, Placed
 from mquans.runtime.lowering.lowered import FallbackCall, Lowered, SiteLayer
+from mquans.runtime.lowering.norms import PixelNorm, pixel_norms
 from mquans.runtime.lowering.operators import activation_code, add_operator
 from mquans.runtime.lowering.quantization import (
     deltas,
@@ -66,6 +67,8 @@ class Lowering:
     joined: dict[str, list[Placed]] = field(default_factory=dict)
     # Rows that lie where the sequence is that they are windows of.
     windows: dict[str, Windows | None] = field(default_factory=dict)
+    # Normalizations over space, and what is not made in front of them.
+    norms: dict[str, PixelNorm | None] = field(default_factory=dict)
     fallbacks: list[FallbackCall] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
 
@@ -338,7 +341,8 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
     analysis = analyse(graph, {layer.name for layer in plan.layers})
     sites = Sites.of(graph, plan, analysis)
     slots = slots_of(graph, analysis.integer_nodes | analysis.idle)
-    lowering = Lowering(graph, plan, program, sites, slots=slots, windows=windows_of(graph))
+    windows, norms = windows_of(graph), pixel_norms(graph)
+    lowering = Lowering(graph, plan, program, sites, slots=slots, windows=windows, norms=norms)
     stored_inputs = {}
     for value in graph.inputs:
         order = input_order(graph, value)
