@@ -192,6 +192,15 @@ class Call:
         self._translation.constants[name] = np.array(array, np.float32, order="C")
         return name
 
+    def count_computed(self, numbers: int) -> None:
+        """Account for numbers that stand in no file.
+
+        Raises:
+            ModelError: the model computes more than it may when it is read.
+        """
+        where = f"node {printable(self._name)!r} ({self.op_type})"
+        self._translation.spending.compute(numbers, where)
+
     def emit(self, label: str, op: Operator, *inputs: str) -> str:
         """Emit an intermediate node; returns the name of its value."""
         output = self._translation.new_value(f"{self._name}/{label}")

@@ -73,3 +73,45 @@ class Limits:
                 where=where,
                 hint=HINT,
             )
+
+
+class Spending:
+    """What a model has taken of its limits.
+
+    Args:
+        given: numbers in its file.
+    """
+
+    def __init__(self, limits: Limits, given: int) -> None:
+        self.limits = limits
+        self._most_computed = limits.computed + 4 * given
+        self._numbers = self._computed = 0
+
+    def declare(self, shape: tuple[int, ...], where: str) -> None:
+        """Accounts for a tensor that frames bring or nodes compute.
+
+        Raises:
+            ModelError: it is too large, or all of them are together.
+        """
+        self.limits.check_value(shape, where)
+        self._numbers += math.prod(max(size, 0) for size in shape)
+        if self._numbers > self.limits.total:
+            raise ModelError(
+                f"the network has more than {self.limits.total} numbers in its tensors.",
+                where=where,
+                hint=HINT,
+            )
+
+    def compute(self, numbers: int, where: str) -> None:
+        """Accounts for numbers that are computed when the model is read.
+
+        Raises:
+            ModelError: with these there are too many.
+        """
+        self._computed += numbers
+        if self._computed > self._most_computed:
+            raise ModelError(
+                f"more than {self._most_computed} numbers are computed when the model is read.",
+                where=where,
+                hint=HINT,
+            )

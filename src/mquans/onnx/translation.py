@@ -29,7 +29,7 @@ from mquans.onnx.external_weights import tensors_of
 from mquans.onnx.fallbacks import fallback_node, is_narrowed
 from mquans.onnx.folding import evaluate, is_foldable, size_of
 from mquans.onnx.grids import Grid
-from mquans.onnx.limits import HINT, Limits
+from mquans.onnx.limits import Limits, Spending
 from mquans.onnx.number_types import EXACT, FLOATS, MOVED, ON_GRID, QUANTIZED, result_type
 from mquans.onnx.returned import finish_output
 from mquans.onnx.rules import RULES_BY_DOMAIN
@@ -71,10 +71,8 @@ class Translation:
         self.nodes: list[Node] = []
         self.flat: list[onnx.NodeProto] = []
         self.branch_constants: dict[str, Array] = {}
-        self._limits = Limits.from_environment()
-        self._numbers = 0
-        self._computed = 0
-        self._given = sum(math.prod(tensor.dims) for tensor in tensors_of(model))
+        given = sum(math.prod(tensor.dims) for tensor in tensors_of(model))
+        self.spending = Spending(Limits.from_environment(), given)
         self._node_names: set[str] = set()
         self._native_only = False
         counts = Counter(node.name for node in model.graph.node)
@@ -223,14 +221,7 @@ class Translation:
             ModelError: they are larger than the limits allow.
         """
         for kind in kinds.values():
-            self._limits.check_value(kind.shape, where)
-            self._numbers += max(kind.size, 0)
-        if self._numbers > self._limits.total:
-            raise ModelError(
-                f"the network has more than {self._limits.total} numbers in its tensors.",
-                where=where,
-                hint=HINT,
-            )
+            self.spending.declare(kind.shape, where)
         self.types.update(kinds)
 
     def shape(self, value: str) -> tuple[int, ...]:
@@ -355,13 +346,10 @@ class Translation:
     def fold(self, proto: onnx.NodeProto) -> None:
         """Add what a node makes of constants to these."""
         arrays = evaluate(proto, self.constants, self.opsets)
-        self._computed += sum(array.size for array in arrays)
-        if self._computed > (most := self._limits.computed + 4 * self._given):
-            raise ModelError(
-                f"more than {most} numbers are computed when the model is read.",
-                where=f"node {printable(self.node_name(proto))!r} ({proto.op_type})",
-                hint=HINT,
-            )
+        self.spending.compute(
+            sum(array.size for array in arrays),
+            f"node {printable(self.node_name(proto))!r} ({proto.op_type})",
+        )
         for output, array in zip(proto.output, arrays, strict=False):
             if output:
                 self.constants[output] = array

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from mquans.errors import ModelError
 from mquans.graph import Conv, Fallback, Linear
 from mquans.onnx import import_model, read_model
 
@@ -93,3 +94,11 @@ def test_other_spectra_run_on_onnxruntime(
     graph = import_model(read_model(build([node], {"x": shape}, ["y"], used)))
     (fallback,) = (node.op for node in graph.nodes if isinstance(node.op, Fallback))
     assert reason in fallback.reason
+
+
+def test_waves_of_many_transforms_do_not_take_all_memory() -> None:
+    """Each stands in twenty bytes of a file, and is 64 MB."""
+    nodes = [op("DFT", "x", f"y{index}", axis=1, onesided=1) for index in range(8)]
+    model = build(nodes, {"x": (1, 4096, 1)}, [f"y{index}" for index in range(8)])
+    with pytest.raises(ModelError, match="numbers are computed when the model is read"):
+        import_model(read_model(model))

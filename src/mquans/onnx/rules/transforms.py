@@ -35,6 +35,7 @@ def stft(call: Call) -> None:
     if window.shape != (length,) or length > shape[1]:
         raise Refused("a window of another length than its frame, or longer than the signal")
     bins = length // 2 + 1 if call.attribute("onesided", 1) else length
+    call.count_computed(2 * bins * length)
     # [bins, 2, length], one filter for each part of each bin.
     waves = _waves(length, bins)[:, 0].T * window
     weight = call.add_constant("waves", waves.reshape(2 * bins, 1, length))
@@ -61,6 +62,7 @@ def dft(call: Call) -> None:
     length = _length(call, 1) or shape[axis]
     _check_length(length)
     bins = length // 2 + 1 if onesided else length
+    call.count_computed(2 * bins * length * shape[-1])
     waves = _waves(length, bins)[:, : shape[-1]]
     if inverse:
         # The waves turn the other way.
