@@ -4,7 +4,8 @@
 namespace mquans {
 namespace {
 
-constexpr int32_t most_grouped = 64;  // channels that a loop over pixels normalises at a time
+// Channels that a loop over pixels normalises at a time.
+constexpr int32_t most_grouped = 64, few_grouped = 16;
 
 // Over the channels of every pixel.
 class ChannelSoftmaxStep final : public Step {
@@ -159,7 +160,12 @@ public:
         marks.clear();
         for (int32_t image = 0; image < images; ++image)
             if (dirty[image]) mark_pixels(marks, int64_t(image) * together_, int64_t(image + 1) * together_);
-        const int32_t at_once = most_grouped / group_ * group_, blocks = (x.channels + at_once - 1) / at_once;
+        // Sums of many channels are taken side by side, but every thread has some.
+        int32_t at_once = most_grouped / group_ * group_;
+        const auto blocks_of = [&](int32_t channels) { return (x.channels + channels - 1) / channels; };
+        while (images * blocks_of(at_once) < context.pool.threads() && at_once >= 2 * std::max(group_, few_grouped))
+            at_once = at_once / 2 / group_ * group_;
+        const int32_t blocks = blocks_of(at_once);
         context.pool.for_rows(images * blocks, 1, [&](int32_t begin, int32_t end) {
             for (int32_t task = begin; task < end; ++task) {
                 const int32_t image = task / blocks, first = task % blocks * at_once;

@@ -85,7 +85,8 @@ TensorId Program::add_part(TensorId base, int64_t first, int32_t rows, int32_t w
     const TensorSpec& from = tensors.at(base);
     if (first < 0 || first + int64_t(rows) * width > int64_t(from.rows) * from.width)
         throw std::invalid_argument("part outside its tensor");
-    const TensorSpec part{rows, width, from.channels, from.stride, from.offset + first * from.stride, mask_words};
+    const TensorSpec part{rows, width, from.channels, from.stride, from.offset + first * from.stride, mask_words,
+                          from.constant};
     mask_words += int64_t(rows) * MaskView::words_for(width);
     tensors.push_back(part);
     return TensorId(tensors.size()) - 1;
@@ -96,7 +97,7 @@ TensorId Program::add_reshaped(TensorId base, int32_t rows, int32_t width, int32
     if (from.stride != from.channels ||
         int64_t(rows) * width * channels != int64_t(from.rows) * from.width * from.channels)
         throw std::invalid_argument("reshaped tensors must be compact and of equal size");
-    const TensorSpec view{rows, width, channels, channels, from.offset, mask_words};
+    const TensorSpec view{rows, width, channels, channels, from.offset, mask_words, from.constant};
     mask_words += int64_t(rows) * MaskView::words_for(width);
     tensors.push_back(view);
     return TensorId(tensors.size()) - 1;
@@ -107,16 +108,19 @@ TensorId Program::add_windows(TensorId base, int32_t count, int32_t taps, int32_
     if (from.rows != 1 || from.stride != from.channels || from.offset < 0 || count < 1 || taps < 1 || step < 1 ||
         int64_t(count - 1) * step + taps > from.width)
         throw std::invalid_argument("windows outside their tensor");
-    const TensorSpec view{1, count, taps * from.channels, step * from.channels, from.offset, mask_words};
+    const TensorSpec view{1, count, taps * from.channels, step * from.channels, from.offset, mask_words,
+                          from.constant};
     mask_words += MaskView::words_for(count);
     tensors.push_back(view);
     return TensorId(tensors.size()) - 1;
 }
 
 TensorId Program::add_constant(int32_t rows, int32_t width, int32_t channels, const float* values) {
-    const TensorId id = add_tensor(rows, width, channels);
-    constants.push_back({tensors[id].offset, {values, values + int64_t(rows) * width * channels}});
-    return id;
+    tensors.push_back({rows, width, channels, channels, int64_t(constants.size()), mask_words, true});
+    mask_words += int64_t(rows) * MaskView::words_for(width);
+    constants.insert(constants.end(), values, values + int64_t(rows) * width * channels);
+    constants.resize(padded<int64_t>(int64_t(constants.size()), 16));
+    return TensorId(tensors.size()) - 1;
 }
 
 QuantizedId Program::add_quantized(QuantizedSpec q, bool externally_clocked) {
@@ -220,6 +224,7 @@ int32_t Program::add_output(Port port) {
 
 void Program::finish() {
     compares.resize(inputs.size());
+    constants.resize(constants.size() + 64);  // vectors may be read past the end
     struct Span {
         int64_t first_step, last_step, offset, size;
     };
@@ -326,7 +331,7 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool dense, bool 
 }
 
 int64_t Program::weights_bytes() const {
-    int64_t total = 2 * site_weights;
+    int64_t total = 2 * site_weights + int64_t(sizeof(float)) * int64_t(constants.size());
     for (const auto& layer : layers)
         total += int64_t(layer.weights8.size()) + 2 * int64_t(layer.weights16.size());
     return total;

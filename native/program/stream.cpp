@@ -105,9 +105,6 @@ void Stream::reset() {
     std::memset(acc_.data(), 0, acc_.bytes());
     std::memset(codes_.data(), 0, codes_.bytes());
     std::memset(count_.data(), 0, count_.bytes());
-    for (const auto& constant : program_->constants)
-        std::memcpy(floats_.data() + constant.offset, constant.values.data(),
-                    constant.values.size() * sizeof(float));
     reports.assign(program_->layers.size(), {});
     site_reports.assign(program_->site_layers.size(), {});
     busy_from = never;
@@ -115,7 +112,8 @@ void Stream::reset() {
 
 TensorView Stream::tensor(TensorId id) const {
     const TensorSpec& t = program_->tensors[id];
-    return {floats_.data() + t.offset, t.rows, t.width, t.channels, t.stride};
+    float* const values = t.constant ? program_->constants.data() : floats_.data();
+    return {values + t.offset, t.rows, t.width, t.channels, t.stride};
 }
 
 CodesView Stream::code_tensor(CodesId id) const {

@@ -106,7 +106,7 @@ void SequenceStep::compute_whole(Context& context, int32_t begin, int32_t end) c
     const int32_t row = std::min(q.row_at(begin), q.row_at(end - 1));
     const int64_t row_size = int64_t(q.width) * layer.pixel_stride;
     std::vector<int32_t>& sums = context.scratch.sums;
-    sums.resize(count * row_size);
+    sums.resize(count * row_size + 64);  // vectors may be read past the end
     const int16_t* held = context.stream.held(q) + int64_t(row) * q.width * q.channels;
     context.pool.for_rows((outputs + panel - 1) / panel, 1, [&](int32_t first, int32_t last) {
         context.kernels.held_sums({held, count * q.width, q.channels, layer.weights(), sums.data(),

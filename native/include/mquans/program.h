@@ -59,6 +59,7 @@ struct TensorSpec {
     int32_t rows, width, channels, stride;
     int64_t offset;       // floats; -1: a graph input that is read where the caller has it
     int64_t mask_offset;  // 64-bit words
+    bool constant = false;  // lies among the program's constants instead, and is only read
 };
 
 // Where a tensor of codes lives in a stream's memory.
@@ -285,11 +286,7 @@ public:
     std::vector<std::string> step_names;
     std::vector<Port> inputs, outputs;
     std::vector<const InputCompare*> compares;  // of inputs that are compared in place
-    struct Constant {
-        int64_t offset;
-        std::vector<float> values;
-    };
-    std::vector<Constant> constants;
+    std::vector<float> constants;  // of tensors that all streams share
 
     int64_t floats_size = 0, mask_words = 0, held_size = 0, acc_size = 0;
     int64_t segments = 0, quantized_rows = 0;

@@ -193,7 +193,7 @@ class Session:
 
     @property
     def weights_bytes(self) -> int:
-        """Memory of the packed weights, shared by all streams."""
+        """Memory of packed weights and of constants, shared by all streams."""
         return int(self.lowered.program.weights_bytes)
 
     @property
