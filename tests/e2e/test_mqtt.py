@@ -104,7 +104,8 @@ def config(tmp_path: Path, broker: Broker) -> dict[str, Any]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, config: dict[str, Any]) -> Iterator[Server]:
+def server(tmp_path: Path, config: dict[str, Any], listener: Listener) -> Iterator[Server]:
+    # Devices are told of once: who listens is there first.
     server = Server(tmp_path, config)
     yield server
     server.process.kill()
