@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from mquans.graph import Graph, Node, Recurrence, Reshape
 
 BEFORE = ("in", "input", "prev", "previous", "old", "last", "past", "init", "initial")
@@ -95,10 +97,13 @@ def _stems(name: str, affixes: tuple[str, ...], endings: tuple[str, ...]) -> set
 
 
 def _by_shape(graph: Graph) -> Callable[[str, str], bool]:
-    """Neither is the first of its kind, and they have one shape, which is not that of a picture."""
+    """Neither is the first of its kind, and they have one shape, which is not that of a picture.
+    Integers are no states but counts, such as the lengths of sounds."""
 
     def matches(name: str, output: str) -> bool:
         shape = graph.shape(name)
+        if not np.issubdtype(graph.dtype(name), np.floating):
+            return False
         is_picture = len(shape) == 4 and shape[1] in (1, 3) and min(shape[2:]) >= PICTURE_SIDE
         is_first = name == graph.inputs[0] or output == graph.outputs[0]
         return not is_first and not is_picture and shape == graph.shape(output)

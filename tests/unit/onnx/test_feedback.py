@@ -45,6 +45,16 @@ def test_a_frame_that_becomes_another_frame_is_no_state() -> None:
     assert guess_feedback(graph(inputs, outputs)) == {"h": "hn"}
 
 
+def test_lengths_are_no_states() -> None:
+    """Features of sound come with how many there are, which is no length of the next sound."""
+    made = graph({"waveforms": FRAME, "waveforms_lens": (1,)},
+                 {"features": (1, 80, 4), "features_lens": (1,)})  # fmt: skip
+    made.declared = dict.fromkeys(("waveforms_lens", "features_lens"), "int64")
+    assert guess_feedback(made) == {}
+    made.declared = {}
+    assert guess_feedback(made) == {"waveforms_lens": "features_lens"}
+
+
 def test_a_state_may_come_back_in_another_shape() -> None:
     found = guess_feedback(graph({"x": FRAME, "h": (1, 1, 8)}, {"y": (1, 1), "hn": (1, 8)}))
     assert found == {"h": "hn"}
