@@ -100,6 +100,16 @@ inline void mark_pixels(MaskView mask, int64_t begin, int64_t end) {
     }
 }
 
+// One flag per group of pixels, set where one of them moved, or all of them if everything is computed.
+template <class GroupOf>
+void flag_groups(std::vector<uint8_t>& flags, int64_t groups, MaskView moved, bool everything, GroupOf group_of) {
+    flags.assign(groups, everything);
+    for (int32_t row = 0; !everything && row < moved.rows; ++row)
+        for_each_pixel(moved.row(row), moved.words(), [&](int32_t i) {
+            flags[group_of(int64_t(row) * moved.width + i)] = 1;
+        });
+}
+
 // Items worth handing to another thread when one item touches `cost` floats.
 inline int32_t grain_for(int64_t cost) {
     return int32_t(std::max<int64_t>(1, 16384 / std::max<int64_t>(1, cost)));

@@ -4,8 +4,7 @@
 namespace mquans {
 namespace {
 
-// Channels that a loop over pixels normalises at a time.
-constexpr int32_t most_grouped = 64, few_grouped = 16;
+constexpr int32_t most_grouped = PixelNormArgs::most_channels, few_grouped = 16;
 
 // Over the channels of every pixel.
 class ChannelSoftmaxStep final : public Step {
@@ -49,13 +48,10 @@ public:
         if (!context.dense && !moved.any()) return;
         const int32_t lines = int32_t(x.pixels() / length_);
         thread_local std::vector<uint8_t> flags;
-        flags.assign(lines, context.dense);
-        uint8_t* dirty = flags.data();
-        for (int32_t row = 0; row < moved.rows; ++row)
-            for_each_pixel(moved.row(row), moved.words(), [&](int32_t i) {
-                const int64_t pixel = int64_t(row) * moved.width + i;
-                dirty[pixel / (int64_t(length_) * inner_) * inner_ + pixel % inner_] = 1;
-            });
+        flag_groups(flags, lines, moved, context.dense, [&](int64_t pixel) {
+            return pixel / (int64_t(length_) * inner_) * inner_ + pixel % inner_;
+        });
+        const uint8_t* dirty = flags.data();
         const int64_t cost = 16 * int64_t(length_) * x.channels;
         context.pool.for_rows(lines, grain_for(cost), [&](int32_t begin, int32_t end) {
             thread_local std::vector<float> scratch;
@@ -151,12 +147,8 @@ public:
         const MaskView moved = context.mask(x_), marks = context.mask(y_);
         const int32_t images = int32_t(x.pixels() / together_);
         thread_local std::vector<uint8_t> flags;
-        flags.assign(images, context.dense);
-        uint8_t* dirty = flags.data();
-        for (int32_t row = 0; !context.dense && row < moved.rows; ++row)
-            for_each_pixel(moved.row(row), moved.words(), [&](int32_t i) {
-                dirty[(int64_t(row) * moved.width + i) / together_] = 1;
-            });
+        flag_groups(flags, images, moved, context.dense, [&](int64_t pixel) { return pixel / together_; });
+        const uint8_t* dirty = flags.data();
         marks.clear();
         for (int32_t image = 0; image < images; ++image)
             if (dirty[image]) mark_pixels(marks, int64_t(image) * together_, int64_t(image + 1) * together_);

@@ -167,13 +167,8 @@ public:
         marks.clear();
         if (!context.dense && !moved.any()) return;
         thread_local std::vector<uint8_t> flags;
-        flags.assign(y.pixels(), context.dense);
+        flag_groups(flags, y.pixels(), moved, context.dense, [&](int64_t pixel) { return pixel / y.channels; });
         uint8_t* dirty = flags.data();
-        if (!context.dense)
-            for (int32_t row = 0; row < moved.rows; ++row)
-                for_each_pixel(moved.row(row), moved.words(), [&](int32_t i) {
-                    dirty[(int64_t(row) * moved.width + i) / y.channels] = 1;
-                });
         const int64_t cost = int64_t(y.channels) * x.channels;
         context.pool.for_rows(int32_t(y.pixels()), grain_for(cost), [&](int32_t begin, int32_t end) {
             const int32_t together = std::max(1, at_once / y.channels);

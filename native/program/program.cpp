@@ -62,11 +62,17 @@ void Program::follow_fork() {
     if (!workplace_->usable()) workplace_.reset(new Workplace(pool().threads()));
 }
 
-TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored) {
-    tensors.push_back({rows, width, channels, channels, stored ? floats_size : -1, mask_words});
-    if (stored) floats_size += padded<int64_t>(int64_t(rows) * width * channels, 16);
-    mask_words += int64_t(rows) * MaskView::words_for(width);
+TensorId Program::list(TensorSpec spec) {
+    spec.mask_offset = mask_words;
+    mask_words += int64_t(spec.rows) * MaskView::words_for(spec.width);
+    tensors.push_back(spec);
     return TensorId(tensors.size()) - 1;
+}
+
+TensorId Program::add_tensor(int32_t rows, int32_t width, int32_t channels, bool stored) {
+    const int64_t offset = stored ? floats_size : -1;
+    if (stored) floats_size += padded<int64_t>(int64_t(rows) * width * channels, 16);
+    return list({rows, width, channels, channels, offset, 0});
 }
 
 TensorId Program::add_view(TensorId base, int32_t first_channel, int32_t channels) {
@@ -75,21 +81,17 @@ TensorId Program::add_view(TensorId base, int32_t first_channel, int32_t channel
         throw std::invalid_argument("view outside its tensor");
     view.offset += first_channel;
     view.channels = channels;
-    view.mask_offset = mask_words;
-    mask_words += int64_t(view.rows) * MaskView::words_for(view.width);
-    tensors.push_back(view);
-    return TensorId(tensors.size()) - 1;
+    return list(view);
 }
 
 TensorId Program::add_part(TensorId base, int64_t first, int32_t rows, int32_t width) {
-    const TensorSpec& from = tensors.at(base);
-    if (first < 0 || first + int64_t(rows) * width > int64_t(from.rows) * from.width)
+    TensorSpec part = tensors.at(base);
+    if (first < 0 || first + int64_t(rows) * width > int64_t(part.rows) * part.width)
         throw std::invalid_argument("part outside its tensor");
-    const TensorSpec part{rows, width, from.channels, from.stride, from.offset + first * from.stride, mask_words,
-                          from.constant};
-    mask_words += int64_t(rows) * MaskView::words_for(width);
-    tensors.push_back(part);
-    return TensorId(tensors.size()) - 1;
+    part.rows = rows;
+    part.width = width;
+    part.offset += first * part.stride;
+    return list(part);
 }
 
 TensorId Program::add_reshaped(TensorId base, int32_t rows, int32_t width, int32_t channels) {
@@ -97,10 +99,7 @@ TensorId Program::add_reshaped(TensorId base, int32_t rows, int32_t width, int32
     if (from.stride != from.channels ||
         int64_t(rows) * width * channels != int64_t(from.rows) * from.width * from.channels)
         throw std::invalid_argument("reshaped tensors must be compact and of equal size");
-    const TensorSpec view{rows, width, channels, channels, from.offset, mask_words, from.constant};
-    mask_words += int64_t(rows) * MaskView::words_for(width);
-    tensors.push_back(view);
-    return TensorId(tensors.size()) - 1;
+    return list({rows, width, channels, channels, from.offset, 0, from.constant});
 }
 
 TensorId Program::add_windows(TensorId base, int32_t count, int32_t taps, int32_t step) {
@@ -108,19 +107,14 @@ TensorId Program::add_windows(TensorId base, int32_t count, int32_t taps, int32_
     if (from.rows != 1 || from.stride != from.channels || from.offset < 0 || count < 1 || taps < 1 || step < 1 ||
         int64_t(count - 1) * step + taps > from.width)
         throw std::invalid_argument("windows outside their tensor");
-    const TensorSpec view{1, count, taps * from.channels, step * from.channels, from.offset, mask_words,
-                          from.constant};
-    mask_words += MaskView::words_for(count);
-    tensors.push_back(view);
-    return TensorId(tensors.size()) - 1;
+    return list({1, count, taps * from.channels, step * from.channels, from.offset, 0, from.constant});
 }
 
 TensorId Program::add_constant(int32_t rows, int32_t width, int32_t channels, const float* values) {
-    tensors.push_back({rows, width, channels, channels, int64_t(constants.size()), mask_words, true});
-    mask_words += int64_t(rows) * MaskView::words_for(width);
+    const auto offset = int64_t(constants.size());
     constants.insert(constants.end(), values, values + int64_t(rows) * width * channels);
     constants.resize(padded<int64_t>(int64_t(constants.size()), 16));
-    return TensorId(tensors.size()) - 1;
+    return list({rows, width, channels, channels, offset, 0, true});
 }
 
 QuantizedId Program::add_quantized(QuantizedSpec q, bool externally_clocked) {

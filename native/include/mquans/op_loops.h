@@ -85,10 +85,11 @@ struct NormArgs {
 
 // Over all pixels, every `group` channels together.
 struct PixelNormArgs {
+    static constexpr int32_t most_channels = 64;
     const float* x;
     float* y;
     int64_t x_step, y_step;
-    int32_t pixels, channels;  // at most 64 channels
+    int32_t pixels, channels;  // at most `most_channels`
     int32_t group;             // divides channels
     float epsilon;
 };

@@ -292,6 +292,7 @@ public:
     int64_t segments = 0, quantized_rows = 0;
 
 private:
+    TensorId list(TensorSpec spec);  // with a mask of its own
     std::unique_ptr<FrameScratch> take_scratch();
     void give_back(std::unique_ptr<FrameScratch> scratch);
 

@@ -13,7 +13,7 @@ inline float add(float a, float b) { return a + b; }
 // Channels from which on they fill registers; of fewer, each line of pixels is brought together.
 constexpr int32_t many_channels = 16;
 
-constexpr int32_t most_channels = 64;  // of which sums are kept at a time
+constexpr int32_t most_channels = PixelNormArgs::most_channels;
 
 // Sums over pixels of f(channel, value), [channels], some pixels on their own first: that keeps long sums
 // accurate.

@@ -44,64 +44,34 @@ inline float multiply(float a, float b) { return a * b; }
 inline float add_magnitude(float a, float b) { return a + magnitude(b); }
 inline float add_square(float a, float b) { return fma(b, b, a); }
 
+// use(start, step, join): how values go into a result of a kind, and results into one.
+template <class Use>
+inline auto by_kind(ReduceKind kind, Use use) {
+    switch (kind) {
+        case ReduceKind::max: return use(-infinity, larger, larger);
+        case ReduceKind::min: return use(infinity, smaller, smaller);
+        case ReduceKind::prod: return use(1.0f, multiply, multiply);
+        case ReduceKind::l1: return use(0.0f, add_magnitude, add);
+        case ReduceKind::l2:
+        case ReduceKind::sum_square: return use(0.0f, add_square, add);
+        case ReduceKind::mean:
+        case ReduceKind::sum: break;
+    }
+    return use(0.0f, add, add);
+}
+
 }  // namespace
 
 float reduce_values(ReduceKind kind, const float* x, int64_t n) {
-    switch (kind) {
-        case ReduceKind::max:
-            return fold_lanes(x, n, -infinity, larger, larger);
-        case ReduceKind::min:
-            return fold_lanes(x, n, infinity, smaller, smaller);
-        case ReduceKind::prod:
-            return fold_lanes(x, n, 1.0f, multiply, multiply);
-        case ReduceKind::l1:
-            return fold_lanes(x, n, 0.0f, add_magnitude, add);
-        case ReduceKind::l2:
-        case ReduceKind::sum_square:
-            return fold_lanes(x, n, 0.0f, add_square, add);
-        case ReduceKind::mean:
-        case ReduceKind::sum:
-            break;
-    }
-    return fold_lanes(x, n, 0.0f, add, add);
+    return by_kind(kind, [&](float start, auto f, auto join) { return fold_lanes(x, n, start, f, join); });
 }
 
 void reduce_rows(const ReduceRowsArgs& args) {
-    switch (args.kind) {
-        case ReduceKind::max:
-            return rows(args, -infinity, larger, larger);
-        case ReduceKind::min:
-            return rows(args, infinity, smaller, smaller);
-        case ReduceKind::prod:
-            return rows(args, 1.0f, multiply, multiply);
-        case ReduceKind::l1:
-            return rows(args, 0.0f, add_magnitude, add);
-        case ReduceKind::l2:
-        case ReduceKind::sum_square:
-            return rows(args, 0.0f, add_square, add);
-        case ReduceKind::mean:
-        case ReduceKind::sum:
-            return rows(args, 0.0f, add, add);
-    }
+    by_kind(args.kind, [&](float start, auto f, auto join) { rows(args, start, f, join); });
 }
 
 void reduce_pixels(const ReduceArgs& args) {
-    switch (args.kind) {
-        case ReduceKind::max:
-            return pixels(args, larger);
-        case ReduceKind::min:
-            return pixels(args, smaller);
-        case ReduceKind::prod:
-            return pixels(args, multiply);
-        case ReduceKind::l1:
-            return pixels(args, add_magnitude);
-        case ReduceKind::l2:
-        case ReduceKind::sum_square:
-            return pixels(args, add_square);
-        case ReduceKind::mean:
-        case ReduceKind::sum:
-            return pixels(args, add);
-    }
+    by_kind(args.kind, [&](float, auto f, auto) { pixels(args, f); });
 }
 
 }  // namespace mquans::MQ_ISA
