@@ -262,7 +262,7 @@ def test_work_in_sums_is_that_of_all_layers(by_site: bool, tmp_path: Path) -> No
 
 
 def test_streams_share_what_never_changes() -> None:
-    """Matrices of floats were copied into every stream: 17 MB of each that heard with wav2vec2."""
+    """Matrices of floats were copied into every stream: 28 MiB of each that heard with wav2vec2."""
     rng = np.random.default_rng(0)
     make, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
     weight = onnx.numpy_helper.from_array(rng.normal(size=(2, 300, 400)).astype(np.float32), "w")
