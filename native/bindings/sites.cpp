@@ -1,4 +1,5 @@
 // Building the integer half of a program from Python.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -187,7 +188,7 @@ void bind_sites(nb::module_& m) {
         },
         "program"_a, "y"_a, "gate"_a, "Another gate in front of a tensor of codes, between frames.");
     m.def("add_conv_sites", &add_conv_sites, "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "phases"_a,
-          "activation"_a, "gate"_a, "groups"_a, "tiled"_a, "scaled"_a, "macs"_a);
+          "activation"_a, "gate"_a, "groups"_a, "tiled"_a, "scaled"_a, "least"_a.none(), "macs"_a);
     m.def(
         "add_depthwise_sites",
         [](Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach, Array<int32_t> row_at,

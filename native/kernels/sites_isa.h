@@ -3,11 +3,18 @@
 
 #include "mquans/codes.h"
 
+// Products of bytes, four at once.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#define MQ_BYTES
+#endif
+
 namespace mquans::MQ_ISA {
 
 int32_t order(int32_t position, int32_t outputs);
 void conv_sites(const ConvArgs&);
 void winograd(const WinogradArgs&);
+void take_bytes(const ByteArgs&);
+void conv_bytes(const ConvArgs&);
 void depthwise_sites(const DepthwiseArgs&);
 void finish_sites(const FinishArgs&);
 bool input_compare(const InputRowArgs&);

@@ -19,10 +19,17 @@ const SiteKernels& MQ_JOIN(site_kernels_, MQ_ISA)() {
 #else
     constexpr void (*winograd)(const WinogradArgs&) = nullptr;
 #endif
+#if defined(MQ_BYTES)
+    constexpr auto take_bytes = MQ_ISA::take_bytes;
+    constexpr auto conv_bytes = MQ_ISA::conv_bytes;
+#else
+    constexpr void (*take_bytes)(const ByteArgs&) = nullptr;
+    constexpr void (*conv_bytes)(const ConvArgs&) = nullptr;
+#endif
     static const SiteKernels table = {
-        outputs, half, MQ_ISA::order, MQ_ISA::conv_sites, winograd, MQ_ISA::depthwise_sites, MQ_ISA::finish_sites,
-        MQ_ISA::input_compare, MQ_ISA::input_take, MQ_ISA::encode, MQ_ISA::decode, MQ_ISA::combine,
-        MQ_ISA::window_largest, MQ_ISA::window_sum, MQ_ISA::take_strided};
+        outputs, half, MQ_ISA::order, MQ_ISA::conv_sites, winograd, take_bytes, conv_bytes, MQ_ISA::depthwise_sites,
+        MQ_ISA::finish_sites, MQ_ISA::input_compare, MQ_ISA::input_take, MQ_ISA::encode, MQ_ISA::decode,
+        MQ_ISA::combine, MQ_ISA::window_largest, MQ_ISA::window_sum, MQ_ISA::take_strided};
     return table;
 }
 

@@ -48,9 +48,20 @@ public:
                               int16_t* fresh, int32_t fresh_stride, bool scaled) {
         int32_t at[listed_sites];
         windows_of(list, phase.row_at.data(), phase.column_at.data(), at);
-        context.sites.conv({x, at, list.count, phase.pair_at.data(), int32_t(phase.pair_at.size()),
-                            phase.blocks.data(), int32_t(phase.blocks.size()), fresh, fresh_stride, list.held(), scaled});
+        ConvArgs args{x, at, list.count, phase.pair_at.data(), int32_t(phase.pair_at.size()), phase.blocks.data(),
+                      int32_t(phase.blocks.size()), fresh, fresh_stride, list.held(), scaled};
+        if (!phase.bytes) return context.sites.conv(args);
+        int16_t* const behind = fresh + bytes_behind(fresh_stride);
+        const int32_t depth = phase.depth();
+        context.sites.take_bytes({x, at, list.count, phase.runs.data(), int32_t(phase.runs.size()), phase.least, depth,
+                                  reinterpret_cast<uint8_t*>(behind)});
+        for (int32_t i = 0; i < list.count; ++i) at[i] = i * (depth / 2);
+        args.x = behind;
+        context.sites.conv_bytes(args);
     }
+
+    // Where windows lie as bytes, behind what comes of them.
+    static int64_t bytes_behind(int32_t fresh_stride) { return int64_t(listed_sites) * fresh_stride + 128; }
 
 private:
     CodesId x_;
@@ -120,7 +131,7 @@ private:
 
 void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                     std::vector<ConvPhaseSpec> specs, ActivationSpec activation, GateSpec gate, int32_t groups,
-                    bool tiled, bool scaled, int64_t macs) {
+                    bool tiled, bool scaled, std::optional<int16_t> least, int64_t macs) {
     const CodesSpec &in = program.code_tensors.at(x), &out = program.code_tensors.at(y);
     reach.settle(in.rows, in.width, out.rows, out.width);
     const SiteKernels& kernels = program.site_kernels();
@@ -138,11 +149,13 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
                     spec.shift.size() == spec.bias.size() &&
                     int64_t(spec.weights.size()) == int64_t(out.channels) * int64_t(spec.tap.size()) * spec.inputs,
                 "weights do not fit their layer");
-        phases.push_back(pack_phase(kernels, spec, groups));
+        phases.push_back(pack_phase(kernels, spec, groups, least));
         program.site_weights += int64_t(phases.back().weights.size());
+        program.need_codes_scratch(ConvStep::bytes_behind(target.fresh_stride) +
+                                   int64_t(listed_sites) * phases.back().depth() / 2 + 32);
         target.at_once = listed_at_once(target.fresh_stride, int64_t(phases.back().weights.size()));
     }
-    if (tiled && kernels.winograd) {
+    if (tiled && kernels.winograd && !phases[0].bytes) {
         require(specs.size() == 1 && groups == 1 && specs[0].tap.size() == 9 && out.channels > 8,
                 "only 3x3 convolutions of more than 8 outputs are computed by tiles");
         ConvPhase tiles = pack_phase(kernels, transformed(specs[0], scaled), 1);

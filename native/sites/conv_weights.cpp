@@ -1,38 +1,75 @@
 #include "sites/conv_weights.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "ops/common.h"
 
 namespace mquans {
 
-ConvPhase pack_phase(const SiteKernels& kernels, const ConvPhaseSpec& spec, int32_t groups) {
+namespace {
+
+// Single taps, or as few runs as there are.
+std::vector<ByteRun> runs_of(const ConvPhaseSpec& spec, bool joined) {
+    std::vector<ByteRun> runs;
+    for (int32_t tap : spec.tap) {
+        if (joined && !runs.empty() && runs.back().at + runs.back().length == tap)
+            runs.back().length += spec.inputs;
+        else
+            runs.push_back({tap, spec.inputs});
+    }
+    return runs;
+}
+
+bool fit_bytes(const std::vector<int16_t>& weights) {
+    return std::all_of(weights.begin(), weights.end(), [](int16_t w) { return w >= INT8_MIN && w <= INT8_MAX; });
+}
+
+}  // namespace
+
+ConvPhase pack_phase(const SiteKernels& kernels, const ConvPhaseSpec& spec, int32_t groups,
+                     std::optional<int16_t> least) {
     ConvPhase phase;
     phase.row_at = spec.row_at;
     phase.column_at = spec.column_at;
     phase.macs = spec.macs;
-    const int32_t outputs = int32_t(spec.bias.size()) / groups, inputs = spec.inputs;
-    const int32_t taps = int32_t(spec.tap.size()), pairs = (inputs + 1) / 2;
-    for (int32_t tap : spec.tap)
-        for (int32_t p = 0; p < pairs; ++p) phase.pair_at.push_back(tap + 2 * p);
+    phase.bytes = least && groups == 1 && kernels.conv_bytes && fit_bytes(spec.weights);
+    phase.least = least.value_or(0);
+    phase.runs = runs_of(spec, phase.bytes);
+    // Where the values of a window lie among those that are multiplied, so many at once.
+    const int32_t unit = phase.bytes ? 4 : 2;
+    std::vector<int32_t> place;
+    for (const ByteRun& run : phase.runs) {
+        const int32_t first = int32_t(phase.pair_at.size());
+        for (int32_t k = 0; k < run.length; ++k) place.push_back(first * unit + k);
+        for (int32_t k = 0; k < run.length; k += unit)
+            phase.pair_at.push_back(phase.bytes ? 2 * int32_t(phase.pair_at.size()) : run.at + k);
+    }
+    const int32_t outputs = int32_t(spec.bias.size()) / groups, units = int32_t(phase.pair_at.size());
     std::vector<int64_t> begin;
     for (int32_t g = 0; g < groups; ++g)
         for (int32_t first = 0; first < outputs;) {
             const int32_t left = outputs - first;
             const int32_t size = left <= kernels.conv_half ? kernels.conv_half : kernels.conv_outputs;
             begin.push_back(int64_t(phase.weights.size()));
-            phase.blocks.push_back({nullptr, nullptr, nullptr, g * inputs, g * outputs + first, size});
-            phase.weights.resize(phase.weights.size() + int64_t(taps) * pairs * size * 2);
+            phase.blocks.push_back({nullptr, nullptr, nullptr, g * spec.inputs, g * outputs + first, size});
+            phase.weights.resize(phase.weights.size() + int64_t(units) * size * 2);
             int16_t* packed = phase.weights.data() + begin.back();
             for (int32_t position = 0; position < size; ++position) {
                 const int32_t o = first + kernels.order(position, size), at = g * outputs + o;
-                phase.bias.push_back(o < outputs ? spec.bias[at] : 0);
-                phase.shift.push_back(o < outputs ? spec.shift[at] : 0);
-                if (o >= outputs) continue;
-                for (int32_t t = 0; t < taps; ++t)
-                    for (int32_t c = 0; c < inputs; ++c)
-                        packed[((int64_t(t) * pairs + c / 2) * size + position) * 2 + c % 2] =
-                            spec.weights[(int64_t(at) * taps + t) * inputs + c];
+                const bool exists = o < outputs;
+                phase.bias.push_back(exists ? spec.bias[at] : 0);
+                phase.shift.push_back(exists ? spec.shift[at] : 0);
+                const int16_t* weight = spec.weights.data() + int64_t(at) * int64_t(place.size());
+                for (size_t k = 0; exists && k < place.size(); ++k) {
+                    const int64_t to = (int64_t(place[k] / unit) * size + position) * unit + place[k] % unit;
+                    if (phase.bytes) {
+                        reinterpret_cast<int8_t*>(packed)[to] = int8_t(weight[k]);
+                        phase.bias.back() += phase.least * weight[k];
+                    } else {
+                        packed[to] = weight[k];
+                    }
+                }
             }
             first += size;
         }

@@ -1,6 +1,8 @@
 // What adds a step over sites to a program.
 #pragma once
 
+#include <optional>
+
 #include "mquans/sites.h"
 
 namespace mquans {
@@ -16,9 +18,10 @@ struct ConvPhaseSpec {
 };
 
 // scaled: see ConvBlock. tiled: codes and sums are small enough for WinogradArgs, and the taps are a window of three by three in steps of one.
+// least: of the input's codes, which lie within 255 of it; none where they may lie elsewhere.
 void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                     std::vector<ConvPhaseSpec> phases, ActivationSpec activation, GateSpec gate, int32_t groups,
-                    bool tiled, bool scaled, int64_t macs);
+                    bool tiled, bool scaled, std::optional<int16_t> least, int64_t macs);
 
 // narrow: bias is in output codes and shift is empty; else bias holds the rounding.
 void add_depthwise_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,

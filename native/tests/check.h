@@ -35,6 +35,7 @@ struct SiteTables {
 int test_convolutions(const Tables& tables);
 int test_quantize(const Tables& tables);
 int test_op_loops(const Tables& tables);
+int test_conv_kernels(const SiteTables& tables);
 int test_site_kernels(const SiteTables& tables);
 int test_gate_kernels(const SiteTables& tables);
 

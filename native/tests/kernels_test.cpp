@@ -17,6 +17,7 @@ int main(int count, char** arguments) {
         wrong += mquans::test::test_op_loops(tables);
         const mquans::test::SiteTables sites{mquans::site_kernels_for("scalar"),
                                              mquans::site_kernels_for(arguments[1])};
+        wrong += mquans::test::test_conv_kernels(sites);
         wrong += mquans::test::test_site_kernels(sites);
         wrong += mquans::test::test_gate_kernels(sites);
         std::printf("%s: %d kernels differ from scalar\n", tables.tested.name, wrong);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -36,6 +36,7 @@ ACTIVATIONS = (
 """One of every kind that has an integer form."""
 
 CHANNELS = (1, 3, 5, 17, 24)
+STEPS = ((0.0, 255.0), (-128.0, 127.0), (-3.0, 252.0), (-255.0, 0.0), (0.0, 15.0))
 MOST_SITES = 500
 MOVES = ("still", "one", "few", "drift", "all", "saturate", "zero")
 VARIANTS = [(isa, threads) for isa in available_isas() for threads in (1, 2)]
@@ -307,6 +308,39 @@ def networks(draw: st.DrawFn, tolerances: Sequence[float] = (0.0, 0.02, 0.3)) ->
     except PlanError:  # sums of a sigmoid are coarser than its table
         reject()
     return net
+
+
+@st.composite
+def quantized_graphs(draw: st.DrawFn) -> Graph:
+    """Layers whose codes are whole steps of 8 bits, and all but the first of which have weights of
+    8 bits."""
+    space = _many(draw, draw(st.sampled_from((1, 2, 2, 3))), 1, 7)
+    shape: tuple[int, ...] = (draw(st.integers(1, 2)), draw(st.sampled_from(CHANNELS)), *space)
+    fed = {"x": shape}
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    nodes, constants = list[Node](), dict[str, np.ndarray]()
+    for index, source in enumerate(("x", "y0", "y1")):
+        inputs = shape[1]
+        outputs, groups = _channels(draw, inputs)
+        op = _operator(draw, shape, groups)
+        if op is None:
+            break
+        transposed = isinstance(op, ConvTranspose)
+        split = (inputs, outputs // groups) if transposed else (outputs, inputs // groups)
+        op = replace(op, activation=Unary("quantize", draw(st.sampled_from(STEPS))))
+        whole = rng.integers(-128, 128, (*split, *op.kernel)).astype(np.float64)
+        unit = 2.0 ** rng.uniform(-12, -6, outputs)
+        by_output = unit.reshape(groups, -1).repeat(inputs // groups, 0) if transposed else unit
+        per = split if transposed else (outputs, 1)
+        steps = by_output.reshape(*per, *[1] * len(space))
+        constants[f"w{index}"] = (whole * steps).astype(np.float32)
+        constants[f"b{index}"] = (rng.integers(-9999, 9999, outputs) * unit).astype(np.float32)
+        nodes.append(Node(f"layer{index}", op, (source, f"w{index}", f"b{index}"), (f"y{index}",)))
+        graph = typed(Graph("net", ("x",), (f"y{index}",), nodes, constants), fed)
+        shape = graph.shape(f"y{index}")
+    if not nodes:
+        reject()
+    return graph
 
 
 @st.composite

@@ -162,6 +162,7 @@ class SiteLayer:
     bias: Integers
     shift: Integers | None  # None: narrow
     function: dict[str, Any]
+    scaled: bool = False  # shift holds the bits of floats
 
     def __call__(self, x: Integers) -> Integers:
         """Codes of all outputs [B, O, space...]."""
@@ -177,6 +178,9 @@ class SiteLayer:
         acc += by_channel(self.bias, x.ndim)
         assert np.abs(acc).max(initial=0) < 2**31
         assert self.shift is not None
+        if self.scaled:
+            factors = by_channel(self.shift, x.ndim).astype(np.int32).view(np.float32)
+            return saturate(np.rint(acc.astype(np.float32) * factors).astype(np.int64))
         return saturate(acc >> by_channel(self.shift, x.ndim))
 
     def _narrow(self, x: Integers) -> Integers:
@@ -275,6 +279,7 @@ def site_layer(graph: Graph, node: Node, x: Codes, y: Codes) -> SiteLayer:
     return SiteLayer(
         node, x, y, layer.geometry, layer.groups, integers.weights.astype(np.int64),
         integers.bias.astype(np.int64), integers.shift.astype(np.int64), function.numbers,
+        integers.scaled,
     )  # fmt: skip
 
 

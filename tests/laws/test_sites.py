@@ -33,6 +33,7 @@ from .site_networks import (
     linear_network,
     networks,
     plan_of_sites,
+    quantized_graphs,
     tiled_graphs,
 )
 from .site_reference import activated, float_values
@@ -93,6 +94,14 @@ def test_tiles_equal_the_reference(
         follow(SiteNetwork(graph, plan), moves, seed)
     except PlanError:
         reject()
+
+
+@examples(80)
+@given(quantized_graphs(), STREAMS, SEEDS)
+def test_quantized_layers_equal_the_reference(graph: Graph, moves: list[str], seed: int) -> None:
+    """Otherwise products of bytes, on CPUs that have them, give other values than those of codes:
+    wrong zeros around a picture, bytes that wrap, weights of the value behind a window."""
+    follow(SiteNetwork(graph, plan_of_sites(graph, np.random.default_rng(seed))), moves, seed)
 
 
 def test_a_window_beyond_the_picture_is_no_tile_of_the_next_one() -> None:

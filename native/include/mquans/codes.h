@@ -68,8 +68,10 @@ struct HeldSites {
     // Not null: nothing is compared. Results, clamped to these [channels], go there and not to y.
     const int16_t *low = nullptr, *high = nullptr;
 
+    // EVERY: there are codes, and every site has its place.
+    template <bool EVERY = false>
     MQ_INLINE void prefetch(int32_t site, int32_t channel) const {
-        if (codes && at[site] >= 0) __builtin_prefetch(codes + at[site] + channel);
+        if (EVERY || (codes && at[site] >= 0)) __builtin_prefetch(codes + at[site] + channel);
     }
 };
 
@@ -98,6 +100,26 @@ struct ConvArgs {
     HeldSites held;
     bool scaled = false;     // see ConvBlock
 };
+
+// Values of a window that follow each other.
+struct ByteRun {
+    int32_t at, length;  // elements from the window's first value
+};
+
+// Windows of listed sites as bytes, for conv_bytes: what codes are beyond `least`, which is 0 to 255. Every run is
+// filled up to a multiple of four with bytes of any value, whose weights are zero.
+struct ByteArgs {
+    const int16_t* x;   // every run readable to whole vectors
+    const int32_t* at;  // [sites] elements from x to the window's first value
+    int32_t sites;
+    const ByteRun* runs;
+    int32_t run_count;
+    int16_t least;
+    int32_t depth;   // bytes of a window
+    uint8_t* bytes;  // [sites][depth], writable to whole vectors
+};
+
+MQ_INLINE int32_t byte_run(int32_t length) { return (length + 3) / 4 * 4; }
 
 // Tiles of two by two outputs of a 3x3 convolution. Weights are 4 G w G' with Winograd's matrix G of F(2x2, 3x3), so
 // that they are whole and sums come out fourfold: bias is fourfold and shift two more. Integers wrap around, so nothing
@@ -253,6 +275,9 @@ struct SiteKernels {
     int32_t (*order)(int32_t position, int32_t outputs);
     void (*conv)(const ConvArgs&);
     void (*winograd)(const WinogradArgs&);  // null: conv does all sites
+    void (*take_bytes)(const ByteArgs&);    // null: there are no products of bytes
+    // As conv, of bytes: what ConvArgs calls pairs are four unsigned bytes of a window, and four signed ones of weights.
+    void (*conv_bytes)(const ConvArgs&);
     void (*depthwise)(const DepthwiseArgs&);
     void (*finish)(const FinishArgs&);
     // Marks the pixels to take, of all rows alike, and writes nothing else; false where some are not finite.

@@ -1,6 +1,8 @@
 // A tile is a few sites by one block of outputs in registers; pairs of inputs are multiplied and added at
 // once. The codes of a site are broadcast pair by pair, so sites may lie anywhere.
 //
+// Where there is vpdpbusd, bytes are multiplied alike: four unsigned ones of a site by four signed weights lie as pairs do.
+//
 // avx2: 6 x 16 outputs fill 14 of 16 registers; a multiply-add and an addition per register.
 // avx2_vnni: the same tile; vpdpwssd does both. avx512: 12 x 32 outputs fill 27 of 32.
 // A last block of at most half as many outputs is half as wide and in natural order.
@@ -18,17 +20,18 @@ struct Tiles {
     int64_t y_stride;
     HeldSites held;
     int32_t y_first;
-    bool scaled;
 
     Tiles(const ConvArgs& args, const ConvBlock& block)
         : x(args.x + block.x_first), weights(block.weights), at(args.at), pair_at(args.pair_at),
           pair_end(args.pair_at + args.pairs), bias(block.bias), shift(block.shift), y(args.y + block.y_first),
-          y_stride(args.y_stride), held(args.held), y_first(block.y_first), scaled(args.scaled) {}
+          y_stride(args.y_stride), held(args.held), y_first(block.y_first) {}
 };
 
+enum class Kind { shifted, scaled, scaled_bytes };
+
 // Loops are unrolled early, lest sums go through memory.
-// STRAIGHT: codes go where they are held.
-template <int P, int R, bool STRAIGHT>
+// KIND: what is multiplied, and whether sums are scaled by floats. STRAIGHT: codes go where they are held.
+template <Kind KIND, int P, int R, bool STRAIGHT>
 MQ_FORCE void tile(const Tiles& args, int32_t first) {
     I32 sum[P][R];
 #pragma GCC unroll 16
@@ -41,7 +44,7 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) site[p] = args.x + args.at[first + p];
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) args.held.prefetch(first + p, args.y_first);
+    for (int p = 0; p < P; ++p) args.held.prefetch<STRAIGHT>(first + p, args.y_first);
     const int16_t* weights = args.weights;
     for (const int32_t* at = args.pair_at; at < args.pair_end; ++at, weights += 2 * lanes * R) {
         const int64_t from = *at;
@@ -52,13 +55,13 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
         for (int p = 0; p < P; ++p) {
             const I16 both = pair(site[p] + from);
 #pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) add_dot(sum[p][r], w[r], both);
+            for (int r = 0; r < R; ++r) add_product<KIND == Kind::scaled_bytes>(sum[p][r], w[r], both);
         }
     }
     I32 shift[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) shift[r] = load32(args.shift + r * lanes);
-    if (args.scaled) scale_sums(sum, shift);
+    if constexpr (KIND != Kind::shifted) scale_sums(sum, shift);
     int16_t* y = args.y + first * args.y_stride;
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p, y += args.y_stride) {
@@ -70,21 +73,32 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     }
 }
 
-template <int P, int R, bool STRAIGHT>
+template <Kind KIND, int P, int R, bool STRAIGHT>
 void rest(const Tiles& args, int32_t first, int32_t left) {
     if constexpr (P > 0) {
-        if (left == P) return tile<P, R, STRAIGHT>(args, first);
-        rest<P - 1, R, STRAIGHT>(args, first, left);
+        if (left == P) return tile<KIND, P, R, STRAIGHT>(args, first);
+        rest<KIND, P - 1, R, STRAIGHT>(args, first, left);
     }
 }
 
-template <int R, bool STRAIGHT>
+template <Kind KIND, int R, bool STRAIGHT>
 void all_sites(const ConvArgs& args, const ConvBlock& block) {
     constexpr int P = dense_tile;
     const Tiles tiles(args, block);
     int32_t i = 0;
-    for (; i + P <= args.sites; i += P) tile<P, R, STRAIGHT>(tiles, i);
-    rest<P - 1, R, STRAIGHT>(tiles, i, args.sites - i);
+    for (; i + P <= args.sites; i += P) tile<KIND, P, R, STRAIGHT>(tiles, i);
+    rest<KIND, P - 1, R, STRAIGHT>(tiles, i, args.sites - i);
+}
+
+template <Kind KIND>
+void all_blocks(const ConvArgs& args) {
+    for (int32_t k = 0; k < args.block_count; ++k) {
+        const ConvBlock& block = args.blocks[k];
+        if (args.held.low)
+            block.outputs == lanes ? all_sites<KIND, 1, true>(args, block) : all_sites<KIND, 2, true>(args, block);
+        else
+            block.outputs == lanes ? all_sites<KIND, 1, false>(args, block) : all_sites<KIND, 2, false>(args, block);
+    }
 }
 
 }  // namespace
@@ -96,13 +110,26 @@ int32_t order(int32_t position, int32_t outputs) {
 }
 
 void conv_sites(const ConvArgs& args) {
-    for (int32_t k = 0; k < args.block_count; ++k) {
-        const ConvBlock& block = args.blocks[k];
-        if (args.held.low)
-            block.outputs == lanes ? all_sites<1, true>(args, block) : all_sites<2, true>(args, block);
-        else
-            block.outputs == lanes ? all_sites<1, false>(args, block) : all_sites<2, false>(args, block);
+    args.scaled ? all_blocks<Kind::scaled>(args) : all_blocks<Kind::shifted>(args);
+}
+
+#if defined(MQ_BYTES)
+
+void conv_bytes(const ConvArgs& args) { all_blocks<Kind::scaled_bytes>(args); }
+
+void take_bytes(const ByteArgs& args) {
+    const I16 least = all16(args.least);
+    for (int32_t i = 0; i < args.sites; ++i) {
+        const int16_t* window = args.x + args.at[i];
+        uint8_t* to = args.bytes + int64_t(i) * args.depth;
+        for (const ByteRun* run = args.runs; run < args.runs + args.run_count; ++run) {
+            const int16_t* from = window + run->at;
+            for (int32_t c = 0; c < run->length; c += words) store_bytes(to + c, sub16(load16(from + c), least));
+            to += byte_run(run->length);
+        }
     }
 }
+
+#endif
 
 }  // namespace mquans::MQ_ISA

@@ -65,7 +65,7 @@ MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
         for (int t = 0; t < 9; ++t) kept[t] = taps.weight(t);
     for (int32_t i = 0; i < taps.sites; ++i, taps.y += taps.y_stride) {
         const int16_t* x = taps.x + taps.at[i];
-        taps.held.prefetch(i, c);
+        taps.held.template prefetch<STRAIGHT>(i, c);
         I16 sum[2] = {bias, all16(0)};
         const auto add = [&](int32_t t, I16 codes) __attribute__((always_inline)) {
             sum[t % 2] = adds16(sum[t % 2], mulhrs16(codes, taps.kept ? kept[t] : taps.weight(t)));
@@ -91,7 +91,7 @@ MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
         for (int t = 0; t < 10; ++t) kept[t] = taps.weight(t);
     for (int32_t i = 0; i < taps.sites; ++i, taps.y += taps.y_stride) {
         const int16_t* x = taps.x + taps.at[i];
-        taps.held.prefetch(i, c);
+        taps.held.template prefetch<STRAIGHT>(i, c);
         I32 low_sum = low_bias, high_sum = high_bias;
         const auto add = [&](int32_t t, I16 a, I16 b) __attribute__((always_inline)) {
             low_sum = dot(low_sum, low(a, b), taps.kept ? kept[t] : taps.weight(t));

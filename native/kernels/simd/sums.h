@@ -2,17 +2,29 @@
 #pragma once
 
 #include "kernels/simd/words.h"
+#include "kernels/sites_isa.h"
 
 namespace mquans::MQ_ISA {
 
 // By the intrinsic, GCC keeps sums in two places and copies them in every step.
 #if defined(__AVX512F__)
 MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
+// Fours of unsigned bytes by signed ones.
+MQ_FORCE void add_bytes(I32& sum, I16 a, I16 b) { asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
 #elif defined(__AVXVNNI__)
 MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b)); }
+MQ_FORCE void add_bytes(I32& sum, I16 a, I16 b) { asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b)); }
 #else
 MQ_FORCE void add_dot(I32& sum, I16 a, I16 b) { sum = dot(sum, a, b); }
 #endif
+
+template <bool BYTES>
+MQ_FORCE void add_product(I32& sum, I16 weights, I16 x) {
+#if defined(MQ_BYTES)
+    if constexpr (BYTES) return add_bytes(sum, x, weights);
+#endif
+    add_dot(sum, weights, x);
+}
 
 // Multiplies sums of sites by the floats that shift holds the bits of; nothing is left to shift then.
 template <int P, int R>

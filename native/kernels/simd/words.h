@@ -13,6 +13,10 @@ constexpr int words = 2 * lanes;
 
 MQ_FORCE I16 load16(const int16_t* p) { return _mm512_loadu_si512(p); }
 MQ_FORCE void store16(int16_t* p, I16 v) { _mm512_storeu_si512(p, v); }
+// The lower bytes of words.
+MQ_FORCE void store_bytes(uint8_t* p, I16 v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi16_epi8(v));
+}
 MQ_FORCE I16 all16(int16_t x) { return _mm512_set1_epi16(x); }
 MQ_FORCE I16 add16(I16 a, I16 b) { return _mm512_add_epi16(a, b); }
 MQ_FORCE I16 adds16(I16 a, I16 b) { return _mm512_adds_epi16(a, b); }
@@ -78,6 +82,12 @@ struct Segments {
 
 MQ_FORCE I16 load16(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 MQ_FORCE void store16(int16_t* p, I16 v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+// The lower bytes of words.
+MQ_FORCE void store_bytes(uint8_t* p, I16 v) {
+    const I16 low = _mm256_and_si256(v, _mm256_set1_epi16(255));
+    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+}
 MQ_FORCE I16 all16(int16_t x) { return _mm256_set1_epi16(x); }
 MQ_FORCE I16 add16(I16 a, I16 b) { return _mm256_add_epi16(a, b); }
 MQ_FORCE I16 adds16(I16 a, I16 b) { return _mm256_adds_epi16(a, b); }

@@ -84,7 +84,7 @@ void multiply_tiles(const int16_t* x, int32_t row, int32_t inputs, const int16_t
 
 // From the products of a tile, [places][R registers], to the codes of its four sites, straight to where they are held
 // if they are not compared.
-template <int R>
+template <int R, bool SCALED>
 MQ_FORCE void transform_outputs(const WinogradArgs& args, const ConvBlock& block, int32_t tile,
                                 const int32_t* product) {
     I32 sum[4][R], shift[R];
@@ -106,7 +106,7 @@ MQ_FORCE void transform_outputs(const WinogradArgs& args, const ConvBlock& block
         sum[2][r] = add32(add32(bias, lower[0]), add32(lower[1], lower[2]));
         sum[3][r] = add32(bias, sub32(sub32(lower[1], lower[2]), lower[3]));
     }
-    if (args.scaled) scale_sums(sum, shift);
+    if constexpr (SCALED) scale_sums(sum, shift);
     const HeldSites held = args.held;
 #pragma GCC unroll 4
     for (int s = 0; s < 4; ++s) {
@@ -136,8 +136,11 @@ void block_of_tiles(const WinogradArgs& args, const ConvBlock& block, int32_t fi
                                           n);
         }
     }
-    for (int32_t t = 0; t < tiles; ++t)
-        transform_outputs<R>(args, block, first + t, product + t * places * R * lanes);
+    for (int32_t t = 0; t < tiles; ++t) {
+        const int32_t* from = product + t * places * R * lanes;
+        args.scaled ? transform_outputs<R, true>(args, block, first + t, from)
+                    : transform_outputs<R, false>(args, block, first + t, from);
+    }
 }
 
 }  // namespace

@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from mquans.graph import Binary, Conv, ConvTranspose, Graph, Linear, Node, Unary
+from mquans.graph import Binary, Conv, ConvTranspose, Graph, Linear, Node, Unary, bounds_of
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
 from mquans.runtime.lowering.sites.activations import OWN_CODES
 from mquans.runtime.lowering.sites.forms import Form, integer_form, whole_form
 from mquans.runtime.lowering.sites.whole_steps import (
+    ENTRIES,
     Blend,
     Encoded,
     Lookup,
@@ -58,6 +59,7 @@ class Analysis:
         pictures: of graph inputs that only a quantization reads, its value.
         idle: names of nodes that nothing reads, as steps do their work.
         apart: quantized layers whose own values are read in spite of a lookup behind them.
+        least: of values in whole steps of 8 bits that layers read, the least one.
         gated: values that a gate can stand in front of: inputs of the network, results of layers
             over sites and of residual sums, lookups behind layers, and what is encoded from floats.
             Everything else passes on each change.
@@ -71,6 +73,7 @@ class Analysis:
     pictures: dict[str, str] = field(default_factory=dict)
     idle: set[str] = field(default_factory=set)
     apart: set[str] = field(default_factory=set)
+    least: dict[str, int] = field(default_factory=dict)
 
     def fresh(self) -> dict[str, Coding]:
         """The values that a plan speaks about."""
@@ -124,6 +127,11 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
     _find_tails(graph, result)
     result.gated = set(_gated(graph, result))
     _find_idle(graph, result)
+    for node in graph.nodes:
+        if node.name in layers and (bounds := bounds_of(producers, node.inputs[0])):
+            low, high = bounds
+            if low <= 0 <= high < low + ENTRIES:
+                result.least[node.inputs[0]] = int(low)
     return result
 
 

@@ -84,6 +84,8 @@ def add_site_layer(low: Lowering, node: Node) -> None:
     layer, tiled = layer_integers(
         op, weight, bias, x_unit, activation.sum_exponents, x.codes.limit, where=node.name
     )
+    exact = layer.scaled and not x.codes.exponents.any()
+    least = low.sites.analysis.least.get(node.inputs[0]) if exact else None
     # Pixels whose channels follow each other are read as one line.
     close = groups == 1 and x_layout.stride - inputs <= 1
     joined = close and not tiled and bool(axes) and axes[-1].dilation == 1
@@ -105,7 +107,7 @@ def add_site_layer(low: Lowering, node: Node) -> None:
         )  # fmt: skip
     _native.add_conv_sites(
         low.program, node.name, x.tensor, y.tensor, reach, phases, activation.native, gate,
-        groups, tiled, layer.scaled, macs,
+        groups, tiled, layer.scaled, least, macs,
     )  # fmt: skip
 
 
