@@ -12,8 +12,10 @@ from mquans.graph.operators import (
     Gather,
     Linear,
     Pool,
+    Reshape,
     Resize,
     Slice,
+    Transpose,
     Unary,
 )
 
@@ -33,7 +35,9 @@ def bounds_of(producers: Mapping[str, Node], value: str) -> Bounds | None:
             match node.op.activation:
                 case Unary(kind="quantize", params=(low, high)):
                     return low, high
-        case Pool(kind="max") | Resize(mode="nearest") | Gather() | Slice():
+        case (
+            Pool(kind="max") | Resize(mode="nearest") | Gather() | Slice() | Reshape() | Transpose()
+        ):
             return bounds_of(producers, node.inputs[0])
         case Concat():
             parts = [bounds_of(producers, part) for part in node.inputs]

@@ -8,10 +8,11 @@ from functools import cache
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
 import mquans
 from mquans.plan import Plan
+from mquans.runtime.lowering.sites import analyse
 from mquans.runtime.session import Session, available_isas
 
 from ..onnx.quantized_networks import FORMS, SHAPE, clip, dynamic, static
@@ -114,3 +115,41 @@ def test_integers_at_both_ends() -> None:
         assert found.dtype == np.uint8
         assert np.abs(found.astype(int) - expected).max() <= 1
         assert (found != expected).mean() < 0.02
+
+
+def test_whole_steps_stay_whole_where_floats_move_them() -> None:
+    """A transposition of axes is made of floats: what a layer reads of it are the codes that were
+    deployed, not finer ones, or it multiplies 16 bits where 8 do."""
+    rng = np.random.default_rng(3)
+    constants = {
+        "s": np.float32(0.5), "z": np.uint8(100), "t": np.float32(0.006), "i": np.int8(0),
+        "u": np.float32(3.0), "o": np.uint8(30), "shape": np.array([24, 8]),
+        "w": rng.integers(-127, 128, (8, 12)).astype(np.int8),
+    }  # fmt: skip
+    text = """<ir_version: 8, opset_import: ["": 13]>
+        moved (float[1, 8, 24] x) => (float[24, 12] y) {
+            a = QuantizeLinear(x, s, z)
+            b = DequantizeLinear(a, s, z)
+            c = Transpose<perm = [0, 2, 1]>(b)
+            d = Reshape(c, shape)
+            v = DequantizeLinear(w, t, i)
+            e = MatMul(d, v)
+            f = QuantizeLinear(e, u, o)
+            y = DequantizeLinear(f, u, o)
+        }"""
+    proto = parser.parse_model(text)
+    proto.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()
+    )
+    moved = proto.SerializeToString()
+    frames = [{"x": rng.normal(0, 30, (1, 8, 24)).astype(np.float32)} for _ in range(4)]
+    found = mquans.calibrate(moved, frames, bits=12)
+    whole = [tensor for tensor in found.tensors if tensor.bits == 9]
+    assert not any(np.any(tensor.exponents) for tensor in whole)
+    session = Session(moved, found)
+    assert list(analyse(session.graph).least.values()) == [-100]
+    assert analyse(session.graph).least.keys() <= {tensor.name for tensor in whole}
+    stream = session.stream()
+    for frame in frames:
+        expected = unoptimised(moved, frame["x"])["y"]
+        np.testing.assert_array_equal(stream.step(frame)["y"], expected)

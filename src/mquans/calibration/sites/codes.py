@@ -19,6 +19,7 @@ from mquans.graph import (
     Node,
     Slice,
     Unary,
+    bounds_of,
     slices,
 )
 from mquans.plan import InputFormat
@@ -101,6 +102,8 @@ def code_formats(
             continue
         layer = node if node is not None and node.name in analysis.integer_nodes else None
         activation = _activation(layer)
+        if layer is None and (bounds := bounds_of(producers, name)) is not None:
+            activation = Unary("quantize", bounds)
         exponents = _exponents(seen, activation)
         if layer is not None and bits_of(activation, BITS) == BITS:
             source = _source_of(graph, producers, found, layer.inputs[0])
