@@ -30,6 +30,7 @@ from mquans.graph.rewrites.part_quantizations import quantize_parts
 from mquans.graph.rewrites.product_activations import find_product_activations
 from mquans.graph.rewrites.safe_softmax import find_safe_softmax
 from mquans.graph.rewrites.sequences import find_sequences
+from mquans.graph.rewrites.sink_reshapes import sink_reshapes
 from mquans.graph.rewrites.sink_scales import sink_scales
 from mquans.graph.rewrites.space_to_depth import unfold_space
 
@@ -50,6 +51,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     fold_affine,
     fold_input_affine,
     fuse_activations,
+    sink_reshapes,
     merge_layers,
     chain_pools,
     select_channels,
