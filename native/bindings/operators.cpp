@@ -24,8 +24,10 @@ void method(nb::module_& m, const char* name, StepPtr (*factory)(Args...)) {
     });
 }
 
-StepPtr unary(TensorId x, TensorId y, int32_t kind, float a, float b) {
-    return make_unary(x, y, UnaryKind(kind), a, b);
+StepPtr chain(TensorId x, TensorId y, std::vector<std::tuple<int32_t, int32_t, float, float>> links) {
+    std::vector<Link> chained;
+    for (auto& [form, kind, a, b] : links) chained.push_back({Link::Form(form), kind, a, b});
+    return make_chain(x, y, std::move(chained));
 }
 StepPtr binary(int32_t kind, TensorId a, Dims dims_a, TensorId b, Dims dims_b, TensorId y, Dims dims_y) {
     return make_binary(BinaryKind(kind), a, dims_a, b, dims_b, y, dims_y);
@@ -51,7 +53,7 @@ StepPtr resize(TensorId x, Dims dims_x, std::vector<AxisTable> axes, TensorId y,
 }  // namespace
 
 void bind_operators(nb::module_& m) {
-    method(m, "add_unary", unary);
+    method(m, "add_chain", chain);
     method(m, "add_binary", binary);
     method(m, "add_concat", make_concat);
     method(m, "add_select", make_select);

@@ -1,4 +1,4 @@
-// Functions of single values: unary, and binary with broadcasting.
+// Functions of single values: chains of those of one value, and binary ones with broadcasting.
 #include "ops/common.h"
 
 namespace mquans {
@@ -21,10 +21,11 @@ std::vector<int32_t> broadcast_rows(const Dims& operand, const Dims& result, siz
 
 namespace {
 
-class UnaryStep final : public Step {
+constexpr int64_t chain_block = 2048;  // values that stay in the first-level cache from link to link
+
+class ChainStep final : public Step {
 public:
-    UnaryStep(TensorId x, TensorId y, UnaryKind kind, float a, float b)
-        : x_(x), y_(y), kind_(kind), a_(a), b_(b) {}
+    ChainStep(TensorId x, TensorId y, std::vector<Link> links) : x_(x), y_(y), links_(std::move(links)) {}
 
     void run(Context& context) const override {
         const TensorView x = context.tensor(x_), y = context.tensor(y_);
@@ -36,18 +37,34 @@ public:
         }
         if (!marks.any()) return;
         const bool compact = x.stride == x.channels && y.stride == y.channels;
-        for_marked(context, marks, 4 * int64_t(x.channels), [&](int32_t row, int32_t begin, int32_t end) {
+        const int64_t cost = 4 * int64_t(x.channels) * int64_t(links_.size());
+        for_marked(context, marks, cost, [&](int32_t row, int32_t begin, int32_t end) {
             const int32_t calls = compact ? 1 : end - begin;
             const int64_t n = compact ? int64_t(end - begin) * x.channels : x.channels;
-            for (int32_t i = 0; i < calls; ++i)
-                context.kernels.unary({kind_, a_, b_, x.pixel(row, begin + i), y.pixel(row, begin + i), n});
+            for (int32_t i = 0; i < calls; ++i) {
+                const float* from = x.pixel(row, begin + i);
+                float* to = y.pixel(row, begin + i);
+                for (int64_t k = 0; k < n; k += chain_block)
+                    follow(context.kernels, from + k, to + k, std::min(chain_block, n - k));
+            }
         });
     }
 
 private:
+    void follow(const KernelTable& kernels, const float* x, float* y, int64_t n) const {
+        for (const Link& link : links_) {
+            const bool in_front = link.form == Link::Form::number_in_front;
+            if (link.form == Link::Form::alone)
+                kernels.unary({UnaryKind(link.kind), link.a, link.b, x, y, n});
+            else
+                kernels.ops->binary({BinaryKind(link.kind), in_front ? &link.a : x, in_front ? x : &link.a, y, 0, 0, 0,
+                                     in_front, !in_front, 1, int32_t(n)});
+            x = y;
+        }
+    }
+
     TensorId x_, y_;
-    UnaryKind kind_;
-    float a_, b_;
+    std::vector<Link> links_;
 };
 
 // One operand of a binary step: which of its pixels an output pixel reads.
@@ -114,8 +131,9 @@ private:
 
 }  // namespace
 
-StepPtr make_unary(TensorId x, TensorId y, UnaryKind kind, float a, float b) {
-    return std::make_unique<UnaryStep>(x, y, kind, a, b);
+StepPtr make_chain(TensorId x, TensorId y, std::vector<Link> links) {
+    require(!links.empty(), "a chain has no function");
+    return std::make_unique<ChainStep>(x, y, std::move(links));
 }
 
 StepPtr make_binary(BinaryKind kind, TensorId a, const Dims& dims_a, TensorId b, const Dims& dims_b,

@@ -25,8 +25,14 @@ using StepPtr = std::unique_ptr<Step>;
 enum class PoolKind : int32_t { max, average };
 enum class PadMode : int32_t { constant, reflect, edge };
 
-// y = f(x). x and y may be the same tensor memory (then their pixels must coincide).
-StepPtr make_unary(TensorId x, TensorId y, UnaryKind kind, float a, float b);
+// A function of a value, alone or with a number; a and b are its parameters, or a is the number.
+struct Link {
+    enum class Form : int32_t { alone, number_behind, number_in_front } form;
+    int32_t kind;  // UnaryKind or BinaryKind
+    float a, b;
+};
+// y = one function after the other of x. x and y may be the same tensor memory (then their pixels must coincide).
+StepPtr make_chain(TensorId x, TensorId y, std::vector<Link> links);
 
 // y = f(a, b) with numpy broadcasting; the three Dims have equal rank (padded in front with 1). y must
 // not share memory with an operand: when only the other one moves, the old values are needed again.

@@ -73,7 +73,8 @@ SMOOTH = ("sigmoid", "silu", "tanh", "gelu", "exp", "softplus", "mish", "erf", "
 
 def add_unary(kind):
     def add(program, name, x, y):
-        native.add_unary(program, name, x, y, UNARY.index(kind), *PARAMS.get(kind, (0.0, 0.0)))
+        links = [(0, UNARY.index(kind), *PARAMS.get(kind, (0.0, 0.0)))]
+        native.add_chain(program, name, x, y, links)
 
     return add
 
@@ -144,7 +145,7 @@ def test_in_place_unary_touches_only_what_moved():
     x = program.add_tensor(1, 80, 3)
     held = program.add_tensor(1, 80, 3)
     native.add_copy(program, "copy", x, held)
-    native.add_unary(program, "neg", held, held, UNARY.index("neg"), 0.0, 0.0)
+    native.add_chain(program, "neg", held, held, [(0, UNARY.index("neg"), 0.0, 0.0)])
     program.finish()
     stream = native.Stream(program)
     values = np.arange(240, dtype=np.float32)

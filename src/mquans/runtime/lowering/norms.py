@@ -23,20 +23,19 @@ class PixelNorm:
     Attributes:
         source: the value.
         group: channels that are normalized together.
-        cut: rows of them are made, and put together again, which is left out.
+        skipped: values that are not made: rows of channels, and their normalization.
     """
 
     source: str
     group: int
     epsilon: float
-    cut: bool = False
+    skipped: tuple[str, ...] = ()
 
 
-def pixel_norms(graph: Graph) -> dict[str, PixelNorm | None]:
-    """Normalizations by the value that they end in; None by what is between, which is not
-    computed."""
+def pixel_norms(graph: Graph) -> dict[str, PixelNorm]:
+    """Normalizations by the value that they end in."""
     producers, readers = graph.producers(), graph.consumers()
-    found: dict[str, PixelNorm | None] = {}
+    found: dict[str, PixelNorm] = {}
     for node in graph.nodes:
         if not isinstance(node.op, LayerNorm) or not _is_plain(graph, node, node.op):
             continue
@@ -48,8 +47,7 @@ def pixel_norms(graph: Graph) -> dict[str, PixelNorm | None]:
             ) == 1 and not {rows, normal} & set(graph.outputs):
                 group = _group(graph, source, rows)
                 if group and graph.shape(back) == graph.shape(source):
-                    norm = PixelNorm(source, group, node.op.epsilon, cut=True)
-                    found |= {rows: None, normal: None, back: norm}
+                    found[back] = PixelNorm(source, group, node.op.epsilon, (rows, normal))
                     continue
         found[normal] = PixelNorm(rows, 1, node.op.epsilon)
     return found
@@ -71,13 +69,11 @@ def _group(graph: Graph, source: str, rows: str) -> int:
     return group if group <= MOST_GROUPED else 0
 
 
-def add_pixel_norm(low: Lowering, value: str, norm: PixelNorm | None) -> bool:
-    """Adds the step that makes a value, if any; False where values lie by channels, so that rows
-    are there already."""
-    if norm is None:
-        return True
+def add_pixel_norm(low: Lowering, value: str, norm: PixelNorm) -> bool:
+    """Adds the step that makes a value; False where values lie by channels, so that rows are there
+    already."""
     order = layout.channels_last(len(low.graph.shape(norm.source)))
-    if not norm.cut and low.order_of(norm.source) != order:
+    if not norm.skipped and low.order_of(norm.source) != order:
         return False
     x, y = low.in_order(norm.source, order), low.new(value, order)
     _native.add_pixel_norm(low.program, value, x.tensor, x.dims, norm.group, norm.epsilon, y.tensor)

@@ -50,12 +50,6 @@ def add_operator(low: Lowering, node: Node) -> None:
     x, y = node.inputs[0], node.outputs[0]
     shape = low.graph.shape(x)
     match node.op:
-        case Unary():
-            a = low.in_order(x, low.order_of(x))
-            kind, first, second = activation_code(node.op)
-            _native.add_unary(
-                low.program, node.name, a.tensor, low.new(y, a.order).tensor, kind, first, second
-            )
         case Binary():
             _binary(low, node, node.op)
         case Concat():
@@ -64,9 +58,8 @@ def add_operator(low: Lowering, node: Node) -> None:
             _slice(low, node, node.op)
         case Reshape() | LayerNorm() if y in low.norms and add_pixel_norm(low, y, low.norms[y]):
             pass
-        case Gather() | Reshape() if y in low.windows:
-            if (windows := low.windows[y]) is not None:
-                add_windows(low, y, windows)
+        case Reshape() if y in low.windows:
+            add_windows(low, y, low.windows[y])
         case Gather() if x in low.joined:
             _select(low, node, node.op)
         case Gather():

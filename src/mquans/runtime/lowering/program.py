@@ -23,6 +23,7 @@ from mquans.graph import (
 )
 from mquans.plan import LayerPlan, Plan
 from mquans.runtime.lowering import layout
+from mquans.runtime.lowering.chains import Chain, add_chain, chains_of
 from mquans.runtime.lowering.geometry import Grid, layer_grids, natural_weight, pointwise_grids
 from mquans.runtime.lowering.inputs import input_order, input_quantization, only_coded
 from mquans.runtime.lowering.layout import Dims, Placed
@@ -66,9 +67,11 @@ class Lowering:
     # Concatenations that were not made since only gathers read them: their parts.
     joined: dict[str, list[Placed]] = field(default_factory=dict)
     # Rows that lie where the sequence is that they are windows of.
-    windows: dict[str, Windows | None] = field(default_factory=dict)
-    # Normalizations over space, and what is not made in front of them.
-    norms: dict[str, PixelNorm | None] = field(default_factory=dict)
+    windows: dict[str, Windows] = field(default_factory=dict)
+    # Normalizations over space.
+    norms: dict[str, PixelNorm] = field(default_factory=dict)
+    # Functions of one value that are one step.
+    chains: dict[str, Chain] = field(default_factory=dict)
     fallbacks: list[FallbackCall] = field(default_factory=list)
     layers: dict[str, int] = field(default_factory=dict)
 
@@ -317,8 +320,6 @@ def _time_steps(shape: Dims, batch: int) -> Dims:
 
 
 def _add_node(lowering: Lowering, node: Node, analysis: Analysis) -> None:
-    if node.name in analysis.idle:
-        return
     if isinstance(node.op, Recurrence):
         add_recurrence(lowering, node, node.op)
     elif node.name in analysis.integer_nodes:
@@ -327,6 +328,8 @@ def _add_node(lowering: Lowering, node: Node, analysis: Analysis) -> None:
         lowering.reuse_layer(node)
     elif isinstance(node.op, Fallback):
         lowering.fallback(node)
+    elif node.outputs[0] in lowering.chains:
+        add_chain(lowering, lowering.chains[node.outputs[0]])
     else:
         add_operator(lowering, node)
 
@@ -341,8 +344,13 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
     analysis = analyse(graph, {layer.name for layer in plan.layers})
     sites = Sites.of(graph, plan, analysis)
     slots = slots_of(graph, analysis.integer_nodes | analysis.idle)
-    windows, norms = windows_of(graph), pixel_norms(graph)
-    lowering = Lowering(graph, plan, program, sites, slots=slots, windows=windows, norms=norms)
+    windows, norms, chains = windows_of(graph), pixel_norms(graph), chains_of(graph, analysis)
+    lowering = Lowering(
+        graph, plan, program, sites, slots=slots, windows=windows, norms=norms, chains=chains
+    )
+    merged: tuple[Windows | PixelNorm | Chain, ...]
+    merged = (*windows.values(), *norms.values(), *chains.values())
+    skipped = {value for step in merged for value in step.skipped}
     stored_inputs = {}
     for value in graph.inputs:
         order = input_order(graph, value)
@@ -356,6 +364,8 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
         else:
             stored_inputs[value] = placed.tensor
     for node in graph.nodes:
+        if node.name in analysis.idle or node.outputs[0] in skipped:
+            continue
         try:
             _add_node(lowering, node, analysis)
         except (ValueError, TypeError, LookupError, OverflowError) as error:

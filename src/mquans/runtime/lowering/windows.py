@@ -23,20 +23,26 @@ class Windows:
 
     Attributes:
         source: the value.
+        gathered: what would be copied and is not made.
         count: of the windows.
     """
 
     source: str
+    gathered: str
     count: int
     taps: int
     step: int
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Values that are not made."""
+        return (self.gathered,)
 
-def windows_of(graph: Graph) -> dict[str, Windows | None]:
-    """Windows by the value of the reshape that makes rows of them; None by the value of the gather
-    in front of it, which is not computed."""
+
+def windows_of(graph: Graph) -> dict[str, Windows]:
+    """Windows by the value of the reshape that makes rows of them."""
     readers = graph.consumers()
-    found: dict[str, Windows | None] = {}
+    found: dict[str, Windows] = {}
     for node in graph.nodes:
         if not isinstance(node.op, Gather):
             continue
@@ -44,7 +50,7 @@ def windows_of(graph: Graph) -> dict[str, Windows | None]:
             case [Node(op=Reshape(), outputs=(rows,))] if _only_multiplied(graph, readers, rows):
                 windows = _windows(graph, node, node.op, graph.shape(rows))
                 if windows is not None and node.outputs[0] not in graph.outputs:
-                    found |= {node.outputs[0]: None, rows: windows}
+                    found[rows] = windows
     return found
 
 
@@ -69,7 +75,7 @@ def _windows(graph: Graph, node: Node, op: Gather, rows: tuple[int, ...]) -> Win
     expected = np.arange(count)[:, None] * step + np.arange(taps)
     if step < 1 or not np.array_equal(windows, expected):
         return None
-    return Windows(node.inputs[0], count, taps, step)
+    return Windows(node.inputs[0], node.outputs[0], count, taps, step)
 
 
 def add_windows(low: Lowering, value: str, windows: Windows) -> None:

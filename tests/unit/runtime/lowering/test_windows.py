@@ -43,7 +43,7 @@ def places(taps: int, step: int) -> Any:
 def test_windows_follow_what_moves_in_them(taps: int, step: int) -> None:
     """Frames of which some steps move, each once at the edge of a window, and none."""
     graph = network(places(taps, step))
-    assert windows_of(graph)["r"] == Windows("s", len(places(taps, step)), taps, step)
+    assert windows_of(graph)["r"] == Windows("s", "p", len(places(taps, step)), taps, step)
     model, rng = to_onnx(graph), np.random.default_rng(0)
     first = {name: rng.normal(size=graph.shape(name)).astype(np.float32) for name in ("x", "z")}
     session = mquans.Session(model, mquans.calibrate(model, [first] * 4, bits=12))
