@@ -33,6 +33,7 @@ enum class Kind { shifted, scaled, scaled_bytes };
 // KIND: what is multiplied, and whether sums are scaled by floats. STRAIGHT: codes go where they are held.
 template <Kind KIND, int P, int R, bool STRAIGHT>
 MQ_FORCE void tile(const Tiles& args, int32_t first) {
+    constexpr bool SCALED = KIND != Kind::shifted;
     I32 sum[P][R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
@@ -61,15 +62,14 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     I32 shift[R];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) shift[r] = load32(args.shift + r * lanes);
-    if constexpr (KIND != Kind::shifted) scale_sums(sum, shift);
     int16_t* y = args.y + first * args.y_stride;
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p, y += args.y_stride) {
         if constexpr (STRAIGHT)
-            store_clamped(sum[p], shift, args.held.low + args.y_first, args.held.high + args.y_first,
-                          args.held.codes + args.held.at[first + p] + args.y_first);
+            store_clamped<SCALED>(sum[p], shift, args.held.low + args.y_first, args.held.high + args.y_first,
+                                  args.held.codes + args.held.at[first + p] + args.y_first);
         else
-            store_codes(sum[p], shift, y);
+            store_codes<SCALED>(sum[p], shift, y);
     }
 }
 

@@ -26,31 +26,30 @@ MQ_FORCE void add_product(I32& sum, I16 weights, I16 x) {
     add_dot(sum, weights, x);
 }
 
-// Multiplies sums of sites by the floats that shift holds the bits of; nothing is left to shift then.
-template <int P, int R>
-MQ_FORCE void scale_sums(I32 (&sum)[P][R], I32 (&shift)[R]) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 16
-        for (int p = 0; p < P; ++p) sum[p][r] = scaled(sum[p][r], shift[r]);
-        shift[r] = zero32();
-    }
+// SCALED: by the float that shift holds the bits of.
+template <bool SCALED>
+MQ_FORCE I32 shifted(I32 sum, I32 shift) {
+    return SCALED ? scaled(sum, shift) : shift_right(sum, shift);
 }
 
 // The sums of one site in one or two registers, as codes.
+template <bool SCALED>
 MQ_FORCE void store_codes(const I32 (&sum)[2], const I32 (&shift)[2], int16_t* y) {
-    store16(y, pack(shift_right(sum[0], shift[0]), shift_right(sum[1], shift[1])));
+    store16(y, pack(shifted<SCALED>(sum[0], shift[0]), shifted<SCALED>(sum[1], shift[1])));
 }
+template <bool SCALED>
 MQ_FORCE void store_clamped(const I32 (&sum)[2], const I32 (&shift)[2], const int16_t* low, const int16_t* high,
                             int16_t* y) {
-    store_clamped(pack(shift_right(sum[0], shift[0]), shift_right(sum[1], shift[1])), low, high, y);
+    store_clamped(pack(shifted<SCALED>(sum[0], shift[0]), shifted<SCALED>(sum[1], shift[1])), low, high, y);
 }
+template <bool SCALED>
 MQ_FORCE void store_clamped(const I32 (&sum)[1], const I32 (&shift)[1], const int16_t* low, const int16_t* high,
                             int16_t* y) {
-    store_half_clamped(y, shift_right(sum[0], shift[0]), low, high);
+    store_half_clamped(y, shifted<SCALED>(sum[0], shift[0]), low, high);
 }
+template <bool SCALED>
 MQ_FORCE void store_codes(const I32 (&sum)[1], const I32 (&shift)[1], int16_t* y) {
-    store_half(y, shift_right(sum[0], shift[0]));
+    store_half(y, shifted<SCALED>(sum[0], shift[0]));
 }
 
 }  // namespace mquans::MQ_ISA

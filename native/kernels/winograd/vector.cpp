@@ -106,16 +106,15 @@ MQ_FORCE void transform_outputs(const WinogradArgs& args, const ConvBlock& block
         sum[2][r] = add32(add32(bias, lower[0]), add32(lower[1], lower[2]));
         sum[3][r] = add32(bias, sub32(sub32(lower[1], lower[2]), lower[3]));
     }
-    if constexpr (SCALED) scale_sums(sum, shift);
     const HeldSites held = args.held;
 #pragma GCC unroll 4
     for (int s = 0; s < 4; ++s) {
         const int32_t site = 4 * tile + s;
         if (held.low && held.at[site] >= 0)
-            store_clamped(sum[s], shift, held.low + block.y_first, held.high + block.y_first,
-                          held.codes + held.at[site] + block.y_first);
+            store_clamped<SCALED>(sum[s], shift, held.low + block.y_first, held.high + block.y_first,
+                                  held.codes + held.at[site] + block.y_first);
         else
-            store_codes(sum[s], shift, args.y + args.y_at[site] + block.y_first);
+            store_codes<SCALED>(sum[s], shift, args.y + args.y_at[site] + block.y_first);
     }
 }
 
