@@ -1,4 +1,5 @@
-"""Branches of an `If` that are constants: a choice between them, without branches."""
+"""Branches of an `If` without branches: a choice between constants, or between what both
+compute."""
 
 from __future__ import annotations
 
@@ -40,14 +41,47 @@ def choice_of_constants(
     pairs = list(zip(first, second, strict=True))
     if any((a.dtype, a.shape) != (b.dtype, b.shape) for a, b in pairs):
         return {}, []
+    sides, nodes = _choice(proto, new_value)
+    found: Arrays = {}
+    for names, arrays in zip(sides, (first, second), strict=True):
+        found.update(zip(names, arrays, strict=True))
+    return found, nodes
+
+
+def choice_of_computed(
+    proto: onnx.NodeProto, new_value: Callable[[str], str]
+) -> tuple[Arrays, list[onnx.NodeProto]]:
+    """An If as the nodes of both branches and those that choose what one of them gives, which is
+    right where both give the same types and shapes.
+
+    Returns:
+        (constants by name, nodes in order).
+    """
+    branches = {attribute.name: attribute.g for attribute in proto.attribute}
+    sides, choice = _choice(proto, new_value)
+    found: Arrays = {}
+    nodes = list[onnx.NodeProto]()
+    for side, branch in zip(sides, ("then_branch", "else_branch"), strict=True):
+        tensors, inner = inline_graph(branches[branch], side, new_value)
+        found.update(tensors)
+        nodes += inner
+    return found, nodes + choice
+
+
+def _choice(
+    proto: onnx.NodeProto, new_value: Callable[[str], str]
+) -> tuple[tuple[list[str], list[str]], list[onnx.NodeProto]]:
+    """(names of what either branch gives, the nodes that choose one)"""
     condition = new_value(f"{proto.output[0]}/condition")
     nodes = [onnx.helper.make_node("Squeeze", [proto.input[0]], [condition], name=condition)]
-    found: Arrays = {}
-    for output, pair in zip(proto.output, pairs, strict=True):
-        names = [new_value(f"{output}/then"), new_value(f"{output}/else")]
-        found.update(zip(names, pair, strict=True))
-        nodes.append(onnx.helper.make_node("Where", [condition, *names], [output], name=output))
-    return found, nodes
+    first, second = (
+        [new_value(f"{output}/{side}") for output in proto.output] for side in ("then", "else")
+    )
+    for names in zip(first, second, proto.output, strict=True):
+        nodes.append(
+            onnx.helper.make_node("Where", [condition, *names[:2]], names[2:], name=names[2])
+        )
+    return (first, second), nodes
 
 
 def _fixed(

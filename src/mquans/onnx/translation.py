@@ -37,7 +37,7 @@ from mquans.onnx.scopes import captured, inline_graph, value_names
 from mquans.onnx.sequences import follow, make
 from mquans.onnx.standard_functions import takes_floats
 from mquans.onnx.unrolling import MOST_NODES
-from mquans.onnx.written_out import by_definition, written_out
+from mquans.onnx.written_out import MOST_CHOSEN, by_definition, written_out
 
 if TYPE_CHECKING:
     from mquans.onnx.call import Rule
@@ -178,7 +178,7 @@ class Translation:
             else:
                 return
         if self._native_only:
-            raise Refused(reason)
+            raise Refused(f"{reason}: {proto.op_type} in it" if reason == NO_RULE else reason)
         self._make_fallback(proto, name, reason)
 
     def _forget(self, nodes: Sequence[Node], outputs: Sequence[str]) -> None:
@@ -190,13 +190,13 @@ class Translation:
                 kept.pop(value, None)
 
     def _apply_definition(self, proto: onnx.NodeProto, name: str) -> None:
-        """An operator that ONNX defines by others, by what these do.
+        """An operator that is made of others, by what these do.
 
         Raises:
             Refused: it is no such operator, or some of it has no native form.
         """
-        nodes, opset = by_definition(self, proto)
-        outer = self._native_only, self.opsets
+        nodes, opset = by_definition(self, proto, name)
+        outer, before = (self._native_only, self.opsets), len(self.nodes)
         self._native_only, self.opsets = True, {**self.opsets, "ai.onnx": opset}
         try:
             self._translate_instead(nodes)
@@ -204,6 +204,9 @@ class Translation:
             raise Refused(error.what) from error
         finally:
             self._native_only, self.opsets = outer
+        made = Graph(name, (), (), self.nodes[before:], self.constants, self.types)
+        if proto.op_type == "If" and sum(map(made.macs, made.nodes)) > MOST_CHOSEN:
+            raise Refused("its branches are too large for both to be computed")
 
     def emit(self, name: str, op: Operator, inputs: Sequence[str], *outputs: str) -> None:
         """Append one node; its inputs must be float32 values or constants of any float type."""
@@ -323,10 +326,13 @@ class Translation:
         if grid is not None and not others:
             self.grids.update(dict.fromkeys(proto.output, grid))
 
-    def _make_fallback(self, proto: onnx.NodeProto, name: str, reason: str) -> None:
-        node, types = fallback_node(
+    def as_fallback(
+        self, proto: onnx.NodeProto, name: str, reason: str
+    ) -> tuple[Node, dict[str, ValueType]]:
+        """A node as a fallback subgraph, and the types of what it makes."""
+        return fallback_node(
             proto,
-            self._free_node_name(name),
+            name,
             reason,
             opsets=self.opsets,
             types=self.types,
@@ -334,6 +340,9 @@ class Translation:
             dtypes=self._dtypes,
             grids=self.grids,
         )
+
+    def _make_fallback(self, proto: onnx.NodeProto, name: str, reason: str) -> None:
+        node, types = self.as_fallback(proto, self._free_node_name(name), reason)
         narrowed = {value: kind.dtype for value, kind in types.items() if is_narrowed(kind)}
         self._declare(
             {v: ValueType(kind.shape) if v in narrowed else kind for v, kind in types.items()},
