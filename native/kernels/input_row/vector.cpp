@@ -27,6 +27,8 @@ MQ_FORCE I16 codes_of(Half a, Half b, float inverse, float least, float largest)
     return _mm512_inserti64x4(_mm512_castsi256_si512(half_codes(a, inverse, least, largest)),
                               half_codes(b, inverse, least, largest), 1);
 }
+template <int K>
+MQ_FORCE __m128i eight_of(I16 codes) { return _mm512_extracti32x4_epi32(codes, K); }
 // One bit per pixel where the sums of low and high pixels are beyond the limit.
 MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
     const __m512i a = _mm512_movm_epi32(_mm512_cmpgt_epi32_mask(low_sum, limit));
@@ -61,6 +63,8 @@ MQ_FORCE I16 codes_of(Half a, Half b, float inverse, float least, float largest)
         _mm256_packs_epi32(half_codes(a, inverse, least, largest), half_codes(b, inverse, least, largest));
     return _mm256_permute4x64_epi64(both, 0xD8);
 }
+template <int K>
+MQ_FORCE __m128i eight_of(I16 codes) { return _mm256_extracti128_si256(codes, K); }
 MQ_FORCE uint32_t beyond(I32 low_sum, I32 high_sum, I32 limit) {
     const __m256i mask =
         _mm256_packs_epi32(_mm256_cmpgt_epi32(low_sum, limit), _mm256_cmpgt_epi32(high_sum, limit));
@@ -93,45 +97,36 @@ struct ByThrees {
 };
 constexpr ByThrees by_threes;
 
-// Eight pixels of up to four planes as sites.
-MQ_FORCE void join(const int16_t* const* plane, int32_t channels, int32_t stride, int32_t x, int16_t* site) {
+// Eight pixels of planes as sites, STRIDE codes apart.
+template <int CHANNELS, int STRIDE>
+MQ_FORCE void join(const __m128i (&given)[CHANNELS], int16_t* site) {
     __m128i p[4];
-    for (int c = 0; c < 4; ++c)
-        p[c] = c < channels ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(plane[c] + x)) : _mm_setzero_si128();
-    __m128i* to = reinterpret_cast<__m128i*>(site + int64_t(x) * stride);
-    if (stride == 1) return _mm_storeu_si128(to, p[0]);
-    if (stride == 3) {
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) p[c] = c < CHANNELS ? given[c < CHANNELS ? c : 0] : _mm_setzero_si128();
+    __m128i* to = reinterpret_cast<__m128i*>(site);
+    if constexpr (STRIDE == 1) {
+        _mm_storeu_si128(to, p[0]);
+    } else if constexpr (STRIDE == 3) {
+#pragma GCC unroll 3
         for (int k = 0; k < 3; ++k) {
             const auto from = [&](int c) __attribute__((always_inline)) {
                 return _mm_shuffle_epi8(p[c], _mm_load_si128(reinterpret_cast<const __m128i*>(by_threes.byte[k][c])));
             };
             _mm_storeu_si128(to + k, _mm_or_si128(_mm_or_si128(from(0), from(1)), from(2)));
         }
-        return;
+    } else {
+        const __m128i a = _mm_unpacklo_epi16(p[0], p[1]), b = _mm_unpackhi_epi16(p[0], p[1]);
+        if constexpr (STRIDE == 2) {
+            _mm_storeu_si128(to, a);
+            _mm_storeu_si128(to + 1, b);
+        } else {
+            const __m128i c = _mm_unpacklo_epi16(p[2], p[3]), d = _mm_unpackhi_epi16(p[2], p[3]);
+            _mm_storeu_si128(to, _mm_unpacklo_epi32(a, c));
+            _mm_storeu_si128(to + 1, _mm_unpackhi_epi32(a, c));
+            _mm_storeu_si128(to + 2, _mm_unpacklo_epi32(b, d));
+            _mm_storeu_si128(to + 3, _mm_unpackhi_epi32(b, d));
+        }
     }
-    const __m128i a = _mm_unpacklo_epi16(p[0], p[1]), b = _mm_unpackhi_epi16(p[0], p[1]);
-    if (stride == 2) {
-        _mm_storeu_si128(to, a);
-        _mm_storeu_si128(to + 1, b);
-        return;
-    }
-    const __m128i c = _mm_unpacklo_epi16(p[2], p[3]), d = _mm_unpackhi_epi16(p[2], p[3]);
-    _mm_storeu_si128(to, _mm_unpacklo_epi32(a, c));
-    _mm_storeu_si128(to + 1, _mm_unpackhi_epi32(a, c));
-    _mm_storeu_si128(to + 2, _mm_unpacklo_epi32(b, d));
-    _mm_storeu_si128(to + 3, _mm_unpackhi_epi32(b, d));
-}
-
-// Codes of plane p, of all planes of all rows.
-template <bool PIXELS>
-MQ_FORCE I16 codes_of(const InputRowArgs& args, int32_t p, int32_t c, int32_t x) {
-    const float inverse = args.inverse[c], least = args.least_code, largest = args.largest_code;
-    if (PIXELS) {
-        const float factor = args.factor[c], offset = args.offset[c];
-        const uint8_t* pixel = args.pixel[p] + x;
-        return codes_of(values(pixel, factor, offset), values(pixel + lanes, factor, offset), inverse, least, largest);
-    }
-    return codes_of(values(args.x[p] + x), values(args.x[p] + x + lanes), inverse, least, largest);
 }
 
 float value_of(const InputRowArgs& args, int32_t p, int32_t x) {
@@ -275,41 +270,77 @@ bool compare(const InputRowArgs& args) {
     return compare_rest(args, done) && !any_odd;
 }
 
-template <bool PIXELS>
-bool compare(const InputRowArgs& args) {
-    switch (args.channels) {
-        case 1: return compare<PIXELS, 1>(args);
-        case 2: return compare<PIXELS, 2>(args);
-        case 3: return compare<PIXELS, 3>(args);
-        default: return compare<PIXELS, 4>(args);
+// Of the pixels from K * 8 on, those that are marked, as sites.
+template <int CHANNELS, int STRIDE, int K>
+MQ_FORCE void join_marked(const I16 (&codes)[CHANNELS], uint32_t bits, int16_t* site) {
+    if constexpr (K < words / 8) {
+        __m128i eight[CHANNELS];
+#pragma GCC unroll 4
+        for (int c = 0; c < CHANNELS; ++c) eight[c] = eight_of<K>(codes[c]);
+        if (bits >> (8 * K) & 0xff) join<CHANNELS, STRIDE>(eight, site + 8 * K * STRIDE);
+        join_marked<CHANNELS, STRIDE, K + 1>(codes, bits, site);
     }
 }
 
-template <bool PIXELS>
+template <bool PIXELS, int32_t CHANNELS, int32_t STRIDE>
 void take(const InputRowArgs& args) {
-    int32_t x = 0;
-    for (; x + words <= args.width; x += words) {
-        const uint32_t bits = uint32_t(args.taken[x >> 6] >> (x & 63)) & (words == 32 ? 0xffffffffu : 0xffffu);
+    const Comparison<PIXELS, CHANNELS> rows(args);
+    const int32_t end = args.width / words * words;
+    constexpr uint32_t every = words == 32 ? 0xffffffffu : 0xffffu;
+    const uint64_t* const taken = args.taken;
+    int16_t *const site = args.site, *plane[CHANNELS];
+    for (int32_t c = 0; c < CHANNELS; ++c) plane[c] = args.plane[c];
+    for (int32_t x = 0; x < end; x += words) {
+        const uint32_t bits = uint32_t(taken[x >> 6] >> (x & 63)) & every;
         if (!bits) continue;
-        const I16 mask = mask_of(bits);
-        for (int32_t c = 0; c < args.channels; ++c) {
-            const I16 code = codes_of<PIXELS>(args, c, c, x);
-            const I16 held = load16(args.plane[c] + x);
-            store16(args.plane[c] + x, xor16(held, and16(xor16(held, code), mask)));
+        I16 codes[CHANNELS];
+#pragma GCC unroll 4
+        for (int32_t c = 0; c < CHANNELS; ++c) codes[c] = rows.codes(c, c, x);
+        if (bits != every) {
+            const I16 mask = mask_of(bits);
+#pragma GCC unroll 4
+            for (int32_t c = 0; c < CHANNELS; ++c) {
+                const I16 held = load16(plane[c] + x);
+                codes[c] = xor16(held, and16(xor16(held, codes[c]), mask));
+            }
         }
-        for (int32_t i = 0; i < words; i += 8)
-            if (bits >> i & 0xff) join(args.plane, args.channels, args.stride, x + i, args.site);
+#pragma GCC unroll 4
+        for (int32_t c = 0; c < CHANNELS; ++c) store16(plane[c] + x, codes[c]);
+        join_marked<CHANNELS, STRIDE, 0>(codes, bits, site + int64_t(x) * STRIDE);
     }
-    for (; x < args.width; ++x)
-        if (args.taken[x >> 6] >> (x & 63) & 1)
-            for (int32_t c = 0; c < args.channels; ++c)
-                args.site[x * args.stride + c] = args.plane[c][x] = code_of(args, c, x);
+    for (int32_t x = end; x < args.width; ++x)
+        if (taken[x >> 6] >> (x & 63) & 1)
+            for (int32_t c = 0; c < CHANNELS; ++c) site[x * STRIDE + c] = plane[c][x] = code_of(args, c, x);
+}
+
+template <bool PIXELS, int32_t CHANNELS>
+void take(const InputRowArgs& args) {
+    constexpr int32_t apart = CHANNELS == 1 ? 2 : CHANNELS == 3 ? 4 : CHANNELS;
+    args.stride == CHANNELS ? take<PIXELS, CHANNELS, CHANNELS>(args) : take<PIXELS, CHANNELS, apart>(args);
+}
+
+// Calls run(bool, number of channels), both known when it is compiled.
+template <class Run>
+auto by_kind(const InputRowArgs& args, Run&& run) {
+    const auto by_channels = [&](auto pixels) {
+        switch (args.channels) {
+            case 1: return run(pixels, std::integral_constant<int32_t, 1>());
+            case 2: return run(pixels, std::integral_constant<int32_t, 2>());
+            case 3: return run(pixels, std::integral_constant<int32_t, 3>());
+            default: return run(pixels, std::integral_constant<int32_t, 4>());
+        }
+    };
+    return args.pixels ? by_channels(std::true_type()) : by_channels(std::false_type());
 }
 
 }  // namespace
 
-bool input_compare(const InputRowArgs& args) { return args.pixels ? compare<true>(args) : compare<false>(args); }
+bool input_compare(const InputRowArgs& args) {
+    return by_kind(args, [&](auto pixels, auto channels) { return compare<pixels(), channels()>(args); });
+}
 
-void input_take(const InputRowArgs& args) { args.pixels ? take<true>(args) : take<false>(args); }
+void input_take(const InputRowArgs& args) {
+    by_kind(args, [&](auto pixels, auto channels) { take<pixels(), channels()>(args); });
+}
 
 }  // namespace mquans::MQ_ISA
