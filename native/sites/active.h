@@ -26,9 +26,10 @@ struct SiteList {
     int64_t held_at[listed_sites];
     int16_t* codes = nullptr;  // where their held ones lie
     const int16_t *low = nullptr, *high = nullptr;  // see HeldSites
+    bool capped = true;
     bool all = false;  // every site is listed: most follow each other
 
-    HeldSites held() const { return {codes, held_at, low, high}; }
+    HeldSites held() const { return {codes, held_at, low, high, capped}; }
 };
 
 // at[i] = row_at[row] + column_at[x] of listed sites, which are in the order of memory.
@@ -55,6 +56,7 @@ struct SiteTarget {
     ActivationSpec activation;
     int32_t layer;          // for reports; -1: none
     bool straight = false;  // the step can write where results are held, if they are but clamped
+    bool capped = true;     // see HeldSites
 
     // reach: codes of a site that its step writes to, where they are more than its channels.
     SiteTarget(Program& program, CodesId y, GateSpec gate, ActivationSpec activation = {}, int32_t layer = -1,
@@ -84,6 +86,7 @@ public:
         if (!target.straight || gated_) return;
         list_.low = activation_.low;
         list_.high = activation_.high;
+        list_.capped = target.capped;
         most_ = listed_sites;
     }
 

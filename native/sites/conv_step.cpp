@@ -107,7 +107,7 @@ public:
                 }
                 context.sites.winograd({x, at, list.count, row_, column_, inputs_, tiles_.blocks.data(),
                                         int32_t(tiles_.blocks.size()), fresh, y_at, scratch,
-                                        {sites.codes, held_at, sites.low, sites.high}, scaled_});
+                                        {sites.codes, held_at, sites.low, sites.high, sites.capped}, scaled_});
             },
             [&](const SiteList& list, int16_t* fresh) {
                 ConvStep::compute_sites(context, phase_, x, list, fresh, target_.fresh_stride, scaled_);

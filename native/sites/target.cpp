@@ -1,4 +1,6 @@
 // What computed sites go through, laid out for the kernels.
+#include <algorithm>
+
 #include "sites/active.h"
 
 namespace mquans {
@@ -54,6 +56,8 @@ SiteTarget::SiteTarget(Program& program, CodesId y, GateSpec spec, ActivationSpe
     fresh_stride = fresh_stride_of(std::max(channels, reach));
     at_once = listed_at_once(fresh_stride);
     set_gate(program, std::move(spec));
+    const auto bounds = [](int16_t most) { return most < INT16_MAX; };
+    capped = std::any_of(activation.high.begin(), activation.high.end(), bounds);
     activation.pad(fresh_stride);
     // Kernels write whole blocks of up to 32 codes.
     program.need_codes_scratch(int64_t(listed_sites) * fresh_stride + 128);

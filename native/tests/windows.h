@@ -32,19 +32,22 @@ struct Windows {
 // Where sites are held, in any order, and bounds of their codes.
 struct Held {
     Held(int32_t sites, int32_t channels, Random& random)
-        : at(sites), low(padded(channels, vector_codes)), high(low.size()) {
+        : at(sites), low(padded(channels, vector_codes)), high(low.size()), capped(random.chance(0.7)) {
         const int32_t stride = padded(channels, 8);
         for (int32_t i = 0; i < sites; ++i) at[i] = int64_t(sites - 1 - i) * stride;
         for (int32_t c = 0; c < channels; ++c) {
             low[c] = random.chance(0.5) ? 0 : -32768;
-            high[c] = int16_t(random.chance(0.5) ? 32767 : random.integer(0, 32767));
+            high[c] = int16_t(capped && random.chance(0.5) ? random.integer(0, 32766) : 32767);
         }
         codes = std::make_unique<Buffer<int16_t>>(int64_t(sites) * stride, vector_codes);
     }
-    HeldSites view(const Buffer<int16_t>& of) const { return {of.data(), at.data(), low.data(), high.data()}; }
+    HeldSites view(const Buffer<int16_t>& of) const {
+        return {of.data(), at.data(), low.data(), high.data(), capped};
+    }
 
     Buffer<int64_t> at;
     Buffer<int16_t> low, high;
+    bool capped;
     std::unique_ptr<Buffer<int16_t>> codes;
 };
 

@@ -67,6 +67,7 @@ struct HeldSites {
     const int64_t* at = nullptr;  // [sites] elements from codes
     // Not null: nothing is compared. Results, clamped to these [channels], go there and not to y.
     const int16_t *low = nullptr, *high = nullptr;
+    bool capped = true;  // some of high is below 32767
 
     // EVERY: there are codes, and every site has its place.
     template <bool EVERY = false>

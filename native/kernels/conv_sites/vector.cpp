@@ -28,10 +28,13 @@ struct Tiles {
 };
 
 enum class Kind { shifted, scaled, scaled_bytes };
+// Before they are compared, or where they are held: clamped, or only raised to what is least.
+enum class To { fresh, clamped, raised };
+constexpr int line_codes = 32;  // of a cache line
 
 // Loops are unrolled early, lest sums go through memory.
-// KIND: what is multiplied, and whether sums are scaled by floats. STRAIGHT: codes go where they are held.
-template <Kind KIND, int P, int R, bool STRAIGHT>
+// KIND: what is multiplied, and whether sums are scaled by floats. TO: where codes go.
+template <Kind KIND, int P, int R, To TO>
 MQ_FORCE void tile(const Tiles& args, int32_t first) {
     constexpr bool SCALED = KIND != Kind::shifted;
     I32 sum[P][R];
@@ -44,8 +47,10 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     const int16_t* site[P];
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) site[p] = args.x + args.at[first + p];
+    // The other half of a line came with the block before.
+    if (words == line_codes || args.y_first % line_codes == 0)
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) args.held.prefetch<STRAIGHT>(first + p, args.y_first);
+        for (int p = 0; p < P; ++p) args.held.prefetch<TO != To::fresh>(first + p, args.y_first);
     const int16_t* weights = args.weights;
     for (const int32_t* at = args.pair_at; at < args.pair_end; ++at, weights += 2 * lanes * R) {
         const int64_t from = *at;
@@ -65,40 +70,45 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     int16_t* y = args.y + first * args.y_stride;
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p, y += args.y_stride) {
-        if constexpr (STRAIGHT)
-            store_clamped<SCALED>(sum[p], shift, args.held.low + args.y_first, args.held.high + args.y_first,
-                                  args.held.codes + args.held.at[first + p] + args.y_first);
+        if constexpr (TO != To::fresh)
+            store_clamped<SCALED, TO == To::clamped>(sum[p], shift, args.held.low + args.y_first,
+                                                     args.held.high + args.y_first,
+                                                     args.held.codes + args.held.at[first + p] + args.y_first);
         else
             store_codes<SCALED>(sum[p], shift, y);
     }
 }
 
-template <Kind KIND, int P, int R, bool STRAIGHT>
+template <Kind KIND, int P, int R, To TO>
 void rest(const Tiles& args, int32_t first, int32_t left) {
     if constexpr (P > 0) {
-        if (left == P) return tile<KIND, P, R, STRAIGHT>(args, first);
-        rest<KIND, P - 1, R, STRAIGHT>(args, first, left);
+        if (left == P) return tile<KIND, P, R, TO>(args, first);
+        rest<KIND, P - 1, R, TO>(args, first, left);
     }
 }
 
-template <Kind KIND, int R, bool STRAIGHT>
+template <Kind KIND, int R, To TO>
 void all_sites(const ConvArgs& args, const ConvBlock& block) {
     constexpr int P = dense_tile;
     const Tiles tiles(args, block);
     int32_t i = 0;
-    for (; i + P <= args.sites; i += P) tile<KIND, P, R, STRAIGHT>(tiles, i);
-    rest<KIND, P - 1, R, STRAIGHT>(tiles, i, args.sites - i);
+    for (; i + P <= args.sites; i += P) tile<KIND, P, R, TO>(tiles, i);
+    rest<KIND, P - 1, R, TO>(tiles, i, args.sites - i);
+}
+
+template <Kind KIND, To TO>
+void all_blocks(const ConvArgs& args) {
+    for (int32_t k = 0; k < args.block_count; ++k) {
+        const ConvBlock& block = args.blocks[k];
+        block.outputs == lanes ? all_sites<KIND, 1, TO>(args, block) : all_sites<KIND, 2, TO>(args, block);
+    }
 }
 
 template <Kind KIND>
 void all_blocks(const ConvArgs& args) {
-    for (int32_t k = 0; k < args.block_count; ++k) {
-        const ConvBlock& block = args.blocks[k];
-        if (args.held.low)
-            block.outputs == lanes ? all_sites<KIND, 1, true>(args, block) : all_sites<KIND, 2, true>(args, block);
-        else
-            block.outputs == lanes ? all_sites<KIND, 1, false>(args, block) : all_sites<KIND, 2, false>(args, block);
-    }
+    !args.held.low     ? all_blocks<KIND, To::fresh>(args)
+    : args.held.capped ? all_blocks<KIND, To::clamped>(args)
+                       : all_blocks<KIND, To::raised>(args);
 }
 
 }  // namespace

@@ -36,10 +36,10 @@ struct Taps {
           weights(args.weights + int64_t(c) * size), held(args.held), y(args.y + c) {}
 
     // STRAIGHT: where codes are held.
-    template <bool STRAIGHT>
+    template <bool STRAIGHT, bool CAPPED>
     MQ_INLINE void store(int32_t i, int32_t c, I16 codes) const {
         if constexpr (STRAIGHT)
-            store_clamped(codes, held.low + c, held.high + c, held.codes + held.at[i] + c);
+            store_clamped<CAPPED>(codes, held.low + c, held.high + c, held.codes + held.at[i] + c);
         else
             store16(y, codes);
     }
@@ -55,7 +55,7 @@ struct Taps {
     }
 };
 
-template <int K, bool STRAIGHT>
+template <int K, bool STRAIGHT, bool CAPPED>
 MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
     Taps<K> taps(args, c, args.taps);
     const I16 bias = load16(args.narrow_bias + c);
@@ -75,11 +75,11 @@ MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
             taps.window(x, add);
         else
             for (int32_t t = 0; t < taps.count; ++t) add(t, load16(x + taps.tap[t]));
-        taps.template store<STRAIGHT>(i, c, adds16(sum[0], sum[1]));
+        taps.template store<STRAIGHT, CAPPED>(i, c, adds16(sum[0], sum[1]));
     }
 }
 
-template <int K, bool STRAIGHT, bool SCALED>
+template <int K, bool STRAIGHT, bool CAPPED, bool SCALED>
 MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
     Taps<K> taps(args, c, (args.taps + 1) / 2 * 2);
     const I32 low_bias = load32(args.bias + c), high_bias = load32(args.bias + c + lanes);
@@ -113,21 +113,23 @@ MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
             }
         }
         if constexpr (SCALED) low_sum = scaled(low_sum, low_factor), high_sum = scaled(high_sum, high_factor);
-        taps.template store<STRAIGHT>(i, c, pack(shift_right(low_sum, low_shift), shift_right(high_sum, high_shift)));
+        taps.template store<STRAIGHT, CAPPED>(i, c, pack(shift_right(low_sum, low_shift), shift_right(high_sum, high_shift)));
     }
 }
 
-template <int K, bool STRAIGHT>
+template <int K, bool STRAIGHT, bool CAPPED>
 void all_channels(const DepthwiseArgs& args) {
     for (int32_t c = 0; c < args.channels; c += words)
-        args.narrow_bias ? narrow<K, STRAIGHT>(args, c)
-        : args.scaled    ? wide<K, STRAIGHT, true>(args, c)
-                         : wide<K, STRAIGHT, false>(args, c);
+        args.narrow_bias ? narrow<K, STRAIGHT, CAPPED>(args, c)
+        : args.scaled    ? wide<K, STRAIGHT, CAPPED, true>(args, c)
+                         : wide<K, STRAIGHT, CAPPED, false>(args, c);
 }
 
 template <int K>
 void all_channels(const DepthwiseArgs& args) {
-    args.held.low ? all_channels<K, true>(args) : all_channels<K, false>(args);
+    !args.held.low     ? all_channels<K, false, true>(args)
+    : args.held.capped ? all_channels<K, true, true>(args)
+                       : all_channels<K, true, false>(args);
 }
 
 }  // namespace

@@ -37,12 +37,12 @@ template <bool SCALED>
 MQ_FORCE void store_codes(const I32 (&sum)[2], const I32 (&shift)[2], int16_t* y) {
     store16(y, pack(shifted<SCALED>(sum[0], shift[0]), shifted<SCALED>(sum[1], shift[1])));
 }
-template <bool SCALED>
+template <bool SCALED, bool CAPPED = true>
 MQ_FORCE void store_clamped(const I32 (&sum)[2], const I32 (&shift)[2], const int16_t* low, const int16_t* high,
                             int16_t* y) {
-    store_clamped(pack(shifted<SCALED>(sum[0], shift[0]), shifted<SCALED>(sum[1], shift[1])), low, high, y);
+    store_clamped<CAPPED>(pack(shifted<SCALED>(sum[0], shift[0]), shifted<SCALED>(sum[1], shift[1])), low, high, y);
 }
-template <bool SCALED>
+template <bool SCALED, bool CAPPED = true>
 MQ_FORCE void store_clamped(const I32 (&sum)[1], const I32 (&shift)[1], const int16_t* low, const int16_t* high,
                             int16_t* y) {
     store_half_clamped(y, shifted<SCALED>(sum[0], shift[0]), low, high);

@@ -164,8 +164,11 @@ struct Segments {
 
 #endif
 
+// CAPPED: some of high is below 32767.
+template <bool CAPPED = true>
 MQ_FORCE void store_clamped(I16 codes, const int16_t* low, const int16_t* high, int16_t* y) {
-    store16(y, min16(max16(codes, load16(low)), load16(high)));
+    const I16 raised = max16(codes, load16(low));
+    store16(y, CAPPED ? min16(raised, load16(high)) : raised);
 }
 
 }  // namespace mquans::MQ_ISA
