@@ -74,6 +74,8 @@ struct HeldSites {
     MQ_INLINE void prefetch(int32_t site, int32_t channel) const {
         if (EVERY || (codes && at[site] >= 0)) __builtin_prefetch(codes + at[site] + channel);
     }
+    // False for codes of a line that those before them have fetched.
+    static MQ_INLINE bool begins_line(int32_t channel) { return channel % 32 == 0; }
 };
 
 // Sixteen or more outputs at once, one group of inputs: packed weights.

@@ -30,7 +30,6 @@ struct Tiles {
 enum class Kind { shifted, scaled, scaled_bytes };
 // Before they are compared, or where they are held: clamped, or only raised to what is least.
 enum class To { fresh, clamped, raised };
-constexpr int line_codes = 32;  // of a cache line
 
 // Loops are unrolled early, lest sums go through memory.
 // KIND: what is multiplied, and whether sums are scaled by floats. TO: where codes go.
@@ -47,8 +46,7 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     const int16_t* site[P];
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) site[p] = args.x + args.at[first + p];
-    // The other half of a line came with the block before.
-    if (words == line_codes || args.y_first % line_codes == 0)
+    if (HeldSites::begins_line(args.y_first))
 #pragma GCC unroll 16
         for (int p = 0; p < P; ++p) args.held.prefetch<TO != To::fresh>(first + p, args.y_first);
     const int16_t* weights = args.weights;
