@@ -31,6 +31,9 @@ FRONT_ENDS: dict[str, dict[str, Any]] = {
 _KNOWN = {(3, 161): "nsnet2", (3, 257): "dtln", (2, 576): "silero", (2, 288): "silero-8k"}
 """Front end by number of axes and length of the last."""
 
+LEAST_WAVEFORM = 1000
+"""Values of one frame from which on they are likely samples."""
+
 _KALDI = {
     "window_s": 0.025, "hop_s": 0.01, "function": "povey", "gain": 32768.0, "low": 20.0,
 }  # fmt: skip
@@ -80,7 +83,7 @@ def guess_audio_format(
         if front_end is None:
             raise SourceError(
                 f"nothing says how sound becomes input {input_name!r} of shape {_shown(shape)}.",
-                hint="Give its --features, or a --front-end.",
+                hint="Give its --features, or a --front-end." + _waveform_hint(shape),
             )
     if front_end is not None and front_end not in FRONT_ENDS:
         raise SourceError(
@@ -106,6 +109,18 @@ def guess_audio_format(
     if problem := problem_with(format):
         raise SourceError(problem, where=f"preparation of sound for input {input_name!r}")
     return format
+
+
+def _waveform_hint(shape: Sequence[int | None]) -> str:
+    """Of one long row, which is hardly a spectrum's. Whether samples are whole numbers is not for
+    us to guess: with a wrong gain a network hears silence."""
+    sizes = [size or 1 for size in shape]
+    if not sizes or sizes[-1] < LEAST_WAVEFORM or math.prod(sizes[:-1]) > 1:
+        return ""
+    return (
+        " So many values in a row are likely a waveform: --features samples, and "
+        "--sound gain=32768 where the network was trained on integers of 16 bits."
+    )
 
 
 def _sizes(fields: dict[str, Any], width: int | None) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def test_features_and_shape_say_the_rest(
     [
         ([1, 3, 224, 224], {}, "nothing says how sound becomes input 'x'"),
         ([], {}, "nothing says how"),
+        ([1, 1760], {}, "likely a waveform: --features samples, and --sound gain=32768"),
+        ([1, 1, 257, 1], {}, "or a --front-end.$"),
         ([1, 100], {"front_end": "siren"}, "no front end 'siren'.*silero"),
         ([1, 100], {"features": "chroma"}, "no features 'chroma'.*log_mel"),
         ([None, None], {"features": "samples"}, "the window of input 'x'.*--window"),
