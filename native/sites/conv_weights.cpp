@@ -6,7 +6,6 @@
 #include "ops/common.h"
 
 namespace mquans {
-
 namespace {
 
 // Single taps, or as few runs as there are.
