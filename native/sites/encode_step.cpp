@@ -9,6 +9,39 @@
 namespace mquans {
 namespace {
 
+// Whether all that is computed is taken, so that codes can go where they are held.
+bool takes_all(const Context& context, const SiteTarget& target) {
+    return target.gate.weight.empty() || context.keyframe();
+}
+
+// Sites one after the other, or those of one channel all at once.
+class Encoder {
+public:
+    explicit Encoder(EncodeSpec spec) : spec_(std::move(spec)), channels_(int32_t(spec_.inverse.size())) {
+        if (channels_ == 1) spec_.inverse.resize(listed_sites, spec_.inverse[0]);
+    }
+
+    // At most listed_sites of them: value(i) is where the floats of one lie, code(i) where its codes go.
+    template <class Value, class Code>
+    void operator()(const Context& context, int32_t sites, Value&& value, Code&& code) const {
+        const float* inverse = spec_.inverse.data();
+        if (channels_ > 1) {
+            for (int32_t i = 0; i < sites; ++i)
+                context.sites.encode(value(i), inverse, spec_.least, spec_.largest, code(i), channels_);
+            return;
+        }
+        float values[listed_sites];
+        int16_t codes[listed_sites];
+        for (int32_t i = 0; i < sites; ++i) values[i] = *value(i);
+        context.sites.encode(values, inverse, spec_.least, spec_.largest, codes, sites);
+        for (int32_t i = 0; i < sites; ++i) *code(i) = codes[i];
+    }
+
+private:
+    EncodeSpec spec_;
+    int32_t channels_;
+};
+
 class EncodeStep : public Step {
 public:
     EncodeStep(TensorId x, EncodeSpec encode, SiteTarget target)
@@ -19,12 +52,18 @@ public:
         mark_same(context, context.mask(x_), marks);
         if (!marks.any()) return;
         const TensorView x = context.tensor(x_);
+        const CodesView y = context.codes(target_.y);
+        if (takes_all(context, target_)) {
+            for_marked(context, marks, 2 * int64_t(x.channels), [&](int32_t row, int32_t begin, int32_t end) {
+                encode_(context, end - begin, [&](int32_t i) { return x.pixel(row, begin + i); },
+                        [&](int32_t i) { return y.site(row, begin + i); });
+            });
+            return;
+        }
         compute_marked(context, target_, marks, nullptr, nullptr, x.channels, [&](const SiteList& list, int16_t* fresh) {
-            for (int32_t i = 0; i < list.count; ++i) {
-                list.held().prefetch(i, 0);
-                context.sites.encode(x.pixel(list.row[i], list.x[i]), encode_.inverse.data(), encode_.least, encode_.largest,
-                                     fresh + int64_t(i) * target_.fresh_stride, x.channels);
-            }
+            for (int32_t i = 0; i < list.count; ++i) list.held().prefetch(i, 0);
+            encode_(context, list.count, [&](int32_t i) { return x.pixel(list.row[i], list.x[i]); },
+                    [&](int32_t i) { return fresh + int64_t(i) * target_.fresh_stride; });
         });
     }
 
@@ -32,7 +71,7 @@ public:
 
 private:
     TensorId x_;
-    EncodeSpec encode_;
+    Encoder encode_;
     SiteTarget target_;
 };
 
@@ -49,18 +88,24 @@ public:
         if (context.keep_held) return;
         const CodesView y = context.codes(target_.y);
         const Port& port = program_.inputs[input_];
+        const float* values = context.stream.frame_input(input_).values;
         compute_marked(context, target_, marks, nullptr, nullptr, 4 * int64_t(y.channels),
                        [&](const SiteList& list, int16_t* fresh) {
+                           const auto code = [&](int32_t i) { return fresh + int64_t(i) * target_.fresh_stride; };
+                           if (y.channels == 1 || port.c_step == 1) {
+                               encode_(context, list.count, [&](int32_t i) {
+                                   return values + port.row_offset[list.row[i]] + int64_t(list.x[i]) * port.x_step;
+                               }, code);
+                               return;
+                           }
                            thread_local std::vector<float> row;
                            row.resize(int64_t(y.width) * y.channels);
-                           int32_t last = -1;
-                           for (int32_t i = 0; i < list.count; ++i) {
-                               if (list.row[i] != last)
-                                   lay_out(port, context.stream.frame_input(input_).values, last = list.row[i], y.width, y.channels,
-                                           row.data());
-                               context.sites.encode(row.data() + int64_t(list.x[i]) * y.channels,
-                                                    encode_.inverse.data(), encode_.least, encode_.largest,
-                                                    fresh + int64_t(i) * target_.fresh_stride, y.channels);
+                           for (int32_t i = 0, n; i < list.count; i += n) {
+                               for (n = 1; i + n < list.count && list.row[i + n] == list.row[i];) ++n;
+                               lay_out(port, values, list.row[i], y.width, y.channels, row.data());
+                               encode_(context, n,
+                                       [&](int32_t k) { return row.data() + int64_t(list.x[i + k]) * y.channels; },
+                                       [&](int32_t k) { return code(i + k); });
                            }
                        });
     }
@@ -70,7 +115,7 @@ public:
 private:
     const Program& program_;
     int32_t input_;
-    EncodeSpec encode_;
+    Encoder encode_;
     SiteTarget target_;
 };
 
