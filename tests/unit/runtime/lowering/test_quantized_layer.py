@@ -40,6 +40,16 @@ def test_a_bias_in_floats_is_not_rounded_to_whole_sums() -> None:
     np.testing.assert_allclose(layer.bias * layer.shift.view(np.float32) / UNIT, 0.4, atol=0.01)
 
 
+def test_a_large_bias_is_whole_however_a_float_has_it() -> None:
+    """Of millions a float has no halves left; weights would get 16 bits for it, at half the
+    speed."""
+    bias = (np.array([0, 1, -20, 5_600_000, -30_000_001, 7]) * UNIT).astype(np.float32)
+    layer = quantized_layer(deployed(WHOLE, UNIT), bias, ONES, ZEROS, 255, tiled=False)
+    assert layer is not None
+    assert np.abs(layer.weights).max() <= 127
+    np.testing.assert_allclose(layer.bias * layer.shift.view(np.float32), bias, rtol=3e-7)
+
+
 @pytest.mark.parametrize(
     ("weight", "limit"),
     [

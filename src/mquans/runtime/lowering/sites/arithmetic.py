@@ -44,6 +44,9 @@ SAMPLE = 64
 WHOLE_BIAS = 0.1
 """Of one, how far a bias may be from a whole number for what floats have made of it."""
 
+BIAS_ROUNDING = 2.0**-23
+"""Of a bias, what it may be further for being a float: of millions not even halves are left."""
+
 MOST_PLACES = 7
 """Binary places that quantized weights get where a bias is not whole."""
 
@@ -197,7 +200,7 @@ def quantized_layer(
     if room < 1 or (unit >= 1).any():
         return None
     places = 0
-    if (np.abs(start - np.rint(start)) > WHOLE_BIAS).any():
+    if (np.abs(start - np.rint(start)) > WHOLE_BIAS + np.abs(start) * BIAS_ROUNDING).any():
         places = min(MOST_PLACES, int(math.log2(room)))
     return IntegerLayer(
         (whole * 2**places).astype(np.int16),
