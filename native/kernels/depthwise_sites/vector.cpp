@@ -3,7 +3,7 @@
 // narrow: one rounding product and one saturating addition per tap. wide: two taps are interleaved into pairs of
 // codes, whose products are added to int32. Windows of 3 x 3 and 5 x 5 have their taps at steps of their rows and
 // columns, which addresses express; other taps are looked up.
-#include "kernels/simd/words.h"
+#include "kernels/simd/sums.h"
 #include "kernels/sites_isa.h"
 
 namespace mquans::MQ_ISA {
@@ -83,8 +83,7 @@ template <int K, bool STRAIGHT, bool CAPPED, bool SCALED>
 MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
     Taps<K> taps(args, c, (args.taps + 1) / 2 * 2);
     const I32 low_bias = load32(args.bias + c), high_bias = load32(args.bias + c + lanes);
-    const I32 low_factor = load32(args.shift + c), high_factor = load32(args.shift + c + lanes);
-    const I32 low_shift = SCALED ? zero32() : low_factor, high_shift = SCALED ? zero32() : high_factor;
+    const I32 low_shift = load32(args.shift + c), high_shift = load32(args.shift + c + lanes);
     I16 kept[10];
     if constexpr (taps.kept)
 #pragma GCC unroll 10
@@ -112,8 +111,7 @@ MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
                 add(t, a, t + 1 < taps.count ? load16(x + taps.tap[t + 1]) : a);
             }
         }
-        if constexpr (SCALED) low_sum = scaled(low_sum, low_factor), high_sum = scaled(high_sum, high_factor);
-        taps.template store<STRAIGHT, CAPPED>(i, c, pack(shift_right(low_sum, low_shift), shift_right(high_sum, high_shift)));
+        taps.template store<STRAIGHT, CAPPED>(i, c, pack(shifted<SCALED>(low_sum, low_shift), shifted<SCALED>(high_sum, high_shift)));
     }
 }
 
