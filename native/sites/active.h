@@ -62,6 +62,8 @@ struct SiteTarget {
     SiteTarget(Program& program, CodesId y, GateSpec gate, ActivationSpec activation = {}, int32_t layer = -1,
                int32_t reach = 0);
     void set_gate(const Program& program, GateSpec spec);
+    // Whether some of what is computed may be refused: else it can go where it is held.
+    bool gated(const Context& context) const { return !gate.weight.empty() && !context.keyframe(); }
     // unit: of outputs that its kernel writes at once, of so many channels that follow each other.
     void allow_straight(int32_t channels, int32_t unit);
 };
@@ -79,7 +81,7 @@ public:
     // fresh: room for the codes of a batch.
     SiteBatch(Context& context, const SiteTarget& target, int16_t* fresh)
         : context_(context), target_(target), y_(context.codes(target.y)), activation_(target.activation.args()),
-          gated_(!target.gate.weight.empty() && !context.keyframe()), most_(target.at_once),
+          gated_(target.gated(context)), most_(target.at_once),
           fresh_(fresh) {
         list_.codes = y_.data;
         list_.all = context.keyframe();

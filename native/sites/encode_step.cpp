@@ -9,11 +9,6 @@
 namespace mquans {
 namespace {
 
-// Whether all that is computed is taken, so that codes can go where they are held.
-bool takes_all(const Context& context, const SiteTarget& target) {
-    return target.gate.weight.empty() || context.keyframe();
-}
-
 // Sites one after the other, or those of one channel all at once.
 class Encoder {
 public:
@@ -30,7 +25,7 @@ public:
                 context.sites.encode(value(i), inverse, spec_.least, spec_.largest, code(i), channels_);
             return;
         }
-        float values[listed_sites];
+        float values[listed_sites] = {};
         int16_t codes[listed_sites];
         for (int32_t i = 0; i < sites; ++i) values[i] = *value(i);
         context.sites.encode(values, inverse, spec_.least, spec_.largest, codes, sites);
@@ -53,7 +48,7 @@ public:
         if (!marks.any()) return;
         const TensorView x = context.tensor(x_);
         const CodesView y = context.codes(target_.y);
-        if (takes_all(context, target_)) {
+        if (!target_.gated(context)) {
             for_marked(context, marks, 2 * int64_t(x.channels), [&](int32_t row, int32_t begin, int32_t end) {
                 encode_(context, end - begin, [&](int32_t i) { return x.pixel(row, begin + i); },
                         [&](int32_t i) { return y.site(row, begin + i); });
@@ -169,7 +164,7 @@ private:
     InputRowArgs args_of(Context& context, const CodesView& y, int32_t row, int32_t rows) const {
         const Port& port = program_.inputs[input_];
         const FrameInput& given = context.stream.frame_input(input_);
-        const bool gated = !target_.gate.weight.empty() && !context.keyframe();
+        const bool gated = target_.gated(context);
         InputRowArgs args{};
         args.width = y.width;
         args.channels = y.channels;
