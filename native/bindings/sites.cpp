@@ -193,14 +193,15 @@ void bind_sites(nb::module_& m) {
         "add_depthwise_sites",
         [](Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach, Array<int32_t> row_at,
            Array<int32_t> column_at, Array<int32_t> tap, Array<int16_t> weights, Array<int32_t> bias,
-           Array<int32_t> shift, ActivationSpec activation, GateSpec gate, bool scaled, int64_t macs) {
+           Array<int32_t> shift, Array<uint8_t> narrow, ActivationSpec activation, GateSpec gate, bool scaled,
+           int64_t macs) {
             add_depthwise_sites(program, name, x, y, std::move(reach), copy(row_at), copy(column_at), copy(tap),
-                                copy(weights), copy(bias), copy(shift), std::move(activation), std::move(gate), scaled,
-                                macs);
+                                copy(weights), copy(bias), copy(shift), copy(narrow), std::move(activation),
+                                std::move(gate), scaled, macs);
         },
         "program"_a, "name"_a, "x"_a, "y"_a, "reach"_a, "row_at"_a.noconvert(), "column_at"_a.noconvert(),
-        "tap"_a.noconvert(), "weights"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert(), "activation"_a,
-        "gate"_a, "scaled"_a, "macs"_a);
+        "tap"_a.noconvert(), "weights"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert(), "narrow"_a.noconvert(),
+        "activation"_a, "gate"_a, "scaled"_a, "macs"_a);
     m.def(
         "add_input_sites",
         [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t least,

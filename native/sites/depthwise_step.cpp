@@ -11,7 +11,8 @@ public:
     CodesId x;
     AxisReach reach;
     std::vector<int32_t> row_at, column_at, tap;
-    std::vector<int16_t> weights, narrow_bias;
+    std::vector<DepthwiseSums> sums;
+    std::vector<int16_t> weights, narrow_bias, twice;
     std::vector<int32_t> bias, shift;
     bool scaled = false;
     int64_t site_macs = 0;
@@ -31,10 +32,9 @@ public:
                            int32_t at[listed_sites];
                            windows_of(list, row_at.data(), column_at.data(), at);
                            context.sites.depthwise({in.data, at, list.count, tap.data(), taps, window, tap_row,
-                                                    tap_column, weights.data(),
-                                                    narrow_bias.empty() ? nullptr : narrow_bias.data(), bias.data(),
-                                                    shift.data(), in.channels, fresh, target_.fresh_stride, list.held(),
-                                                    scaled});
+                                                    tap_column, sums.data(), weights.data(), narrow_bias.data(),
+                                                    twice.data(), bias.data(), shift.data(), in.channels, fresh,
+                                                    target_.fresh_stride, list.held(), scaled});
                        });
         report.macs = report.active * site_macs;
     }
@@ -58,39 +58,45 @@ public:
 void add_depthwise_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                          std::vector<int32_t> row_at, std::vector<int32_t> column_at, std::vector<int32_t> tap,
                          const std::vector<int16_t>& weights, const std::vector<int32_t>& bias,
-                         const std::vector<int32_t>& shift, ActivationSpec activation, GateSpec gate, bool scaled,
-                         int64_t macs) {
+                         const std::vector<int32_t>& shift, const std::vector<uint8_t>& narrow,
+                         ActivationSpec activation, GateSpec gate, bool scaled, int64_t macs) {
     const CodesSpec &in = program.code_tensors.at(x), &out = program.code_tensors.at(y);
     reach.settle(in.rows, in.width, out.rows, out.width);
     const int32_t channels = out.channels, taps = int32_t(tap.size());
     require(in.channels == channels && int32_t(row_at.size()) == out.rows && int32_t(column_at.size()) == out.width &&
                 int64_t(weights.size()) == int64_t(taps) * channels && int32_t(bias.size()) == channels &&
-                (shift.empty() || int32_t(shift.size()) == channels),
+                int32_t(shift.size()) == channels &&
+                int32_t(narrow.size()) == padded(channels, depthwise_block) / depthwise_block,
             "weights do not fit their layer");
     const int32_t layer = program.add_site_layer({name, x, y, macs, int64_t(in.rows) * in.width * channels});
     auto step = std::make_unique<DepthwiseStep>(
         SiteTarget(program, y, std::move(gate), std::move(activation), layer));
     const SiteKernels& kernels = program.site_kernels();
     const int32_t unit = kernels.conv_outputs, stride = padded(channels, unit);
-    const bool narrow = shift.empty();
-    const int32_t size = narrow ? taps : (taps + 1) / 2 * 2;
+    const int32_t size = (taps + 1) / 2 * 2;
     step->weights.assign(int64_t(size) * stride, 0);
-    if (narrow) step->narrow_bias.assign(stride, 0);
-    step->bias.assign(stride, 0);
-    step->shift.assign(stride, 0);
+    for (auto* values : {&step->narrow_bias, &step->twice}) values->assign(stride, 0);
+    for (auto* values : {&step->bias, &step->shift}) values->assign(stride, 0);
+    for (const uint8_t is_narrow : narrow)
+        step->sums.push_back(is_narrow ? DepthwiseSums::narrow : DepthwiseSums::wide);
     for (int32_t position = 0; position < stride; ++position) {
         const int32_t block = position / unit * unit, within = position % unit;
-        const int32_t c = block + (narrow ? within : kernels.order(within, unit));
+        DepthwiseSums& sums = step->sums[block / depthwise_block];
+        const bool wide = sums == DepthwiseSums::wide;
+        const int32_t c = block + (wide ? kernels.order(within, unit) : within);
         if (c >= channels) continue;
-        if (narrow) {
-            step->narrow_bias[position] = int16_t(bias[c]);
-        } else {
+        if (wide) {
             step->bias[position] = bias[c];
             step->shift[position] = shift[c];
+        } else {
+            require(shift[c] == 0 || shift[c] == 1, "sums that round are at most doubled");
+            step->narrow_bias[position] = int16_t(bias[c]);
+            step->twice[position] = int16_t(-shift[c]);
+            if (shift[c]) sums = DepthwiseSums::doubled;
         }
         int16_t* packed = step->weights.data() + int64_t(block) * size;
         for (int32_t t = 0; t < taps; ++t)
-            packed[narrow ? t * unit + within : 2 * (t / 2 * unit + within) + t % 2] = weights[int64_t(t) * channels + c];
+            packed[wide ? 2 * (t / 2 * unit + within) + t % 2 : t * unit + within] = weights[int64_t(t) * channels + c];
     }
     program.site_weights += int64_t(step->weights.size());
     step->x = x;

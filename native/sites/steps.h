@@ -23,12 +23,13 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
                     std::vector<ConvPhaseSpec> phases, ActivationSpec activation, GateSpec gate, int32_t groups,
                     bool tiled, bool scaled, std::optional<int16_t> least, int64_t macs);
 
-// narrow: bias is in output codes and shift is empty; else bias holds the rounding.
+// narrow: of every depthwise_block channels, whether their products round. Their bias is in codes of the sums, and shift is
+// 1 where these are doubled; else bias holds the rounding.
 void add_depthwise_sites(Program& program, const std::string& name, CodesId x, CodesId y, AxisReach reach,
                          std::vector<int32_t> row_at, std::vector<int32_t> column_at, std::vector<int32_t> tap,
                          const std::vector<int16_t>& weights, const std::vector<int32_t>& bias,
-                         const std::vector<int32_t>& shift, ActivationSpec activation, GateSpec gate, bool scaled,
-                         int64_t macs);
+                         const std::vector<int32_t>& shift, const std::vector<uint8_t>& narrow,
+                         ActivationSpec activation, GateSpec gate, bool scaled, int64_t macs);
 
 // Which input every output row, column and channel is a copy of; empty: its own. Sites without an input (-1)
 // hold `fill`.

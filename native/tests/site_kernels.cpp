@@ -17,20 +17,27 @@ void in_order(const std::vector<int32_t>& values, const Buffer<int32_t>& out, co
     }
 }
 
-void depthwise_case(int32_t channels, int32_t taps, int32_t window, bool narrow, const SiteTables& tables,
-                    Random& random, Report& report) {
+void depthwise_case(int32_t channels, int32_t taps, int32_t window, const SiteTables& tables, Random& random,
+                    Report& report) {
     const int32_t sites = random.integer(0, 14), row = padded(channels, vector_codes);
     const int32_t stride = channels <= 8 ? 8 : channels <= 16 ? 16 : row;
-    report.begin("%d channels, %d taps, window %d, %s", channels, taps, window, narrow ? "narrow" : "wide");
+    report.begin("%d channels, %d taps, window %d", channels, taps, window);
     Windows windows(sites, taps, row, random);
     const int32_t tap_row = window ? 200 / window - 17 : 0, tap_column = window ? 17 : 0;
     for (int32_t t = 0; window && t < taps; ++t)
         windows.tap[t] = 200 - (window - 1 - t / window) * tap_row - (window - 1 - t % window) * tap_column;
+    std::vector<DepthwiseSums> sums(padded(channels, depthwise_block) / depthwise_block);
+    for (DepthwiseSums& way : sums) way = DepthwiseSums(random.integer(0, 2));
+    const auto is_wide = [&](int32_t c) { return sums[c / depthwise_block] == DepthwiseSums::wide; };
     std::vector<int16_t> weights(int64_t(taps) * channels);
-    for (int16_t& weight : weights) weight = int16_t(narrow ? any_code(random) : random.integer(-2000, 2000));
-    Buffer<int16_t> narrow_bias(row);
-    for (int32_t c = 0; c < channels; ++c) narrow_bias[c] = any_code(random);
-    const bool scaled = !narrow && random.chance(0.5);
+    for (int64_t k = 0; k < int64_t(weights.size()); ++k)
+        weights[k] = int16_t(is_wide(int32_t(k % channels)) ? random.integer(-2000, 2000) : any_code(random));
+    Buffer<int16_t> narrow_bias(row), twice(row);
+    for (int32_t c = 0; c < channels; ++c) {
+        narrow_bias[c] = any_code(random);
+        twice[c] = random.chance(0.5) ? -1 : 0;
+    }
+    const bool scaled = random.chance(0.5);
     std::vector<int32_t> bias(channels), shift(channels);
     for (int32_t c = 0; c < channels; ++c) {
         bias[c] = random.integer(-(1 << 28), 1 << 28);
@@ -41,19 +48,20 @@ void depthwise_case(int32_t channels, int32_t taps, int32_t window, bool narrow,
         const Buffer<int32_t> all_bias(row), all_shift(row);
         in_order(bias, all_bias, kernels);
         in_order(shift, all_shift, kernels);
-        const int32_t unit = kernels.conv_outputs, size = narrow ? taps : (taps + 1) / 2 * 2;
+        const int32_t unit = kernels.conv_outputs, size = (taps + 1) / 2 * 2;
         Buffer<int16_t> packed(int64_t(size) * row);
         for (int32_t t = 0; t < taps; ++t)
             for (int32_t position = 0; position < row; ++position) {
                 const int32_t block = position / unit * unit, within = position % unit;
-                const int32_t c = block + (narrow ? within : kernels.order(within, unit));
+                const bool wide = is_wide(block);
+                const int32_t c = block + (wide ? kernels.order(within, unit) : within);
                 if (c >= channels) continue;
                 int16_t* of_block = packed.data() + int64_t(block) * size;
-                of_block[narrow ? t * unit + within : 2 * (t / 2 * unit + within) + t % 2] = weights[t * channels + c];
+                of_block[wide ? 2 * (t / 2 * unit + within) + t % 2 : t * unit + within] = weights[t * channels + c];
             }
         kernels.depthwise({windows.x.data(), windows.at.data(), sites, windows.tap.data(), taps, window, tap_row,
-                           tap_column, packed.data(), narrow ? narrow_bias.data() : nullptr, all_bias.data(),
-                           all_shift.data(), channels, y.data(), stride, held, scaled});
+                           tap_column, sums.data(), packed.data(), narrow_bias.data(), twice.data(),
+                           all_bias.data(), all_shift.data(), channels, y.data(), stride, held, scaled});
     };
     run(tables.scalar, expected, {});
     run(tables.tested, actual, {});
@@ -72,10 +80,10 @@ bool depthwise(const SiteTables& tables) {
     Random random(13);
     for (const int32_t channels : odd_channels)
         for (int32_t taps = 1; taps <= 27; ++taps)
-            for (const bool narrow : {false, true}) {
+            for (int32_t turn = 0; turn < 4; ++turn) {
                 // The last two are windows whose taps the kernel need not look up.
                 const int32_t window = taps == 26 ? 3 : taps == 27 ? 5 : 0;
-                depthwise_case(channels, window ? window * window : taps, window, narrow, tables, random, report);
+                depthwise_case(channels, window ? window * window : taps, window, tables, random, report);
             }
     return report.close();
 }

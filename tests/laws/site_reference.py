@@ -23,8 +23,9 @@ from mquans.runtime.lowering.sites.arithmetic import (
     Codes,
     codes_of,
     integer_gate,
-    narrow_weights,
 )
+from mquans.runtime.lowering.sites.depthwise import BLOCK as ONE_WAY
+from mquans.runtime.lowering.sites.depthwise import depthwise_layer
 from mquans.runtime.lowering.sites.layers import layer_integers
 from mquans.runtime.lowering.sites.placing import comes_as_planes
 from mquans.runtime.reference.functions import unary
@@ -160,28 +161,34 @@ class SiteLayer:
     groups: int
     weight: Integers  # [O, C/g, kernel...]
     bias: Integers
-    shift: Integers | None  # None: narrow
+    shift: Integers
     function: dict[str, Any]
     scaled: bool = False  # shift holds the bits of floats
+    narrow: Integers | int = 0  # [O] 1 where products round
 
     def __call__(self, x: Integers) -> Integers:
         """Codes of all outputs [B, O, space...]."""
-        return activated(self.function, self._narrow(x) if self.shift is None else self._sum(x))
+        u = self._sum(x)
+        if np.any(self.narrow):
+            u = np.where(by_channel(self.narrow, x.ndim), self._narrow(x), u)
+        return activated(self.function, u)
 
     def site_macs(self) -> Integers:
         """Multiplications of every output site."""
         return self.geometry.taps_read() * self.weight.shape[0] * self.weight.shape[1]
 
     def _sum(self, x: Integers) -> Integers:
-        acc = self.geometry.convolve(x, self.weight, self.groups)
+        wide = np.broadcast_to(1 - self.narrow, self.bias.shape)
+        bias, shift = self.bias * wide, self.shift * wide
+        weight = self.weight * wide.reshape(-1, *[1] * (self.weight.ndim - 1))
+        acc = self.geometry.convolve(x, weight, self.groups)
         assert np.abs(acc).max(initial=0) < 2**31
-        acc += by_channel(self.bias, x.ndim)
+        acc += by_channel(bias, x.ndim)
         assert np.abs(acc).max(initial=0) < 2**31
-        assert self.shift is not None
         if self.scaled:
-            factors = by_channel(self.shift, x.ndim).astype(np.int32).view(np.float32)
+            factors = by_channel(shift, x.ndim).astype(np.int32).view(np.float32)
             return saturate(np.rint(acc.astype(np.float32) * factors).astype(np.int64))
-        return saturate(acc >> by_channel(self.shift, x.ndim))
+        return saturate(acc >> by_channel(shift, x.ndim))
 
     def _narrow(self, x: Integers) -> Integers:
         shape = (len(x), len(self.bias), *self.geometry.outputs)
@@ -193,7 +200,7 @@ class SiteLayer:
             read[np.ix_(batch, channels, *near)] = x[np.ix_(batch, channels, *far)]
             factors = by_channel(self.weight[(slice(None), 0, *tap)], x.ndim)
             sums[index % 2] = saturate(sums[index % 2] + rounding_product(read, factors))
-        return saturate(sums[0] + sums[1])
+        return saturate(saturate(sums[0] + sums[1]) << by_channel(self.shift, x.ndim))
 
 
 @dataclass
@@ -262,15 +269,16 @@ def site_layer(graph: Graph, node: Node, x: Codes, y: Codes) -> SiteLayer:
     exponents = function.sum_exponents
     if isinstance(layer.op, Conv) and inputs == 1 and 1 < layer.groups == outputs:
         whole = layer.op.activation is not None and layer.op.activation.kind == "quantize"
-        factors = layer.weight.reshape(outputs, -1)
-        narrow = None if whole else narrow_weights(factors, layer.bias, x, exponents)
-        if narrow is not None:
-            weight = narrow.astype(np.int64).reshape(layer.weight.shape)
-            bias = np.clip(np.rint(layer.bias / np.exp2(exponents)), -32768, 32767)
-            return SiteLayer(
-                node, x, y, layer.geometry, layer.groups, weight, bias.astype(np.int64), None,
-                function.numbers,
-            )  # fmt: skip
+        numbers = depthwise_layer(
+            layer.weight.reshape(outputs, -1), layer.bias, x, exponents, quantized=whole,
+            where=node.name,
+        )  # fmt: skip
+        return SiteLayer(
+            node, x, y, layer.geometry, layer.groups,
+            numbers.weights.astype(np.int64).reshape(layer.weight.shape),
+            numbers.bias.astype(np.int64), numbers.shift.astype(np.int64), function.numbers,
+            numbers.scaled, numbers.narrow.astype(np.int64).repeat(ONE_WAY)[:outputs],
+        )  # fmt: skip
     group_of = np.arange(outputs) // (outputs // layer.groups)
     integers, _ = layer_integers(
         layer.op, layer.weight, layer.bias, x.unit.reshape(layer.groups, inputs)[group_of],

@@ -14,12 +14,8 @@ from mquans.errors import PlanError
 from mquans.graph import Conv, Graph, Linear, Node, Unary
 from mquans.plan import GatePlan, Plan, TensorPlan
 from mquans.runtime.lowering.sites.activations import exponents_of, integer_activation
-from mquans.runtime.lowering.sites.arithmetic import (
-    Codes,
-    integer_gate,
-    integer_layer,
-    narrow_weights,
-)
+from mquans.runtime.lowering.sites.arithmetic import Codes, integer_gate, integer_layer
+from mquans.runtime.lowering.sites.depthwise import depthwise_layer
 from mquans.runtime.reference.functions import unary
 from mquans.runtime.reference.interpreter import ReferenceNetwork
 
@@ -162,9 +158,13 @@ def test_rounding_keeps_the_sum_of_a_window(groups: int) -> None:
     off = np.abs(sums - weight.reshape(8, -1).sum(axis=1)) * np.exp2(layer.shift)
     assert off.max() <= 0.5 + 1e-6
     if groups == 8:
-        narrow = narrow_weights(weight.reshape(8, 9) / 16, bias, codes, codes.exponents)
-        assert narrow is not None
-        off = narrow.sum(axis=1) - weight.reshape(8, 9).sum(axis=1) / 16 * 2**15
+        weight = weight.reshape(8, 9) / 16
+        narrow = depthwise_layer(
+            weight, bias, codes, codes.exponents, quantized=False, where="layer"
+        )
+        assert narrow.narrow.all()
+        assert not narrow.shift.any()
+        off = narrow.weights.sum(axis=1) - weight.sum(axis=1) * 2**15
         assert np.abs(off).max() <= 0.5
 
 
@@ -272,13 +272,37 @@ def test_sums_are_rounded_not_cut_off() -> None:
     assert np.abs(sums - exact).max() < 0.52
 
 
-def test_depthwise_sums_that_would_saturate_are_wide() -> None:
+@pytest.mark.parametrize("scale", [0.25, 0.9, 1.9])
+def test_narrow_depthwise_sums_do_not_saturate(scale: float) -> None:
     """Weights of both signs may cancel in a result and saturate on the way: the result is then
     wrong by far, inside the range that calibration saw."""
-    weight = np.where(np.arange(25) % 2, 0.9, -0.9)[None] * np.ones((3, 1))
-    codes = Codes(np.full(3, -12), 16383)
-    assert narrow_weights(weight, np.zeros(3), codes, codes.exponents) is None
-    assert narrow_weights(weight / 4, np.zeros(3), codes, codes.exponents) is not None
+    weight = np.where(np.arange(25) % 2, scale, -scale)[None] * np.ones((3, 1))
+    codes, bias = Codes(np.full(3, -12), 16383), np.full(3, 0.5)
+    layer = depthwise_layer(weight, bias, codes, codes.exponents, quantized=False, where="layer")
+    assert layer.narrow.all() == (scale < 1), "coarser sums than that would be too coarse"
+    if not layer.narrow.all():
+        return
+    assert (layer.shift == {0.25: 0, 0.9: 1}[scale]).all()
+    factors = np.abs(layer.weights.astype(np.int64))
+    for part in (factors[:, ::2], factors[:, 1::2]):
+        assert (part.sum(axis=1) * (16384 // 4) // 2**15 + np.abs(layer.bias)).max() < 32768
+
+
+def test_channels_with_large_weights_leave_others_narrow() -> None:
+    """One channel in many has weights that do not fit; 32 of them are then slow, not all."""
+    rng = np.random.default_rng(5)
+    weight, bias = rng.uniform(-0.9, 0.9, (80, 9)), rng.uniform(-1, 1, 80)
+    weight[3] *= 1.5
+    weight[40, 4] = 100.0
+    codes = Codes(np.full(80, -10), 32767)
+    layer = depthwise_layer(weight, bias, codes, codes.exponents, quantized=False, where="layer")
+    assert layer.narrow.tolist() == [1, 0, 1]
+    x = rng.integers(-8000, 8000, (80, 9, 200))
+    rounded = (x * layer.weights[:, :, None].astype(np.int64) + 2**14 >> 15).sum(axis=1)
+    narrow = rounded + layer.bias[:, None] << np.minimum(layer.shift, 1)[:, None]
+    exact = np.einsum("ct,ctn->cn", weight, x) + bias[:, None] * 2.0**10
+    error = np.sqrt(np.square(narrow - exact).mean(axis=1))[layer.narrow.repeat(32)[:80] > 0]
+    assert error.max() < 2.5
 
 
 def test_elus_whose_codes_cannot_hold_their_bound_are_refused() -> None:

@@ -147,9 +147,15 @@ constexpr int32_t winograd_tiles = 12;  // that are transformed at once
 MQ_INLINE int32_t winograd_row(int32_t inputs) { return (inputs + 31) / 32 * 32; }
 MQ_INLINE int64_t winograd_scratch(int32_t inputs) { return int64_t(16) * winograd_tiles * winograd_row(inputs); }
 
-// Depthwise: y[i][c] = bias[c] + sum over taps of weight[tap][c] * x[tap][c], one of two ways.
-// narrow: rounding sixteen-bit products, in two saturating sums of even and odd taps, the bias in the first.
-// wide: int32 sums, then a shift.
+constexpr int32_t depthwise_block = 32;  // channels that are computed one way
+
+// How depthwise sums are computed.
+//   wide    int32 sums, then a shift
+//   narrow  rounding sixteen-bit products, in two saturating sums of even and odd taps, the bias in the first
+//   doubled the same, after which some channels are doubled, whose sums are in units twice as large
+enum class DepthwiseSums : uint8_t { wide, narrow, doubled };
+
+// Depthwise: y[i][c] = bias[c] + sum over taps of weight[tap][c] * x[tap][c].
 struct DepthwiseArgs {
     const int16_t* x;             // every tap readable to whole vectors
     const int32_t* at;
@@ -158,11 +164,12 @@ struct DepthwiseArgs {
     int32_t taps;
     int32_t window;               // taps are a window of so many rows and columns, 3 or 5; 0: they lie anywhere
     int32_t tap_row, tap_column;  // elements between these
-    // Of full blocks of channels, one after the other: narrow [taps][channels]; wide [pairs of taps][channels in kernel
-    // order][2], zero for none.
+    const DepthwiseSums* sums;    // [channels / depthwise_block], rounded up
+    // Of full blocks of channels, one after the other, room for an even number of taps: narrow [taps][channels]; wide
+    // [pairs of taps][channels in kernel order][2], zero for none.
     const int16_t* weights;
-    const int16_t* narrow_bias;   // [channels]; null: wide
-    const int32_t *bias, *shift;  // [channels] wide, in kernel order of full blocks; bias holds the rounding too
+    const int16_t *narrow_bias, *twice;  // [channels] narrow ones; -1: it is doubled; 0
+    const int32_t *bias, *shift;  // [channels] wide ones, in kernel order of full blocks; bias holds the rounding too
     int32_t channels;
     int16_t* y;                   // [sites][y_stride]
     int32_t y_stride;

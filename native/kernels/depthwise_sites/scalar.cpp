@@ -8,16 +8,18 @@ constexpr int32_t block = 16;  // channels whose weights lie together
 void depthwise_sites(const DepthwiseArgs& args) {
     for (int32_t i = 0; i < args.sites; ++i)
         for (int32_t c = 0; c < args.channels; ++c) {
-            const int32_t size = args.narrow_bias ? args.taps : (args.taps + 1) / 2 * 2;
+            const int32_t size = (args.taps + 1) / 2 * 2;
+            const DepthwiseSums sums = args.sums[c / depthwise_block];
             const int16_t *x = args.x + args.at[i] + c, *weights = args.weights + int64_t(c / block * block) * size;
             int16_t u;
-            if (args.narrow_bias) {
+            if (sums != DepthwiseSums::wide) {
                 int16_t even = args.narrow_bias[c], odd = 0;
                 for (int32_t t = 0; t < args.taps; ++t) {
                     int16_t& sum = t % 2 ? odd : even;
                     sum = saturate(sum + rounding_product(x[args.tap[t]], weights[t * block + c % block]));
                 }
                 u = saturate(even + odd);
+                if (sums == DepthwiseSums::doubled) u = saturate(u + (u & args.twice[c]));
             } else {
                 int32_t sum = args.bias[c];
                 for (int32_t t = 0; t < args.taps; ++t)

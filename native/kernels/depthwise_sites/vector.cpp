@@ -29,11 +29,10 @@ struct Taps {
     const HeldSites held;
     int16_t* y;
 
-    // size: codes of weights per channel.
-    Taps(const DepthwiseArgs& args, int32_t c, int32_t size)
+    Taps(const DepthwiseArgs& args, int32_t c)
         : tap(args.tap), at(args.at), row(args.tap_row), column(args.tap_column), y_stride(args.y_stride),
           sites(args.sites), count(args.taps), x(args.x + c + (K ? args.tap[0] : 0)),
-          weights(args.weights + int64_t(c) * size), held(args.held), y(args.y + c) {}
+          weights(args.weights + int64_t(c) * ((args.taps + 1) / 2 * 2)), held(args.held), y(args.y + c) {}
 
     // STRAIGHT: where codes are held.
     template <bool STRAIGHT, bool CAPPED>
@@ -55,9 +54,10 @@ struct Taps {
     }
 };
 
-template <int K, bool STRAIGHT, bool CAPPED>
+template <int K, bool STRAIGHT, bool CAPPED, bool DOUBLED>
 MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
-    Taps<K> taps(args, c, args.taps);
+    Taps<K> taps(args, c);
+    const int16_t* const twice = args.twice + c;
     const I16 bias = load16(args.narrow_bias + c);
     I16 kept[9];
     if constexpr (taps.kept)
@@ -75,13 +75,15 @@ MQ_FORCE void narrow(const DepthwiseArgs& args, int32_t c) {
             taps.window(x, add);
         else
             for (int32_t t = 0; t < taps.count; ++t) add(t, load16(x + taps.tap[t]));
-        taps.template store<STRAIGHT, CAPPED>(i, c, adds16(sum[0], sum[1]));
+        I16 u = adds16(sum[0], sum[1]);
+        if (DOUBLED) u = adds16(u, and16(u, load16(twice)));
+        taps.template store<STRAIGHT, CAPPED>(i, c, u);
     }
 }
 
 template <int K, bool STRAIGHT, bool CAPPED, bool SCALED>
 MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
-    Taps<K> taps(args, c, (args.taps + 1) / 2 * 2);
+    Taps<K> taps(args, c);
     const I32 low_bias = load32(args.bias + c), high_bias = load32(args.bias + c + lanes);
     const I32 low_shift = load32(args.shift + c), high_shift = load32(args.shift + c + lanes);
     I16 kept[10];
@@ -117,10 +119,14 @@ MQ_FORCE void wide(const DepthwiseArgs& args, int32_t c) {
 
 template <int K, bool STRAIGHT, bool CAPPED>
 void all_channels(const DepthwiseArgs& args) {
-    for (int32_t c = 0; c < args.channels; c += words)
-        args.narrow_bias ? narrow<K, STRAIGHT, CAPPED>(args, c)
-        : args.scaled    ? wide<K, STRAIGHT, CAPPED, true>(args, c)
-                         : wide<K, STRAIGHT, CAPPED, false>(args, c);
+    for (int32_t c = 0; c < args.channels; c += words) {
+        const DepthwiseSums sums = args.sums[c / depthwise_block];
+        if (sums == DepthwiseSums::wide)
+            args.scaled ? wide<K, STRAIGHT, CAPPED, true>(args, c) : wide<K, STRAIGHT, CAPPED, false>(args, c);
+        else
+            sums == DepthwiseSums::doubled ? narrow<K, STRAIGHT, CAPPED, true>(args, c)
+                                           : narrow<K, STRAIGHT, CAPPED, false>(args, c);
+    }
 }
 
 template <int K>

@@ -28,7 +28,6 @@ REST = 2**40
 ONE = 2**15
 """Of products that round: a factor w stands for w / ONE."""
 
-
 TILED_LIMIT = 2**13 - 1
 """Of codes four of which a layer by tiles adds in 16 bits."""
 
@@ -259,7 +258,7 @@ def _widest_shift(
 
 def _rounded(scaled: Reals, start: Reals, shift: Ints) -> IntegerLayer:
     gain = np.exp2(shift.astype(np.float64))
-    integers = _whole(scaled * gain.reshape(-1, *[1] * (scaled.ndim - 1)))
+    integers = whole_weights(scaled * gain.reshape(-1, *[1] * (scaled.ndim - 1)))
     half = np.where(shift > 0, np.exp2(shift - 1.0), 0.0)
     return IntegerLayer(
         integers.astype(np.int16),
@@ -268,7 +267,7 @@ def _rounded(scaled: Reals, start: Reals, shift: Ints) -> IntegerLayer:
     )
 
 
-def _whole(weights: Reals) -> Reals:
+def whole_weights(weights: Reals) -> Reals:
     """Weights [O, inputs, taps...] as whole numbers whose sum by output is kept to within one.
     Errors then cancel for what all inputs have in common, which is most of it in pictures and
     behind a ReLU.
@@ -294,26 +293,6 @@ def _whole(weights: Reals) -> Reals:
     left = count - np.count_nonzero(before, axis=1, keepdims=True)
     turned = (count > 0) & (before | (level & (np.cumsum(level, axis=1) <= left)))
     return np.asarray(whole + step * turned).reshape(weights.shape)
-
-
-def narrow_weights(
-    weight: Reals, bias: Reals, x: Codes, y_exponents: Ints
-) -> npt.NDArray[np.int16] | None:
-    """Depthwise weights [C, taps] as factors of rounding sixteen-bit products, or None where they
-    do not fit, would be too coarse, or where the sums of even or odd taps would saturate for inputs
-    that calibration has seen."""
-    y_unit = np.exp2(y_exponents.astype(np.float64))
-    factors = weight * (x.unit / y_unit)[:, None] * ONE
-    seen = x.limit / HEADROOM / ONE
-    even = np.abs(factors[:, ::2]).sum(axis=1) * seen + np.abs(bias / y_unit)
-    odd = np.abs(factors[:, 1::2]).sum(axis=1) * seen
-    if (np.maximum(even, odd) > LARGEST_WEIGHT).any():
-        return None
-    peak = np.abs(factors).max(axis=1)
-    alive = peak > 0
-    if (peak > LARGEST_WEIGHT - 1).any() or (peak[alive] < 2**8).any():
-        return None
-    return _whole(factors[:, None]).astype(np.int16)[:, 0]
 
 
 @dataclass(frozen=True, slots=True)

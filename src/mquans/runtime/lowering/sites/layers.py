@@ -26,10 +26,10 @@ from mquans.runtime.lowering.sites.arithmetic import (
     Ints,
     Reals,
     integer_layer,
-    narrow_weights,
     quantized_layer,
     tiled_layer,
 )
+from mquans.runtime.lowering.sites.depthwise import depthwise_layer
 from mquans.runtime.lowering.sites.geometry import (
     Axis,
     CodeLayout,
@@ -148,27 +148,16 @@ def _depthwise(
 ) -> None:  # fmt: skip
     assert isinstance(node.op, Conv)
     (phase,) = phases_of(axes, x_layout)
-    exponents = activation.sum_exponents
-    # Narrow products round tap by tap, which is too coarse where codes are whole steps.
-    whole = _is_quantized(node.op)
-    narrow = None if whole else narrow_weights(factors, bias, x.codes, exponents)
-    scaled = False
-    if narrow is not None:
-        weights = narrow
-        start = np.clip(np.rint(bias / np.exp2(exponents)), -32768, 32767).astype(np.int32)
-        shift = np.empty(0, np.int32)
-    else:
-        numbers = (factors[:, None, :], bias, x.codes.unit[:, None], exponents, x.codes.limit)
-        quantized = quantized_layer(*numbers, tiled=False) if whole else None
-        layer = quantized or integer_layer(*numbers, where=node.name)
-        weights, start, shift = layer.weights[:, 0], layer.bias, layer.shift
-        scaled = layer.scaled
-    inner = weights.T[[np.ravel_multi_index(tap, node.op.kernel) for tap, _ in phase.taps]]
+    layer = depthwise_layer(
+        factors, bias, x.codes, activation.sum_exponents, quantized=_is_quantized(node.op),
+        where=node.name,
+    )  # fmt: skip
+    inner = layer.weights.T[[np.ravel_multi_index(tap, node.op.kernel) for tap, _ in phase.taps]]
     _native.add_depthwise_sites(
         low.program, node.name, x.tensor, y.tensor, reach, phase.rows, phase.columns,
         np.asarray([at for _, at in phase.taps], np.int32),
-        np.ascontiguousarray(inner).reshape(-1), start, shift, activation.native, gate, scaled,
-        macs,
+        np.ascontiguousarray(inner).reshape(-1), layer.bias, layer.shift, layer.narrow,
+        activation.native, gate, layer.scaled, macs,
     )  # fmt: skip
 
 
