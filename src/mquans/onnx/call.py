@@ -15,6 +15,7 @@ import onnx
 from mquans.errors import ModelError
 from mquans.files import printable
 from mquans.graph import Node, Operator, Reshape, Unary
+from mquans.onnx.dynamic_steps import only_scaled
 
 if TYPE_CHECKING:
     from mquans.onnx.grids import Grid
@@ -120,6 +121,10 @@ class Call:
     def only_read_by(self, *op_types: str) -> bool:
         """True when the first output goes into nodes of these types alone."""
         return self._translation.readers.get(self.outputs[0], set()) <= set(op_types)
+
+    def only_scaled(self) -> bool:
+        """As `dynamic_steps.only_scaled` of this node."""
+        return only_scaled(self._translation.model.graph, self.outputs)
 
     def is_known(self, value: str) -> bool:
         """True for a value, emitted ones included, that is known at import time."""

@@ -7,6 +7,7 @@ from mquans.files import printable
 from mquans.graph import Fallback, Graph, in_floats, rewrite
 from mquans.onnx.applied_options import apply_options
 from mquans.onnx.boundary import model_errors
+from mquans.onnx.dynamic_steps import unround_biases
 from mquans.onnx.fallback_merging import merge_fallbacks
 from mquans.onnx.half_precision import half_values
 from mquans.onnx.input_shapes import fix_shapes
@@ -46,6 +47,7 @@ def _imported(model: ModelFile, options: NetworkOptions, loads: bool) -> Graph:
     edited, feedback = apply_options(model, options)
     halves = half_values(edited.graph)
     proto = prepare(edited)
+    unround_biases(proto.graph)
     wanted = {name: s for name, s in options.input_shapes.items() if name not in options.constants}
     inputs = fix_shapes(proto, wanted, where)
     graph = Translation(proto).run(model.name, inputs)

@@ -14,7 +14,7 @@ from mquans.onnx import import_model, read_model, to_onnx
 from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 from .conftest import build, kinds, op, relative_error, run_onnxruntime, values
-from .quantized_networks import FORMS, SHAPE, clip, dynamic, static
+from .quantized_networks import FORMS, SHAPE, clip, declared, dynamic, static
 
 U8, I8 = onnx.TensorProto.UINT8, onnx.TensorProto.INT8
 
@@ -66,6 +66,67 @@ def test_dynamic_quantization_is_read_without_its_roundings(name: str, weights: 
     shape = {"convolutions": SHAPE, "tokens": (1, 20, 16), "memory": (20, 1, 16)}[name]
     graph = agrees(dynamic(name, weights), {"x": clip(shape)[-1]}, within=3e-3)
     assert not any("quantize" in str(node.op) for node in graph.nodes)
+
+
+def with_integer_bias(rounding: str, product: str, *more: onnx.NodeProto) -> onnx.ModelProto:
+    """As quantizers of onnxruntime wrote it up to 1.4: the bias is brought to the steps of the sum
+    in every frame."""
+    convolves = product == "ConvInteger"
+    nodes = [
+        op("DynamicQuantizeLinear", "x", "q xs xz"),
+        op("Mul", "xs ws", "unit"),
+        op("Div", "b unit", "steps"),
+        op(rounding, "steps", "whole"),
+        op("Cast", "whole", "i", to=onnx.TensorProto.INT32),
+        op(product, "q w xz wz", "p", **({"pads": [1] * 4} if convolves else {})),
+        *([op("Reshape", "i column", "r")] if convolves else [op("Identity", "i", "r")]),
+        op("Add", "p r", "t") if convolves else op("Add", "r p", "t"),
+        op("Cast", "t", "f", to=onnx.TensorProto.FLOAT),
+        op("Mul", "f unit", "y"),
+        *more,
+    ]
+    rng = np.random.default_rng(0)
+    shape, inputs = ((4, 3, 3, 3), SHAPE) if convolves else ((3, 4), (5, 3))
+    constants = {
+        "w": rng.integers(-9, 9, shape).astype(np.int8), "wz": np.int8(0), "ws": np.float32(0.05),
+        "b": np.float32([0.04, -0.03, 0.02, 0.3]), "column": np.array([1, 4, 1, 1]),
+    }  # fmt: skip
+    outputs = ["y", *(output for node in more for output in node.output)]
+    return declared(build(nodes, {"x": inputs}, outputs, constants))
+
+
+@pytest.mark.parametrize("product", ["ConvInteger", "MatMulInteger"])
+@pytest.mark.parametrize("rounding", ["Floor", "Ceil", "Round"])
+def test_biases_of_dynamic_sums_keep_what_is_less_than_a_step(rounding: str, product: str) -> None:
+    """Steps of sums differ from frame to frame, and are read without; a bias rounded to steps that
+    nothing has would be lost here."""
+    x = clip(SHAPE)[-1] if product == "ConvInteger" else values(1, 5, 3)
+    graph = agrees(with_integer_bias(rounding, product), {"x": x / 10}, within=2e-4)
+    assert len(graph.nodes) == 1, "the bias and both scales are part of the layer"
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        op("Identity", "t", "seen"),
+        op("CumSum", "p axis", "seen"),
+        op("Identity", "xs", "seen"),
+        op("Greater", "unit half", "seen"),
+    ],
+    ids=["sum and bias", "sum", "scale", "unit"],
+)
+def test_integers_that_are_looked_at_are_those_of_the_model(reader: onnx.NodeProto) -> None:
+    """Read without their roundings they would be other numbers."""
+    model = with_integer_bias("Floor", "ConvInteger", reader)
+    for name, array in (("axis", np.array(1)), ("half", np.float32(0.5))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    model.graph.output[1].ClearField("type")
+    graph = import_model(read_model(onnx.shape_inference.infer_shapes(model)))
+    feeds = {"x": clip(SHAPE)[-1]}
+    expected = run_onnxruntime(model, feeds, ["y", "seen"])
+    found = ReferenceNetwork(graph).run(feeds)
+    assert relative_error(found["y"], expected[0]) < 1e-6
+    np.testing.assert_allclose(found["seen"], expected[1], rtol=1e-6)
 
 
 def test_sixteen_bits_are_cut_off_and_not_rounded() -> None:

@@ -31,6 +31,14 @@ def remove_identities(editor: Editor) -> bool:
     """Afterwards no node merely copies its input, except where names of the graph's border demand
     it; reductions over axes of size 1 have become reshapes."""
     changed = False
+    # What reads a removed node is another one, visited in the next turn.
+    while _remove_some(editor):
+        changed = True
+    return changed
+
+
+def _remove_some(editor: Editor) -> bool:
+    changed = False
     for node in editor.visit():
         if _is_trivial_reduction(editor, node):
             shape = editor.graph.shape(node.outputs[0])
