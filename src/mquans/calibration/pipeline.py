@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mquans.calibration.allocation import GRID_BITS, WeightBits, uniform_layers
+from mquans.calibration.allocation import GRID_BITS, WeightBits, stored_bits, uniform_layers
 from mquans.calibration.allocation.pipeline import plans_of
 from mquans.calibration.context import CalibrationContext, observe, open_context
 from mquans.calibration.inputs import LEAST_FRAMES, Spec
@@ -202,8 +202,9 @@ def _uniform_plans(context: CalibrationContext, rule: Rule) -> Callable[[int], P
         return sites.uniform
     seen = observe(context, late=HELD_OUT, least=LEAST_FRAMES, rules=())
 
+    weight_bits = stored_bits(context.graph, context.options.weight_bits)
+
     def plan_of(bits: int) -> Plan:
-        weight_bits = context.options.weight_bits or 16
         layers = uniform_layers(context.graph, seen.ranges, bits=bits, weight_bits=weight_bits)
         return context.plan(layers, rule)
 

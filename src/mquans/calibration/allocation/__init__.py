@@ -26,6 +26,7 @@ from mquans.calibration.allocation.grids import (
     WeightBits,
     layer_plans,
     stepped_layer,
+    stored_bits,
     uniform_layers,
 )
 from mquans.calibration.allocation.problem import Problem, Tensor, problem_of
@@ -57,6 +58,7 @@ __all__ = [
     "problem_of",
     "solve",
     "stepped_layer",
+    "stored_bits",
     "trace",
     "uniform_layers",
     "work_factors",

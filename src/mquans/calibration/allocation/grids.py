@@ -24,8 +24,9 @@ from mquans.calibration.allocation.problem import Problem, Steps
 from mquans.calibration.allocation.quantizers import QUANTIZERS
 from mquans.calibration.curves import Sums
 from mquans.calibration.observe import LayerRange, tensor_of
-from mquans.graph import Graph, Node
+from mquans.graph import Graph, Linear, Node, Recurrence
 from mquans.plan import LayerPlan
+from mquans.runtime.lowering.quantization import multiples
 
 GRID_BITS = 12
 FINEST = 2
@@ -36,6 +37,8 @@ HEADROOM = 1
 
 LEAST_RANGE = 2.0**-80
 """A layer whose inputs were all 0 needs some grid; also keeps grid units far from denormals."""
+
+LARGEST_BYTE = 127
 
 WeightBits = Literal[8, 16]
 
@@ -68,7 +71,7 @@ def uniform_layers(
     ranges: Mapping[str, LayerRange],
     *,
     bits: float,
-    weight_bits: WeightBits = 16,
+    weight_bits: Mapping[str, WeightBits] | None = None,
     quantizer: str = "uniform",
     nodes: Iterable[Node] | None = None,
 ) -> tuple[LayerPlan, ...]:
@@ -76,17 +79,40 @@ def uniform_layers(
 
     Args:
         ranges: by the name of the tensor that a layer reads.
+        weight_bits: by layer, 16 where absent.
         quantizer: from a layer's range to its step, one of `QUANTIZERS`.
         nodes: the layers; by default all.
     """
-    plans = []
+    plans, widths = [], weight_bits or {}
     for node in graph.reuse_layers() if nodes is None else nodes:
         seen = ranges[tensor_of(node)]
         step = QUANTIZERS[quantizer](seen, bits) or grid_unit(seen)
         plans.append(
-            stepped_layer(node.name, seen, np.full(len(seen.low), step), weight_bits=weight_bits)
+            stepped_layer(
+                node.name,
+                seen,
+                np.full(len(seen.low), step),
+                weight_bits=widths.get(node.name, 16),
+            )
         )
     return tuple(plans)
+
+
+def stored_bits(graph: Graph, wanted: WeightBits | None) -> dict[str, WeightBits]:
+    """Width of the weights by layer: what the user wants, else 8 where they were deployed in 8 bits
+    and 16 elsewhere."""
+    return {
+        node.name: wanted or (8 if _deployed_in_bytes(graph, node) else 16)
+        for node in graph.reuse_layers()
+    }
+
+
+def _deployed_in_bytes(graph: Graph, node: Node) -> bool:
+    weight = np.asarray(graph.constants[node.inputs[1]], np.float64)
+    # Of layers [inputs, outputs], else [outputs, ...].
+    flat = weight.T if isinstance(node.op, Linear | Recurrence) else weight
+    found = multiples(flat.reshape(len(flat), -1))
+    return found is not None and bool(np.abs(found[0]).max(initial=0) <= LARGEST_BYTE)
 
 
 def stepped_layer(

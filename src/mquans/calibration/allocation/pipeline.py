@@ -20,6 +20,7 @@ from mquans.calibration.allocation import (
     allocate,
     cheapest,
     problem_of,
+    stored_bits,
     trace,
 )
 from mquans.calibration.context import CalibrationContext, Part, observe, open_context
@@ -211,7 +212,7 @@ def _widths(
     """Width of the weights by layer."""
     options, graph = context.options, context.graph
     if options.weight_bits is not None or options.objective != "time":
-        return {node.name: options.weight_bits or 16 for node in graph.reuse_layers()}
+        return stored_bits(graph, options.weight_bits)
     found = output_criticality(
         graph,
         [feeds for feeds, _ in context.training],

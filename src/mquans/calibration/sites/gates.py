@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Gates:
         formats: of codes, by tensor.
         scales: [channels] by tensor; none of those that no layer depends on, which have no gate.
         ranges: by tensor.
-        weight_bits: of layers computed value by value.
+        weight_bits: of layers computed value by value, 16 where absent.
     """
 
     graph: Graph
@@ -43,7 +43,7 @@ class Gates:
     formats: Mapping[str, CodeFormat]
     scales: Mapping[str, Reals]
     ranges: Mapping[str, ChannelRange]
-    weight_bits: WeightBits = 16
+    weight_bits: Mapping[str, WeightBits] = field(default_factory=dict)
 
     def tensors(self, factors: Factors | None = None) -> tuple[TensorPlan, ...]:
         """Entries of a plan."""
@@ -73,7 +73,7 @@ class Gates:
                 node.name,
                 self.ranges[tensor_of(node)].as_layer,
                 2 * tolerance * spread(self.ranges[tensor_of(node)]),
-                weight_bits=self.weight_bits,
+                weight_bits=self.weight_bits.get(node.name, 16),
             )
             for node in by_value_layers(self.graph, self.analysis)
         )

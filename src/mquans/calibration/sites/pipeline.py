@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from mquans.calibration.allocation import WeightBits, uniform_layers
+from mquans.calibration.allocation import WeightBits, stored_bits, uniform_layers
 from mquans.calibration.allocation.pipeline import LEAST_FRAMES, UNIFORM_BITS
 from mquans.calibration.context import CalibrationContext, Part
 from mquans.calibration.measure import Bench, Measured
@@ -84,7 +84,7 @@ class SitePlans:
     formats: Mapping[str, CodeFormat]
     seen: Observation
     rule: Rule
-    weight_bits: WeightBits
+    weight_bits: Mapping[str, WeightBits]
 
     def gates(self, scales: Mapping[str, Reals]) -> Gates:
         """Gates of these scales."""
@@ -139,7 +139,7 @@ def observe_sites(context: CalibrationContext, *, late: float, least: int, rule:
         analysis = analyse(graph)
         formats = code_formats(graph, analysis, ranges.tensors, pictures)
     seen = Observation(by_value, {}, ranges.frames)
-    weight_bits = context.options.weight_bits or 16
+    weight_bits = stored_bits(graph, context.options.weight_bits)
     return SitePlans(context, analysis, ranges, formats, seen, rule, weight_bits)
 
 

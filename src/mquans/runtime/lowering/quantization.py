@@ -11,6 +11,15 @@ from mquans.plan import LayerPlan, Rule
 
 ACCUMULATOR_MAX = 2**31 - 1
 
+QUANTIZED = 255
+"""Largest weight of 8 bits."""
+
+SAMPLE = 64
+"""Weights of an output that its unit is looked for in."""
+
+FEW = 8
+"""Outputs that are looked at first."""
+
 
 def grid_limit(grid_bits: int) -> int:
     """Largest grid value: 3.5 times the calibrated range, since calibration seldom saw everything.
@@ -34,6 +43,36 @@ class IntegerWeights:
     scale: npt.NDArray[np.float64]
 
 
+def multiples(
+    flat: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
+    """Weights [O, inputs] that were deployed in 8 bits, sign aside.
+
+    Returns:
+        ([O, inputs] whole numbers, [O] what they are multiplied by), or None where weights are not
+        multiples of one number per output.
+    """
+    if len(flat) > FEW and multiples(flat[:FEW]) is None:
+        return None
+    peak = np.abs(flat).max(axis=1, initial=0.0)
+    peak[peak == 0] = 1.0
+    count = min(SAMPLE, flat.shape[1])
+    # The largest: of small ones, and of zeros, many are multiples of any number.
+    sample = -np.partition(-np.abs(flat), count - 1, axis=1)[:, :count] / peak[:, None]
+    steps = np.zeros(len(flat), np.int64)
+    for number in range(QUANTIZED, 0, -1):
+        fits = np.abs(sample * number - np.rint(sample * number)).max(axis=1) < 0.25 / QUANTIZED
+        steps[fits] = number
+    if not steps.all():
+        return None
+    whole = np.rint(flat / peak[:, None] * steps[:, None])
+    squares = np.square(whole).sum(axis=1)
+    # Of all weights, since each has been rounded a few times.
+    unit = np.where(squares > 0, (flat * whole).sum(axis=1) / np.maximum(squares, 1), 2.0**-20)
+    exact = np.abs(flat - whole * unit[:, None]).max(axis=1, initial=0.0) < unit / QUANTIZED
+    return (whole.astype(np.int64), unit) if exact.all() and (unit > 0).all() else None
+
+
 def quantize_weights(
     weight: npt.NDArray[np.floating], *, bits: int, grid_bits: int
 ) -> IntegerWeights:
@@ -41,11 +80,15 @@ def quantize_weights(
 
     The scale of an output channel is the smallest with `max|W| <= 2**(bits-1) - 1` and
     `sum|W| * grid_limit < 2**31` (design, section 3, step 4), so overflow is impossible by
-    construction.
+    construction. Weights that were deployed in 8 bits are these, if they fit.
     """
     flat = weight.reshape(weight.shape[0], -1).astype(np.float64)
     largest = 2 ** (bits - 1) - 1
     limit = ACCUMULATOR_MAX // grid_limit(grid_bits)
+    if bits == 8 and (deployed := multiples(flat)) is not None:
+        whole, unit = deployed
+        if (np.abs(whole).max(initial=0) <= largest) and np.abs(whole).sum(axis=1).max() <= limit:
+            return IntegerWeights(whole.astype(np.int16).reshape(weight.shape), unit)
     magnitude = np.abs(flat)
     peak = magnitude.max(axis=1, initial=0.0)
     # Rounding adds at most one half per weight to the sum.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mquans import _native
 from mquans.errors import PlanError
 from mquans.plan import GatePlan, TensorPlan
+from mquans.runtime.lowering.quantization import multiples
 
 ACCUMULATOR_MAX = 2**31 - 1
 LARGEST_WEIGHT = 2**15 - 1
@@ -33,12 +34,6 @@ TILED_LIMIT = 2**13 - 1
 
 WINOGRAD = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 """Twice the matrix that transforms weights of tiles."""
-
-QUANTIZED = 255
-"""Largest weight of 8 bits."""
-
-SAMPLE = 64
-"""Weights of an output that its unit is looked for in."""
 
 WHOLE_BIAS = 0.1
 """Of one, how far a bias may be from a whole number for what floats have made of it."""
@@ -185,7 +180,7 @@ def quantized_layer(
         tiled: it is to be computed by tiles.
     """
     scaled, start = _in_codes(weight, bias, x_unit, y_exponents)
-    found = _multiples(scaled.reshape(len(scaled), -1))
+    found = multiples(scaled.reshape(len(scaled), -1))
     if found is None:
         return None
     whole, unit = found[0].reshape(scaled.shape), found[1]
@@ -207,27 +202,6 @@ def quantized_layer(
         (unit / 2**places).astype(np.float32).view(np.int32),
         scaled=True,
     )
-
-
-def _multiples(flat: Reals) -> tuple[Ints, Reals] | None:
-    """([O, weights] whole numbers of at most 8 bits, [O] what they are multiplied by)."""
-    peak = np.abs(flat).max(axis=1, initial=0.0)
-    peak[peak == 0] = 1.0
-    count = min(SAMPLE, flat.shape[1])
-    # The largest: of small ones, and of zeros, many are multiples of any number.
-    sample = -np.partition(-np.abs(flat), count - 1, axis=1)[:, :count] / peak[:, None]
-    steps = np.zeros(len(flat), np.int64)
-    for number in range(QUANTIZED, 0, -1):
-        fits = np.abs(sample * number - np.rint(sample * number)).max(axis=1) < 0.25 / QUANTIZED
-        steps[fits] = number
-    if not steps.all():
-        return None
-    whole = np.rint(flat / peak[:, None] * steps[:, None])
-    squares = np.square(whole).sum(axis=1)
-    # Of all weights, since each has been rounded a few times.
-    unit = np.where(squares > 0, (flat * whole).sum(axis=1) / np.maximum(squares, 1), 2.0**-20)
-    exact = np.abs(flat - whole * unit[:, None]).max(axis=1, initial=0.0) < unit / QUANTIZED
-    return (whole.astype(np.int64), unit) if exact.all() and (unit > 0).all() else None
 
 
 def _in_codes(weight: Reals, bias: Reals, x_unit: Reals, y_exponents: Ints) -> tuple[Reals, Reals]:
