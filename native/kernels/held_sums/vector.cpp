@@ -9,8 +9,8 @@
 namespace mquans::MQ_ISA {
 namespace {
 
-constexpr int32_t depth = 64;   // weight rows of a panel
-constexpr int32_t width = 256;  // outputs of a panel
+constexpr int32_t depth = 128;  // weight rows of a panel
+constexpr int32_t width = 128;  // outputs of a panel
 constexpr int32_t unit = 2 * lanes;
 constexpr int few_rows = dense_tile / 3;
 
@@ -39,10 +39,15 @@ void gather(Panel& panel, const W* weights, int64_t stride, int32_t full, int32_
     }
 }
 
-// PARTS: registers of outputs, 2 of a full unit, 1 of a half one. `ask`: where panels come from next.
-template <int PARTS, int ROWS>
-MQ_FORCE void tile(const SumArgs& a, const Panel& panel, int32_t index, const int16_t* held, int32_t* out,
-                   const char* ask, int64_t ask_step) {
+// Where the next panel comes from.
+struct Next {
+    const char* at;
+    int64_t step;
+};
+
+// PARTS: registers of outputs, 2 of a full unit, 1 of a half one. ASK: for the next panel.
+template <int PARTS, int ROWS, bool ASK>
+MQ_FORCE void tile(const SumArgs& a, const Panel& panel, int32_t index, const int16_t* held, int32_t* out, Next next) {
     const int64_t step = a.weights.row_stride;
     I32 sum[ROWS][PARTS];
 #pragma GCC unroll 16
@@ -63,9 +68,12 @@ MQ_FORCE void tile(const SumArgs& a, const Panel& panel, int32_t index, const in
         }
     };
     int32_t c = 0;
-    for (; c + 2 <= panel.count; c += 2, ask += 2 * ask_step) {
-        __builtin_prefetch(ask);
-        __builtin_prefetch(ask + ask_step);
+    for (; c + 2 <= panel.count; c += 2) {
+        if (ASK) {
+            __builtin_prefetch(next.at);
+            __builtin_prefetch(next.at + next.step);
+            next.at += 2 * next.step;
+        }
         add(c, [](const int16_t* x) { return pair(x); });
     }
     if (c < panel.count)
@@ -80,18 +88,16 @@ MQ_FORCE void tile(const SumArgs& a, const Panel& panel, int32_t index, const in
 }
 
 template <int PARTS>
-void all_rows(const SumArgs& a, const Panel& panel, int32_t index, int32_t output, const char* ask,
-              int64_t ask_step) {
-    const int16_t* held = a.held + panel.first;
-    int32_t* out = a.acc + output;
+void all_rows(const SumArgs& a, const Panel& panel, int32_t index, int32_t output, Next next) {
     int32_t r = 0;
-    const auto rows = [&](auto kernel, int32_t count) {
-        for (; r + count <= a.rows; r += count, held += count * int64_t(a.inputs), out += count * int64_t(a.weights.row_stride))
-            kernel(a, panel, index, held, out, ask, ask_step);
+    const auto rows = [&](auto first, auto other, int32_t count) {
+        for (; r + count <= a.rows; r += count)
+            (r ? other : first)(a, panel, index, a.held + panel.first + r * int64_t(a.inputs),
+                                a.acc + output + r * int64_t(a.weights.row_stride), next);
     };
-    rows(tile<PARTS, dense_tile>, dense_tile);
-    rows(tile<PARTS, few_rows>, few_rows);
-    rows(tile<PARTS, 1>, 1);
+    rows(tile<PARTS, dense_tile, true>, tile<PARTS, dense_tile, false>, dense_tile);
+    rows(tile<PARTS, few_rows, true>, tile<PARTS, few_rows, false>, few_rows);
+    rows(tile<PARTS, 1, true>, tile<PARTS, 1, false>, 1);
 }
 
 template <class W>
@@ -106,10 +112,12 @@ void run(const SumArgs& a) {
             const int32_t full = std::min(width, full_end - o) / unit;
             const int32_t half = full * unit < width && half_units(a.output_end);
             gather(panel, weights + o, stride, full, half);
-            const auto* next = reinterpret_cast<const char*>(weights + o + width);
+            const int64_t behind = o + width < a.output_end ? o + width : depth * stride + a.output_begin;
+            const auto* next = reinterpret_cast<const char*>(weights + behind);
+            const int64_t step = stride * int64_t(sizeof(W));
             for (int32_t u = 0; u < full; ++u)
-                all_rows<2>(a, panel, 2 * u, o + u * unit, next + u * unit * sizeof(W), stride * sizeof(W));
-            if (half) all_rows<1>(a, panel, 2 * full, o + full * unit, next, stride * sizeof(W));
+                all_rows<2>(a, panel, 2 * u, o + u * unit, {next + u * unit * sizeof(W), step});
+            if (half) all_rows<1>(a, panel, 2 * full, o + full * unit, {next, step});
         }
     }
 }
