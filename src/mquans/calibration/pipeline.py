@@ -73,8 +73,8 @@ def calibrate(
         accelerator: for `energy`, a name or a YAML file (`mquans_studies.accelerators`).
         rule: when a held value is updated; `either`, under a budget: the rule that leaves less to
             do, not of networks over sites. `linear` and `dorefa` always take `nearest`.
-        weight_bits: width of the integer weights; by default 16, and with objective `time` what
-            each layer can afford.
+        weight_bits: width of the integer weights; by default 8 where they were deployed in 8 bits
+            and 16 elsewhere, and with objective `time` what each layer can afford.
         metric: the user's loss, or the name of a ready one (`mquans.metrics`).
         task_loss: its gradient at the outputs, for criticality (see `criticality.TaskLoss`).
         labels: one per frame of the clip, before selection; of several clips a list for each.

@@ -144,7 +144,8 @@ def calibrate(
         typer.Option(help="Reuse rule; under a budget, either: the one that leaves less to do."),
     ] = o.RuleChoice.hold,
     weight_bits: Annotated[
-        o.WeightBits | None, typer.Option(help="Width of the weights (default 16).")
+        o.WeightBits | None,
+        typer.Option(help="Width of the weights (default: 16, or as deployed)."),
     ] = None,
     input_shape: o.InputShapes = None,
     frames: o.Frames = None,

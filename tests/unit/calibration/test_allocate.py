@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,8 +32,8 @@ def ranges(graph: Graph, first: list[float]) -> dict[str, LayerRange]:
     return made
 
 
-def layer(graph: Graph, first: list[float], **options: int) -> LayerPlan:
-    return uniform_layers(graph, ranges(graph, first), **options)[0]  # type: ignore[arg-type]
+def layer(graph: Graph, first: list[float], **options: Any) -> LayerPlan:
+    return uniform_layers(graph, ranges(graph, first), **options)[0]
 
 
 def test_step_is_the_layers_range_whatever_the_neurons_grid(graph: Graph) -> None:
@@ -65,7 +66,7 @@ def test_few_bits_leave_every_neuron_at_least_one(graph: Graph) -> None:
 
 def test_int8_weights_get_one_grid_per_layer(graph: Graph) -> None:
     """Grids are folded into the weights, and int8 has no room for that."""
-    found = layer(graph, [0, 0, 0, 1, 0.1, 0.01], bits=8, weight_bits=8)
+    found = layer(graph, [0, 0, 0, 1, 0.1, 0.01], bits=8, weight_bits={"first": 8})
     assert (found.bits, found.weight_bits) == (8, 8)
     assert found.delta == pytest.approx(1 / 2**GRID_BITS)
 

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import onnxruntime
 import pytest
+from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper, parser
 
 import mquans
@@ -55,6 +56,24 @@ def test_a_quiet_stream_leaves_little_to_do_and_keeps_the_law(form: str) -> None
         stream.step(frame)
     assert stream.stats.macs_done < 0.7 * stream.stats.macs_total
     assert mquans.verify(model(form), plan(form), clip(SHAPE)).exact
+
+
+def test_weights_of_layers_value_by_value_are_held_in_bytes() -> None:
+    """A recurrent layer reads all its weights in every step of time."""
+    made = mquans.calibrate(dynamic("memory"), clip((20, 1, 16)), bits=12)
+    held = {layer.name: layer.weight_bits for layer in made.layers}
+    assert [width for name, width in held.items() if name.endswith("/input")] == [8, 8]
+    session = Session(dynamic("memory"), made)
+    layers = tuple(replace(layer, weight_bits=16) for layer in made.layers)
+    wide = Session(dynamic("memory"), replace(made, layers=layers))
+    assert session.weights_bytes < wide.weights_bytes
+    wanted = mquans.calibrate(dynamic("memory"), clip((20, 1, 16)), bits=12, weight_bits=16)
+    assert {layer.weight_bits for layer in wanted.layers} == {16}
+    stream = session.stream()
+    for frame in clip((20, 1, 16)):
+        found = stream.step(frame, keyframe=True)["y"]
+        expected = unoptimised(dynamic("memory"), frame)["y"]
+        assert np.square(found - expected).mean() < 3e-3 * np.square(expected).mean()
 
 
 def test_codes_of_quantized_values_are_whole_steps() -> None:

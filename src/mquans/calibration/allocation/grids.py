@@ -40,6 +40,10 @@ LEAST_RANGE = 2.0**-80
 
 LARGEST_BYTE = 127
 
+LEAST_DEPLOYED = 8
+"""Inputs of a layer whose weights may have been deployed in 8 bits; a few are multiples of
+something by chance."""
+
 WeightBits = Literal[8, 16]
 
 
@@ -111,7 +115,8 @@ def _deployed_in_bytes(graph: Graph, node: Node) -> bool:
     weight = np.asarray(graph.constants[node.inputs[1]], np.float64)
     # Of layers [inputs, outputs], else [outputs, ...].
     flat = weight.T if isinstance(node.op, Linear | Recurrence) else weight
-    found = multiples(flat.reshape(len(flat), -1))
+    flat = flat.reshape(len(flat), -1)
+    found = multiples(flat) if flat.shape[1] >= LEAST_DEPLOYED else None
     return found is not None and bool(np.abs(found[0]).max(initial=0) <= LARGEST_BYTE)
 
 
