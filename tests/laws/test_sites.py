@@ -276,8 +276,8 @@ def test_sums_are_rounded_not_cut_off() -> None:
 def test_narrow_depthwise_sums_do_not_saturate(scale: float) -> None:
     """Weights of both signs may cancel in a result and saturate on the way: the result is then
     wrong by far, inside the range that calibration saw."""
-    weight = np.where(np.arange(25) % 2, scale, -scale)[None] * np.ones((3, 1))
-    codes, bias = Codes(np.full(3, -12), 16383), np.full(3, 0.5)
+    weight = np.where(np.arange(9) % 2, scale, -scale)[None] * np.ones((3, 1))
+    codes, bias = Codes(np.full(3, -12), 32767), np.full(3, 0.5)
     layer = depthwise_layer(weight, bias, codes, codes.exponents, quantized=False, where="layer")
     assert layer.narrow.all() == (scale < 1), "coarser sums than that would be too coarse"
     if not layer.narrow.all():
@@ -285,7 +285,23 @@ def test_narrow_depthwise_sums_do_not_saturate(scale: float) -> None:
     assert (layer.shift == {0.25: 0, 0.9: 1}[scale]).all()
     factors = np.abs(layer.weights.astype(np.int64))
     for part in (factors[:, ::2], factors[:, 1::2]):
-        assert (part.sum(axis=1) * (16384 // 4) // 2**15 + np.abs(layer.bias)).max() < 32768
+        assert (part.sum(axis=1) * (32768 // 4) // 2**15 + np.abs(layer.bias)).max() < 32768
+
+
+@pytest.mark.parametrize(("taps", "narrow"), [(9, True), (16, False), (25, False)])
+def test_many_products_are_not_rounded_in_coarse_units(taps: int, narrow: bool) -> None:
+    """A reader of text whose windows are of five by five was undecided between letters."""
+    codes, weight = Codes(np.full(4, -12), 32767), np.full((4, taps), 1.5 / taps)
+    weight[0, 0] = 1.2
+    layer = depthwise_layer(
+        weight, np.zeros(4), codes, codes.exponents, quantized=False, where="layer"
+    )
+    assert layer.narrow.all() == narrow
+    weight[0, 0] = 0.9
+    layer = depthwise_layer(
+        weight, np.zeros(4), codes, codes.exponents, quantized=False, where="layer"
+    )
+    assert layer.narrow.all()
 
 
 def test_channels_with_large_weights_leave_others_narrow() -> None:

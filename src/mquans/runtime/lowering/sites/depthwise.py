@@ -23,6 +23,10 @@ from mquans.runtime.lowering.sites.arithmetic import (
 BLOCK = 32
 """Channels that are computed one way."""
 
+MOST_ROUNDED = 36
+"""Products that may be rounded, four times as many where sums are doubled: what rounding them adds
+to a code is then no more than 3 in the mean of its square."""
+
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseLayer:
@@ -57,7 +61,8 @@ def depthwise_layer(
         layer = quantized_layer(*numbers, tiled=False) or integer_layer(*numbers, where=where)
         return DepthwiseLayer(layer.weights[:, 0], layer.bias, layer.shift, none, layer.scaled)
     factors, start, shift = _narrow(weight, bias, x, y_exponents)
-    narrow = np.logical_and.reduceat(shift <= 1, np.arange(0, channels, BLOCK))
+    fit = (shift <= 1) & (weight.shape[1] * 4.0**shift <= MOST_ROUNDED)
+    narrow = np.logical_and.reduceat(fit, np.arange(0, channels, BLOCK))
     if not narrow.all():
         layer = integer_layer(*numbers, where=where)
         wide = ~narrow.repeat(BLOCK)[:channels]
