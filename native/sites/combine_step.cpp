@@ -122,7 +122,7 @@ void add_combine_sites(Program& program, const std::string& name, CodesId y, Com
     }
     require(spec.factors.places >= 0 && spec.factors.places < 31, "no such shift");
     SiteTarget target(program, y, std::move(gate), std::move(activation));
-    target.allow_straight(out.channels, kernels.conv_outputs);
+    target.allow_straight(out.channels, 1);
     program.need_codes_scratch(3 * int64_t(listed_sites) * padded + 128);
     program.add_step(name, std::make_unique<CombineStep>(std::move(spec), std::move(target)));
 }

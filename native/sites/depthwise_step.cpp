@@ -107,7 +107,7 @@ void add_depthwise_sites(Program& program, const std::string& name, CodesId x, C
     step->tap = std::move(tap);
     step->site_macs = macs / (int64_t(out.rows) * out.width);
     step->find_window();
-    step->target_.allow_straight(channels, unit);
+    step->target_.allow_straight(channels, 1);
     program.add_step(name, std::move(step));
 }
 

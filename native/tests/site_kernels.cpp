@@ -67,7 +67,6 @@ void depthwise_case(int32_t channels, int32_t taps, int32_t window, const SiteTa
     run(tables.tested, actual, {});
     for (int32_t i = 0; i < sites; ++i)
         report.same(expected.data() + int64_t(i) * stride, actual.data() + int64_t(i) * stride, channels, "codes");
-    if (channels % vector_codes) return;
     const Held held(sites, channels, random);
     const Buffer<int16_t> expected_held(*held.codes), actual_held(*held.codes);
     run(tables.scalar, expected, held.view(expected_held));
@@ -130,18 +129,23 @@ bool combinations(const SiteTables& tables) {
                     start[c] = random.integer(-(1 << 30) + 1, (1 << 30) - 1);
                 }
                 const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
-                const auto run = [&](const SiteKernels& kernels, const Buffer<int16_t>& y) {
+                const auto run = [&](const SiteKernels& kernels, const Buffer<int16_t>& y, const HeldSites& held) {
                     const Buffer<int32_t> all_start(row), all_shift(row);
                     in_order(start, all_start, kernels);
                     in_order(shift, all_shift, kernels);
                     kernels.combine({kind, sites, a.args(), b.args(), all_start.data(), all_shift.data(), factors, channels,
-                                     y.data(), stride, {}});
+                                     y.data(), stride, held});
                 };
-                run(tables.scalar, expected);
-                run(tables.tested, actual);
+                run(tables.scalar, expected, {});
+                run(tables.tested, actual, {});
                 for (int32_t i = 0; i < sites; ++i)
                     report.same(expected.data() + int64_t(i) * stride, actual.data() + int64_t(i) * stride, channels,
                                 "codes");
+                const Held held(sites, channels, random);
+                const Buffer<int16_t> expected_held(*held.codes), actual_held(*held.codes);
+                run(tables.scalar, expected, held.view(expected_held));
+                run(tables.tested, actual, held.view(actual_held));
+                report.same(expected_held.data(), actual_held.data(), int32_t(actual_held.size()), "held codes");
             }
     return report.close();
 }

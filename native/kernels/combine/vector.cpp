@@ -54,7 +54,8 @@ MQ_FORCE void all_sites(const CombineArgs args) {
                 u = pack(shift_right(first, load32(args.shift + c)), shift_right(second, load32(args.shift + c + lanes)));
             }
             if constexpr (STRAIGHT)
-                store_clamped(u, args.held.low + c, args.held.high + c, args.held.codes + args.held.at[i] + c);
+                store_clamped(u, args.held.low + c, args.held.high + c, args.held.codes + args.held.at[i] + c,
+                              args.channels - c);
             else
                 store16(y + c, u);
         }

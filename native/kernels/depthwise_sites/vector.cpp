@@ -24,21 +24,21 @@ struct Taps {
     static constexpr bool kept = K == 3;  // weights stay in registers
     const int32_t *tap, *at;
     const int64_t row, column, y_stride;
-    const int32_t sites, count;
+    const int32_t sites, count, left;
     const int16_t *const x, *const weights;
     const HeldSites held;
     int16_t* y;
 
     Taps(const DepthwiseArgs& args, int32_t c)
         : tap(args.tap), at(args.at), row(args.tap_row), column(args.tap_column), y_stride(args.y_stride),
-          sites(args.sites), count(args.taps), x(args.x + c + (K ? args.tap[0] : 0)),
+          sites(args.sites), count(args.taps), left(args.channels - c), x(args.x + c + (K ? args.tap[0] : 0)),
           weights(args.weights + int64_t(c) * ((args.taps + 1) / 2 * 2)), held(args.held), y(args.y + c) {}
 
     // STRAIGHT: where codes are held.
     template <bool STRAIGHT, bool CAPPED>
     MQ_INLINE void store(int32_t i, int32_t c, I16 codes) const {
         if constexpr (STRAIGHT)
-            store_clamped<CAPPED>(codes, held.low + c, held.high + c, held.codes + held.at[i] + c);
+            store_clamped<CAPPED>(codes, held.low + c, held.high + c, held.codes + held.at[i] + c, left);
         else
             store16(y, codes);
     }

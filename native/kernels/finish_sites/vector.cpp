@@ -10,15 +10,7 @@
 namespace mquans::MQ_ISA {
 namespace {
 
-// What follows the last channel must not be written over.
 #if defined(__AVX512F__)
-MQ_FORCE __mmask32 first_of(int32_t count) { return (uint32_t(1) << count) - 1; }
-
-// The first `count` codes, fewer than a register's.
-MQ_FORCE void store_first(int16_t* to, I16 codes, int32_t count) {
-    _mm512_mask_storeu_epi16(to, first_of(count), codes);
-}
-
 // Under a mask: whether a site is taken is foretold badly.
 MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t channels) {
     const __mmask32 all = -uint32_t(taken);
@@ -27,26 +19,6 @@ MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t chan
     if (c < channels) _mm512_mask_storeu_epi16(to + c, all & first_of(channels - c), load16(from + c));
 }
 #else
-MQ_FORCE void store_first(int16_t* to, I16 codes, int32_t count) {
-    __m128i part = _mm256_castsi256_si128(codes);
-    if (count & 8) {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), part);
-        part = _mm256_extracti128_si256(codes, 1);
-        to += 8;
-    }
-    if (count & 4) {
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(to), part);
-        part = _mm_srli_si128(part, 8);
-        to += 4;
-    }
-    if (count & 2) {
-        _mm_storeu_si32(to, part);
-        part = _mm_srli_si128(part, 4);
-        to += 2;
-    }
-    if (count & 1) *to = int16_t(_mm_extract_epi16(part, 0));
-}
-
 MQ_FORCE void copy_if(bool taken, const int16_t* from, int16_t* to, int32_t channels) {
     if (!taken) return;
     int32_t c = 0;

@@ -13,6 +13,9 @@ constexpr int words = 2 * lanes;
 
 MQ_FORCE I16 load16(const int16_t* p) { return _mm512_loadu_si512(p); }
 MQ_FORCE void store16(int16_t* p, I16 v) { _mm512_storeu_si512(p, v); }
+MQ_FORCE __mmask32 first_of(int32_t count) { return (uint32_t(1) << count) - 1; }
+// The first `count` codes, fewer than a register's: what follows the last channel must not be written over.
+MQ_FORCE void store_first(int16_t* p, I16 v, int32_t count) { _mm512_mask_storeu_epi16(p, first_of(count), v); }
 // The lower bytes of words.
 MQ_FORCE void store_bytes(uint8_t* p, I16 v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi16_epi8(v));
@@ -82,6 +85,25 @@ struct Segments {
 
 MQ_FORCE I16 load16(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 MQ_FORCE void store16(int16_t* p, I16 v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+MQ_FORCE void store_first(int16_t* p, I16 v, int32_t count) {
+    __m128i part = _mm256_castsi256_si128(v);
+    if (count & 8) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), part);
+        part = _mm256_extracti128_si256(v, 1);
+        p += 8;
+    }
+    if (count & 4) {
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(p), part);
+        part = _mm_srli_si128(part, 8);
+        p += 4;
+    }
+    if (count & 2) {
+        _mm_storeu_si32(p, part);
+        part = _mm_srli_si128(part, 4);
+        p += 2;
+    }
+    if (count & 1) *p = int16_t(_mm_extract_epi16(part, 0));
+}
 // The lower bytes of words.
 MQ_FORCE void store_bytes(uint8_t* p, I16 v) {
     const I16 low = _mm256_and_si256(v, _mm256_set1_epi16(255));
@@ -164,11 +186,11 @@ struct Segments {
 
 #endif
 
-// CAPPED: some of high is below 32767.
+// CAPPED: some of high is below 32767. left: channels from these on, of which the last register may hold fewer.
 template <bool CAPPED = true>
-MQ_FORCE void store_clamped(I16 codes, const int16_t* low, const int16_t* high, int16_t* y) {
-    const I16 raised = max16(codes, load16(low));
-    store16(y, CAPPED ? min16(raised, load16(high)) : raised);
+MQ_FORCE void store_clamped(I16 codes, const int16_t* low, const int16_t* high, int16_t* y, int32_t left = words) {
+    const I16 raised = max16(codes, load16(low)), clamped = CAPPED ? min16(raised, load16(high)) : raised;
+    left >= words ? store16(y, clamped) : store_first(y, clamped, left);
 }
 
 }  // namespace mquans::MQ_ISA
