@@ -16,10 +16,12 @@ namespace {
 // All but one part of so many, taken anew, make a keyframe.
 constexpr int64_t keyframe_parts = 5;
 
-// A frame that leaves all but one part of so many of the MACs to do costs more than a keyframe.
-constexpr int64_t busy_parts = 8;
+// A frame that leaves all but one part of so many of the MACs to do costs as much as a keyframe, or more.
+constexpr int64_t busy_parts = 4;
 
-// Frames like a busy one are keyframes, until they have raised the mark above them: then gates are tried again.
+// Frames like a busy one are keyframes: those that take as many pixels but one part of so many, until they have raised
+// the mark above them. Then gates are tried again.
+constexpr int64_t alike_parts = 8;
 constexpr int64_t busy_steps = 64;
 
 // What the frame cost that has been run through its gates.
@@ -318,7 +320,7 @@ void Program::run(Stream& stream, int32_t first, int32_t last, bool dense, bool 
     }
     if (last < int32_t(steps_.size())) return;
     if (!context.dense && !keep_held && stream.taken && was_busy(stream))
-        stream.busy_from = stream.taken - stream.taken / busy_parts;
+        stream.busy_from = stream.taken - stream.taken / alike_parts;
     // Recomputing listed what is held as changes; nothing has changed.
     for (size_t i = 0; keep_held && i < quantized.size(); ++i) quantize_nothing(context, quantized[i]);
     give_back(std::move(scratch));
