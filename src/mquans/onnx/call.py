@@ -15,7 +15,6 @@ import onnx
 from mquans.errors import ModelError
 from mquans.files import printable
 from mquans.graph import Node, Operator, Reshape, Unary
-from mquans.onnx.dynamic_steps import only_scaled
 
 if TYPE_CHECKING:
     from mquans.onnx.grids import Grid
@@ -122,9 +121,9 @@ class Call:
         """True when the first output goes into nodes of these types alone."""
         return self._translation.readers.get(self.outputs[0], set()) <= set(op_types)
 
-    def only_scaled(self) -> bool:
-        """As `dynamic_steps.only_scaled` of this node."""
-        return only_scaled(self._translation.model.graph, self.outputs)
+    def is_looked_at(self) -> bool:
+        """As `dynamic_steps.looked_at` has it of this dynamic quantization."""
+        return self.outputs[0] in self._translation.looked_at
 
     def is_known(self, value: str) -> bool:
         """True for a value, emitted ones included, that is known at import time."""

@@ -13,9 +13,10 @@ from onnx.helper import make_node, make_tensor_value_info
 
 from mquans.errors import ModelError
 from mquans.graph import free_name
-from mquans.onnx.flattening import flatten, replace_nodes
+from mquans.onnx.flattening import flatten
 from mquans.onnx.input_shapes import fed_inputs
 from mquans.onnx.rules.recurrent import KINDS
+from mquans.onnx.scopes import replace_nodes
 from mquans.onnx.translation import Translation
 
 STATES = {"h": (5, 1), "c": (6, 2)}

@@ -9,14 +9,14 @@ nothing has.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
 from onnx import TensorProto
 
 from mquans.graph import free_name
-from mquans.onnx.scopes import captured, value_names
+from mquans.onnx.scopes import captured, renamed, replace_nodes, value_names
 
 PRODUCTS = ("ConvInteger", "MatMulInteger")
 ROUNDINGS = ("Floor", "Ceil", "Round")
@@ -73,6 +73,16 @@ class _Uses:
                 return _Bias(total, moves, rounding.input[0])
         return None
 
+    def only_scales(self, quantization: onnx.NodeProto) -> bool:
+        """True where nothing is made of codes, scale and zero but sums that are scaled back."""
+        codes, scale, zero = [*quantization.output, "", ""][:3]
+        return self.scales_back(scale) and all(
+            reader is not None
+            and (reader.op_type not in PRODUCTS or self.becomes_float(reader.output[0]))
+            for value in (codes, zero)
+            for reader in self.readers[value]
+        )
+
     def scales_back(self, scale: str) -> bool:
         """True where a scale, and what is made of it, only multiplies or divides sums that have
         become floats, or biases of these."""
@@ -102,25 +112,27 @@ class _Uses:
         )
 
 
+def _quantizations(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if node.op_type == "DynamicQuantizeLinear" and node.output]
+
+
 def _target(cast: onnx.NodeProto) -> int:
     return next((attribute.i for attribute in cast.attribute if attribute.name == "to"), 0)
 
 
-def only_scaled(graph: onnx.GraphProto, outputs: Sequence[str]) -> bool:
-    """True where nothing is made of codes, scale and zero of dynamic quantization but sums that are
-    scaled back."""
+def looked_at(graph: onnx.GraphProto) -> set[str]:
+    """Codes of the dynamic quantizations of which something else is made than sums that are scaled
+    back."""
+    if not (nodes := _quantizations(graph)):
+        return set()
     uses = _Uses(graph)
-    codes, scale, zero = [*outputs, "", ""][:3]
-    return uses.scales_back(scale) and all(
-        reader is not None
-        and (reader.op_type not in PRODUCTS or uses.becomes_float(reader.output[0]))
-        for value in (codes, zero)
-        for reader in uses.readers[value]
-    )
+    return {node.output[0] for node in nodes if not uses.only_scales(node)}
 
 
 def unround_biases(graph: onnx.GraphProto) -> None:
     """Let a sum become a float before its bias is added, which is not rounded then; in place."""
+    if not _quantizations(graph):
+        return
     uses = _Uses(graph)
     found: dict[str, _Bias] = {}
     for node in graph.node:
@@ -137,8 +149,7 @@ def unround_biases(graph: onnx.GraphProto) -> None:
             continue
         bias = found.get(node.input[0]) if node.op_type == "Cast" else None
         nodes.extend([node] if bias is None else _in_floats(node, bias, taken))
-    del graph.node[:]
-    graph.node.extend(_read(nodes, graph))
+    replace_nodes(graph, _read(nodes, graph))
 
 
 def _in_floats(cast: onnx.NodeProto, bias: _Bias, taken: set[str]) -> Iterator[onnx.NodeProto]:
@@ -151,12 +162,9 @@ def _in_floats(cast: onnx.NodeProto, bias: _Bias, taken: set[str]) -> Iterator[o
 
     value = bias.source
     for move in reversed(bias.moves):
-        moved = onnx.NodeProto()
-        moved.CopyFrom(move)
-        moved.name = ""
-        moved.input[0], moved.output[0] = value, new(f"{move.output[0]}/float")
-        yield moved
-        value = moved.output[0]
+        moved = new(f"{move.output[0]}/float")
+        yield renamed(move, {move.input[0]: value, move.output[0]: moved})
+        value = moved
     total = new(f"{bias.total}/float")
     yield make("Cast", [bias.total], [total], name=cast.name, to=TensorProto.FLOAT)
     yield make("Add", [total, value], [cast.output[0]])

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from mquans.onnx.input_shapes import fed_inputs, fix_shapes
 from mquans.onnx.preparation import prepare
+from mquans.onnx.scopes import replace_nodes
 from mquans.onnx.translation import Translation
 
 
@@ -45,10 +46,3 @@ def flatten(
 def has_branches(proto: onnx.ModelProto) -> bool:
     """True when a model has an If among its own nodes."""
     return any(node.op_type == "If" for node in proto.graph.node)
-
-
-def replace_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
-    """Put other nodes in the place of all those of a graph."""
-    copies = list(nodes)
-    del graph.node[:]
-    graph.node.extend(copies)

@@ -29,18 +29,18 @@ def inline_graph(
     Returns:
         (constants by name, nodes in order). Names inside are changed where they were taken.
     """
-    renamed = dict(inputs or {})
+    names = dict(inputs or {})
     computed = {value for node in branch.node for value in node.output}
     for value, output in zip(branch.output, outputs, strict=True):
-        if output and value.name in computed and value.name not in renamed:
-            renamed[value.name] = output
+        if output and value.name in computed and value.name not in names:
+            names[value.name] = output
     for name in [t.name for t in branch.initializer] + sorted(computed):
-        if name and name not in renamed:
-            renamed[name] = new_value(name)
-    constants = {renamed[t.name]: numpy_helper.to_array(t) for t in branch.initializer}
-    nodes = [_renamed(node, renamed) for node in branch.node]
+        if name and name not in names:
+            names[name] = new_value(name)
+    constants = {names[t.name]: numpy_helper.to_array(t) for t in branch.initializer}
+    nodes = [renamed(node, names) for node in branch.node]
     for value, output in zip(branch.output, outputs, strict=True):
-        source = renamed.get(value.name, value.name)
+        source = names.get(value.name, value.name)
         if output and source != output:
             nodes.append(onnx.helper.make_node("Identity", [source], [output]))
     return constants, nodes
@@ -62,7 +62,7 @@ def captured(node: onnx.NodeProto) -> list[str]:
     return list(found)
 
 
-def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
+def renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
     """A copy of a node with its values renamed, in its subgraphs as well. It has no name: other
     copies would have the same, which onnxruntime refuses."""
     copy = onnx.NodeProto()
@@ -90,3 +90,10 @@ def value_names(graph: onnx.GraphProto) -> set[str]:
     """All values of a graph, those inside its branches left out."""
     names = {value.name for value in graph.input} | {t.name for t in graph.initializer}
     return names | {output for node in graph.node for output in node.output}
+
+
+def replace_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Put other nodes in the place of all those of a graph."""
+    copies = list(nodes)
+    del graph.node[:]
+    graph.node.extend(copies)

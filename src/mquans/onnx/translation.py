@@ -25,6 +25,7 @@ from mquans.graph import (
     infer_node,
 )
 from mquans.onnx.call import NO_RULE, Call, Refused
+from mquans.onnx.dynamic_steps import looked_at
 from mquans.onnx.external_weights import tensors_of
 from mquans.onnx.fallbacks import fallback_node, is_narrowed
 from mquans.onnx.folding import evaluate, is_foldable, size_of
@@ -60,6 +61,7 @@ class Translation:
         flat: the model's nodes in order, with branches taken whose condition is known.
         room: nodes that loops may still be written out to.
         branch_constants: initializers of those branches.
+        looked_at: codes of dynamic quantizations that are to keep their roundings.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -71,6 +73,7 @@ class Translation:
         self.nodes: list[Node] = []
         self.flat: list[onnx.NodeProto] = []
         self.branch_constants: dict[str, Array] = {}
+        self.looked_at = looked_at(model.graph)
         given = sum(math.prod(tensor.dims) for tensor in tensors_of(model))
         self.spending = Spending(Limits.from_environment(), given)
         self._node_names: set[str] = set()

@@ -143,7 +143,7 @@ def dynamic(call: Call) -> None:
     with every frame, and leave nothing to reuse."""
     if not call.only_read_by("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat"):
         raise Refused("its codes are read by other operators than integer products")
-    if not call.only_scaled():
+    if call.is_looked_at():
         raise Refused("its scale, or a sum of its codes, is read as a number")
     call.copy(call.value())
     call.declare("uint8", Grid(UNSCALED, 0, "uint8"))
