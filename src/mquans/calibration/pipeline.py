@@ -202,10 +202,11 @@ def _uniform_plans(context: CalibrationContext, rule: Rule) -> Callable[[int], P
         return sites.uniform
     seen = observe(context, late=HELD_OUT, least=LEAST_FRAMES, rules=())
 
-    weight_bits = stored_bits(context.graph, context.options.weight_bits)
+    graph = context.graph
+    weight_bits = stored_bits(graph, graph.reuse_layers(), context.options.weight_bits)
 
     def plan_of(bits: int) -> Plan:
-        layers = uniform_layers(context.graph, seen.ranges, bits=bits, weight_bits=weight_bits)
+        layers = uniform_layers(graph, seen.ranges, bits=bits, weight_bits=weight_bits)
         return context.plan(layers, rule)
 
     return plan_of

@@ -26,7 +26,7 @@ from mquans.calibration.curves import Sums
 from mquans.calibration.observe import LayerRange, tensor_of
 from mquans.graph import Graph, Linear, Node, Recurrence
 from mquans.plan import LayerPlan
-from mquans.runtime.lowering.quantization import multiples
+from mquans.runtime.lowering.quantization import deployed_weights
 
 GRID_BITS = 12
 FINEST = 2
@@ -37,12 +37,6 @@ HEADROOM = 1
 
 LEAST_RANGE = 2.0**-80
 """A layer whose inputs were all 0 needs some grid; also keeps grid units far from denormals."""
-
-LARGEST_BYTE = 127
-
-LEAST_DEPLOYED = 8
-"""Inputs of a layer whose weights may have been deployed in 8 bits; a few are multiples of
-something by chance."""
 
 WeightBits = Literal[8, 16]
 
@@ -102,22 +96,19 @@ def uniform_layers(
     return tuple(plans)
 
 
-def stored_bits(graph: Graph, wanted: WeightBits | None) -> dict[str, WeightBits]:
+def stored_bits(
+    graph: Graph, nodes: Iterable[Node], wanted: WeightBits | None
+) -> dict[str, WeightBits]:
     """Width of the weights by layer: what the user wants, else 8 where they were deployed in 8 bits
     and 16 elsewhere."""
-    return {
-        node.name: wanted or (8 if _deployed_in_bytes(graph, node) else 16)
-        for node in graph.reuse_layers()
-    }
+    return {node.name: wanted or _deployed_bits(graph, node) for node in nodes}
 
 
-def _deployed_in_bytes(graph: Graph, node: Node) -> bool:
-    weight = np.asarray(graph.constants[node.inputs[1]], np.float64)
+def _deployed_bits(graph: Graph, node: Node) -> WeightBits:
+    weight = graph.constants[node.inputs[1]]
     # Of layers [inputs, outputs], else [outputs, ...].
-    flat = weight.T if isinstance(node.op, Linear | Recurrence) else weight
-    flat = flat.reshape(len(flat), -1)
-    found = multiples(flat) if flat.shape[1] >= LEAST_DEPLOYED else None
-    return found is not None and bool(np.abs(found[0]).max(initial=0) <= LARGEST_BYTE)
+    by_output = weight.T if isinstance(node.op, Linear | Recurrence) else weight
+    return 16 if deployed_weights(by_output) is None else 8
 
 
 def stepped_layer(

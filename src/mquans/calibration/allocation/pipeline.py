@@ -212,7 +212,7 @@ def _widths(
     """Width of the weights by layer."""
     options, graph = context.options, context.graph
     if options.weight_bits is not None or options.objective != "time":
-        return stored_bits(graph, options.weight_bits)
+        return stored_bits(graph, graph.reuse_layers(), options.weight_bits)
     found = output_criticality(
         graph,
         [feeds for feeds, _ in context.training],

@@ -139,7 +139,8 @@ def observe_sites(context: CalibrationContext, *, late: float, least: int, rule:
         analysis = analyse(graph)
         formats = code_formats(graph, analysis, ranges.tensors, pictures)
     seen = Observation(by_value, {}, ranges.frames)
-    weight_bits = stored_bits(graph, context.options.weight_bits)
+    nodes = by_value_layers(graph, analysis)
+    weight_bits = stored_bits(graph, nodes, context.options.weight_bits)
     return SitePlans(context, analysis, ranges, formats, seen, rule, weight_bits)
 
 

@@ -20,6 +20,12 @@ SAMPLE = 64
 FEW = 8
 """Outputs that are looked at first."""
 
+LARGEST_BYTE = 127
+
+LEAST_DEPLOYED = 8
+"""Inputs of a layer whose weights may have been deployed in 8 bits; a few are multiples of
+something by chance."""
+
 
 def grid_limit(grid_bits: int) -> int:
     """Largest grid value: 3.5 times the calibrated range, since calibration seldom saw everything.
@@ -73,6 +79,15 @@ def multiples(
     return (whole.astype(np.int64), unit) if exact.all() and (unit > 0).all() else None
 
 
+def deployed_weights(weight: npt.NDArray[np.generic]) -> IntegerWeights | None:
+    """Weights [O, inputs...] as the bytes that they were deployed as; None where they were not."""
+    flat = weight.reshape(len(weight), -1).astype(np.float64)
+    found = multiples(flat) if flat.shape[1] >= LEAST_DEPLOYED else None
+    if found is None or np.abs(found[0]).max(initial=0) > LARGEST_BYTE:
+        return None
+    return IntegerWeights(found[0].astype(np.int16).reshape(weight.shape), found[1])
+
+
 def quantize_weights(
     weight: npt.NDArray[np.floating], *, bits: int, grid_bits: int
 ) -> IntegerWeights:
@@ -85,10 +100,11 @@ def quantize_weights(
     flat = weight.reshape(weight.shape[0], -1).astype(np.float64)
     largest = 2 ** (bits - 1) - 1
     limit = ACCUMULATOR_MAX // grid_limit(grid_bits)
-    if bits == 8 and (deployed := multiples(flat)) is not None:
-        whole, unit = deployed
-        if (np.abs(whole).max(initial=0) <= largest) and np.abs(whole).sum(axis=1).max() <= limit:
-            return IntegerWeights(whole.astype(np.int16).reshape(weight.shape), unit)
+    deployed = deployed_weights(weight) if bits == 8 else None
+    if deployed is not None:
+        sums = np.abs(deployed.values.reshape(flat.shape)).sum(axis=1)
+        if sums.max(initial=0) <= limit:
+            return deployed
     magnitude = np.abs(flat)
     peak = magnitude.max(axis=1, initial=0.0)
     # Rounding adds at most one half per weight to the sum.

@@ -66,11 +66,8 @@ def depthwise_layer(
     if not narrow.all():
         layer = integer_layer(*numbers, where=where)
         wide = ~narrow.repeat(BLOCK)[:channels]
-        factors[wide], start[wide], shift[wide] = (
-            layer.weights[wide, 0],
-            layer.bias[wide],
-            layer.shift[wide],
-        )
+        factors[wide] = layer.weights[wide, 0]
+        start[wide], shift[wide] = layer.bias[wide], layer.shift[wide]
     return DepthwiseLayer(factors, start, shift, narrow.astype(np.uint8))
 
 
