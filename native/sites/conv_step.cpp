@@ -48,15 +48,17 @@ public:
                               int16_t* fresh, int32_t fresh_stride, bool scaled) {
         int32_t at[listed_sites];
         windows_of(list, phase.row_at.data(), phase.column_at.data(), at);
-        ConvArgs args{x, at, list.count, phase.pair_at.data(), int32_t(phase.pair_at.size()), phase.blocks.data(),
+        ConvArgs args{x, at, list.count, phase.runs.data(), int32_t(phase.runs.size()), phase.blocks.data(),
                       int32_t(phase.blocks.size()), fresh, fresh_stride, list.held(), scaled};
         if (!phase.bytes) return context.sites.conv(args);
         int16_t* const behind = fresh + bytes_behind(fresh_stride);
-        const int32_t depth = phase.depth();
-        context.sites.take_bytes({x, at, list.count, phase.runs.data(), int32_t(phase.runs.size()), phase.least, depth,
+        context.sites.take_bytes({x, at, list.count, args.runs, args.run_count, phase.least, phase.depth,
                                   reinterpret_cast<uint8_t*>(behind)});
-        for (int32_t i = 0; i < list.count; ++i) at[i] = i * (depth / 2);
+        const WindowRun whole{0, phase.depth / 2};
+        for (int32_t i = 0; i < list.count; ++i) at[i] = i * whole.length;
         args.x = behind;
+        args.runs = &whole;
+        args.run_count = 1;
         context.sites.conv_bytes(args);
     }
 
@@ -152,7 +154,7 @@ void add_conv_sites(Program& program, const std::string& name, CodesId x, CodesI
         phases.push_back(pack_phase(kernels, spec, groups, least));
         program.site_weights += int64_t(phases.back().weights.size());
         program.need_codes_scratch(ConvStep::bytes_behind(target.fresh_stride) +
-                                   int64_t(listed_sites) * phases.back().depth() / 2 + 32);
+                                   int64_t(listed_sites) * phases.back().depth / 2 + 32);
         target.at_once = listed_at_once(target.fresh_stride, int64_t(phases.back().weights.size()));
     }
     if (tiled && kernels.winograd && !phases[0].bytes) {

@@ -8,11 +8,10 @@
 namespace mquans {
 namespace {
 
-// Single taps, or as few runs as there are.
-std::vector<ByteRun> runs_of(const ConvPhaseSpec& spec, bool joined) {
-    std::vector<ByteRun> runs;
+std::vector<WindowRun> runs_of(const ConvPhaseSpec& spec) {
+    std::vector<WindowRun> runs;
     for (int32_t tap : spec.tap) {
-        if (joined && !runs.empty() && runs.back().at + runs.back().length == tap)
+        if (!runs.empty() && runs.back().at + runs.back().length == tap)
             runs.back().length += spec.inputs;
         else
             runs.push_back({tap, spec.inputs});
@@ -34,17 +33,17 @@ ConvPhase pack_phase(const SiteKernels& kernels, const ConvPhaseSpec& spec, int3
     phase.macs = spec.macs;
     phase.bytes = least && groups == 1 && kernels.conv_bytes && fit_bytes(spec.weights);
     phase.least = least.value_or(0);
-    phase.runs = runs_of(spec, phase.bytes);
+    phase.runs = runs_of(spec);
     // Where the values of a window lie among those that are multiplied, so many at once.
     const int32_t unit = phase.bytes ? 4 : 2;
+    int32_t units = 0;
     std::vector<int32_t> place;
-    for (const ByteRun& run : phase.runs) {
-        const int32_t first = int32_t(phase.pair_at.size());
-        for (int32_t k = 0; k < run.length; ++k) place.push_back(first * unit + k);
-        for (int32_t k = 0; k < run.length; k += unit)
-            phase.pair_at.push_back(phase.bytes ? 2 * int32_t(phase.pair_at.size()) : run.at + k);
+    for (const WindowRun& run : phase.runs) {
+        for (int32_t k = 0; k < run.length; ++k) place.push_back(units * unit + k);
+        units += (run.length + unit - 1) / unit;
     }
-    const int32_t outputs = int32_t(spec.bias.size()) / groups, units = int32_t(phase.pair_at.size());
+    if (phase.bytes) phase.depth = unit * units;
+    const int32_t outputs = int32_t(spec.bias.size()) / groups;
     std::vector<int64_t> begin;
     for (int32_t g = 0; g < groups; ++g)
         for (int32_t first = 0; first < outputs;) {

@@ -90,11 +90,11 @@ void conv_case(const ConvCase& c, int32_t sites, const SiteTables& tables, Rando
     const PackedConv natural(c, tables.scalar), packed(c, tables.tested);
     const int32_t stride = c.y_stride(int32_t(std::max(natural.blocks.size(), packed.blocks.size())));
     const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
-    Buffer<int32_t> pair_at(c.taps * c.pairs());
-    for (int32_t i = 0; i < c.taps * c.pairs(); ++i) pair_at[i] = windows.tap[i / c.pairs()] + 2 * (i % c.pairs());
+    std::vector<WindowRun> runs;
+    for (int32_t t = 0; t < c.taps; ++t) runs.push_back({windows.tap[t], c.inputs});
     const auto run = [&](const SiteKernels& kernels, const PackedConv& conv, const Buffer<int16_t>& y,
                          const HeldSites& held) {
-        kernels.conv({windows.x.data(), windows.at.data(), sites, pair_at.data(), c.taps * c.pairs(),
+        kernels.conv({windows.x.data(), windows.at.data(), sites, runs.data(), c.taps,
                       conv.blocks.data(), int32_t(conv.blocks.size()), y.data(), stride, held, c.scaled});
     };
     run(tables.scalar, natural, expected, {});
@@ -158,9 +158,9 @@ void tiles_case(int32_t inputs, int32_t outputs, int32_t tiles, const SiteTables
     const PackedConv natural(c, tables.scalar), packed(by_tiles(c), tables.tested);
     const int32_t stride = c.y_stride(1);
     const Buffer<int16_t> expected(int64_t(4 * tiles) * stride, vector_codes), actual(expected);
-    const Buffer<int32_t> pair_at(9 * c.pairs()), at(tiles), site_at(4 * tiles), y_at(4 * tiles);
-    for (int32_t i = 0; i < 9 * c.pairs(); ++i)
-        pair_at[i] = i / c.pairs() / 3 * row + i / c.pairs() % 3 * column + 2 * (i % c.pairs());
+    const Buffer<int32_t> at(tiles), site_at(4 * tiles), y_at(4 * tiles);
+    std::vector<WindowRun> runs;
+    for (int32_t t = 0; t < 9; ++t) runs.push_back({t / 3 * row + t % 3 * column, inputs});
     for (int32_t i = 0; i < tiles; ++i) {
         // The last one ends with the picture.
         const int32_t top = i + 1 < tiles ? random.integer(0, rows - 4) : rows - 4;
@@ -173,7 +173,7 @@ void tiles_case(int32_t inputs, int32_t outputs, int32_t tiles, const SiteTables
             y_at[4 * i + k] = site * stride;
         }
     }
-    tables.scalar.conv({x.data(), site_at.data(), 4 * tiles, pair_at.data(), 9 * c.pairs(), natural.blocks.data(),
+    tables.scalar.conv({x.data(), site_at.data(), 4 * tiles, runs.data(), 9, natural.blocks.data(),
                         int32_t(natural.blocks.size()), expected.data(), stride, {}, c.scaled});
     const Buffer<int16_t> scratch(winograd_scratch(inputs));
     const auto run = [&](const HeldSites& held) {
@@ -218,14 +218,13 @@ void bytes_case(int32_t inputs, int32_t outputs, int32_t taps, int32_t sites, co
     Windows windows(sites, taps, padded(inputs, vector_codes), random);
     windows.x.fill([&] { return int16_t(least + (random.chance(0.1) ? 255 : random.integer(0, 255))); });
     // What lies behind a run is multiplied by zero.
-    std::vector<ByteRun> runs;
-    std::vector<int32_t> place, pair_at;
+    std::vector<WindowRun> runs;
+    std::vector<int32_t> place;
     for (int32_t t = 0; t < taps; ++t) {
-        for (int32_t i = 0; i < inputs; ++i) place.push_back(4 * int32_t(pair_at.size()) + i);
+        for (int32_t i = 0; i < inputs; ++i) place.push_back(t * byte_run(inputs) + i);
         runs.push_back({windows.tap[t], inputs});
-        for (int32_t i = 0; i < byte_run(inputs); i += 4) pair_at.push_back(2 * int32_t(pair_at.size()));
     }
-    const int32_t fours = int32_t(pair_at.size()), depth = 4 * fours;
+    const int32_t depth = taps * byte_run(inputs);
     const PackedConv natural(c, tables.scalar), packed(c, tables.tested);
     std::vector<Buffer<int8_t>> weights;
     std::vector<Buffer<int32_t>> biases;
@@ -253,16 +252,15 @@ void bytes_case(int32_t inputs, int32_t outputs, int32_t taps, int32_t sites, co
                               reinterpret_cast<uint8_t*>(bytes.data())});
     const int32_t stride = c.y_stride(int32_t(std::max(natural.blocks.size(), blocks.size())));
     const Buffer<int16_t> expected(int64_t(sites) * stride, vector_codes), actual(expected);
-    Buffer<int32_t> natural_at(taps * c.pairs()), at(sites);
-    for (int32_t i = 0; i < natural_at.size(); ++i)
-        natural_at[i] = windows.tap[i / c.pairs()] + 2 * (i % c.pairs());
+    const Buffer<int32_t> at(sites);
+    const WindowRun whole{0, depth / 2};
     for (int32_t i = 0; i < sites; ++i) at[i] = i * depth / 2;
     const auto plain = [&](const Buffer<int16_t>& y, const HeldSites& held) {
-        tables.scalar.conv({windows.x.data(), windows.at.data(), sites, natural_at.data(), int32_t(natural_at.size()),
+        tables.scalar.conv({windows.x.data(), windows.at.data(), sites, runs.data(), taps,
                             natural.blocks.data(), int32_t(natural.blocks.size()), y.data(), stride, held, true});
     };
     const auto tested = [&](const Buffer<int16_t>& y, const HeldSites& held) {
-        tables.tested.conv_bytes({bytes.data(), at.data(), sites, pair_at.data(), fours, blocks.data(),
+        tables.tested.conv_bytes({bytes.data(), at.data(), sites, &whole, 1, blocks.data(),
                                   int32_t(blocks.size()), y.data(), stride, held, true});
     };
     plain(expected, {});

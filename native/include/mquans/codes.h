@@ -89,24 +89,24 @@ struct ConvBlock {
     int32_t outputs;  // of this block as packed
 };
 
+// Values of a window that follow each other.
+struct WindowRun {
+    int32_t at, length;  // elements from the window's first value
+};
+
 // y[i] = saturate16((bias + sum over taps and channels of weight * x) >> shift) for listed sites.
 struct ConvArgs {
     const int16_t* x;
-    const int32_t* at;       // [sites] elements from x to the window's first value
+    const int32_t* at;      // [sites] elements from x to the window's first value
     int32_t sites;
-    const int32_t* pair_at;  // [pairs] elements from there to two channels of a tap
-    int32_t pairs;
+    const WindowRun* runs;  // one of odd length is filled up to pairs with any value, whose weights are zero
+    int32_t run_count;
     const ConvBlock* blocks;
     int32_t block_count;
-    int16_t* y;              // [sites][y_stride]; blocks write over what follows them, in order
+    int16_t* y;             // [sites][y_stride]; blocks write over what follows them, in order
     int32_t y_stride;
     HeldSites held;
-    bool scaled = false;     // see ConvBlock
-};
-
-// Values of a window that follow each other.
-struct ByteRun {
-    int32_t at, length;  // elements from the window's first value
+    bool scaled = false;    // see ConvBlock
 };
 
 // Windows of listed sites as bytes, for conv_bytes: what codes are beyond `least`, which is 0 to 255. Every run is
@@ -115,7 +115,7 @@ struct ByteArgs {
     const int16_t* x;   // every run readable to whole vectors
     const int32_t* at;  // [sites] elements from x to the window's first value
     int32_t sites;
-    const ByteRun* runs;
+    const WindowRun* runs;
     int32_t run_count;
     int16_t least;
     int32_t depth;   // bytes of a window

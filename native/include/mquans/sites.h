@@ -58,17 +58,15 @@ private:
 struct ConvPhase {
     std::vector<int32_t> row_at;  // [rows] elements from the input's data to the row's windows; -1: not here
     std::vector<int32_t> column_at;  // [width] the same for columns; -1: not here
-    std::vector<int32_t> pair_at;    // see ConvArgs
+    std::vector<WindowRun> runs;
     std::vector<int16_t> weights;    // of bytes two each
-    std::vector<ByteRun> runs;       // values of a window that follow each other
     bool bytes = false;              // they are multiplied as bytes, see ByteArgs
     int16_t least = 0;
     std::vector<int32_t> bias, shift;  // see ConvBlock
     std::vector<ConvBlock> blocks;
     int64_t macs = 0;  // of one site
 
-    // Bytes of a window.
-    int32_t depth() const { return bytes ? 4 * int32_t(pair_at.size()) : 0; }
+    int32_t depth = 0;  // bytes of a window, if it is multiplied as such
 };
 
 }  // namespace mquans

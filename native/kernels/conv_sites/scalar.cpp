@@ -12,10 +12,11 @@ void conv_sites(const ConvArgs& args) {
             for (int32_t o = 0; o < block.outputs; ++o) {
                 int32_t sum = block.bias[o];
                 const int16_t* weight = block.weights + 2 * o;
-                for (int32_t p = 0; p < args.pairs; ++p, weight += 2 * block.outputs) {
-                    const int16_t* x = args.x + args.at[i] + args.pair_at[p] + block.x_first;
-                    sum += weight[0] * x[0] + weight[1] * x[1];
-                }
+                for (const WindowRun* run = args.runs; run < args.runs + args.run_count; ++run)
+                    for (int32_t k = 0; k < run->length; k += 2, weight += 2 * block.outputs) {
+                        const int16_t* x = args.x + args.at[i] + block.x_first + run->at + k;
+                        sum += weight[0] * x[0] + weight[1] * x[1];
+                    }
                 const int32_t c = block.y_first + o;
                 const int32_t u = args.scaled ? scaled(sum, block.shift[o]) : sum >> block.shift[o];
                 store_code(args.held, i, c, saturate(u), args.y + int64_t(i) * args.y_stride);

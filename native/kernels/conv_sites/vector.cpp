@@ -15,21 +15,29 @@ namespace {
 // What a tile reads of its arguments, which stores might otherwise change.
 struct Tiles {
     const int16_t *x, *weights;
-    const int32_t *at, *pair_at, *pair_end, *bias, *shift;
+    const int32_t *at, *bias, *shift;
+    const WindowRun *run, *last_run;
     int16_t* y;
     int64_t y_stride;
     HeldSites held;
     int32_t y_first;
 
     Tiles(const ConvArgs& args, const ConvBlock& block)
-        : x(args.x + block.x_first), weights(block.weights), at(args.at), pair_at(args.pair_at),
-          pair_end(args.pair_at + args.pairs), bias(block.bias), shift(block.shift), y(args.y + block.y_first),
+        : x(args.x + block.x_first), weights(block.weights), at(args.at), bias(block.bias),
+          shift(block.shift), run(args.runs), last_run(args.runs + args.run_count), y(args.y + block.y_first),
           y_stride(args.y_stride), held(args.held), y_first(block.y_first) {}
 };
 
 enum class Kind { shifted, scaled, scaled_bytes };
 // Before they are compared, or where they are held: clamped, or only raised to what is least.
 enum class To { fresh, clamped, raised };
+
+// Lest GCC computes an address once more behind a loop: how many instructions can be issued bounds tiles of few pairs.
+template <class T>
+MQ_FORCE T* opaque(T* address) {
+    asm("" : "+r"(address));
+    return address;
+}
 
 // Loops are unrolled early, lest sums go through memory.
 // KIND: what is multiplied, and whether sums are scaled by floats. TO: where codes go.
@@ -45,21 +53,23 @@ MQ_FORCE void tile(const Tiles& args, int32_t first) {
     }
     const int16_t* site[P];
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) site[p] = args.x + args.at[first + p];
+    for (int p = 0; p < P; ++p) site[p] = opaque(args.x + args.at[first + p]);
     if (HeldSites::begins_line(args.y_first))
 #pragma GCC unroll 16
         for (int p = 0; p < P; ++p) args.held.prefetch<TO != To::fresh>(first + p, args.y_first);
     const int16_t* weights = args.weights;
-    for (const int32_t* at = args.pair_at; at < args.pair_end; ++at, weights += 2 * lanes * R) {
-        const int64_t from = *at;
-        I16 w[R];
+    for (const WindowRun* run = args.run; run < args.last_run; ++run) {
+        const int64_t end = int64_t(run->at) + run->length;
+        for (int64_t at = run->at; at < end; at += 2, weights = opaque(weights + 2 * lanes * R)) {
+            I16 w[R];
 #pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) w[r] = load16(weights + 2 * lanes * r);
+            for (int r = 0; r < R; ++r) w[r] = load16(weights + 2 * lanes * r);
 #pragma GCC unroll 16
-        for (int p = 0; p < P; ++p) {
-            const I16 both = pair(site[p] + from);
+            for (int p = 0; p < P; ++p) {
+                const I16 both = pair(site[p] + at);
 #pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) add_product<KIND == Kind::scaled_bytes>(sum[p][r], w[r], both);
+                for (int r = 0; r < R; ++r) add_product<KIND == Kind::scaled_bytes>(sum[p][r], w[r], both);
+            }
         }
     }
     I32 shift[R];
@@ -130,7 +140,7 @@ void take_bytes(const ByteArgs& args) {
     for (int32_t i = 0; i < args.sites; ++i) {
         const int16_t* window = args.x + args.at[i];
         uint8_t* to = args.bytes + int64_t(i) * args.depth;
-        for (const ByteRun* run = args.runs; run < args.runs + args.run_count; ++run) {
+        for (const WindowRun* run = args.runs; run < args.runs + args.run_count; ++run) {
             const int16_t* from = window + run->at;
             for (int32_t c = 0; c < run->length; c += words) store_bytes(to + c, sub16(load16(from + c), least));
             to += byte_run(run->length);
