@@ -20,7 +20,7 @@ void finish_sites(const FinishArgs&);
 bool input_compare(const InputRowArgs&);
 void input_take(const InputRowArgs&);
 void encode(const float* x, const float* inverse, int16_t least, int16_t largest, int16_t* y, int32_t channels);
-void decode(const int16_t* x, const float* unit, float* y, int32_t channels);
+void decode(const DecodeArgs& args);
 void combine(const CombineArgs&);
 void window_largest(const SiteWindowArgs&);
 void window_sum(const SiteWindowArgs&);

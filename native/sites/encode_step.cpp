@@ -226,7 +226,9 @@ SiteTarget input_target(Program& program, int32_t input, CodesId y, const Encode
 
 class DecodeStep final : public Step {
 public:
-    DecodeStep(CodesId x, TensorId y, std::vector<float> unit) : x_(x), y_(y), unit_(std::move(unit)) {}
+    DecodeStep(CodesId x, TensorId y, std::vector<float> unit) : x_(x), y_(y), unit_(std::move(unit)) {
+        unit_.resize(padded<size_t>(unit_.size(), decoded_together));
+    }
 
     void run(Context& context) const override {
         const MaskView marks = context.mask(y_);
@@ -234,8 +236,8 @@ public:
         const CodesView x = context.codes(x_);
         const TensorView y = context.tensor(y_);
         for_marked(context, marks, 2 * int64_t(y.channels), [&](int32_t row, int32_t begin, int32_t end) {
-            for (int32_t i = begin; i < end; ++i)
-                context.sites.decode(x.site(row, i), unit_.data(), y.pixel(row, i), y.channels);
+            context.sites.decode({x.site(row, begin), x.stride, unit_.data(), y.pixel(row, begin), y.stride,
+                                  end - begin, y.channels});
         });
     }
 

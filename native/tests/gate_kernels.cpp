@@ -246,35 +246,53 @@ bool input_rows(const SiteTables& tables) {
     return report.close();
 }
 
-bool floats(const SiteTables& tables) {
-    Report encode("encode"), decode("decode");
+bool encodes(const SiteTables& tables) {
+    Report report("encode");
     Random random(23);
     for (int32_t channels = 1; channels <= 100; ++channels) {
-        encode.begin("%d channels", channels);
-        decode.begin("%d channels", channels);
-        Buffer<float> x(channels), unit(channels), expected(channels), actual(channels);
+        report.begin("%d channels", channels);
+        Buffer<float> x(channels), inverse(channels);
         for (int32_t c = 0; c < channels; ++c) {
-            unit[c] = std::ldexp(1.0f, random.integer(-60, 60));
+            inverse[c] = std::ldexp(1.0f, random.integer(-60, 60));
             const float halves = 0.5f * float(random.integer(-70000, 70000));
             constexpr float strange[] = {3e38f, -3e38f, 1e-42f, -0.0f};
-            x[c] = random.chance(0.2) ? strange[random.integer(0, 3)] : halves / unit[c];
+            x[c] = random.chance(0.2) ? strange[random.integer(0, 3)] : halves / inverse[c];
         }
         Buffer<int16_t> codes(channels), others(channels);
         const int16_t limit = random.chance(0.5) ? 32767 : 16383;
         const int16_t least = int16_t(random.chance(0.5) ? -limit : random.integer(-limit, 0));
-        tables.scalar.encode(x.data(), unit.data(), least, limit, codes.data(), channels);
-        tables.tested.encode(x.data(), unit.data(), least, limit, others.data(), channels);
-        encode.same(codes, others, "codes");
+        tables.scalar.encode(x.data(), inverse.data(), least, limit, codes.data(), channels);
+        tables.tested.encode(x.data(), inverse.data(), least, limit, others.data(), channels);
+        report.same(codes, others, "codes");
         for (int32_t c = 0; c < channels; ++c)
-            encode.check(codes[c] == int16_t(std::clamp(std::rint(double(x[c]) * unit[c]), double(least), double(limit))),
-                         "not rounded to even, or not clamped", c);
-        codes.fill([&] { return random.integer(-32768, 32767); });
-        tables.scalar.decode(codes.data(), unit.data(), expected.data(), channels);
-        tables.tested.decode(codes.data(), unit.data(), actual.data(), channels);
-        decode.same(expected, actual, "floats");
+            report.check(
+                codes[c] == int16_t(std::clamp(std::rint(double(x[c]) * inverse[c]), double(least), double(limit))),
+                "not rounded to even, or not clamped", c);
     }
-    const int wrong = encode.close();
-    return wrong + decode.close();
+    return report.close();
+}
+
+bool decodes(const SiteTables& tables) {
+    Report report("decode");
+    Random random(24);
+    for (int32_t channels = 1; channels <= 100; ++channels) {
+        const int32_t sites = random.integer(1, 40), x_stride = channels + random.integer(0, 5);
+        const int32_t y_stride = channels + (random.chance(0.5) ? 0 : random.integer(1, 5));
+        report.begin("%d sites of %d channels, %d apart", sites, channels, y_stride);
+        Buffer<int16_t> x(int64_t(sites) * x_stride, decoded_together);
+        x.fill([&] { return random.integer(-32768, 32767); });
+        Buffer<float> unit(channels, decoded_together), y(int64_t(sites) * y_stride);
+        for (int32_t c = 0; c < channels; ++c)
+            unit[c] = std::ldexp(float(random.integer(1, 1 << 20)), random.integer(-60, 20));
+        y.fill([] { return 7.0f; });
+        tables.tested.decode({x.data(), x_stride, unit.data(), y.data(), y_stride, sites, channels});
+        for (int32_t i = 0; i < sites; ++i)
+            for (int32_t c = 0; c < y_stride; ++c) {
+                const float expected = c < channels ? float(x[i * x_stride + c]) * unit[c] : 7.0f;
+                report.check(y[i * y_stride + c] == expected, "another float", i * y_stride + c);
+            }
+    }
+    return report.close();
 }
 
 }  // namespace
@@ -282,7 +300,7 @@ bool floats(const SiteTables& tables) {
 int test_gate_kernels(const SiteTables& tables) {
     int wrong = finishes(tables);
     wrong += input_rows(tables);
-    return wrong + floats(tables);
+    return wrong + encodes(tables) + decodes(tables);
 }
 
 }  // namespace mquans::test

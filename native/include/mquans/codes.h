@@ -277,6 +277,18 @@ struct SiteWindowArgs {
     HeldSites held;
 };
 
+constexpr int32_t decoded_together = 16;  // channels
+
+// y[i][c] = x[i][c] * unit[c].
+struct DecodeArgs {
+    const int16_t* x;   // [sites][x_stride], every site readable to whole sixteens
+    int32_t x_stride;
+    const float* unit;  // [channels], readable to whole sixteens
+    float* y;           // [sites][y_stride]
+    int32_t y_stride;
+    int32_t sites, channels;
+};
+
 // What one instruction set provides for codes.
 struct SiteKernels {
     int32_t conv_outputs;  // outputs of a full block
@@ -296,7 +308,7 @@ struct SiteKernels {
     void (*input_take)(const InputRowArgs&);
     // Rounded to nearest even, clamped to least and largest.
     void (*encode)(const float* x, const float* inverse, int16_t least, int16_t largest, int16_t* y, int32_t channels);
-    void (*decode)(const int16_t* x, const float* unit, float* y, int32_t channels);
+    void (*decode)(const DecodeArgs&);
     void (*combine)(const CombineArgs&);
     void (*window_largest)(const SiteWindowArgs&);
     void (*window_sum)(const SiteWindowArgs&);

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mquans.graph import Conv, Graph, Slice, Unary
+from mquans.graph import Binary, Conv, Graph, Slice, Unary
 from mquans.graph.rewrites import rewrite
 from mquans.graph.rewrites.merge_layers import merge_layers
 
@@ -56,6 +56,23 @@ def test_depthwise_layers_behind_them_too(keeps_values: Callable[..., bool]) -> 
     graph = heads([1, 4, 1, 10], behind=True)
     assert keeps_values(merge_layers, graph)
     assert len(layers(rewrite(graph))) == 2
+
+
+@pytest.mark.parametrize("scaled", [1, 2])
+def test_scalings_behind_all_of_them_are_one(
+    keeps_values: Callable[..., bool], scaled: int
+) -> None:
+    """Heads of quantized networks are counted in steps, each its own: as numbers of the channels
+    they are part of what makes floats of codes."""
+    rows: list[tuple[Any, str, str]] = [(ONE, "x w0", "a"), (ONE, "x w1", "b")]
+    rows += [(Binary("mul"), "a s", "y")]
+    if scaled == 2:
+        rows += [(Binary("mul"), "t b", "z")]
+    constants = {"w0": random(2, 24, 1, 1), "w1": random(4, 24, 1, 1, seed=1), "s": 0.5, "t": 3.0}
+    graph = make_graph(rows, {"x": (1, 24, 5, 7)}, ["y", "z" if scaled == 2 else "b"], constants)
+    assert keeps_values(merge_layers, graph)
+    products = [node for node in graph.nodes if isinstance(node.op, Binary)]
+    assert [graph.shape(node.outputs[0])[1] for node in products] == [6 if scaled == 2 else 2]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 
 from mquans.graph.edits import Editor
 from mquans.graph.graph import Node
-from mquans.graph.operators import Conv, Slice
+from mquans.graph.operators import Binary, Conv, Slice
 
 BLOCK = 16
 """Outputs that kernels compute at once."""
@@ -109,10 +109,33 @@ def _merge(editor: Editor, nodes: Sequence[Node], value: str, groups: int) -> No
     )
     merged = editor.insert(first, replace(first.op, groups=groups), given, name)
     whole = editor.graph.shape(merged.outputs[0])
+    made, last = merged.outputs, list[tuple[Node, Node | None]]((node, None) for node in nodes)
+    scalings = [found for node in nodes if (found := _scaling_behind(editor, node))]
+    if len(scalings) == len(nodes):
+        # Numbers of the channels instead of one number per part.
+        numbers = np.repeat([factor for _, factor in scalings], [len(bias) for bias in biases])
+        column = numbers.reshape(-1, *[1] * (len(whole) - 2))
+        factors = editor.add_constant(f"{name}/scales", column)
+        made = editor.insert(first, Binary("mul"), (*made, factors), f"{name}/scaled").outputs
+        last = [(scaling, node) for (scaling, _), node in zip(scalings, nodes, strict=True)]
     start = 0
-    for node in nodes:
-        stop = start + _outputs(editor, node)
+    for (node, absorbed), bias in zip(last, biases, strict=True):
+        stop = start + len(bias)
         ends = (whole[0], stop, *whole[2:])
         starts = (0, start, *[0] * (len(whole) - 2))
-        editor.replace(node, Slice(starts, ends, (1,) * len(whole)), merged.outputs)
+        part = Slice(starts, ends, (1,) * len(whole))
+        editor.replace(node, part, made, absorbed=absorbed)
         start = stop
+
+
+def _scaling_behind(editor: Editor, node: Node) -> tuple[Node, float] | None:
+    """The product with one number that alone reads a layer, and the number, if nothing in the graph
+    reads that: between quantized layers scalings are parts of what steps are made of."""
+    if not editor.is_private(node.outputs[0]):
+        return None
+    (reader,) = editor.readers[node.outputs[0]]
+    found = editor.scaling(reader)
+    is_product = isinstance(reader.op, Binary) and reader.op.kind == "mul"
+    if not found or not is_product or editor.readers.get(reader.outputs[0]):
+        return None
+    return reader, found[1]

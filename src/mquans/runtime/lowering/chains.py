@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mquans import _native
 from mquans.graph import Binary, Graph, Node, Unary
-from mquans.runtime.lowering.operators import BINARY_KINDS, activation_code
+from mquans.runtime.lowering.operators import BINARY_KINDS, activation_code, add_scaled_codes
 from mquans.runtime.lowering.sites.analysis import Analysis
 
 if TYPE_CHECKING:
@@ -65,12 +65,16 @@ def _is_number(graph: Graph, value: str) -> bool:
 
 def add_chain(low: Lowering, chain: Chain) -> None:
     """Adds the step of a chain and places what it makes."""
-    first, last = chain.nodes[0], chain.nodes[-1]
-    source = _source(low.graph, first)
+    nodes, last = chain.nodes, chain.nodes[-1]
+    if add_scaled_codes(low, nodes[0]):
+        nodes = nodes[1:]
+        if not nodes:
+            return
+    source = _source(low.graph, nodes[0])
     assert source is not None
     x = low.in_order(source, low.order_of(source))
     y = low.new(last.outputs[0], x.order)
-    links = [_link(low.graph, node) for node in chain.nodes]
+    links = [_link(low.graph, node) for node in nodes]
     _native.add_chain(low.program, last.name, x.tensor, y.tensor, links)
 
 

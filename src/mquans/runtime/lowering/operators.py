@@ -32,6 +32,7 @@ from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.geometry import resize_table
 from mquans.runtime.lowering.layout import Dims, Placed
 from mquans.runtime.lowering.norms import add_pixel_norm
+from mquans.runtime.lowering.sites.arithmetic import Reals
 from mquans.runtime.lowering.windows import add_windows
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def add_operator(low: Lowering, node: Node) -> None:
     shape = low.graph.shape(x)
     match node.op:
         case Binary():
-            _binary(low, node, node.op)
+            if not add_scaled_codes(low, node):
+                _binary(low, node, node.op)
         case Concat():
             _concat(low, node, node.op)
         case Slice():
@@ -144,6 +146,34 @@ def activation_code(op: Unary | None) -> tuple[int, float, float]:
         return -1, 0.0, 0.0
     a, b = (*op.params, 0.0, 0.0)[:2]
     return UNARY_KINDS.index(op.kind), float(a), float(b)
+
+
+def add_scaled_codes(low: Lowering, node: Node) -> bool:
+    """A product of a value in codes, which is decoded as such, with numbers of its channels; False
+    of other nodes, and where floats would be rounded otherwise than by the product itself."""
+    if not isinstance(node.op, Binary) or node.op.kind != "mul":
+        return False
+    for value, other in (node.inputs, node.inputs[::-1]):
+        if value not in low.sites.values or value in low.placed or not low.is_constant(other):
+            continue
+        coded, numbers = low.sites.values[value], low.graph.constants[other]
+        shape = low.graph.shape(value)
+        padded = (1,) * (len(shape) - numbers.ndim) + numbers.shape
+        wide = [axis for axis, size in enumerate(padded) if size != 1]
+        if low.graph.shape(node.outputs[0]) != shape or wide not in ([], [coded.order[-1]]):
+            continue
+        factors = numbers.reshape(-1).astype(np.float64)
+        units = coded.codes.unit * factors
+        if (units.astype(np.float32) == units).all() and _are_normal(units):
+            low.sites.decode(low, value, node.outputs[0], factors)
+            return True
+    return False
+
+
+def _are_normal(numbers: Reals) -> bool:
+    """Whether products of codes with them are no smaller and no larger than floats are."""
+    sizes = np.abs(numbers[numbers != 0])
+    return bool((sizes > 2.0**-100).all() and (sizes < 2.0**100).all())
 
 
 def _binary(low: Lowering, node: Node, op: Binary) -> None:

@@ -17,7 +17,7 @@ from mquans.plan.checks import listed
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims, Placed
 from mquans.runtime.lowering.sites.analysis import Analysis
-from mquans.runtime.lowering.sites.arithmetic import BLOCK, Codes, codes_of, gate_of
+from mquans.runtime.lowering.sites.arithmetic import BLOCK, Codes, Reals, codes_of, gate_of
 from mquans.runtime.lowering.sites.geometry import CodeLayout, axes_of
 from mquans.runtime.lowering.sites.homes import Home, homes_of, root_of
 
@@ -256,13 +256,15 @@ class Sites:
             low.program, label, index, y.tensor, inverse, *bounds, scale, offset, gate
         )
 
-    def decode(self, low: Lowering, value: str) -> Placed:
-        """A value in codes as floats."""
+    def decode(
+        self, low: Lowering, value: str, product: str | None = None, factors: Reals | float = 1.0
+    ) -> Placed:
+        """A value in codes as floats; or its product with numbers, one or one per channel."""
         x = self.values[value]
-        placed = low.new(value, x.order)
+        placed = low.new(product or value, x.order)
         _native.add_decode_sites(
-            low.program, f"{value} decoded", x.tensor, placed.tensor,
-            x.codes.unit.astype(np.float32),
+            low.program, f"{product or value} decoded", x.tensor, placed.tensor,
+            (x.codes.unit * factors).astype(np.float32),
         )  # fmt: skip
         return placed
 
