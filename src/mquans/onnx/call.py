@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 
 
 NO_RULE = "no native operator for it"
+
+IDLE_ATTRIBUTES: Mapping[str, frozenset[str]] = {
+    "BatchNormalization": frozenset({"momentum", "spatial"}),
+    "ConvInteger": frozenset({"kernel_shape"}),
+    "Dropout": frozenset({"ratio", "seed"}),
+    "LayerNormalization": frozenset({"stash_type"}),
+    "MaxPool": frozenset({"storage_order"}),
+    "Resize": frozenset({"extrapolation_value", "keep_aspect_ratio_policy"}),
+}
+"""Attributes that a rule may leave unread, since they change nothing of what it expresses."""
+
+IDLE_EVERYWHERE = frozenset({"consumed_inputs", "noop_with_empty_axes"})
 
 
 class Refused(Exception):
@@ -53,6 +65,7 @@ class Call:
         self._translation = translation
         self._name = name
         self._attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
+        self._unread = set(self._attributes)
         self.op_type = proto.op_type
         self.inputs = tuple(proto.input)
         self.outputs = tuple(proto.output)
@@ -60,8 +73,20 @@ class Call:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute's value: int, float, str or a list of them; bytes are decoded."""
+        self._unread.discard(name)
         value = self._attributes.get(name, default)
         return value.decode() if isinstance(value, bytes) else value
+
+    def translate_by(self, rule: Rule) -> None:
+        """Runs a rule. Newer versions of an operator may have attributes that it knows nothing of.
+
+        Raises:
+            Refused: the node has some that the rule did not read.
+        """
+        rule(self)
+        idle = IDLE_EVERYWHERE | IDLE_ATTRIBUTES.get(self.op_type, frozenset())
+        if unknown := self._unread - idle:
+            raise Refused(f"its attribute {min(unknown)!r} is not known")
 
     def has(self, index: int) -> bool:
         """True when an optional input is given."""

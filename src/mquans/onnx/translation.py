@@ -281,7 +281,7 @@ class Translation:
                     way_out = "only constants are read there"
                 raise Refused(f"its input {value!r} is {dtype}; {way_out}")
         try:
-            rule(Call(self, proto, name))
+            Call(self, proto, name).translate_by(rule)
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             if isinstance(error, MquansError):
                 raise

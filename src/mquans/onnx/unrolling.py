@@ -15,6 +15,9 @@ from mquans.onnx.scopes import captured, inline_graph
 MOST_NODES = 4096
 """That the loops of one network are written out to."""
 
+FIRST_SCAN = 9
+"""Of the operator sets: before, Scan went over batches of sequences."""
+
 
 class Unrolling:
     """A Loop or Scan as the nodes of its rounds.
@@ -79,6 +82,8 @@ class Unrolling:
         return self._finished(carried, parts) if parts else []
 
     def _scan(self) -> list[onnx.NodeProto]:
+        if self._opset < FIRST_SCAN:
+            return []
         count = self._attributes["num_scan_inputs"]
         carried, scanned = list(self._node.input[:-count]), self._node.input[-count:]
         axes = self._attributes.get("scan_input_axes", [0] * count)

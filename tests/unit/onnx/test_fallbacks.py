@@ -8,8 +8,10 @@ import onnx
 import pytest
 
 from mquans.errors import UnsupportedOperatorError
-from mquans.graph import Fallback
+from mquans.graph import Fallback, Reshape
 from mquans.onnx import import_model, read_model, to_onnx
+from mquans.onnx.call import Call
+from mquans.onnx.rules import RULES_BY_DOMAIN
 from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 from .conftest import Check, build, kinds, op, run_onnxruntime, values
@@ -149,6 +151,26 @@ def test_an_operator_that_nobody_can_run_is_named() -> None:
     model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
     with pytest.raises(UnsupportedOperatorError, match=r"frob.*com\.example\.Frobnicate"):
         import_model(read_model(model))
+
+
+def test_attributes_that_a_rule_does_not_know_are_left_to_onnxruntime(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standards grow: SpaceToDepth had no mode for ten years, and the rule of then was wrong."""
+
+    def of_then(call: Call) -> None:
+        assert call.attribute("blocksize") == 2
+        call.finish(Reshape((1, 12, 2, 3)), call.value())
+
+    monkeypatch.setitem(RULES_BY_DOMAIN[""], "DepthToSpace", of_then)
+    model = build(
+        [op("DepthToSpace", "x", "y", blocksize=2, mode="CRD")], {"x": (1, 12, 2, 3)}, ["y"]
+    )
+    graph = check(model, fallbacks=True)
+    assert kinds(graph) == ["Fallback"]
+    (node,) = graph.nodes
+    assert isinstance(node.op, Fallback)
+    assert node.op.reason == "its attribute 'mode' is not known"
 
 
 def test_malformed_nodes_are_named_without_a_traceback() -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mquans.onnx import import_model, read_model
+from mquans.runtime.reference.interpreter import ReferenceNetwork
+
 from .conftest import NEWEST, Check, build, kinds, op, values
 
 
@@ -85,6 +88,19 @@ def test_depth_to_space(check: Check, mode: str) -> None:
 
 def test_space_to_depth(check: Check) -> None:
     check(build([op("SpaceToDepth", "x", "y", blocksize=2)], {"x": (1, 3, 4, 6)}, ["y"]))
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_space_to_depth_has_two_orders_of_channels(mode: str) -> None:
+    """Since opset 28; as PixelUnshuffle has it, every channel's pieces follow each other."""
+    node = op("SpaceToDepth", "x", "y", blocksize=2, mode=mode)
+    model = build([node], {"x": (2, 3, 4, 6)}, ["y"], opset=NEWEST)
+    graph = import_model(read_model(model))
+    x = values(1, 2, 3, 4, 6)
+    pieces = x.reshape(2, 3, 2, 2, 3, 2)
+    order = (0, 1, 3, 5, 2, 4) if mode == "CRD" else (0, 3, 5, 1, 2, 4)
+    expected = pieces.transpose(order).reshape(2, 12, 2, 3)
+    np.testing.assert_array_equal(ReferenceNetwork(graph).run({"x": x})["y"], expected)
 
 
 @pytest.mark.parametrize("opset", [9, 13, NEWEST])

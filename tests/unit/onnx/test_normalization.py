@@ -78,6 +78,15 @@ def test_lp_normalisation(check: Check, p: int) -> None:
     check(build([op("LpNormalization", "x", "y", p=p, axis=1)], {"x": (2, 3, 4)}, ["y"]))
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_what_has_no_length_keeps_it(check: Check, p: int) -> None:
+    """It is 0 / 0 by the formula, of silence and of black pictures."""
+    x = values(3, 2, 3, 4)
+    x[0, :, 1:3] = 0
+    model = build([op("LpNormalization", "x", "y", p=p, axis=1)], {"x": x.shape}, ["y"])
+    check(model, feeds={"x": x})
+
+
 def test_rms_norm(check: Check) -> None:
     node = op("RMSNormalization", "x s", "y", axis=-1, epsilon=1e-4)
     check(build([node], {"x": (2, 3, 8)}, ["y"], {"s": values(1, 8)}, opset=NEWEST))

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto
 
 from mquans.onnx import import_model, read_model
+from mquans.runtime.reference.interpreter import ReferenceNetwork
 
 from .conftest import Check, build, kinds, op, values
 
@@ -136,6 +137,24 @@ def test_scans_become_their_rounds(check: Check, backwards: int) -> None:
     model = build(nodes, {"x": (1, 4, 2)}, ["h", "s", "y"], constants)
     graph = check(model)
     assert kinds(graph).count("Linear") == 4
+
+
+def test_scans_over_batches_are_left_to_onnxruntime() -> None:
+    """Operator set 8 had other inputs, and rounds along the second axis."""
+    rounds = onnx.helper.make_graph(
+        [op("Add", "sum next", "total"), op("Identity", "total", "row")],
+        "scan",
+        [typed("sum", [2]), typed("next", [2])],
+        [typed("total", [2]), typed("row", [2])],
+    )
+    node = op("Scan", "- first x", "y z", body=rounds, num_scan_inputs=1)
+    model = build([node], {"first": (1, 2), "x": (1, 3, 2)}, ["y", "z"], opset=8)
+    for value, shape in zip(model.graph.output, [(1, 2), (1, 3, 2)], strict=True):
+        value.CopyFrom(typed(value.name, shape))
+    graph = import_model(read_model(model))
+    first, x = values(1, 1, 2), values(2, 1, 3, 2)
+    found = ReferenceNetwork(graph).run({"first": first, "x": x})
+    np.testing.assert_allclose(found["z"], first[:, None] + np.cumsum(x, axis=1), rtol=1e-6)
 
 
 SEQUENCE = onnx.helper.make_sequence_type_proto(

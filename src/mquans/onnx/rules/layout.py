@@ -147,7 +147,9 @@ def space_to_depth(call: Call) -> None:
     block = int(call.attribute("blocksize"))
     split = (batch, channels, height // block, block, width // block, block)
     pieces = call.emit("split", Reshape(split), call.value())
-    moved = call.emit("moved", Transpose((0, 3, 5, 1, 2, 4)), pieces)
+    channels_first = call.attribute("mode", "DCR") == "CRD"
+    order = (0, 1, 3, 5, 2, 4) if channels_first else (0, 3, 5, 1, 2, 4)
+    moved = call.emit("moved", Transpose(order), pieces)
     shape = (batch, channels * block * block, height // block, width // block)
     call.finish(Reshape(shape), moved)
 

@@ -122,7 +122,10 @@ def lrn(call: Call) -> None:
 def lp_norm(call: Call) -> None:
     kind: ReduceKind = "l1" if call.attribute("p", 2) == 1 else "l2"
     length = call.emit("length", Reduce(kind, (call.axis(-1),), True), call.value())
-    call.finish(Binary("div"), call.value(), length)
+    # What has no length stays as it is.
+    is_zero = call.emit("is_zero", Binary("equal"), length, call.add_constant("zero", np.zeros(())))
+    divisor = call.emit("divisor", Binary("add"), length, is_zero)
+    call.finish(Binary("div"), call.value(), divisor)
 
 
 RULES: dict[str, Rule] = {
