@@ -120,15 +120,16 @@ def _first_tensor(
         isinstance(spec, str | Path) and Path(spec).suffix.lower() not in (".npy", ".npz")
     ):
         return None
-    if isinstance(spec, list | np.ndarray) and len(spec):
-        first = spec[0]
-        if isinstance(first, np.ndarray) and first.dtype == np.uint8:
-            return None
+    first = spec[0] if isinstance(spec, list | np.ndarray) and len(spec) else None
+    if isinstance(first, np.ndarray) and first.dtype == np.uint8:
+        return None
     ranks = {name: [dim or 1 for dim in shapes[name]] for name in fed}
     with open_source(spec, input_shapes=ranks, frames=1) as source:
         try:
             return next(source)
         except SourceError:
+            if isinstance(first, Mapping):
+                raise
             # Pictures; whatever else is wrong is found again when the clip is read.
             return None
 

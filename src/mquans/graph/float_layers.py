@@ -193,6 +193,6 @@ class _Product:
 
     def _constant(self, name: str, array: Array) -> str:
         value = free_name(f"{self.node.name}/{name}", self.graph.types)
-        self.graph.constants[value] = np.ascontiguousarray(array, np.float32)
+        self.graph.constants[value] = np.asarray(array, np.float32, order="C")
         self.graph.types[value] = ValueType(array.shape)
         return value

@@ -88,7 +88,8 @@ class AgreementMeter:
         """One frame: outputs of the dense network and those under test, by the same names."""
         self.frames += 1
         for name, array in dense.items():
-            if self._names is not None and name not in self._names:
+            unwanted = self._names is not None and name not in self._names
+            if unwanted or not np.size(array):
                 continue
             y, z = channels_first(array), channels_first(found[name])
             if name not in self._outputs:

@@ -323,7 +323,7 @@ class Session:
                 where=name,
                 hint="Convert with .astype(numpy.float32).",
             )
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
 
     def _is_prepared(self, name: str) -> bool:
         """Whether the plan says what pixels of an input stand for."""
@@ -337,7 +337,7 @@ class Session:
                 hint="Convert with .astype(numpy.float32), or calibrate on pictures.",
             )
         if name in self._pixel_inputs:
-            return np.ascontiguousarray(array)
+            return np.asarray(array, order="C")
         assert self.plan.input is not None
         return pixel_values(array, self.plan.input)
 

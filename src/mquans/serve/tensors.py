@@ -147,7 +147,7 @@ def answer(parsed: Parsed, model: str, outputs: Mapping[str, Array]) -> tuple[by
     for name in parsed.outputs or outputs:
         if name not in outputs:
             raise ProtocolError(f"the model has no output {name}.")
-        array = np.ascontiguousarray(outputs[name])
+        array = np.asarray(outputs[name], order="C")
         one: dict[str, Any] = {
             "name": name,
             "datatype": NAMES[array.dtype.name],

@@ -82,7 +82,7 @@ def network_values(values: npt.NDArray[Any], dtype: str, *, where: str) -> npt.N
     if values.dtype.kind not in "biuf":
         raise FrameError(f"expected {dtype} values, got {values.dtype}.", where=where)
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which streams refuse
-        floats = np.ascontiguousarray(values, np.float32)
+        floats = np.asarray(values, np.float32, order="C")
     # What is not finite is refused where frames are taken.
     if floating or not floats.size or not np.isfinite(floats).all():
         return floats

@@ -284,7 +284,8 @@ class Source:
         batched = array.ndim == rank if rank is not None else array.ndim > 1 and len(array) == 1
         kept = np.float32 if array.dtype.kind == "f" else array.dtype
         with np.errstate(over="ignore"):  # too large for float32 becomes inf, which streams refuse
-            return np.ascontiguousarray(array if batched else array[np.newaxis], dtype=kept)
+            # Of a single number ascontiguousarray would make a vector.
+            return np.asarray(array if batched else array[np.newaxis], dtype=kept, order="C")
 
 
 def _shown(item: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mquans.errors import MquansError
 from mquans.metrics.agreement import FLOOR, AgreementMeter, channels_first
 
 
@@ -27,6 +28,20 @@ def test_two_frames_worked_out_by_hand() -> None:
     assert result.unexplained == pytest.approx(0.5 / 0.5)
     assert result.max_abs == 0.5
     assert result.argmax == 1.0
+
+
+def test_outputs_that_hold_nothing_are_left_out() -> None:
+    """Such as the state of a convolution over one step of time."""
+    made = AgreementMeter()
+    made.add(
+        {"y": np.ones((1, 2)), "state": np.ones((1, 2, 0))},
+        {"y": np.ones((1, 2)), "state": np.ones((1, 2, 0))},
+    )
+    assert made.result().loss_mean == 0
+    empty = AgreementMeter()
+    empty.add({"y": np.ones((0, 2))}, {"y": np.ones((0, 2))})
+    with pytest.raises(MquansError, match="nothing to compare"):
+        empty.result()
 
 
 def test_equal_outputs_lose_nothing() -> None:

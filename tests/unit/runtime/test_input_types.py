@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import mquans
-from mquans.errors import FrameError, ModelError, MquansError
+from mquans.errors import FrameError, ModelError, MquansError, SourceError
 from mquans.onnx import import_model, read_model
 from mquans.runtime.session import Session
 
@@ -220,9 +220,28 @@ def test_a_counter_is_a_state_like_any_other() -> None:
     assert mquans.compare(model, plan, clip).agreement["mquans"].loss_p95 < 0.01
 
 
+@pytest.mark.parametrize(("code", "number"), [(TensorProto.FLOAT, 0.5), (TensorProto.INT64, 3)])
+def test_a_single_number_is_an_input_like_any_other(code: int, number: float) -> None:
+    """A gain, a rate: of no axes, as a frame's array is."""
+    nodes = [op("Cast", "n", "f", to=TensorProto.FLOAT), op("Mul", "x f", "y")]
+    inputs = {"x": (TensorProto.FLOAT, [1, 4]), "n": (code, [])}
+    model = network([*nodes, op("Identity", "n", "m")], inputs, {"y": TensorProto.FLOAT, "m": code})
+    dtype = helper.tensor_dtype_to_np_dtype(code)
+    clip = [{"x": np.full((1, 4), i, np.float32), "n": np.array(number, dtype)} for i in range(8)]
+    stream = Session(model, mquans.calibrate(model, clip, bits=12)).stream()
+    for frame in clip:
+        found = stream.step(frame)
+        np.testing.assert_array_equal(found["y"], frame["x"] * np.float32(number))
+        assert found["m"].shape == ()
+        assert (found["m"].dtype, found["m"]) == (dtype, number)
+
+
 def test_strings_are_refused_in_one_sentence() -> None:
     nodes = [op("Identity", "t", "u"), op("Relu", "x", "y")]
     inputs = {"x": (TensorProto.FLOAT, [1, 4]), "t": (TensorProto.STRING, [1])}
     model = network(nodes, inputs, {"y": TensorProto.FLOAT, "u": TensorProto.STRING})
     with pytest.raises(ModelError, match="its input 't' takes strings; frames are numbers"):
         import_model(read_model(model))
+    clip = [{"x": np.ones((1, 4), np.float32), "t": np.array(["a"], object)}] * 4
+    with pytest.raises(SourceError, match="a frame must be numbers"):
+        mquans.calibrate(model, clip, bits=12)
