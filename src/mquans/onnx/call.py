@@ -29,6 +29,7 @@ IDLE_ATTRIBUTES: Mapping[str, frozenset[str]] = {
     "Dropout": frozenset({"ratio", "seed"}),
     "LayerNormalization": frozenset({"stash_type"}),
     "MaxPool": frozenset({"storage_order"}),
+    "QLinearConv": frozenset({"kernel_shape"}),
     "Resize": frozenset({"extrapolation_value", "keep_aspect_ratio_policy"}),
 }
 """Attributes that a rule may leave unread, since they change nothing of what it expresses."""
@@ -81,12 +82,23 @@ class Call:
         """Runs a rule. Newer versions of an operator may have attributes that it knows nothing of.
 
         Raises:
-            Refused: the node has some that the rule did not read.
+            Refused: the node has some that the rule did not read, other than by default.
         """
         rule(self)
         idle = IDLE_EVERYWHERE | IDLE_ATTRIBUTES.get(self.op_type, frozenset())
-        if unknown := self._unread - idle:
-            raise Refused(f"its attribute {min(unknown)!r} is not known")
+        for name in sorted(self._unread - idle):
+            if not self._is_default(name):
+                raise Refused(f"its attribute {name!r} is not known")
+
+    def _is_default(self, attribute: str) -> bool:
+        """Whether an attribute says what leaving it out does, in the standard's operators."""
+        if not onnx.defs.has(self.op_type):
+            return False
+        known = onnx.defs.get_schema(self.op_type).attributes.get(attribute)
+        if known is None or not known.default_value.type:
+            return False
+        default = onnx.helper.get_attribute_value(known.default_value)
+        return bool(default == self._attributes[attribute])
 
     def has(self, index: int) -> bool:
         """True when an optional input is given."""

@@ -40,7 +40,7 @@ def convolutions() -> onnx.ModelProto:
     """What detectors are made of: depthwise layers, a residual sum, a concatenation, pools, nearest
     resizing, cut-off and curved activations, and a linear layer behind."""
     nodes = [
-        op("Conv", "x w0 b0", "a", pads=[1] * 4, strides=[2, 2]),
+        op("Conv", "x w0 b0", "a", pads=[1] * 4, strides=[2, 2], kernel_shape=[3, 3]),
         op("Relu", "a", "ar"),
         op("Conv", "ar w1 b1", "d", pads=[1] * 4, group=8),
         op("Clip", "d zero six", "dc"),

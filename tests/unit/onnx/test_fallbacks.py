@@ -163,10 +163,12 @@ def test_attributes_that_a_rule_does_not_know_are_left_to_onnxruntime(
         call.finish(Reshape((1, 12, 2, 3)), call.value())
 
     monkeypatch.setitem(RULES_BY_DOMAIN[""], "DepthToSpace", of_then)
-    model = build(
-        [op("DepthToSpace", "x", "y", blocksize=2, mode="CRD")], {"x": (1, 12, 2, 3)}, ["y"]
-    )
-    graph = check(model, fallbacks=True)
+    found = {}
+    for mode in ("DCR", "CRD"):
+        node = op("DepthToSpace", "x", "y", blocksize=2, mode=mode)
+        found[mode] = import_model(read_model(build([node], {"x": (1, 12, 2, 3)}, ["y"])))
+    assert kinds(found["DCR"]) == ["Reshape"]  # which is what leaving it out says
+    graph = check(build([node], {"x": (1, 12, 2, 3)}, ["y"]), fallbacks=True)
     assert kinds(graph) == ["Fallback"]
     (node,) = graph.nodes
     assert isinstance(node.op, Fallback)
