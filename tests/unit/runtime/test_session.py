@@ -282,3 +282,28 @@ def test_streams_share_what_never_changes() -> None:
         for stream in streams:
             np.testing.assert_allclose(stream.step(frame)["y"], expected, rtol=1e-3, atol=1e-3)
     assert streams[0].state_bytes < matrix / 4
+
+
+@pytest.mark.parametrize(("layer", "other"), [("a", "b"), ("b", "a")])
+def test_layers_read_any_output_of_a_fallback_subgraph(layer: str, other: str) -> None:
+    """A subgraph of several operators gives several values, not all of which layers read."""
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : 17]>
+        several (float[1,3,8,9] x) => (float[1,4,8,9] y, float[1,3,8,9] z)
+        {{ across = Constant<value = int64 {{3}}>()
+           a = CumSum(x, across)
+           b = CumSum(a, across)
+           y = Conv({layer}, w)
+           z = Sqrt({other}) }}""")
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(4, 3, 1, 1)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    frames = [rng.random(size=(1, 3, 8, 9)).astype(np.float32) for _ in range(6)]
+    data = model.SerializeToString()
+    stream = Session(data, calibrate(data, frames, bits=12)).stream()
+    for x in frames:
+        values = {"a": x.cumsum(axis=3), "b": x.cumsum(axis=3).cumsum(axis=3)}
+        expected = np.einsum("bchw,oc->bohw", values[layer], weights[:, :, 0, 0])
+        found = stream.step(x)
+        assert np.square(found["y"] - expected).sum() < 1e-4 * np.square(expected).sum()
+        np.testing.assert_allclose(found["z"], np.sqrt(values[other]), rtol=1e-5)

@@ -163,9 +163,9 @@ def _coded(graph: Graph, layers: Collection[str], steps: Mapping[str, WholeStep]
             result.integer_nodes.add(node.name)
             made.add(value)
             continue
-        if value not in wanted:
+        if wanted.keys().isdisjoint(node.outputs):
             continue
-        order = wanted[value]
+        order = wanted.get(value, ())
         form = _form(graph, node, order, steps) if node.name in forms else None
         ready = form is not None and all(
             name in result.codings
