@@ -141,10 +141,9 @@ class Stream:
         """The outputs of the last step once more."""
         outputs = self._network.empty_outputs()
         self._open().fetch(list(outputs.values()))
-        outputs = self._network.as_declared(outputs)
         if not self._outside:
-            return outputs
-        found = outputs | self._outside
+            return self._network.as_declared(outputs)
+        found = self._network.as_declared(outputs | self._outside)
         return {name: found[name].copy() for name in self._network.graph.outputs}
 
     def values(self, names: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:

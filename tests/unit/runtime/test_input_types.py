@@ -220,6 +220,27 @@ def test_a_counter_is_a_state_like_any_other() -> None:
     assert mquans.compare(model, plan, clip).agreement["mquans"].loss_p95 < 0.01
 
 
+@pytest.mark.parametrize(
+    ("code", "dtype"), [(TensorProto.FLOAT16, np.float16), (TensorProto.DOUBLE, np.float64)]
+)
+def test_outputs_of_changing_size_come_in_the_declared_type(code: int, dtype: Any) -> None:
+    """They are onnxruntime's, which computes in float32 here too."""
+    nodes = [
+        op("Relu", "x", "p"),
+        op("Cast", "p", "b", to=TensorProto.BOOL),
+        op("Reshape", "b all", "chosen"),
+        op("Compress", "p chosen", "y"),
+    ]
+    inputs, outputs = {"x": (code, [1, 12])}, {"y": code, "p": code}
+    model = network(nodes, inputs, outputs, all=np.array([-1]))
+    frames = [RNG.normal(size=(1, 12)).astype(dtype) for _ in range(8)]
+    stream = Session(model, mquans.calibrate(model, frames, bits=12)).stream()
+    for frame in frames:
+        found = stream.step(frame)
+        assert found["y"].dtype == found["p"].dtype == dtype
+        np.testing.assert_allclose(found["y"], frame[frame > 0], rtol=1e-6)
+
+
 @pytest.mark.parametrize(("code", "number"), [(TensorProto.FLOAT, 0.5), (TensorProto.INT64, 3)])
 def test_a_single_number_is_an_input_like_any_other(code: int, number: float) -> None:
     """A gain, a rate: of no axes, as a frame's array is."""
