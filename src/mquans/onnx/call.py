@@ -27,14 +27,15 @@ IDLE_ATTRIBUTES: Mapping[str, frozenset[str]] = {
     "BatchNormalization": frozenset({"momentum", "spatial"}),
     "ConvInteger": frozenset({"kernel_shape"}),
     "Dropout": frozenset({"ratio", "seed"}),
-    "LayerNormalization": frozenset({"stash_type"}),
+    "MatMulNBits": frozenset({"accuracy_level"}),
     "MaxPool": frozenset({"storage_order"}),
     "QLinearConv": frozenset({"kernel_shape"}),
     "Resize": frozenset({"extrapolation_value", "keep_aspect_ratio_policy"}),
 }
 """Attributes that a rule may leave unread, since they change nothing of what it expresses."""
 
-IDLE_EVERYWHERE = frozenset({"consumed_inputs", "noop_with_empty_axes"})
+# Norms are computed in float32, whatever they may be computed in.
+IDLE_EVERYWHERE = frozenset({"consumed_inputs", "noop_with_empty_axes", "stash_type"})
 
 
 class Refused(Exception):
@@ -67,6 +68,7 @@ class Call:
         self._name = name
         self._attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
         self._unread = set(self._attributes)
+        self._domain = "" if proto.domain == "ai.onnx" else proto.domain
         self.op_type = proto.op_type
         self.inputs = tuple(proto.input)
         self.outputs = tuple(proto.output)
@@ -91,10 +93,12 @@ class Call:
                 raise Refused(f"its attribute {name!r} is not known")
 
     def _is_default(self, attribute: str) -> bool:
-        """Whether an attribute says what leaving it out does, in the standard's operators."""
-        if not onnx.defs.has(self.op_type):
+        """Whether an attribute says what leaving it out does, in the standard's operators; others
+        may share their names."""
+        if not onnx.defs.has(self.op_type, self._domain):
             return False
-        known = onnx.defs.get_schema(self.op_type).attributes.get(attribute)
+        schema = onnx.defs.get_schema(self.op_type, self._domain)
+        known = schema.attributes.get(attribute)
         if known is None or not known.default_value.type:
             return False
         default = onnx.helper.get_attribute_value(known.default_value)

@@ -31,14 +31,14 @@ def read_windows(call: Call, kernel: Ints) -> Windows:
     dilations = _ints(call, "dilations", axes, 1)
     for name, sizes in (("kernel_shape", kernel), ("strides", strides), ("dilations", dilations)):
         call.require(min(sizes) >= 1, f"its {name} {list(sizes)} are not all positive")
+    pads = _ints(call, "pads", 2 * axes, 0)
+    # Other modes than the first say what pads are.
     mode = call.attribute("auto_pad", "NOTSET")
-    if mode == "NOTSET":
-        pads = _ints(call, "pads", 2 * axes, 0)
-    elif mode == "VALID":
+    if mode == "VALID":
         pads = (0,) * (2 * axes)
     elif mode in ("SAME_UPPER", "SAME_LOWER"):
         pads = _same(call.shape()[2:], kernel, strides, dilations, upper=mode == "SAME_UPPER")
-    else:
+    elif mode != "NOTSET":
         raise Refused(f"auto_pad {mode!r} is unknown")
     if min(pads, default=0) < 0:
         raise Refused("negative pads")
