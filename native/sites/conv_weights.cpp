@@ -8,6 +8,7 @@
 namespace mquans {
 namespace {
 
+// Taps that follow each other are one run.
 std::vector<WindowRun> runs_of(const ConvPhaseSpec& spec) {
     std::vector<WindowRun> runs;
     for (int32_t tap : spec.tap) {

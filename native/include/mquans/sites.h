@@ -58,15 +58,14 @@ private:
 struct ConvPhase {
     std::vector<int32_t> row_at;  // [rows] elements from the input's data to the row's windows; -1: not here
     std::vector<int32_t> column_at;  // [width] the same for columns; -1: not here
-    std::vector<WindowRun> runs;
+    std::vector<WindowRun> runs;     // see ConvArgs
     std::vector<int16_t> weights;    // of bytes two each
     bool bytes = false;              // they are multiplied as bytes, see ByteArgs
     int16_t least = 0;
+    int32_t depth = 0;  // bytes of a window, if it is multiplied as such
     std::vector<int32_t> bias, shift;  // see ConvBlock
     std::vector<ConvBlock> blocks;
     int64_t macs = 0;  // of one site
-
-    int32_t depth = 0;  // bytes of a window, if it is multiplied as such
 };
 
 }  // namespace mquans
