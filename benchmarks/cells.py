@@ -30,6 +30,11 @@ GATED = "gated"
 OURS = {"uniform": "mquans", "criticality": "mquans-criticality"}
 """Name in the table by plan."""
 
+MOTION_GATED = "mquans-motion-gate"
+"""The plan of criticality with a motion gate of ours, beside `gated`."""
+
+PLANS = {**OURS, "motion-gate": MOTION_GATED}
+
 ALONE = "mquans-1-thread"
 """Our engine under the uniform plan on one thread, in cells of several."""
 
@@ -53,7 +58,7 @@ class Cell:
     Attributes:
         calibration: frames that int8 engines learn from; plans learned from the same.
         frames: that are measured.
-        plans: by name; `uniform` at least.
+        plans: by name of `PLANS`.
         judged: how the plans were judged on the frames, by name.
     """
 
@@ -81,13 +86,13 @@ def measure(cell: Cell, engines: Sequence[str]) -> dict[str, Any]:
     # Plans are made from ready frames: those do not tell what their pixels stood for.
     plans = {kind: replace(plan, input=target.format) for kind, plan in cell.plans.items()}
     sessions = {
-        OURS[kind]: mquans.Session(cell.model, plan, threads=cell.threads)
+        PLANS[kind]: mquans.Session(cell.model, plan, threads=cell.threads)
         for kind, plan in plans.items()
     }
     if cell.threads > 1:
         sessions[ALONE] = mquans.Session(cell.model, plans["uniform"], threads=1)
     # All plans compute the same when they compute everything, but for the frames of their ranges.
-    whole = sessions[OURS[list(cell.plans)[-1]]].stream()
+    whole = sessions[OURS["criticality"]].stream()
     dense, unavailable = _dense_engines(cell, engines)
     tuned = None
     if GATED in engines:
@@ -139,7 +144,7 @@ def measure(cell: Cell, engines: Sequence[str]) -> dict[str, Any]:
         else:
             rows[name] |= _ours(sessions[name], streams[name], works[name])
     for kind in cell.plans:
-        rows[OURS[kind]]["keeps_rule"] = cell.judged[kind]["keeps_rule"]
+        rows[PLANS[kind]]["keeps_rule"] = cell.judged[kind]["keeps_rule"]
     if tuned is not None:
         rows[GATED] |= {"computed_frames": tuned.computed, "tuned_on": "the measured frames"}
     return {
@@ -152,7 +157,7 @@ def measure(cell: Cell, engines: Sequence[str]) -> dict[str, Any]:
         "engines": rows,
         "unavailable": unavailable,
         "speedup": {
-            name: _others(time_ms, name) for name in (*OURS.values(), DENSE) if name in steps
+            name: _others(time_ms, name) for name in (*PLANS.values(), DENSE) if name in steps
         },
     }
 
@@ -213,5 +218,6 @@ def _ours(session: mquans.Session, stream: mquans.Stream, work: Work) -> dict[st
 
 def _others(time_ms: Mapping[str, Mapping[str, float]], ours: str) -> dict[str, float]:
     """Speed-ups of one of our engines over all others that are not ours."""
-    mine = {*OURS.values(), ALONE, DENSE} - {ours}
-    return speedups({name: t for name, t in time_ms.items() if name not in mine}, ours)
+    mine = {*PLANS.values(), ALONE, DENSE} - {ours}
+    times = {name: t for name, t in time_ms.items() if name not in mine}
+    return speedups(times, ours, motion_gate=ours == MOTION_GATED)

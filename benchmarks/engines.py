@@ -42,7 +42,7 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-from cells import OURS, REFERENCE, Cell, measure
+from cells import OURS, PLANS, REFERENCE, Cell, measure
 from tables import report, short
 
 from mquans.baselines import ENGINES, prepare_model
@@ -51,7 +51,7 @@ from mquans.onnx import ModelFile
 from mquans.plan import NetworkOptions, Plan, read_plan
 from mquans.sources.frames import Feeds
 from mquans_studies.cases.networks import CLIPS, NETWORKS, SHARED, belongs, load_frames
-from mquans_studies.cases.plans import Judge, criticality_plan, uniform_plan
+from mquans_studies.cases.plans import Judge, criticality_plan, motion_plan, uniform_plan
 from mquans_studies.cases.record import Record
 
 PHASES = ("plans", "times", "startup", "report")
@@ -129,6 +129,7 @@ class Bench:
             "uniform": uniform_plan(judge, calibration),
             "criticality": criticality_plan(judge, calibration),
         }
+        made["motion-gate"] = motion_plan(judge, *made["criticality"])
         for kind, (plan, _) in made.items():
             plan.save(self.record.plan_file(task.network, task.clip, kind))
         self.record.put(*task.place, {kind: judged for kind, (_, judged) in made.items()})
@@ -166,7 +167,7 @@ class Bench:
                 found = _in_own_process(engine, file, stored)
                 self.record.put("startup", f"{task.network}/{engine}", found)
             file.write_bytes(model.data)
-            for kind in self._plans(task):
+            for kind in OURS:
                 plan = self.record.plan_file(task.network, task.clip, kind)
                 found = _in_own_process(OURS[kind], file, stored, plan)
                 self.record.put("startup", f"{task.network}/{OURS[kind]}", found)
@@ -181,10 +182,10 @@ class Bench:
         return model, calibration, frames
 
     def _plans(self, task: Task) -> dict[str, Plan]:
-        files = {k: self.record.plan_file(task.network, task.clip, k) for k in OURS}
+        files = {k: self.record.plan_file(task.network, task.clip, k) for k in PLANS}
         found = {kind: read_plan(file) for kind, file in files.items() if file.exists()}
         judged = self.record["plans"].get(f"{task.network}/{task.clip}", {})
-        if found.keys() != OURS.keys() or not judged:
+        if found.keys() != PLANS.keys() or not judged:
             raise MquansError("there are no plans yet.", hint="Run --phases plans first.")
         return found
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from cells import ALONE, DENSE, GATED, OURS, REFERENCE
+from cells import ALONE, DENSE, GATED, MOTION_GATED, OURS, REFERENCE
 
 from mquans_studies.cases.networks import DETECTORS, FIXED_CAMERAS
 
@@ -113,6 +113,8 @@ def _moving(data: Data, ours: str) -> Value:
 
 
 def _against_gate(data: Data, ours: str) -> Iterator[float | None]:
+    """By criticality with a motion gate of our own."""
+    ours = MOTION_GATED if ours == OURS["criticality"] else ours
     for network in DETECTORS:
         for clip in FIXED_CAMERAS:
             cell = _cell(data, network, clip)

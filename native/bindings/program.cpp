@@ -165,6 +165,7 @@ void bind_program(nb::module_& m) {
                 return self.add_output(make_port(self, tensor, row_offset, x_step, c_step));
             },
             "tensor"_a, "row_offset"_a.noconvert(), "x_step"_a, "c_step"_a)
+        .def_rw("motion_gate", &Program::motion_gate)
         .def("finish", &Program::finish)
         .def_prop_ro("pixel_inputs",
                      [](const Program& self) {

@@ -24,6 +24,24 @@ constexpr int64_t busy_parts = 4;
 constexpr int64_t alike_parts = 8;
 constexpr int64_t busy_steps = 64;
 
+// Pixels each way of a block that a motion gate looks at.
+constexpr int32_t motion_block = 32;
+
+// The largest share of a block that is marked.
+double fullest_block(MaskView marks) {
+    double fullest = 0;
+    for (int32_t row = 0; row < marks.rows; row += motion_block) {
+        const int32_t rows = std::min(motion_block, marks.rows - row);
+        for (int32_t x = 0; x < marks.width; x += motion_block) {
+            int32_t marked = 0;
+            for (int32_t r = row; r < row + rows; ++r)
+                marked += __builtin_popcount(uint32_t(marks.row(r)[x >> 6] >> (x & 63)));
+            fullest = std::max(fullest, double(marked) / (rows * std::min(motion_block, marks.width - x)));
+        }
+    }
+    return fullest;
+}
+
 // What the frame cost that has been run through its gates.
 bool was_busy(const Stream& stream) {
     const int64_t all = stream.program().site_macs;
@@ -278,6 +296,7 @@ bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, 
     if (!scratch) scratch = take_scratch();
     Context context{stream, pool(), kernels_, sites_, keyframe, false, *scratch};
     int64_t taken = 0, pixels = 0;
+    bool still = !keyframe && motion_gate > 0;
     for (size_t i = 0; i < inputs.size(); ++i) {
         if (!compares[i]) continue;
         stream.set_input(int32_t(i), given[i]);
@@ -285,7 +304,9 @@ bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, 
         const MaskView marks = compares[i]->marks(context);
         taken += marks.count();
         pixels += int64_t(marks.rows) * marks.width;
+        still = still && fullest_block(marks) < motion_gate;
     }
+    if (still) taken = 0;
     const bool busy = !keyframe && taken >= stream.busy_from;
     if (busy) stream.busy_from += stream.busy_from / busy_steps + 1;
     stream.taken = taken;
@@ -295,6 +316,8 @@ bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, 
             stream.set_input(int32_t(i), given[i]);
         else if (stream.keyframe)
             compares[i]->marks(context).fill();
+        else if (still)
+            compares[i]->marks(context).clear();
     }
     return true;
 }

@@ -110,6 +110,17 @@ def test_plan_of_gates_is_read_and_written_as_ever() -> None:
     )
 
 
+def test_a_motion_gate_is_said_where_there_is_one() -> None:
+    """Without it other frames are computed; plans that have none stay as they were."""
+    plan = msgspec.structs.replace(EXPECTED_GATES, motion_gate=0.7)
+    assert b'"tolerance": 0.125,\n  "motion_gate": 0.7,\n  "tensors"' in encode_plan(plan)
+    assert decode_plan(encode_plan(plan)) == plan
+    assert plan_fingerprint(plan) != plan_fingerprint(EXPECTED_GATES)
+    for share in (-0.1, 1.5):
+        with pytest.raises(PlanError, match="motion_gate"):
+            encode_plan(msgspec.structs.replace(plan, motion_gate=share))
+
+
 def test_layers_in_floats_are_said_where_there_are_any() -> None:
     """Without them a network of sound is computed otherwise; with them other plans stay as they
     were."""

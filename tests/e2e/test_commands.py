@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .conftest import Run, only_json
+from .conftest import Run, one_sentence, only_json
 
 
 def test_doctor(mquans: Run) -> None:
@@ -66,6 +66,15 @@ def test_calibrate_with_a_budget(mquans: Run, small_model: Path, clip: Path) -> 
     assert found["reached"]
     assert found["loss"] <= found["budget"] == 0.01
     assert set(found["uniform"]) == {str(bits) for bits in range(5, 11)}
+
+
+def test_calibrate_with_a_motion_gate(mquans: Run, small_model: Path, clip: Path) -> None:
+    """Under a budget only; whoever asks for it with bits is told so."""
+    given = ("calibrate", small_model, "--source", clip, "--motion-gate", "-o", "p")
+    done = mquans(*given, "--max-loss", 0.3, "--json")
+    assert done.returncode == 0, done.stderr
+    assert 0 <= only_json(done)["motion_gate"] < 1
+    assert "the motion gate is chosen under a budget" in one_sentence(mquans(*given, "--bits", 8))
 
 
 def test_calibrate_by_a_metric_of_the_users(

@@ -261,7 +261,8 @@ public:
     // To be called before frames are run, by one thread at a time: a forked child gets threads of its own.
     void follow_fork();
     // Takes the inputs of a frame; false, with nothing changed, where one is not finite. A frame that takes most
-    // of its pictures anew is a keyframe: with everything active, gates cost time and keep nothing back.
+    // of its pictures anew is a keyframe: with everything active, gates cost time and keep nothing back. One
+    // whose pictures are still takes nothing of them.
     bool begin_frame(Stream& stream, const std::vector<FrameInput>& inputs, bool keyframe);
     // Runs steps [first, last) of one frame; a frame with fallback subgraphs is run in several parts, in order.
     // The caller has set the masks of the inputs.
@@ -278,6 +279,7 @@ public:
     std::vector<TensorSpec> tensors;
     std::vector<CodesSpec> code_tensors;
     std::vector<SiteLayer> site_layers;
+    double motion_gate = 0;  // pictures are still where no block has this share of its pixels taken
     int64_t site_macs = 0;  // of one dense evaluation of all of them
     int64_t codes_size = 0;
     int64_t site_weights = 0;  // int16

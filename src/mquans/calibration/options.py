@@ -43,6 +43,7 @@ class CalibrationOptions:
     task_loss: Any = None
     labels: Sequence[Any] | None = None
     stress: bool = True
+    motion_gate: bool = False
     compare: Sequence[str] = ()
     frames: int | None = None
     skip: int = 0

@@ -43,6 +43,7 @@ def calibrate(
     task_loss: Any = None,
     labels: Sequence[Any] | None = None,
     stress: bool = True,
+    motion_gate: bool = False,
     compare: Sequence[str] = (),
     frames: int | None = None,
     skip: int = 0,
@@ -79,6 +80,8 @@ def calibrate(
         task_loss: its gradient at the outputs, for criticality (see `criticality.TaskLoss`).
         labels: one per frame of the clip, before selection; of several clips a list for each.
         stress: also keep the budget on segments in which more happens (see `stress`).
+        motion_gate: also leave out frames of pictures in which no block of 32 by 32 pixels changes
+            much, where that leaves less to do within max_loss.
         compare: further methods whose trade-offs are measured, for reports.
         frames: of every clip, at most; by default 240 shared among all, of sound and other small
             frames 4800.
@@ -113,6 +116,7 @@ def calibrate(
         task_loss=task_loss,
         labels=labels,
         stress=stress,
+        motion_gate=motion_gate,
         compare=compare,
         frames=frames,
         skip=skip,
@@ -158,11 +162,21 @@ def calibrate_fully(
         raise MquansError(
             "the rule can only be chosen under a budget.", hint="Give max_loss, or one rule."
         )
+    if options.motion_gate and (max_loss is None or options.method != "criticality"):
+        raise MquansError(
+            "the motion gate is chosen under a budget, by the method criticality.",
+            hint="Give max_loss, or leave the motion gate away.",
+        )
     context = open_context(model, source, options)
     if max_loss is None:
         return _of_one_width(context, bits or DEFAULT_BITS)
     if over_sites(context.graph):
         return site_plan_within(max_loss, context)
+    if options.motion_gate:
+        raise MquansError(
+            "a motion gate compares pictures; this network is computed value by value.",
+            hint="Leave the motion gate away.",
+        )
     return plans_of((max_loss,), context)[0]
 
 

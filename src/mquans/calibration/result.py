@@ -163,6 +163,7 @@ class CalibrationResult:
                 for bits, m in self.uniform.items()
             },
             "bits": self.bits,
+            "motion_gate": self.plan.motion_gate,
             "agreement": self.measured.agreement.as_dict(),
             "frozen_loss": self.frozen_loss,
             "tells_frozen": self.tells_frozen,

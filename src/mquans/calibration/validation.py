@@ -54,10 +54,14 @@ class Validated:
     repairs: int
 
 
+def clips_tell(context: CalibrationContext, max_loss: float) -> bool:
+    """Whether outputs frozen at the first frame would lose too much on the frames of selection."""
+    return context.bench.frozen_loss(context.selection.clips) > max_loss
+
+
 def first_budget(context: CalibrationContext, max_loss: float) -> float:
     """What a plan may lose on the frames of selection."""
-    tells = context.bench.frozen_loss(context.selection.clips) > max_loss
-    return (MARGIN if tells else QUIET_MARGIN) * max_loss
+    return (MARGIN if clips_tell(context, max_loss) else QUIET_MARGIN) * max_loss
 
 
 def validate(

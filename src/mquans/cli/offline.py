@@ -119,6 +119,14 @@ def calibrate(
             rich_help_panel=o.BUDGET,
         ),
     ] = True,
+    motion_gate: Annotated[
+        bool,
+        typer.Option(
+            "--motion-gate",
+            help="Also leave out frames of pictures in which little moves everywhere.",
+            rich_help_panel=o.BUDGET,
+        ),
+    ] = False,
     compare: Annotated[
         str | None,
         typer.Option(
@@ -195,6 +203,7 @@ def calibrate(
         metric=None if metric is None else load_metric(metric),
         labels=o.read_labels(labels, len(source)),
         stress=stress,
+        motion_gate=motion_gate,
         compare=o.methods(compare),
         input_shapes=o.parse_shapes(input_shape),
         input={

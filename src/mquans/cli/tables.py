@@ -153,6 +153,11 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
             f"Layers in floats, without reuse: {len(result.plan.floats)}. What they"
             " read or make is too quiet at times for codes of 16 bits."
         )
+    if share := result.plan.motion_gate:
+        show(
+            "Motion gate: frames in which no block of 32 by 32 pixels has changed by "
+            f"{100 * share:.0f} % are left out."
+        )
     if result.stress is not None:
         show(f"On stress segments made from the clips, the loss is {result.stress.loss:.4f}.")
     if layers:
@@ -276,7 +281,7 @@ def show_energy(spent: Mapping[str, float] | str) -> None:
 
 def comparison_parts(result: Comparison) -> list[RenderableType]:
     """Tables on speed, work and agreement."""
-    speed = table("engine", "median", "p95", "mquans is", "loss (p95)", "rel_sq", "argmax")
+    speed = table("engine", "median", "mean", "p95", "mquans is", "loss (p95)", "rel_sq", "argmax")
     for name, times in result.time_ms.items():
         ratio = result.speedup.get(name)
         agreement = result.agreement.get(name)
@@ -284,6 +289,7 @@ def comparison_parts(result: Comparison) -> list[RenderableType]:
         speed.add_row(
             name,
             f"{times['median']:.2f} ms",
+            f"{times['mean']:.2f} ms",
             f"{times['p95']:.2f} ms",
             "" if ratio is None else f"{ratio:.2f}x as fast",
             *(_agreement_cells(agreement) if agreement else (reference, "", "")),

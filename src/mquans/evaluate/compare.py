@@ -40,6 +40,7 @@ class Comparison:
         state_bytes: memory of the stream.
         activation_bytes: of the dense network in float32, see `evaluate.memory`.
         inner_values: that agreement is of in place of outputs, see `metrics.scored`.
+        motion_gate: whether the plan has one.
     """
 
     work: Work
@@ -53,11 +54,12 @@ class Comparison:
     threads: int
     isa: str
     inner_values: tuple[str, ...] = ()
+    motion_gate: bool = False
 
     @property
     def speedup(self) -> dict[str, float]:
         """Time of each engine / ours: above 1, mquans is faster; see `interleave.speedups`."""
-        return speedups(self.time_ms, OURS)
+        return speedups(self.time_ms, OURS, motion_gate=self.motion_gate)
 
     @property
     def state_ratio(self) -> float:
@@ -176,6 +178,7 @@ def compare(
         threads=session.threads,
         isa=session.isa,
         inner_values=inner,
+        motion_gate=session.plan.motion_gate > 0,
     )
 
 

@@ -142,15 +142,17 @@ def summary(times_ms: npt.NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def speedups(time_ms: Mapping[str, Mapping[str, float]], ours: str) -> dict[str, float]:
+def speedups(
+    time_ms: Mapping[str, Mapping[str, float]], ours: str, *, motion_gate: bool = False
+) -> dict[str, float]:
     """Time of each other engine / ours: above 1, ours is faster.
 
-    Ratios of medians. Only `gated` is compared by means: it takes either no time or that of a whole
-    frame, and its median is one of the two.
+    Ratios of medians. Behind a motion gate a frame takes either no time or that of a whole one, and
+    the median is one of the two: `gated` is compared by means, and all are where ours has one.
     """
     return {
         name: times[kind] / time_ms[ours][kind]
         for name, times in time_ms.items()
         if name != ours
-        for kind in ("mean" if name == GATED else "median",)
+        for kind in ("mean" if motion_gate or name == GATED else "median",)
     }

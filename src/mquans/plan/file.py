@@ -20,7 +20,10 @@ from mquans.plan.schema import FORMAT, Plan
 
 MAX_PLAN_BYTES = 64 * 2**20
 
-OPTIONAL = ("constants", "feedback", "carry_state", "floats", "audio", "tolerance", "tensors")
+OPTIONAL = (
+    *("constants", "feedback", "carry_state", "floats", "audio"),
+    *("tolerance", "motion_gate", "tensors"),
+)
 """Fields that are left out where they say nothing: most networks have none of these."""
 
 OPTIONAL_OF_PICTURES: dict[str, object] = {"anchor": "centre", "window": 1, "hop": 1}

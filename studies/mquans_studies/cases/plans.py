@@ -4,11 +4,13 @@
 `criticality`: scales and factors as `calibrate` makes them, once, of detectors with F1 for metric;
 under the largest tolerance that keeps the rule on the measured frames, as the fewest bits do: F1 of
 few objects neither grows nor falls steadily, so all are tried from the largest on.
+`motion-gate`: the same with the motion gate that leaves least to do; the one in front of a dense
+engine, that it is compared with, is tuned on the same frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -19,6 +21,7 @@ import mquans
 from mquans.baselines import open_engine
 from mquans.calibration import CalibrationOptions, open_context
 from mquans.calibration.pipeline import sweep
+from mquans.calibration.sites.motion import OCTAVES, SHARES
 from mquans.calibration.sites.tolerance import LEAST, MOST
 from mquans.errors import MquansError
 from mquans.evaluate import Work
@@ -137,6 +140,25 @@ def criticality_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, 
 
     plan, judged = under_largest_tolerance(judge, plan)
     return plan, {"tolerance": plan.tolerance, "calibration_seconds": seconds, **judged}
+
+
+def motion_plan(judge: Judge, plan: Plan, judged: Mapping[str, Any]) -> tuple[Plan, dict[str, Any]]:
+    """A plan with the motion gate and the tolerance that leave least to do, and how it was judged;
+    as it is, where no motion gate leaves less.
+
+    Args:
+        judged: how it was judged without.
+    """
+    best, least = plan, dict(judged)
+    for octave in OCTAVES:
+        for share in SHARES:
+            tried = replace(plan, tolerance=plan.tolerance / 2**octave, motion_gate=share)
+            found = judge.judge(tried)
+            if found["keeps_rule"]:
+                if found["macs_fraction"] < least["macs_fraction"]:
+                    best, least = tried, {**judged, **found, "tolerance": tried.tolerance}
+                break
+    return best, {**least, "motion_gate": best.motion_gate}
 
 
 def under_largest_tolerance(judge: Judge, plan: Plan) -> tuple[Plan, dict[str, Any]]:

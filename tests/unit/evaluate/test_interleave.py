@@ -48,6 +48,7 @@ def test_gated_is_compared_by_means() -> None:
         "gated": {"median": 0.1, "mean": 5.0},
     }
     assert speedups(time_ms, "mquans") == {"ort-fp32": 5.0, "gated": 2.0}
+    assert speedups(time_ms, "mquans", motion_gate=True) == {"ort-fp32": 4.4, "gated": 2.0}
 
 
 def test_no_frame_is_an_error_for_people() -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
 from mquans.calibration.allocation import WeightBits, stored_bits, uniform_layers
-from mquans.calibration.allocation.pipeline import LEAST_FRAMES, UNIFORM_BITS
-from mquans.calibration.context import CalibrationContext, Part
-from mquans.calibration.measure import Bench, Measured
+from mquans.calibration.allocation.pipeline import LEAST_FRAMES
+from mquans.calibration.context import CalibrationContext
 from mquans.calibration.observe import Observation, tensor_of
 from mquans.calibration.options import CalibrationOptions
-from mquans.calibration.result import CalibrationResult, Point, Stages
+from mquans.calibration.result import CalibrationResult, Stages
 from mquans.calibration.sites.codes import CodeFormat, code_formats
 from mquans.calibration.sites.gates import (
     Factors,
@@ -25,6 +24,7 @@ from mquans.calibration.sites.gates import (
     weighted_scales,
 )
 from mquans.calibration.sites.loudness import beyond_codes
+from mquans.calibration.sites.motion import MotionTrials
 from mquans.calibration.sites.ranges import RangeMeter, Ranges, Reals, by_value_layers
 from mquans.calibration.sites.sensitivity import (
     GateBench,
@@ -34,10 +34,12 @@ from mquans.calibration.sites.sensitivity import (
     measured_slopes,
 )
 from mquans.calibration.sites.tolerance import LEAST, START, Found, search_tolerance
-from mquans.calibration.validation import Choice, first_budget, validate
+from mquans.calibration.sites.trials import Trials, Widths
+from mquans.calibration.validation import clips_tell, first_budget, validate
 from mquans.errors import MquansError
 from mquans.graph import Graph
 from mquans.plan import InputFormat, Plan, Rule
+from mquans.runtime.lowering.inputs import compared_pictures
 from mquans.runtime.lowering.sites import Analysis, analyse, is_site_layer
 from mquans.runtime.session import Session
 
@@ -144,67 +146,6 @@ def observe_sites(context: CalibrationContext, *, late: float, least: int, rule:
     return SitePlans(context, analysis, ranges, formats, seen, rule, weight_bits)
 
 
-@dataclass(slots=True)
-class Trials:
-    """Plans along one setting, measured on the frames of selection.
-
-    Attributes:
-        plan_of: the plan at a setting: the tolerance of all gates.
-        limit: loss beyond which segments that would lose even more are left out.
-        setting: of the plan that was chosen last.
-    """
-
-    bench: Bench
-    plan_of: Callable[[float], Plan]
-    part: Part
-    limit: float
-    measured: dict[float, Measured] = field(default_factory=dict)
-    found: Found = field(default_factory=Found)
-    setting: float = START
-
-    def loss(self, setting: float) -> float:
-        """What a budget is kept by."""
-        plan = self.plan_of(setting)
-        self.measured[setting] = self.bench.measure(plan, self.part.clips)
-        loss = self.measured[setting].worst
-        if loss <= self.limit and self.part.stress:
-            loss = max(loss, self.bench.measure(plan, self.part.stress).loss)
-        return loss
-
-    def best(self, budget: float, start: float = START) -> float:
-        """The largest tolerance within a budget; 0 if there is none."""
-        tolerance = search_tolerance(self.loss, budget, self.found, start)
-        if tolerance not in self.measured:
-            self.found.losses[tolerance] = self.loss(tolerance)
-        return tolerance
-
-    def choose(self, budget: float) -> Choice:
-        """What validation is given."""
-        self.setting = self.best(budget)
-        loss = self.found.losses[self.setting]
-        plan = self.plan_of(self.setting)
-        return Choice(plan, loss, loss <= budget, self.measured[self.setting])
-
-    @property
-    def points(self) -> list[Point]:
-        """(share of MACs, loss) of all tries."""
-        losses = self.found.losses
-        return [(self.measured[setting].work.macs_fraction, losses[setting]) for setting in losses]
-
-
-class Widths(Trials):
-    """The same along the bits of the whole network."""
-
-    def best(self, budget: float, start: float = START) -> float:
-        """The fewest bits within a budget; the most if there are none."""
-        for bits in UNIFORM_BITS:
-            if bits not in self.found.losses:
-                self.found.losses[bits] = self.loss(bits)
-            if self.found.losses[bits] <= budget:
-                return bits
-        return UNIFORM_BITS[-1]
-
-
 def site_plan_within(max_loss: float, context: CalibrationContext) -> CalibrationResult:
     """The plan that leaves least to do within a budget.
 
@@ -212,6 +153,11 @@ def site_plan_within(max_loss: float, context: CalibrationContext) -> Calibratio
         MquansError: a method, an objective or a rule for single values.
     """
     options, clock = context.options, context.clock
+    if options.motion_gate and not compared_pictures(context.graph, analyse(context.graph)):
+        raise MquansError(
+            "no input of the network is a picture as planes, which a motion gate compares.",
+            hint="Leave the motion gate away.",
+        )
     plans = observe_sites(context, late=LATE, least=LEAST_FRAMES, rule=_checked_rule(options))
     clock.stop("ranges")
     weights: Mapping[str, Reals] = {}
@@ -238,7 +184,10 @@ def site_plan_within(max_loss: float, context: CalibrationContext) -> Calibratio
             budget,
         )
         trials.best(budget, start)
-    validated = validate(context, max_loss, budget, trials.choose)
+    search: Trials | MotionTrials = trials
+    if options.motion_gate and clips_tell(context, max_loss):
+        search = MotionTrials(trials, trials.plan_of)
+    validated = validate(context, max_loss, budget, search.choose)
     clock.stop("tolerance")
     bench, clips = context.bench, context.validation.clips
     uniform = {bits: bench.measure(plans.uniform(bits), clips) for bits in COMPARED_BITS}
@@ -261,7 +210,7 @@ def site_plan_within(max_loss: float, context: CalibrationContext) -> Calibratio
         stages=Stages(
             observation=plans.seen,
             criticality=weights,
-            tried={options.method: trials.points},
+            tried={options.method: search.points},
             compared={name: points for name in options.compare if name == "uniform"},
             seconds=dict(clock.seconds),
             widths=gates.widths(plan.tolerance, factors) if options.method != "uniform" else {},

@@ -7,6 +7,7 @@ from mquans.graph import Conv, ConvTranspose, Graph, Transpose, Unary
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
 from mquans.runtime.lowering.sites.analysis import Analysis, is_site_layer, order_read
+from mquans.runtime.lowering.sites.placing import comes_as_planes
 from mquans.runtime.lowering.sites.whole_steps import Encoded
 
 
@@ -33,6 +34,17 @@ def only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
         for node in graph.consumers().get(value, [])
         if node.name not in analysis.idle
     )
+
+
+def compared_pictures(graph: Graph, analysis: Analysis) -> list[str]:
+    """Graph inputs that are pictures as planes: all of them is compared before any is taken."""
+    coded = [value for value in graph.inputs if only_coded(graph, analysis, value)]
+    made = {value: analysis.pictures.get(value, value) for value in coded}
+    return [
+        value
+        for value in coded
+        if comes_as_planes(graph.shape(made[value]), analysis.codings[made[value]].order)
+    ]
 
 
 def input_quantization(graph: Graph, analysis: Analysis, value: str) -> tuple[float, Unary | None]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans import _native
-from mquans.errors import ModelError, UnsupportedOperatorError
+from mquans.errors import ModelError, PlanError, UnsupportedOperatorError
 from mquans.graph import (
     Conv,
     ConvTranspose,
@@ -25,7 +25,12 @@ from mquans.plan import LayerPlan, Plan
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.chains import Chain, add_chain, chains_of
 from mquans.runtime.lowering.geometry import Grid, layer_grids, natural_weight, pointwise_grids
-from mquans.runtime.lowering.inputs import input_order, input_quantization, only_coded
+from mquans.runtime.lowering.inputs import (
+    compared_pictures,
+    input_order,
+    input_quantization,
+    only_coded,
+)
 from mquans.runtime.lowering.layout import Dims, Placed
 from mquans.runtime.lowering.lowered import FallbackCall, Lowered, SiteLayer
 from mquans.runtime.lowering.norms import PixelNorm, pixel_norms
@@ -380,6 +385,14 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
             lowering.placed[value] = lowering.constant(value, lowering.row_major(value))
         program.add_output(*lowering.port(value))
     program.finish()
+    if plan.motion_gate:
+        if not compared_pictures(graph, analysis):
+            raise PlanError(
+                "the plan has a motion gate, but no input of the network is a picture as planes.",
+                where="motion_gate",
+                hint="Calibrate again without one.",
+            )
+        program.motion_gate = plan.motion_gate
     site_layers = {name: SiteLayer(*rest) for name, *rest in _native.site_layers(program)}
     return Lowered(
         program, lowering.fallbacks, lowering.layers, sites, site_layers, stored_inputs, outputs
