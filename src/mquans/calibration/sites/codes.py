@@ -24,7 +24,7 @@ from mquans.graph import (
 )
 from mquans.plan import InputFormat
 from mquans.runtime.lowering.geometry import natural_weight
-from mquans.runtime.lowering.sites import Analysis
+from mquans.runtime.lowering.sites import Analysis, order_read
 from mquans.runtime.lowering.sites.activations import bits_of, exponents_of
 from mquans.runtime.lowering.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT
 from mquans.runtime.lowering.sites.geometry import pays_by_tiles
@@ -106,7 +106,7 @@ def code_formats(
             activation = Unary("quantize", bounds)
         exponents = _exponents(seen, activation)
         if layer is not None and bits_of(activation, BITS) == BITS:
-            source = _source_of(graph, producers, found, layer.inputs[0])
+            source = _read_by(graph, producers, found, layer)
             exponents = _for_layer(graph, layer, exponents, source.format if source else None)
         found[name] = CodeFormat(coding.axis, exponents, bits_of(activation, BITS))
     for node in graph.nodes:
@@ -121,6 +121,20 @@ class _Source:
 
     format: CodeFormat
     names: tuple[str, ...]
+
+
+def _read_by(
+    graph: Graph, producers: Mapping[str, Node], found: Mapping[str, CodeFormat], node: Node
+) -> _Source | None:
+    """What an operator over sites reads first. A layer whose inputs lie along another axis than the
+    channels reads codes of one exponent, made for it."""
+    value = node.inputs[0]
+    source = _source_of(graph, producers, found, value)
+    axis = order_read(graph, node)[-1]
+    if source is None or source.format.axis == axis or not _weight(graph, node).size:
+        return source
+    exponents = np.full(graph.shape(value)[axis], source.format.exponents.max())
+    return replace(source, format=CodeFormat(axis, exponents, source.format.bits))
 
 
 def _source_of(
@@ -162,7 +176,7 @@ def _leave_room(
     """Narrows what a layer reads until rounding its weights harms no more than rounding codes, and
     until tiles have the room that they need; the widest parts of a concatenation first: the largest
     code of all counts for each."""
-    source = _source_of(graph, producers, found, node.inputs[0])
+    source = _read_by(graph, producers, found, node)
     if source is None:
         return
     most = TILED_BITS if _by_tiles(graph, node) else BITS
@@ -174,7 +188,7 @@ def _leave_room(
         for name in source.names:
             if found[name].bits == source.format.bits:
                 found[name] = found[name].narrowed()
-        again = _source_of(graph, producers, found, node.inputs[0])
+        again = _read_by(graph, producers, found, node)
         assert again is not None
         whole = (again.format.exponents == source.format.exponents + 1).all()
         sums = sums.coarser() if whole else _weight_sums(graph, node, again.format)

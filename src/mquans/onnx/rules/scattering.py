@@ -37,6 +37,10 @@ def scatter_elements(call: Call) -> None:
     _check_reduction(call)
     shape, axis = call.shape(), call.axis(0)
     places = _places(call, axis)
+    call.require(
+        call.shape(2) == places.shape,
+        f"it puts {list(call.shape(2))} values, but has {list(places.shape)} indices",
+    )
     _put(call, _elements(places, shape, axis).reshape(-1), (prod(shape),))
 
 

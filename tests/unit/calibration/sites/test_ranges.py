@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from msgspec.structs import replace
 
+from mquans.calibration import calibrate
 from mquans.calibration.observe import DenseRun
 from mquans.calibration.sites.codes import (
     FINEST,
@@ -32,10 +34,11 @@ from mquans.graph import (
     Unary,
     ValueType,
 )
-from mquans.onnx import import_model, read_model
+from mquans.onnx import import_model, read_model, to_onnx
 from mquans.runtime.lowering.sites import analyse
 from mquans.runtime.lowering.sites.arithmetic import TILED_LIMIT
 from mquans.runtime.lowering.sites.layers import layer_integers
+from mquans.runtime.session import Session
 from mquans.sources import guess_format
 
 Frames = npt.NDArray[np.float32]
@@ -288,3 +291,30 @@ def test_codes_of_a_residual_sum_are_of_the_activation_behind_it() -> None:
 
     assert reach("relu") < 0.1
     assert reach("leaky_relu", 0.1) >= HEADROOM * 0.1
+
+
+@pytest.mark.parametrize("width", [5, 6, 20])
+def test_a_layer_may_read_along_another_axis_than_the_channels(width: int) -> None:
+    """A spectrum of every row of a picture, or a product over its width: its inputs have one
+    exponent, which reaches as far as any channel's."""
+    rng = np.random.default_rng(0)
+    conv = Conv((1, 1), (1, 1), (0,) * 4, (1, 1))
+    nodes = [Node("c", conv, ("x", "w"), ("c",)), Node("y", Linear(), ("c", "v"), ("y",))]
+    scales = np.array([4.0, 1.0, 0.5, 2.0, 0.25, 1.0])
+    constants = {
+        "w": (scales[:, None] * rng.normal(size=(6, 3))).reshape(6, 3, 1, 1).astype(np.float32),
+        "v": rng.normal(size=(width, 9)).astype(np.float32),
+    }
+    shapes = {"x": (1, 3, 8, width), "c": (1, 6, 8, width), "y": (1, 6, 8, 9)}
+    shapes |= {name: array.shape for name, array in constants.items()}
+    types = {name: ValueType(shape, "float32") for name, shape in shapes.items()}
+    graph = Graph("across", ("x",), ("y",), nodes, constants, types)
+    model = to_onnx(graph).SerializeToString()
+    frames = [rng.normal(size=shapes["x"]).astype(np.float32) for _ in range(24)]
+    plan = calibrate(model, [{"x": frame} for frame in frames], bits=12)
+    stream = Session(model, replace(plan, tolerance=0.0)).stream()
+    for frame in frames[:3]:
+        found = stream.step(frame)["y"].astype(np.float64)
+        wanted = np.einsum("oc,bchw,wk->bohk", constants["w"][..., 0, 0], frame, constants["v"])
+        assert np.square(found - wanted).sum() < 1e-6 * np.square(wanted).sum()
+        assert stream.check() is None
