@@ -21,7 +21,7 @@ import mquans
 from mquans.baselines import open_engine
 from mquans.calibration import CalibrationOptions, open_context
 from mquans.calibration.pipeline import sweep
-from mquans.calibration.sites.motion import OCTAVES, SHARES
+from mquans.calibration.sites.motion import SHARES
 from mquans.calibration.sites.tolerance import LEAST, MOST
 from mquans.errors import MquansError
 from mquans.evaluate import Work
@@ -143,21 +143,18 @@ def criticality_plan(judge: Judge, calibration: Sequence[Feeds]) -> tuple[Plan, 
 
 
 def motion_plan(judge: Judge, plan: Plan, judged: Mapping[str, Any]) -> tuple[Plan, dict[str, Any]]:
-    """A plan with the motion gate and the tolerance that leave least to do, and how it was judged;
-    as it is, where no motion gate leaves less.
+    """A plan with the motion gate that leaves least to do, and how it was judged; as it is, where
+    none leaves less.
 
     Args:
         judged: how it was judged without.
     """
     best, least = plan, dict(judged)
-    for octave in OCTAVES:
-        for share in SHARES:
-            tried = replace(plan, tolerance=plan.tolerance / 2**octave, motion_gate=share)
-            found = judge.judge(tried)
-            if found["keeps_rule"]:
-                if found["macs_fraction"] < least["macs_fraction"]:
-                    best, least = tried, {**judged, **found, "tolerance": tried.tolerance}
-                break
+    for share in SHARES:
+        tried = replace(plan, motion_gate=share)
+        found = judge.judge(tried)
+        if found["keeps_rule"] and found["macs_fraction"] < least["macs_fraction"]:
+            best, least = tried, {**judged, **found}
     return best, {**least, "motion_gate": best.motion_gate}
 
 

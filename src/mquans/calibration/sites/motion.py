@@ -1,13 +1,11 @@
 """A motion gate beside a plan: frames in which nothing moves much need not be computed at all.
 
 The gate in front of a picture decides pixel by pixel, and what it takes may be noise that later
-gates keep back one by one. How much of a block it takes at once tells movements from noise. The
-budget may be spent on either: on a large tolerance, or on frames left out under a smaller one.
+gates keep back one by one. How much of a block it takes at once tells movements from noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -17,12 +15,9 @@ from mquans.calibration.sites.trials import Trials
 from mquans.calibration.validation import Choice
 from mquans.plan import Plan
 
-SHARES = (0.95, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1)
+SHARES = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Of a block, most first: the larger, the fewer frames are computed, and the sooner that is known.
 """
-
-OCTAVES = (0, 1, 2)
-"""That the tolerance is tried below the largest one."""
 
 
 @dataclass(slots=True)
@@ -31,24 +26,24 @@ class MotionTrials:
 
     Attributes:
         tolerances: without a motion gate.
-        plan_of: the plan at a tolerance.
+        shares: with one, by the tolerance.
     """
 
     tolerances: Trials
-    plan_of: Callable[[float], Plan]
     shares: dict[float, Trials] = field(default_factory=dict)
 
     def choose(self, budget: float) -> Choice:
-        """The cheapest within a budget; without a motion gate if none makes it cheaper."""
-        best = self.tolerances.choose(budget)
-        if not best.kept:
-            return best
-        for octave in OCTAVES:
-            tolerance = self.tolerances.setting / 2**octave
-            found = self._most_left_out(tolerance, budget)
-            if found is not None and _work(found) < _work(best):
-                best = found
-        return best
+        """The largest tolerance within a budget, and with it the largest share, if that leaves less
+        to do."""
+        plain = self.tolerances.choose(budget)
+        if not plain.kept:
+            return plain
+        trials = self._along_shares(plain.plan)
+        for share in SHARES:
+            if trials.loss_at(share) <= budget:
+                gated = trials.choice(share, budget)
+                return gated if _work(gated) < _work(plain) else plain
+        return plain
 
     @property
     def points(self) -> list[Point]:
@@ -56,18 +51,13 @@ class MotionTrials:
         tried = (self.tolerances, *self.shares.values())
         return [point for trials in tried for point in trials.points]
 
-    def _most_left_out(self, tolerance: float, budget: float) -> Choice | None:
-        """Under the largest share that keeps a budget."""
-        if tolerance not in self.shares:
-            plan, known = self.plan_of(tolerance), self.tolerances
-            self.shares[tolerance] = Trials(
+    def _along_shares(self, plan: Plan) -> Trials:
+        known = self.tolerances
+        if plan.tolerance not in self.shares:
+            self.shares[plan.tolerance] = Trials(
                 known.bench, lambda share: replace(plan, motion_gate=share), known.part, known.limit
             )
-        trials = self.shares[tolerance]
-        for share in SHARES:
-            if trials.loss_at(share) <= budget:
-                return trials.choice(share, budget)
-        return None
+        return self.shares[plan.tolerance]
 
 
 def _work(choice: Choice) -> float:

@@ -186,7 +186,7 @@ def site_plan_within(max_loss: float, context: CalibrationContext) -> Calibratio
         trials.best(budget, start)
     search: Trials | MotionTrials = trials
     if options.motion_gate and clips_tell(context, max_loss):
-        search = MotionTrials(trials, trials.plan_of)
+        search = MotionTrials(trials)
     validated = validate(context, max_loss, budget, search.choose)
     clock.stop("tolerance")
     bench, clips = context.bench, context.validation.clips
