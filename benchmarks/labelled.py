@@ -8,11 +8,11 @@ Plans for it are made from the same frames that int8 engines learn their ranges 
         --resize letterbox --anchor top_left --max-loss 0.06 --metric yolox_f1 -o yolox.plan.json
 
 Columns: average precision at IoU 0.5 of persons against the labels, by pycocotools; F1 of all boxes
-against fp32; share of the MACs that is done; median milliseconds per frame; times as fast as
-onnxruntime fp32, by medians. For time the engines take turns of 20 frames, so that each finds its
-own weights in the caches, as a process does that runs one network; the record also holds the times
-of a run in which they alternate frame by frame. Plans begin with the first judged frame, which they
-compute whole; it is compared but not counted as work.
+against fp32; share of the MACs that is done; median milliseconds per frame, of plans with a motion
+gate the mean; times as fast as onnxruntime fp32. For time the engines take turns of 20 frames, so
+that each finds its own weights in the caches, as a process does that runs one network; the record
+also holds the times of a run in which they alternate frame by frame. Plans begin with the first
+judged frame, which they compute whole; it is compared but not counted as work.
 
 Needs the folder of models and clips (`--shared`) and the package pycocotools; what else is missing,
 such as openvino, is left out.
@@ -91,15 +91,15 @@ def load(frames: range, shared: Path) -> tuple[list[Feeds], list[Boxes]]:
     return feeds, wanted
 
 
-def open_streams(
+def open_sessions(
     files: Iterable[Path], model: ModelFile, *, threads: int
-) -> dict[str, mquans.Stream]:
-    """A stream for every plan, by the plan's file.
+) -> dict[str, mquans.Session]:
+    """A session for every plan, by the plan's file.
 
     Raises:
         MquansError: a plan is for another network, or prepares pictures in another way.
     """
-    streams = {}
+    sessions = {}
     for file in files:
         plan = read_plan(file)
         if plan.preparation not in (None, TARGET.format):
@@ -109,21 +109,22 @@ def open_streams(
                 hint="Calibrate with --color bgr --resize letterbox --anchor top_left.",
             )
         name = file.name.removesuffix(".json").removesuffix(".plan")
-        name = str(file) if name in streams else name
+        name = str(file) if name in sessions else name
         plan = replace(plan, input=TARGET.format)
-        streams[name] = mquans.Session(model, plan, threads=threads).stream()
-    return streams
+        sessions[name] = mquans.Session(model, plan, threads=threads)
+    return sessions
 
 
 def measure(
     engines: Mapping[str, Step],
-    streams: Mapping[str, mquans.Stream],
+    sessions: Mapping[str, mquans.Session],
     frames: Sequence[Feeds],
     wanted: Sequence[Boxes],
     *,
     threads: int,
 ) -> dict[str, dict[str, Any]]:
     """A row for every engine and plan, as plain data."""
+    streams = {name: session.stream() for name, session in sessions.items()}
     steps = {**engines, **{name: stream.step for name, stream in streams.items()}}
     finds = {name: Finds() for name in steps}
     works = {name: Work() for name in streams}
@@ -146,6 +147,7 @@ def measure(
         stream.reset()
     times = take_turns(steps, frames, turn=TURN, threads=threads, handed=handed)
     time_ms = {name: summary(each) for name, each in times.items()}
+    gated = {name for name, session in sessions.items() if session.plan.motion_gate}
     return {
         name: {
             "ap50": average_precision(wanted, found.persons),
@@ -154,7 +156,8 @@ def measure(
             "macs_fraction": works[name].macs_fraction if name in works else None,
             "time_ms": time_ms[name],
             "time_ms_alternating": run.time_ms[name],
-            "speedup": speedups(time_ms, name).get(REFERENCE, 1.0),
+            "motion_gate": name in gated,
+            "speedup": speedups(time_ms, name, motion_gate=name in gated).get(REFERENCE, 1.0),
             "agreement": run.agreement[name].as_dict() if name in run.agreement else None,
         }
         for name, found in finds.items()
@@ -173,7 +176,7 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
             _shown(row["ap50"], ".3f"),
             _shown(row["f1"], ".3f"),
             _shown(row["macs_fraction"], ".1%"),
-            f"{row['time_ms']['median']:.2f}",
+            f"{row['time_ms']['mean' if row['motion_gate'] else 'median']:.2f}",
             f"{row['speedup']:.2f}x",
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -221,7 +224,7 @@ def main() -> int:
     require_pycocotools()
     threads, calibrated = arguments.threads, arguments.calibration
     model = TARGET.model(arguments.shared)
-    streams = open_streams(arguments.plan, model, threads=threads)
+    sessions = open_sessions(arguments.plan, model, threads=threads)
     learned = Segment(CLIP, calibrated.start, len(calibrated)).load(NETWORK, arguments.shared)
     engines: dict[str, Step] = {}
     unavailable: dict[str, str] = {}
@@ -237,7 +240,7 @@ def main() -> int:
             unavailable[name] = str(error)
             print(f"{name} is left out: {error}", flush=True)
     frames, wanted = load(arguments.frames, arguments.shared)
-    rows = measure(engines, streams, frames, wanted, threads=threads)
+    rows = measure(engines, sessions, frames, wanted, threads=threads)
     print(table(rows))
     if arguments.json:
         found = {
