@@ -99,3 +99,12 @@ def test_depthwise_layers_of_a_half_are_left_alone(keeps_values: Callable[..., b
     ]
     graph = make_graph(rows, {"x": (1, 8, 6, 6)}, ["y", "b"], {"w": random(4, 1, 3, 3)})
     assert not keeps_values(merge_layers, graph)
+
+
+def test_depthwise_layers_of_one_value_stay_two(keeps_values: Callable[..., bool]) -> None:
+    """Side by side they would need its channels twice: NASNet was refused."""
+    constants = {f"w{i}": random(22, 1, 3, 3, seed=i) for i in range(2)}
+    rows: list[tuple[Any, str, str]] = [(depthwise(22), f"x w{i}", f"y{i}") for i in range(2)]
+    graph = make_graph(rows, {"x": (1, 22, 5, 7)}, ["y0", "y1"], constants)
+    assert not keeps_values(merge_layers, graph)
+    assert layers(graph) == ["y0", "y1"]

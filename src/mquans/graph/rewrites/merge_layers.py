@@ -26,7 +26,7 @@ def merge_layers(editor: Editor) -> bool:
     changed = False
     for value in [*editor.graph.inputs, *editor.producers]:
         for nodes in _alike(editor, editor.readers.get(value, ())):
-            few = [node for node in nodes if _outputs(editor, node) % BLOCK]
+            few = [node for node in nodes if _whole(node) and _outputs(editor, node) % BLOCK]
             widths = [_outputs(editor, node) for node in few]
             if len(few) > 1 and _computed(sum(widths)) < sum(map(_computed, widths)):
                 _merge(editor, few, value, 1)
@@ -72,6 +72,11 @@ def _behind_slices(editor: Editor, value: str) -> list[Node]:
         nodes.append(found[end])
         end += _outputs(editor, found[end])
     return nodes
+
+
+def _whole(node: Node) -> bool:
+    """Every output reads all inputs."""
+    return isinstance(node.op, Conv) and node.op.groups == 1
 
 
 def _is_depthwise(editor: Editor, node: Node) -> bool:
