@@ -112,3 +112,22 @@ def test_places_outside_are_refused() -> None:
     model = build([op("GatherND", "x i", "y")], {"x": (2, 5)}, ["y"], {"i": np.array([[2]])})
     with pytest.raises(ModelError, match="outside"):
         import_model(read_model(model))
+
+
+@pytest.mark.parametrize(("length", "batch"), [(5, 1), (3, 0), (0, 1)])
+def test_sequences_of_one_length_are_turned_round(check: Check, length: int, batch: int) -> None:
+    """As TensorFlow writes the backward half of a layer; what is behind them stays."""
+    shape = (5, 2, 3) if batch else (2, 5, 3)
+    nodes = [
+        op("Relu", "x", "r"),
+        op("ReverseSequence", "r n", "y", batch_axis=batch, time_axis=1 - batch),
+    ]
+    check(build(nodes, {"x": shape}, ["y"], {"n": np.full(2, length, np.int64)}))
+
+
+def test_values_that_are_put_need_an_index_each() -> None:
+    """torch.scatter takes more, and its exporter writes them; onnxruntime refuses all frames."""
+    nodes = [op("ScatterElements", "x i z", "y", axis=1)]
+    model = build(nodes, {"x": (2, 4), "z": (2, 4)}, ["y"], {"i": np.zeros((2, 3), np.int64)})
+    with pytest.raises(ModelError, match=r"puts \[2, 4\] values, but has \[2, 3\] indices"):
+        import_model(read_model(model))

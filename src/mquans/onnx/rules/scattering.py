@@ -56,6 +56,23 @@ def scatter_nd(call: Call) -> None:
     _put(call, rows.reshape(-1), (prod(shape[:depth]), prod(shape[depth:])))
 
 
+def reverse_sequence(call: Call) -> None:
+    shape = call.shape()
+    time, batch = int(call.attribute("time_axis", 0)), int(call.attribute("batch_axis", 1))
+    lengths = call.constant(1, "the lengths").astype(np.int64).reshape(-1)
+    call.require(
+        {time, batch} == {0, 1} and len(lengths) == shape[batch],
+        "its lengths are not those of its sequences",
+    )
+    if np.unique(lengths).size != 1:
+        raise Refused("its sequences differ in length")
+    length = int(lengths[0])
+    call.require(0 <= length <= shape[time], "a sequence is longer than its values")
+    _check_count(shape[time])
+    order = (*range(length - 1, -1, -1), *range(length, shape[time]))
+    call.finish(Gather(time, order), call.value())
+
+
 def _check_reduction(call: Call) -> None:
     if call.attribute("reduction", "none") != "none":
         raise Refused("what is put is added to what is there")
@@ -149,4 +166,5 @@ RULES: dict[str, Rule] = {
     "ScatterElements": scatter_elements,
     "Scatter": scatter_elements,
     "ScatterND": scatter_nd,
+    "ReverseSequence": reverse_sequence,
 }
