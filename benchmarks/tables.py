@@ -132,6 +132,7 @@ def speed_table(data: Data) -> str:
             key=lambda name: engines[name]["time_ms"]["median"],
             default="",
         )
+        gated = MOTION_GATED if MOTION_GATED in engines else best
         ours = [engines[name] for name in OURS.values() if name in engines]
         rows.append(
             [
@@ -142,7 +143,7 @@ def speed_table(data: Data) -> str:
                 _ours(engines.get(MOTION_GATED), "mean"),
                 ", ".join(f"{100 * mine['macs_fraction']:.1f} %" for mine in ours),
                 *(_number(speedup(cell, best, others), "x") for others in ([REFERENCE], INT8)),
-                _number(speedup(cell, MOTION_GATED, [GATED]), "x"),
+                _number(speedup(cell, gated, [GATED]), "x"),
                 _number(speedup(cell, DENSE, [REFERENCE]), "x"),
                 f"{max(mine['state_ratio'] for mine in ours):.2f}",
             ]

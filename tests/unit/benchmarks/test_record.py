@@ -40,7 +40,7 @@ def test_tables_show_what_there_is() -> None:
     assert "Speed" not in markdown(data())
     shown = markdown(data(cell("yunet", "vtest", 1, 2.0, ort_fp32=4.0, gated=6.0)))
     row, *_ = [line for line in shown.splitlines() if line.startswith("| yunet/vtest/1")]
-    assert [part.strip() for part in row.split("|")[1:11]] == [
-        "yunet/vtest/1", "4.00", "", "2.00", "", "", "10.0 %", "2x", "", "3x",
+    assert [part.strip() for part in row.split("|")[1:12]] == [
+        "yunet/vtest/1", "4.00", "", "2.00", "", "", "", "10.0 %", "2x", "", "3x",
     ]  # fmt: skip
     assert "| yunet | 1 | 1 | 2x |" in shown

@@ -46,7 +46,7 @@ def test_pieces_add_up_to_a_record_with_tables(asked: list[str], tmp_path: Path)
     assert first.endswith("complete\n")
     record = json.loads((tmp_path / "bench.json").read_text())
     assert set(record["cells"]["pilotnet/shuffled/1"]["engines"]) == {
-        "mquans", "mquans-criticality", "mquans-dense", "ort-fp32", "gated",
+        "mquans", "mquans-criticality", "mquans-motion-gate", "mquans-dense", "ort-fp32", "gated",
     }  # fmt: skip
     assert (tmp_path / "bench-plans" / "pilotnet-shuffled-uniform.plan.json").is_file()
     assert "| pilotnet/shuffled/1 | " in tables.read_text()
