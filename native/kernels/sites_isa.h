@@ -17,6 +17,8 @@ void take_bytes(const ByteArgs&);
 void conv_bytes(const ConvArgs&);
 void depthwise_sites(const DepthwiseArgs&);
 void finish_sites(const FinishArgs&);
+void split_floats(const float* pixels, int32_t width, int32_t channels, float* planes, int64_t pitch);
+void split_bytes(const uint8_t* pixels, int32_t width, int32_t channels, uint8_t* planes, int64_t pitch);
 bool input_compare(const InputRowArgs&);
 void input_take(const InputRowArgs&);
 void encode(const float* x, const float* inverse, int16_t least, int16_t largest, int16_t* y, int32_t channels);

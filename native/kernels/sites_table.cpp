@@ -28,8 +28,9 @@ const SiteKernels& MQ_JOIN(site_kernels_, MQ_ISA)() {
 #endif
     static const SiteKernels table = {
         outputs, half, MQ_ISA::order, MQ_ISA::conv_sites, winograd, take_bytes, conv_bytes, MQ_ISA::depthwise_sites,
-        MQ_ISA::finish_sites, MQ_ISA::input_compare, MQ_ISA::input_take, MQ_ISA::encode, MQ_ISA::decode,
-        MQ_ISA::combine, MQ_ISA::window_largest, MQ_ISA::window_sum, MQ_ISA::take_strided};
+        MQ_ISA::finish_sites, MQ_ISA::split_floats, MQ_ISA::split_bytes, MQ_ISA::input_compare, MQ_ISA::input_take,
+        MQ_ISA::encode, MQ_ISA::decode, MQ_ISA::combine, MQ_ISA::window_largest, MQ_ISA::window_sum,
+        MQ_ISA::take_strided};
     return table;
 }
 

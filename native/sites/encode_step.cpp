@@ -170,7 +170,6 @@ private:
         args.channels = y.channels;
         args.rows = rows;
         const int32_t next = std::min(row + rows, y.rows - 1);
-        args.next_x = port.row_offset[next] - port.row_offset[row];
         args.next_plane = plane_of(context, y, next, 0) - plane_of(context, y, row, 0);
         args.pixels = given.pixels;
         args.factor = pixels_.factor.data();
@@ -184,16 +183,47 @@ private:
         args.largest = target_.gate.largest;
         args.limit = target_.gate.limit;
         args.taken = context.codes_mask(target_.y).row(row);
+        if (port.x_step == 1)
+            args.next_x = port.row_offset[next] - port.row_offset[row];
+        else
+            split(context, given, args, row, thread_lines());
         for (int32_t p = 0; p < rows * y.channels; ++p) {
             const int32_t r = row + p / y.channels, c = p % y.channels;
+            args.plane[p] = plane_of(context, y, r, c);
+            if (port.x_step != 1) continue;
             const int64_t at = port.row_offset[r] + c * port.c_step;
             if (given.pixels)
                 args.pixel[p] = given.pixels + at;
             else
                 args.x[p] = given.values + at;
-            args.plane[p] = plane_of(context, y, r, c);
         }
         return args;
+    }
+
+    // Rows whose channels lie side by side, as planes in the lines of this thread.
+    void split(Context& context, const FrameInput& given, InputRowArgs& args, int32_t row, float* lines) const {
+        const Port& port = program_.inputs[input_];
+        for (int32_t r = 0; r < args.rows; ++r) {
+            const int64_t from = port.row_offset[row + r], to = int64_t(r) * args.channels * pitch_;
+            uint8_t* const bytes = reinterpret_cast<uint8_t*>(lines);
+            if (given.pixels)
+                context.sites.split_bytes(given.pixels + from, args.width, args.channels, bytes + to, pitch_);
+            else
+                context.sites.split_floats(given.values + from, args.width, args.channels, lines + to, pitch_);
+            for (int32_t c = 0; c < args.channels; ++c) {
+                const int64_t at = to + int64_t(c) * pitch_;
+                if (given.pixels)
+                    args.pixel[r * args.channels + c] = bytes + at;
+                else
+                    args.x[r * args.channels + c] = lines + at;
+            }
+        }
+    }
+
+    float* thread_lines() const {
+        thread_local std::vector<float> lines;
+        lines.resize(std::max(lines.size(), size_t(8 * int64_t(pitch_))));
+        return lines.data();
     }
 
     int16_t* plane_of(Context& context, const CodesView& y, int32_t row, int32_t c) const {
@@ -259,7 +289,9 @@ void add_picture_sites(Program& program, const std::string& name, int32_t input,
                        PixelSpec pixels, GateSpec gate) {
     SiteTarget target = input_target(program, input, y, encode, std::move(gate));
     const CodesSpec& out = program.code_tensors.at(y);
-    require(program.inputs[input].x_step == 1 && out.channels <= 4 && out.stride <= 4, "no planes of a picture");
+    const Port& port = program.inputs[input];
+    const bool split = port.c_step == 1 && port.x_step == out.channels;
+    require((port.x_step == 1 || split) && out.channels <= 4 && out.stride <= 4, "no pixels of a picture");
     for (const std::vector<float>* one : {&pixels.factor, &pixels.offset})
         require(one->empty() || int32_t(one->size()) == out.channels, "one factor and offset per channel are needed");
     program.inputs[input].takes_pixels = !pixels.factor.empty() && !pixels.offset.empty();

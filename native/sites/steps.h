@@ -89,7 +89,7 @@ struct PixelSpec {
     std::vector<float> factor, offset;  // [channels]
 };
 
-// A graph input, read where the caller has it. Of pictures that come as up to four planes, two by two pixels are
+// A graph input, read where the caller has it. Of pictures of up to four channels, two by two pixels are
 // compared together.
 void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
                      GateSpec gate);

@@ -167,6 +167,29 @@ bool finishes(const SiteTables& tables) {
     return report.close();
 }
 
+template <class T, class Split>
+void split_rows(Report& report, Random& random, Split&& split) {
+    for (int32_t width = 1; width <= 100; ++width)
+        for (int32_t channels = 2; channels <= 4; ++channels) {
+            report.begin("%d pixels of %d channels, %d bytes each", width, channels, int32_t(sizeof(T)));
+            Buffer<T> pixels(int64_t(width) * channels);
+            pixels.fill([&] { return T(random.integer(0, 255)); });
+            const int64_t pitch = width + random.integer(0, 9);
+            const Buffer<T> planes(pitch * channels);
+            split(pixels.data(), width, channels, planes.data(), pitch);
+            for (int32_t i = 0; i < width * channels; ++i)
+                report.check(planes[i % channels * pitch + i / channels] == pixels[i], "a pixel lies elsewhere", i);
+        }
+}
+
+bool split_pixels(const SiteTables& tables) {
+    Report report("split_pixels");
+    Random random(23);
+    split_rows<float>(report, random, tables.tested.split_floats);
+    split_rows<uint8_t>(report, random, tables.tested.split_bytes);
+    return report.close();
+}
+
 bool input_rows(const SiteTables& tables) {
     Report report("input_row");
     Random random(22);
@@ -299,6 +322,7 @@ bool decodes(const SiteTables& tables) {
 
 int test_gate_kernels(const SiteTables& tables) {
     int wrong = finishes(tables);
+    wrong += split_pixels(tables);
     wrong += input_rows(tables);
     return wrong + encodes(tables) + decodes(tables);
 }

@@ -16,6 +16,7 @@ import numpy as np
 
 from mquans.graph import Conv, ConvTranspose, Graph, Linear, Node
 from mquans.plan import GatePlan, Plan
+from mquans.runtime.lowering.inputs import is_picture
 from mquans.runtime.lowering.sites import Analysis, analyse
 from mquans.runtime.lowering.sites.activations import CURVE, ELU, GATE, SLOPE, integer_activation
 from mquans.runtime.lowering.sites.arithmetic import (
@@ -27,7 +28,6 @@ from mquans.runtime.lowering.sites.arithmetic import (
 from mquans.runtime.lowering.sites.depthwise import BLOCK as ONE_WAY
 from mquans.runtime.lowering.sites.depthwise import depthwise_layer
 from mquans.runtime.lowering.sites.layers import layer_integers
-from mquans.runtime.lowering.sites.placing import comes_as_planes
 from mquans.runtime.reference.functions import unary
 
 from .reference import Floats, Integers
@@ -360,9 +360,7 @@ class SiteReference:
         return bool(taken) and 5 * sum(int(marks.sum()) for marks in taken) >= 4 * pixels
 
     def _is_picture(self, value: str) -> bool:
-        return value in self.graph.inputs and comes_as_planes(
-            self.graph.shape(value), self.analysis.codings[value].order
-        )
+        return value in self.graph.inputs and is_picture(self.graph, self.analysis, value)
 
     def _taken(self, value: str, fresh: Integers) -> Marks:
         plan = next(tensor for tensor in self.plan.tensors if tensor.name == value)

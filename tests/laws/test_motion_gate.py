@@ -143,5 +143,5 @@ def test_saved_and_copied_streams_go_on_alike() -> None:
 
 def test_it_is_refused_where_no_picture_is_compared() -> None:
     """It would be believed to save something."""
-    with pytest.raises(PlanError, match="no input of the network is a picture as planes"):
+    with pytest.raises(PlanError, match="no input of the network is a picture"):
         session({"x": (1, 5, 32, 32)}, 0.5)

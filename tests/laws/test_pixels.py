@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from mquans.errors import FrameError
 from mquans.graph import Conv, Graph, Node, Transpose
-from mquans.onnx import read_model, to_onnx
+from mquans.onnx import import_model, read_model, to_onnx
 from mquans.plan import GatePlan, InputFormat, Plan, TensorPlan, pixel_values
+from mquans.runtime.lowering.sites import analyse
 from mquans.runtime.session import Session, available_isas
 
 from .builders import PROVENANCE, same_outputs, typed
@@ -85,6 +86,80 @@ def test_pixels_give_the_bits_of_their_values(
         moved = rng.random(format.shape) < 0.1
         noise = rng.integers(-9, 10, format.shape)
         pixels = np.clip(np.where(moved, 255 - pixels, pixels) + noise, 0, 255).astype(np.uint8)
+
+
+@examples(40)
+@given(
+    channels=st.integers(1, 4), width=st.integers(1, 70), height=st.integers(1, 9),
+    batch=st.sampled_from((1, 2)), perm=st.sampled_from(((0, 3, 1, 2), (0, 3, 2, 1))),
+    motion=st.sampled_from((0.0, 0.4)), as_pixels=st.booleans(), seed=SEEDS,
+)  # fmt: skip
+def test_channels_side_by_side_give_the_bits_of_planes(
+    channels: int, width: int, height: int, batch: int, perm: tuple[int, ...], motion: float,
+    as_pixels: bool, seed: int,
+) -> None:  # fmt: skip
+    """A network that turns its pictures itself, as converters from TensorFlow write it, is the same
+    network; where rows of pixels are turned too, gates look at single pixels, which none shows."""
+    planes = (batch, channels, height, width)
+    given = tuple(planes[perm.index(axis)] for axis in range(4))
+    motion = motion if perm[-1] == 2 and (batch == 1 or height % 2 == 0) else 0.0
+    limit = 0.02 if perm[-1] == 2 else 0.0
+    plain, turned = (
+        turning(planes, perm if turns else None, given, limit, motion) for turns in (False, True)
+    )
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, planes, np.uint8)
+    as_pixels = as_pixels and batch == 1 and channels in (1, 3) and perm[-1] == 2
+    first = Session(*plain, isa="scalar").stream()
+    streams = [Session(*turned, isa=isa, threads=2).stream() for isa in available_isas()]
+    for _ in range(5):
+        expected = first.step(pixels.astype(np.float32))
+        brought = np.ascontiguousarray(pixels.transpose([perm.index(axis) for axis in range(4)]))
+        for stream in streams:
+            same_outputs(
+                stream.step(brought if as_pixels else brought.astype(np.float32)), expected
+            )
+            assert stream.check() is None
+        moved = rng.random(planes) < rng.choice((0.01, 0.3))
+        noise = rng.integers(-9, 10, planes)
+        pixels = np.clip(np.where(moved, 255 - pixels, pixels) + noise, 0, 255).astype(np.uint8)
+
+
+def turning(
+    planes: tuple[int, ...], perm: tuple[int, ...] | None, given: tuple[int, ...], limit: float,
+    motion: float,
+) -> tuple[Any, Plan]:  # fmt: skip
+    """(model, plan) of a 3x3 convolution over planes, which the network makes itself of what it is
+    given if there is a permutation."""
+    weight = np.random.default_rng(0).normal(size=(5, planes[1], 3, 3)).astype(np.float32)
+    nodes = [Node("y", CONV, ("t" if perm else "x", "w"), ("y",))]
+    if perm:
+        nodes.insert(0, Node("t", Transpose(perm), ("x",), ("t",)))
+    shape = given if perm else planes
+    graph = typed(Graph("net", ("x",), ("y",), nodes, {"w": weight}), {"x": shape})
+    file = read_model(to_onnx(graph).SerializeToString())
+    (picture,) = analyse(import_model(file)).fresh().keys() - {"y"}
+    format = None
+    if perm and planes[0] == 1 and planes[1] in (1, 3) and perm[-1] == 2:
+        color = "gray" if planes[1] == 1 else "rgb"
+        format = InputFormat(
+            name="x", width=planes[3], height=planes[2], color=color, layout="nhwc"
+        )
+    plan = Plan(
+        model="m",
+        model_sha256=file.sha256,
+        input_shapes={"x": shape},
+        input=format,
+        tolerance=limit,
+        motion_gate=motion,
+        tensors=(
+            TensorPlan(name=picture, exponents=-5, gate=GatePlan(scale=255.0)),
+            TensorPlan(name="y", exponents=0),
+        ),
+        layers=(),
+        provenance=PROVENANCE,
+    )
+    return file, plan
 
 
 def test_pixels_need_a_plan_that_says_what_they_stand_for() -> None:

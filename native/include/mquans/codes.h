@@ -302,6 +302,9 @@ struct SiteKernels {
     void (*conv_bytes)(const ConvArgs&);
     void (*depthwise)(const DepthwiseArgs&);
     void (*finish)(const FinishArgs&);
+    // Pixels [width][channels], 2 to 4 channels, as planes that begin `pitch` elements after each other.
+    void (*split_floats)(const float* pixels, int32_t width, int32_t channels, float* planes, int64_t pitch);
+    void (*split_bytes)(const uint8_t* pixels, int32_t width, int32_t channels, uint8_t* planes, int64_t pitch);
     // Marks the pixels to take, of all rows alike, and writes nothing else; false where some are not finite.
     bool (*input_compare)(const InputRowArgs&);
     // Takes the marked pixels of the first row.

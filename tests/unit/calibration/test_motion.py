@@ -62,7 +62,7 @@ def test_a_clip_in_which_nothing_happens_gives_no_motion_gate() -> None:
         ("sites", {"bits": 8}, "chosen under a budget"),
         ("sites", {"max_loss": 0.1, "method": "uniform"}, "by the method criticality"),
         ("values", {"max_loss": 0.1}, "computed value by value"),
-        ("vectors", {"max_loss": 0.1}, "no input of the network is a picture as planes"),
+        ("vectors", {"max_loss": 0.1}, "no input of the network is a picture"),
     ],
 )
 def test_it_is_refused_where_it_would_do_nothing(

@@ -24,7 +24,7 @@ from mquans.graph import (
 )
 from mquans.plan import InputFormat
 from mquans.runtime.lowering.geometry import natural_weight
-from mquans.runtime.lowering.sites import Analysis, order_read
+from mquans.runtime.lowering.sites import Analysis, order_read, turned_axes
 from mquans.runtime.lowering.sites.activations import bits_of, exponents_of
 from mquans.runtime.lowering.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT
 from mquans.runtime.lowering.sites.geometry import pays_by_tiles
@@ -97,7 +97,7 @@ def code_formats(
     found: dict[str, CodeFormat] = {}
     for name, coding in analysis.fresh().items():
         node, seen = producers.get(name), ranges[name]
-        if node is None and format is not None and name == format.name:
+        if format is not None and name == _picture(graph, analysis, producers, format.name):
             found[name] = CodeFormat(coding.axis, _of_pictures(format, len(seen.low)))
             continue
         layer = node if node is not None and node.name in analysis.integer_nodes else None
@@ -113,6 +113,12 @@ def code_formats(
         if node.name in analysis.integer_nodes and _weight(graph, node).size:
             _leave_room(graph, producers, ranges, found, node)
     return found
+
+
+def _picture(graph: Graph, analysis: Analysis, producers: Mapping[str, Node], name: str) -> str:
+    """The value that holds an input as it comes, maybe with its axes in another order."""
+    made = analysis.pictures.get(name, name)
+    return made if made != name and turned_axes(graph, producers[made]) else name
 
 
 @dataclass(frozen=True, slots=True)

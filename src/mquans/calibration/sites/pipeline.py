@@ -39,7 +39,7 @@ from mquans.calibration.validation import clips_tell, first_budget, validate
 from mquans.errors import MquansError
 from mquans.graph import Graph
 from mquans.plan import InputFormat, Plan, Rule
-from mquans.runtime.lowering.inputs import compared_pictures
+from mquans.runtime.lowering.inputs import is_picture
 from mquans.runtime.lowering.sites import Analysis, analyse, is_site_layer
 from mquans.runtime.session import Session
 
@@ -153,9 +153,12 @@ def site_plan_within(max_loss: float, context: CalibrationContext) -> Calibratio
         MquansError: a method, an objective or a rule for single values.
     """
     options, clock = context.options, context.clock
-    if options.motion_gate and not compared_pictures(context.graph, analyse(context.graph)):
+    analysis = analyse(context.graph)
+    pictures = [name for name in context.graph.inputs if is_picture(context.graph, analysis, name)]
+    if options.motion_gate and not pictures:
         raise MquansError(
-            "no input of the network is a picture as planes, which a motion gate compares.",
+            "no input of the network is a picture of up to four channels, which a motion gate "
+            "compares.",
             hint="Leave the motion gate away.",
         )
     plans = observe_sites(context, late=LATE, least=LEAST_FRAMES, rule=_checked_rule(options))

@@ -3,12 +3,16 @@ once."""
 
 from __future__ import annotations
 
+from math import prod
+
 from mquans.graph import Conv, ConvTranspose, Graph, Transpose, Unary
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
-from mquans.runtime.lowering.sites.analysis import Analysis, is_site_layer, order_read
-from mquans.runtime.lowering.sites.placing import comes_as_planes
+from mquans.runtime.lowering.sites.analysis import Analysis, is_site_layer, order_read, turned_axes
 from mquans.runtime.lowering.sites.whole_steps import Encoded
+
+MOST_CHANNELS = 4
+"""Of pictures."""
 
 
 def input_order(graph: Graph, value: str) -> Dims:
@@ -19,6 +23,14 @@ def input_order(graph: Graph, value: str) -> Dims:
     if not convolves or any(isinstance(node.op, Transpose) for node in readers):
         return layout.identity(rank)
     return layout.channels_last(rank)
+
+
+def input_coding(graph: Graph, analysis: Analysis, value: str) -> Dims:
+    """Order of the axes of a graph input that only codes are made of."""
+    made = analysis.pictures.get(value, value)
+    order = analysis.codings[made].order
+    axes = turned_axes(graph, graph.producers()[made]) if made != value else None
+    return tuple(axes[axis] for axis in order) if axes else order
 
 
 def only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
@@ -36,23 +48,30 @@ def only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
     )
 
 
-def compared_pictures(graph: Graph, analysis: Analysis) -> list[str]:
-    """Graph inputs that are pictures as planes: all of them is compared before any is taken."""
-    coded = [value for value in graph.inputs if only_coded(graph, analysis, value)]
-    made = {value: analysis.pictures.get(value, value) for value in coded}
-    return [
-        value
-        for value in coded
-        if comes_as_planes(graph.shape(made[value]), analysis.codings[made[value]].order)
-    ]
+def is_picture(graph: Graph, analysis: Analysis, value: str) -> bool:
+    """True for graph inputs that are pictures of few channels, as planes or with their channels
+    side by side. They are compared as a whole before any of it is taken, by blocks of pixels that
+    lie in one picture."""
+    given, made = graph.shape(value), analysis.pictures.get(value, value)
+    if len(given) != 4 or not only_coded(graph, analysis, value):
+        return False
+    order = input_coding(graph, analysis, value)
+    shape = layout.apply(order, given)
+    x_step, c_step = (prod(given[axis + 1 :]) for axis in order[-2:])
+    return (
+        analysis.codings[made].order == layout.channels_last(4)
+        and (x_step == 1 or (x_step == shape[-1] and c_step == 1))
+        and shape[-1] <= MOST_CHANNELS
+        and (shape[0] == 1 or shape[1] % 2 == 0)
+    )
 
 
 def input_quantization(graph: Graph, analysis: Analysis, value: str) -> tuple[float, Unary | None]:
     """(factor, rounding and bounds) of what reads a graph input alone."""
     made = analysis.pictures.get(value)
-    if made is None:
+    if made is None or turned_axes(graph, node := graph.producers()[made]):
         return 1.0, None
-    step, op = analysis.steps[made], graph.producers()[made].op
+    step, op = analysis.steps[made], node.op
     assert isinstance(step, Encoded)
     assert isinstance(op, Unary)
     return step.factor, op

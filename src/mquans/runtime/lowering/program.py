@@ -26,9 +26,10 @@ from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.chains import Chain, add_chain, chains_of
 from mquans.runtime.lowering.geometry import Grid, layer_grids, natural_weight, pointwise_grids
 from mquans.runtime.lowering.inputs import (
-    compared_pictures,
+    input_coding,
     input_order,
     input_quantization,
+    is_picture,
     only_coded,
 )
 from mquans.runtime.lowering.layout import Dims, Placed
@@ -361,7 +362,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
         order = input_order(graph, value)
         coded = only_coded(graph, analysis, value)
         if coded:
-            order = analysis.codings[analysis.pictures.get(value, value)].order
+            order = input_coding(graph, analysis, value)
         placed = lowering.new(value, order, stored=not coded)
         index = program.add_input(*lowering.port(value))
         if coded:
@@ -386,9 +387,9 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
         program.add_output(*lowering.port(value))
     program.finish()
     if plan.motion_gate:
-        if not compared_pictures(graph, analysis):
+        if not any(is_picture(graph, analysis, value) for value in graph.inputs):
             raise PlanError(
-                "the plan has a motion gate, but no input of the network is a picture as planes.",
+                "the plan has a motion gate, but no input of the network is a picture.",
                 where="motion_gate",
                 hint="Calibrate again without one.",
             )

@@ -7,6 +7,7 @@ from mquans.runtime.lowering.sites.analysis import (
     analyse,
     is_site_layer,
     order_read,
+    turned_axes,
 )
 
-__all__ = ["Analysis", "Coding", "analyse", "is_site_layer", "order_read"]
+__all__ = ["Analysis", "Coding", "analyse", "is_site_layer", "order_read", "turned_axes"]

@@ -10,7 +10,18 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from mquans.graph import Binary, Conv, ConvTranspose, Graph, Linear, Node, Unary, bounds_of
+from mquans.graph import (
+    Binary,
+    Conv,
+    ConvTranspose,
+    Graph,
+    Linear,
+    Node,
+    Reshape,
+    Transpose,
+    Unary,
+    bounds_of,
+)
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
 from mquans.runtime.lowering.sites.activations import OWN_CODES
@@ -56,7 +67,8 @@ class Analysis:
         tails: of residual sums, the value of the activation that alone reads the sum, and of
             quantized layers that of the lookup. A plan speaks of that value instead.
         steps: of quantized values, the one step that makes them.
-        pictures: of graph inputs that only a quantization reads, its value.
+        pictures: of graph inputs that only a quantization reads, or a transposition of which codes
+            are made, its value.
         idle: names of nodes that nothing reads, as steps do their work.
         apart: quantized layers whose own values are read in spite of a lookup behind them.
         least: of values in whole steps of 8 bits that layers read, the least one.
@@ -90,6 +102,22 @@ def is_site_layer(graph: Graph, node: Node) -> bool:
             return not batch and len(shape) > 1 and prod(shape[:-1]) >= MANY_SITES
         case _:
             return False
+
+
+def turned_axes(graph: Graph, node: Node) -> Dims | None:
+    """Axes of what a node reads, in the order of its result, where it does nothing but turn them:
+    a transposition, or a reshape that moves axes of size 1."""
+    if isinstance(node.op, Transpose):
+        return node.op.perm
+    if not isinstance(node.op, Reshape):
+        return None
+    shape, made = graph.shape(node.inputs[0]), graph.shape(node.outputs[0])
+    wide, ones = (
+        [axis for axis, n in enumerate(shape) if (n == 1) == one] for one in (False, True)
+    )
+    if len(shape) != len(made) or [n for n in made if n != 1] != [shape[axis] for axis in wide]:
+        return None
+    return tuple((ones if n == 1 else wide).pop(0) for n in made)
 
 
 def order_read(graph: Graph, node: Node) -> Dims:
@@ -251,6 +279,13 @@ def _find_idle(graph: Graph, result: Analysis) -> None:
             step = result.steps.get(value)
             if isinstance(step, Encoded):
                 encoded.setdefault(step.source, []).append(value)
+        elif (
+            node.inputs[0] in graph.inputs
+            and value in result.codings
+            and value not in floats
+            and turned_axes(graph, node)
+        ):
+            encoded.setdefault(node.inputs[0], []).append(value)
         elif any(
             name in floats or name in result.codings or name in encoded for name in node.outputs
         ):
@@ -261,6 +296,8 @@ def _find_idle(graph: Graph, result: Analysis) -> None:
     for value, made in encoded.items():
         if value in graph.inputs and value not in floats | result.codings.keys() and len(made) == 1:
             result.pictures[value] = made[0]
+            if turned_axes(graph, producer := graph.producers()[made[0]]):
+                result.idle.add(producer.name)
 
 
 def _gated(graph: Graph, result: Analysis) -> Iterator[str]:

@@ -15,6 +15,7 @@ from mquans.graph import Conv, ConvTranspose, Graph, Unary
 from mquans.plan import InputFormat, Plan, TensorPlan, pixel_scale
 from mquans.plan.checks import listed
 from mquans.runtime.lowering import layout
+from mquans.runtime.lowering.inputs import is_picture
 from mquans.runtime.lowering.layout import Dims, Placed
 from mquans.runtime.lowering.sites.analysis import Analysis
 from mquans.runtime.lowering.sites.arithmetic import BLOCK, Codes, Reals, codes_of, gate_of
@@ -24,8 +25,6 @@ from mquans.runtime.lowering.sites.homes import Home, homes_of, root_of
 if TYPE_CHECKING:
     from mquans.runtime.lowering.program import Lowering
 
-
-MOST_PLANES = 4
 
 Floats = npt.NDArray[np.float32]
 
@@ -240,12 +239,11 @@ class Sites:
         """A graph input, encoded where the caller has it, be it by the quantization that reads
         it."""
         value = self.analysis.pictures.get(source, source)
-        order = self.analysis.codings[value].order
-        planes = comes_as_planes(low.graph.shape(value), order)
-        y = self.new(low, value, packed=planes)
+        picture = is_picture(low.graph, self.analysis, source)
+        y = self.new(low, value, packed=picture)
         label, inverse = f"{source} encoded", _inverse(y.codes, factor)
         bounds = _bounds(y.codes, quantization)
-        if not planes:
+        if not picture:
             gate = self.gate_of(low, value, y.codes)
             _native.add_input_sites(low.program, label, index, y.tensor, inverse, *bounds, gate)
             return
@@ -267,17 +265,6 @@ class Sites:
             (x.codes.unit * factors).astype(np.float32),
         )  # fmt: skip
         return placed
-
-
-def comes_as_planes(shape: Dims, order: Dims) -> bool:
-    """True for pictures [B, C, H, W] of few channels, whose pixels are compared by blocks that lie
-    in one picture."""
-    return (
-        len(shape) == 4
-        and order == layout.channels_last(4)
-        and shape[1] <= MOST_PLANES
-        and (shape[0] == 1 or shape[2] % 2 == 0)
-    )
 
 
 def _scale_of(format: InputFormat | None, value: str) -> tuple[Floats, Floats]:
