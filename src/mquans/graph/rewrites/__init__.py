@@ -33,6 +33,7 @@ from mquans.graph.rewrites.sequences import find_sequences
 from mquans.graph.rewrites.sink_reshapes import sink_reshapes
 from mquans.graph.rewrites.sink_scales import sink_scales
 from mquans.graph.rewrites.space_to_depth import unfold_space
+from mquans.graph.rewrites.turn_inputs import turn_inputs
 
 Rewrite = Callable[[Editor], bool]
 
@@ -44,6 +45,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     find_safe_softmax,
     fold_pad,
     unfold_space,
+    turn_inputs,
     hoist_scales,
     sink_scales,
     quantize_parts,
