@@ -218,7 +218,7 @@ int reductions(const Tables& tables) {
 }
 
 int softmax(const Tables& tables) {
-    Report values("softmax_values"), pixels("softmax_pixels");
+    Report values("softmax_values"), pixels("softmax_pixels"), few("softmax_few");
     Random random(15);
     for (const int32_t n : lengths)
         for (const bool log : {false, true})
@@ -240,9 +240,21 @@ int softmax(const Tables& tables) {
                 tables.scalar.ops->softmax_pixels(args);
                 tables.tested.ops->softmax_pixels(tested);
                 pixels.same(expected, actual, "y");
+                if (n < 1 || n >= SoftmaxArgs::many_channels) continue;
+                few.begin("%dx%d gap %d log %d wild %d", count, n, gap, log, strange);
+                tables.scalar.ops->softmax_few(args);
+                tables.tested.ops->softmax_few(tested);
+                few.same(expected, actual, "y");
+                for (int32_t p = 0; p < count; ++p) {
+                    args.x = x.data() + int64_t(p) * args.x_step;
+                    args.y = actual.data() + int64_t(p) * args.y_step;
+                    args.count = 1;
+                    tables.tested.ops->softmax_few(args);
+                }
+                few.same(expected, actual, "y, pixel by pixel");
             }
-    const int wrong = values.close();
-    return wrong + pixels.close();
+    const int wrong = values.close() + pixels.close();
+    return wrong + few.close();
 }
 
 bool layer_norm(const Tables& tables) {

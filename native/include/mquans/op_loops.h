@@ -65,6 +65,7 @@ struct ReduceRowsArgs {
 };
 
 struct SoftmaxArgs {
+    static constexpr int32_t many_channels = 16;  // that fill registers
     const float* x;
     float* y;
     int64_t x_step, y_step;
@@ -114,6 +115,8 @@ struct OpLoops {
     void (*reduce_rows)(const ReduceRowsArgs&);
     void (*softmax_values)(const SoftmaxArgs&);  // over the channels of one pixel
     void (*softmax_pixels)(const SoftmaxArgs&);  // over pixels, channel by channel
+    // Over fewer than many_channels of every pixel, to the same bits however many pixels there are.
+    void (*softmax_few)(const SoftmaxArgs&);
     void (*layer_norm)(const NormArgs&);
     void (*norm_pixels)(const PixelNormArgs&);
     void (*matmul)(const MatMulArgs&);

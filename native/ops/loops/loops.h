@@ -15,6 +15,7 @@ void reduce_pixels(const ReduceArgs&);
 void reduce_rows(const ReduceRowsArgs&);
 void softmax_values(const SoftmaxArgs&);
 void softmax_pixels(const SoftmaxArgs&);
+void softmax_few(const SoftmaxArgs&);
 void layer_norm(const NormArgs&);
 void norm_pixels(const PixelNormArgs&);
 void matmul(const MatMulArgs&);

@@ -10,8 +10,8 @@ namespace {
 
 inline float add(float a, float b) { return a + b; }
 
-// Channels from which on they fill registers; of fewer, each line of pixels is brought together.
-constexpr int32_t many_channels = 16;
+// Of fewer channels, each line of pixels is brought together.
+constexpr int32_t many_channels = SoftmaxArgs::many_channels;
 
 constexpr int32_t most_channels = PixelNormArgs::most_channels;
 
@@ -103,6 +103,27 @@ void softmax_pixels(const SoftmaxArgs& args) {
             if (args.nan_is_zero)
                 for (int32_t c = 0; c < n; ++c) y[c] = share[c] == share[c] ? y[c] : 0.0f;
         }
+    }
+}
+
+void softmax_few(const SoftmaxArgs& args) {
+    constexpr int32_t together = 64;
+    const int32_t n = args.channels;
+    float planes[many_channels * together], scratch[2 * together];
+    for (int32_t first = 0; first < args.count; first += together) {
+        const int32_t pixels = std::min(together, args.count - first);
+        // Whole registers, however few there are: sums are then added up in one order.
+        const int32_t width = (pixels + many_channels - 1) / many_channels * many_channels;
+        const float* x = args.x + first * args.x_step;
+        float* y = args.y + first * args.y_step;
+        for (int32_t c = 0; c < n; ++c) {
+            float* plane = planes + c * together;
+            for (int32_t p = 0; p < pixels; ++p) plane[p] = x[p * args.x_step + c];
+            std::fill(plane + pixels, plane + width, 0.0f);
+        }
+        softmax_pixels({planes, planes, together, together, n, width, scratch, args.log, args.nan_is_zero});
+        for (int32_t c = 0; c < n; ++c)
+            for (int32_t p = 0; p < pixels; ++p) y[p * args.y_step + c] = planes[c * together + p];
     }
 }
 

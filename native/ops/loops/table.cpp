@@ -9,8 +9,8 @@ const OpLoops& MQ_TABLE(MQ_ISA)() {
     using namespace MQ_ISA;
     static constexpr OpLoops table = {
         unary,         binary,        pool_max,       pool_average, window_weighted, reduce_values,
-        reduce_pixels, reduce_rows,   softmax_values, softmax_pixels, layer_norm,    norm_pixels,
-        matmul,
+        reduce_pixels, reduce_rows,   softmax_values, softmax_pixels, softmax_few,   layer_norm,
+        norm_pixels,   matmul,
     };
     return table;
 }
