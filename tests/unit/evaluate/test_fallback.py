@@ -110,3 +110,25 @@ def test_networks_that_draw_numbers_are_not_called_inexact(kind: str) -> None:
     plan = mquans.calibrate(model, clip, bits=8)
     with pytest.raises(NothingToVerifyError, match=rf"draws random numbers \({kind}\)"):
         mquans.verify(model, plan, clip)
+
+
+def test_numbers_that_are_drawn_of_nothing_may_be_added() -> None:
+    """An operator without inputs in front of layers in codes ended calibration in a traceback."""
+    drawn = helper.make_node("RandomNormal", [], ["r"], shape=[1, 1, 8, 8])
+    graph = helper.make_graph(
+        [
+            drawn,
+            helper.make_node("Add", ["x", "r"], ["s"]),
+            helper.make_node("Conv", ["s", "w"], ["y"]),
+        ],
+        "noisy",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 6, 6])],
+        [numpy_helper.from_array(np.ones((2, 1, 3, 3), np.float32), "w")],
+    )
+    imports = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10).SerializeToString()
+    clip = list(np.random.default_rng(0).normal(size=(8, 1, 1, 8, 8)).astype(np.float32))
+    plan = mquans.calibrate(model, clip, bits=8)
+    outputs = mquans.Session(model, plan).stream().step(clip[0])
+    assert np.isfinite(outputs["y"]).all()

@@ -280,10 +280,10 @@ def _find_idle(graph: Graph, result: Analysis) -> None:
             if isinstance(step, Encoded):
                 encoded.setdefault(step.source, []).append(value)
         elif (
-            node.inputs[0] in graph.inputs
-            and value in result.codings
+            value in result.codings
             and value not in floats
             and turned_axes(graph, node)
+            and node.inputs[0] in graph.inputs
         ):
             encoded.setdefault(node.inputs[0], []).append(value)
         elif any(

@@ -45,6 +45,8 @@ class Form:
 
 def integer_form(graph: Graph, node: Node, order: Dims) -> Form | None:
     """How a node is computed on codes whose axes lie in an order; None where it is not."""
+    if not node.inputs:
+        return None
     x, y = node.inputs[0], node.outputs[0]
     computed = tuple(value for value in node.inputs if value and value not in graph.constants)
     if len(order) < 2 or any(len(graph.shape(value)) != len(order) for value in (*computed, y)):
