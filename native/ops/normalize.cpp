@@ -21,11 +21,11 @@ public:
             std::memcpy(marks.bits, moved.bits, sizeof(uint64_t) * moved.rows * moved.words());
         }
         for_marked(context, marks, 8 * int64_t(y.channels), [&](int32_t row, int32_t begin, int32_t end) {
-            thread_local std::vector<float> scratch;
-            scratch.resize(2 * y.channels);
             if (y.channels < SoftmaxArgs::many_channels)
                 return context.kernels.ops->softmax_few({x.pixel(row, begin), y.pixel(row, begin), x.stride, y.stride,
-                                                         end - begin, y.channels, scratch.data(), log_, nan_is_zero_});
+                                                         end - begin, y.channels, nullptr, log_, nan_is_zero_});
+            thread_local std::vector<float> scratch;
+            scratch.resize(2 * y.channels);
             for (int32_t i = begin; i < end; ++i)
                 context.kernels.ops->softmax_values(
                     {x.pixel(row, i), y.pixel(row, i), 0, 0, 1, y.channels, scratch.data(), log_,

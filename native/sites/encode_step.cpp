@@ -171,7 +171,10 @@ private:
         args.rows = rows;
         const int32_t next = std::min(row + rows, y.rows - 1);
         args.next_plane = plane_of(context, y, next, 0) - plane_of(context, y, row, 0);
-        args.pixels = given.pixels;
+        const bool planes = port.x_step == 1;
+        if (planes) args.next_x = port.row_offset[next] - port.row_offset[row];
+        const FrameInput from = planes ? given : split(context, given, y, row, rows);
+        args.pixels = from.pixels;
         args.factor = pixels_.factor.data();
         args.offset = pixels_.offset.data();
         args.inverse = encode_.inverse.data();
@@ -183,47 +186,32 @@ private:
         args.largest = target_.gate.largest;
         args.limit = target_.gate.limit;
         args.taken = context.codes_mask(target_.y).row(row);
-        if (port.x_step == 1)
-            args.next_x = port.row_offset[next] - port.row_offset[row];
-        else
-            split(context, given, args, row, thread_lines());
         for (int32_t p = 0; p < rows * y.channels; ++p) {
             const int32_t r = row + p / y.channels, c = p % y.channels;
-            args.plane[p] = plane_of(context, y, r, c);
-            if (port.x_step != 1) continue;
-            const int64_t at = port.row_offset[r] + c * port.c_step;
-            if (given.pixels)
-                args.pixel[p] = given.pixels + at;
+            const int64_t at = planes ? port.row_offset[r] + c * port.c_step : int64_t(p) * pitch_;
+            if (from.pixels)
+                args.pixel[p] = from.pixels + at;
             else
-                args.x[p] = given.values + at;
+                args.x[p] = from.values + at;
+            args.plane[p] = plane_of(context, y, r, c);
         }
         return args;
     }
 
-    // Rows whose channels lie side by side, as planes in the lines of this thread.
-    void split(Context& context, const FrameInput& given, InputRowArgs& args, int32_t row, float* lines) const {
-        const Port& port = program_.inputs[input_];
-        for (int32_t r = 0; r < args.rows; ++r) {
-            const int64_t from = port.row_offset[row + r], to = int64_t(r) * args.channels * pitch_;
-            uint8_t* const bytes = reinterpret_cast<uint8_t*>(lines);
-            if (given.pixels)
-                context.sites.split_bytes(given.pixels + from, args.width, args.channels, bytes + to, pitch_);
-            else
-                context.sites.split_floats(given.values + from, args.width, args.channels, lines + to, pitch_);
-            for (int32_t c = 0; c < args.channels; ++c) {
-                const int64_t at = to + int64_t(c) * pitch_;
-                if (given.pixels)
-                    args.pixel[r * args.channels + c] = bytes + at;
-                else
-                    args.x[r * args.channels + c] = lines + at;
-            }
-        }
-    }
-
-    float* thread_lines() const {
+    // Rows whose channels lie side by side, as planes that follow each other, in lines of this thread.
+    FrameInput split(Context& context, const FrameInput& given, const CodesView& y, int32_t row, int32_t rows) const {
         thread_local std::vector<float> lines;
         lines.resize(std::max(lines.size(), size_t(8 * int64_t(pitch_))));
-        return lines.data();
+        float* const values = lines.data();
+        uint8_t* const bytes = reinterpret_cast<uint8_t*>(values);
+        for (int32_t r = 0; r < rows; ++r) {
+            const int64_t from = program_.inputs[input_].row_offset[row + r], to = int64_t(r) * y.channels * pitch_;
+            if (given.pixels)
+                context.sites.split_bytes(given.pixels + from, y.width, y.channels, bytes + to, pitch_);
+            else
+                context.sites.split_floats(given.values + from, y.width, y.channels, values + to, pitch_);
+        }
+        return given.pixels ? FrameInput{nullptr, bytes} : FrameInput{values, nullptr};
     }
 
     int16_t* plane_of(Context& context, const CodesView& y, int32_t row, int32_t c) const {

@@ -115,7 +115,7 @@ struct OpLoops {
     void (*reduce_rows)(const ReduceRowsArgs&);
     void (*softmax_values)(const SoftmaxArgs&);  // over the channels of one pixel
     void (*softmax_pixels)(const SoftmaxArgs&);  // over pixels, channel by channel
-    // Over fewer than many_channels of every pixel, to the same bits however many pixels there are.
+    // Over fewer than many_channels of every pixel, to the same bits however many pixels there are; without scratch.
     void (*softmax_few)(const SoftmaxArgs&);
     void (*layer_norm)(const NormArgs&);
     void (*norm_pixels)(const PixelNormArgs&);

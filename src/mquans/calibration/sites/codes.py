@@ -24,7 +24,7 @@ from mquans.graph import (
 )
 from mquans.plan import InputFormat
 from mquans.runtime.lowering.geometry import natural_weight
-from mquans.runtime.lowering.sites import Analysis, order_read, turned_axes
+from mquans.runtime.lowering.sites import Analysis, order_read
 from mquans.runtime.lowering.sites.activations import bits_of, exponents_of
 from mquans.runtime.lowering.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT
 from mquans.runtime.lowering.sites.geometry import pays_by_tiles
@@ -95,9 +95,10 @@ def code_formats(
     """
     producers = graph.producers()
     found: dict[str, CodeFormat] = {}
+    picture = _picture(analysis, format.name) if format is not None else None
     for name, coding in analysis.fresh().items():
         node, seen = producers.get(name), ranges[name]
-        if format is not None and name == _picture(graph, analysis, producers, format.name):
+        if format is not None and name == picture:
             found[name] = CodeFormat(coding.axis, _of_pictures(format, len(seen.low)))
             continue
         layer = node if node is not None and node.name in analysis.integer_nodes else None
@@ -115,10 +116,10 @@ def code_formats(
     return found
 
 
-def _picture(graph: Graph, analysis: Analysis, producers: Mapping[str, Node], name: str) -> str:
+def _picture(analysis: Analysis, name: str) -> str:
     """The value that holds an input as it comes, maybe with its axes in another order."""
     made = analysis.pictures.get(name, name)
-    return made if made != name and turned_axes(graph, producers[made]) else name
+    return name if made in analysis.steps else made
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from mquans.calibration.validation import clips_tell, first_budget, validate
 from mquans.errors import MquansError
 from mquans.graph import Graph
 from mquans.plan import InputFormat, Plan, Rule
-from mquans.runtime.lowering.inputs import is_picture
+from mquans.runtime.lowering.inputs import takes_pictures
 from mquans.runtime.lowering.sites import Analysis, analyse, is_site_layer
 from mquans.runtime.session import Session
 
@@ -153,9 +153,7 @@ def site_plan_within(max_loss: float, context: CalibrationContext) -> Calibratio
         MquansError: a method, an objective or a rule for single values.
     """
     options, clock = context.options, context.clock
-    analysis = analyse(context.graph)
-    pictures = [name for name in context.graph.inputs if is_picture(context.graph, analysis, name)]
-    if options.motion_gate and not pictures:
+    if options.motion_gate and not takes_pictures(context.graph, analyse(context.graph)):
         raise MquansError(
             "no input of the network is a picture of up to four channels, which a motion gate "
             "compares.",

@@ -66,12 +66,17 @@ def is_picture(graph: Graph, analysis: Analysis, value: str) -> bool:
     )
 
 
+def takes_pictures(graph: Graph, analysis: Analysis) -> bool:
+    """Whether some input is a picture, see `is_picture`: a motion gate has something to look at."""
+    return any(is_picture(graph, analysis, value) for value in graph.inputs)
+
+
 def input_quantization(graph: Graph, analysis: Analysis, value: str) -> tuple[float, Unary | None]:
     """(factor, rounding and bounds) of what reads a graph input alone."""
-    made = analysis.pictures.get(value)
-    if made is None or turned_axes(graph, node := graph.producers()[made]):
+    made = analysis.pictures.get(value, value)
+    if made not in analysis.steps:
         return 1.0, None
-    step, op = analysis.steps[made], node.op
+    step, op = analysis.steps[made], graph.producers()[made].op
     assert isinstance(step, Encoded)
     assert isinstance(op, Unary)
     return step.factor, op

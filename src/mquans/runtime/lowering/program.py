@@ -29,8 +29,8 @@ from mquans.runtime.lowering.inputs import (
     input_coding,
     input_order,
     input_quantization,
-    is_picture,
     only_coded,
+    takes_pictures,
 )
 from mquans.runtime.lowering.layout import Dims, Placed
 from mquans.runtime.lowering.lowered import FallbackCall, Lowered, SiteLayer
@@ -387,7 +387,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
         program.add_output(*lowering.port(value))
     program.finish()
     if plan.motion_gate:
-        if not any(is_picture(graph, analysis, value) for value in graph.inputs):
+        if not takes_pictures(graph, analysis):
             raise PlanError(
                 "the plan has a motion gate, but no input of the network is a picture.",
                 where="motion_gate",

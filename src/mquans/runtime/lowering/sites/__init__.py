@@ -7,7 +7,6 @@ from mquans.runtime.lowering.sites.analysis import (
     analyse,
     is_site_layer,
     order_read,
-    turned_axes,
 )
 
-__all__ = ["Analysis", "Coding", "analyse", "is_site_layer", "order_read", "turned_axes"]
+__all__ = ["Analysis", "Coding", "analyse", "is_site_layer", "order_read"]
