@@ -295,18 +295,28 @@ bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, 
     std::unique_ptr<FrameScratch>& scratch = stream.scratch.held;
     if (!scratch) scratch = take_scratch();
     Context context{stream, pool(), kernels_, sites_, keyframe, false, *scratch};
-    int64_t taken = 0, pixels = 0;
-    bool still = !keyframe && motion_gate > 0;
+    std::vector<const InputCompare*> pictures;
     for (size_t i = 0; i < inputs.size(); ++i) {
         if (!compares[i]) continue;
         stream.set_input(int32_t(i), given[i]);
-        if (!compares[i]->compare(context)) return false;
-        const MaskView marks = compares[i]->marks(context);
-        taken += marks.count();
-        pixels += int64_t(marks.rows) * marks.width;
-        still = still && fullest_block(marks) < motion_gate;
+        pictures.push_back(compares[i]);
     }
-    if (still) taken = 0;
+    bool still = !keyframe && motion_gate > 0;
+    for (size_t i = 0; i < pictures.size() && still; ++i) {
+        if (!pictures[i]->compare_motion(context)) return false;
+        still = fullest_block(pictures[i]->marks(context)) < motion_gate;
+    }
+    int64_t taken = 0, pixels = 0;
+    for (const InputCompare* picture : pictures) {
+        const MaskView marks = picture->marks(context);
+        pixels += int64_t(marks.rows) * marks.width;
+        if (still) {
+            marks.clear();
+            continue;
+        }
+        if (!picture->compare(context)) return false;
+        taken += marks.count();
+    }
     const bool busy = !keyframe && taken >= stream.busy_from;
     if (busy) stream.busy_from += stream.busy_from / busy_steps + 1;
     stream.taken = taken;
@@ -316,8 +326,6 @@ bool Program::begin_frame(Stream& stream, const std::vector<FrameInput>& given, 
             stream.set_input(int32_t(i), given[i]);
         else if (stream.keyframe)
             compares[i]->marks(context).fill();
-        else if (still)
-            compares[i]->marks(context).clear();
     }
     return true;
 }

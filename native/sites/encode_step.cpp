@@ -117,12 +117,13 @@ private:
 class PlanesStep final : public Step, public InputCompare {
 public:
     PlanesStep(const Program& program, int32_t input, EncodeSpec encode, PixelSpec pixels, SiteTarget target,
-               int64_t planes, int32_t pitch)
+               GateSpec motion, int64_t planes, int32_t pitch)
         : program_(program),
           input_(input),
           encode_(std::move(encode)),
           pixels_(std::move(pixels)),
           target_(std::move(target)),
+          motion_(std::move(motion)),
           planes_(planes),
           pitch_(pitch) {}
 
@@ -144,27 +145,32 @@ public:
         });
     }
 
-    bool compare(Context& context) const override {
+    bool compare(Context& context) const override { return mark(context, target_.gate); }
+    bool compare_motion(Context& context) const override { return mark(context, motion_); }
+    MaskView marks(Context& context) const override { return context.codes_mask(target_.y); }
+    SiteTarget* target() override { return &target_; }
+
+private:
+    bool mark(Context& context, const GateSpec& gate) const {
         const CodesView y = context.codes(target_.y);
         const MaskView marks = context.codes_mask(target_.y);
         std::atomic<bool> finite{true};
         context.pool.for_rows((y.rows + 1) / 2, 1 + 4096 / y.width, [&](int32_t begin, int32_t end) {
             for (int32_t row = 2 * begin; row < std::min(2 * end, y.rows); row += 2) {
                 const int32_t rows = std::min(2, y.rows - row);
-                if (!context.sites.input_compare(args_of(context, y, row, rows))) finite = false;
+                InputRowArgs args = args_of(context, y, row, rows);
+                args.weight = context.keyframe() || gate.weight.empty() ? nullptr : gate.weight.data();
+                args.largest = gate.largest;
+                args.limit = gate.limit;
+                if (!context.sites.input_compare(args)) finite = false;
                 if (rows == 2) copy_row(marks, row, marks, row + 1);
             }
         });
         return finite;
     }
-    MaskView marks(Context& context) const override { return context.codes_mask(target_.y); }
-    SiteTarget* target() override { return &target_; }
-
-private:
     InputRowArgs args_of(Context& context, const CodesView& y, int32_t row, int32_t rows) const {
         const Port& port = program_.inputs[input_];
         const FrameInput& given = context.stream.frame_input(input_);
-        const bool gated = target_.gated(context);
         InputRowArgs args{};
         args.width = y.width;
         args.channels = y.channels;
@@ -182,9 +188,6 @@ private:
         args.largest_code = encode_.largest;
         args.site = y.site(row, 0);
         args.stride = y.stride;
-        args.weight = gated ? target_.gate.weight.data() : nullptr;
-        args.largest = target_.gate.largest;
-        args.limit = target_.gate.limit;
         args.taken = context.codes_mask(target_.y).row(row);
         for (int32_t p = 0; p < rows * y.channels; ++p) {
             const int32_t r = row + p / y.channels, c = p % y.channels;
@@ -223,6 +226,7 @@ private:
     EncodeSpec encode_;
     PixelSpec pixels_;
     SiteTarget target_;
+    GateSpec motion_;
     int64_t planes_;
     int32_t pitch_;
 };
@@ -274,7 +278,7 @@ void add_input_sites(Program& program, const std::string& name, int32_t input, C
 }
 
 void add_picture_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
-                       PixelSpec pixels, GateSpec gate) {
+                       PixelSpec pixels, GateSpec gate, GateSpec motion) {
     SiteTarget target = input_target(program, input, y, encode, std::move(gate));
     const CodesSpec& out = program.code_tensors.at(y);
     const Port& port = program.inputs[input];
@@ -287,7 +291,7 @@ void add_picture_sites(Program& program, const std::string& name, int32_t input,
     const int64_t first = program.codes_size;
     program.codes_size += int64_t(out.rows) * out.channels * pitch;
     auto step = std::make_unique<PlanesStep>(program, input, std::move(encode), std::move(pixels), std::move(target),
-                                             first, pitch);
+                                             std::move(motion), first, pitch);
     program.compares.resize(program.inputs.size());
     program.compares[input] = step.get();
     program.add_step(name, std::move(step));

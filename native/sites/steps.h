@@ -90,11 +90,11 @@ struct PixelSpec {
 };
 
 // A graph input, read where the caller has it. Of pictures of up to four channels, two by two pixels are
-// compared together.
+// compared together; motion: what a motion gate counts as moved.
 void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
                      GateSpec gate);
 void add_picture_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
-                       PixelSpec pixels, GateSpec gate);
+                       PixelSpec pixels, GateSpec gate, GateSpec motion);
 void add_encode_sites(Program& program, const std::string& name, TensorId x, CodesId y, EncodeSpec encode,
                       GateSpec gate);
 // unit: [channels] of a code.

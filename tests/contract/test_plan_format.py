@@ -116,6 +116,10 @@ def test_a_motion_gate_is_said_where_there_is_one() -> None:
     assert b'"tolerance": 0.125,\n  "motion_gate": 0.7,\n  "tensors"' in encode_plan(plan)
     assert decode_plan(encode_plan(plan)) == plan
     assert plan_fingerprint(plan) != plan_fingerprint(EXPECTED_GATES)
+    wider = msgspec.structs.replace(plan, motion_tolerance=0.5)
+    assert b'"motion_gate": 0.7,\n  "motion_tolerance": 0.5,\n' in encode_plan(wider)
+    assert decode_plan(encode_plan(wider)) == wider
+    assert plan_fingerprint(wider) != plan_fingerprint(plan)
     for share in (-0.1, 1.5):
         with pytest.raises(PlanError, match="motion_gate"):
             encode_plan(msgspec.structs.replace(plan, motion_gate=share))

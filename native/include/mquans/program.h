@@ -121,8 +121,10 @@ public:
 class InputCompare {
 public:
     virtual ~InputCompare() = default;
-    // Marks what differs and changes nothing else; false where the input is not finite.
+    // Marks what its gate would take and changes nothing else; false where the input is not finite.
     virtual bool compare(Context& context) const = 0;
+    // The same of what a motion gate counts as moved.
+    virtual bool compare_motion(Context& context) const = 0;
     virtual MaskView marks(Context& context) const = 0;
 };
 

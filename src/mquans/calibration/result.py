@@ -164,6 +164,7 @@ class CalibrationResult:
             },
             "bits": self.bits,
             "motion_gate": self.plan.motion_gate,
+            "motion_tolerance": self.plan.motion_tolerance,
             "agreement": self.measured.agreement.as_dict(),
             "frozen_loss": self.frozen_loss,
             "tells_frozen": self.tells_frozen,

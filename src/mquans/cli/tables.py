@@ -154,9 +154,10 @@ def show_calibration(result: CalibrationResult, written: Path | None, *, layers:
             " read or make is too quiet at times for codes of 16 bits."
         )
     if share := result.plan.motion_gate:
+        level = result.plan.motion_tolerance / result.plan.tolerance
         show(
-            "Motion gate: frames in which no block of 32 by 32 pixels has changed by "
-            f"{100 * share:.0f} % are left out."
+            "Motion gate: frames are left out in which no block of 32 by 32 pixels has "
+            f"{100 * share:.0f} % of them changed by {level:.2g} times what its gate takes."
         )
     if result.stress is not None:
         show(f"On stress segments made from the clips, the loss is {result.stress.loss:.4f}.")

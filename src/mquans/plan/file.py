@@ -22,7 +22,7 @@ MAX_PLAN_BYTES = 64 * 2**20
 
 OPTIONAL = (
     *("constants", "feedback", "carry_state", "floats", "audio"),
-    *("tolerance", "motion_gate", "tensors"),
+    *("tolerance", "motion_gate", "motion_tolerance", "tensors"),
 )
 """Fields that are left out where they say nothing: most networks have none of these."""
 

@@ -155,9 +155,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         grid_bits: observed range of every layer input in grid units, log2; the grid itself reaches
             3.5 times as far (headroom).
         tolerance: of all gates, see `GatePlan`.
-        motion_gate: share of the pixels of a block of 32 by 32 that the gate in front of a picture
-            has to take somewhere; else the picture is still, and none of it is taken. 0: no picture
-            is.
+        motion_gate: share of the pixels of a block of 32 by 32 that have to move somewhere; else
+            the picture is still, and none of it is taken. 0: no picture is.
+        motion_tolerance: pixels move that the gate in front of the picture would take under this
+            tolerance; 0: under that of all gates.
         tensors: one entry for each tensor that the integer engine gives codes of its own.
         layers: one entry for each layer computed value by value.
     """
@@ -177,6 +178,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     grid_bits: Annotated[int, msgspec.Meta(ge=4, le=12)] = 12
     tolerance: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     motion_gate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    motion_tolerance: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     tensors: tuple[TensorPlan, ...] = ()
     layers: tuple[LayerPlan, ...]
     provenance: Provenance

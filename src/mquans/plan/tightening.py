@@ -18,15 +18,18 @@ def tightened(plan: Plan, half_steps: int) -> Plan:
     gives one to all, 3 a second one to the critical half, and so on. Most critical are, as far as a
     plan tells, the neurons with the smallest steps for their layer's range; where all are alike,
     all are in that half. A bit halves a step and so quarters its squared error. Gates follow: every
-    second half step halves the tolerance and the share that the motion gate asks for, and with the
-    last one all changes pass.
+    second half step halves the tolerances and the share that the motion gate asks for, and with
+    the last one all changes pass.
 
     Returns:
         A new plan; the same, when every neuron has all the bits of the grid.
     """
     kept = 0.0 if half_steps >= 2 * plan.grid_bits else 2.0 ** (-half_steps / 2)
     plan = msgspec.structs.replace(
-        plan, tolerance=kept * plan.tolerance, motion_gate=kept * plan.motion_gate
+        plan,
+        tolerance=kept * plan.tolerance,
+        motion_gate=kept * plan.motion_gate,
+        motion_tolerance=kept * plan.motion_tolerance,
     )
     precisions = [_precision(layer) for layer in plan.layers]
     median = float(np.median(np.concatenate(precisions))) if precisions else 0.0
@@ -41,7 +44,7 @@ def tightened(plan: Plan, half_steps: int) -> Plan:
 
 def finest(plan: Plan) -> Plan:
     """The plan with all the bits of the grid for every neuron, and gates that all changes pass."""
-    plan = msgspec.structs.replace(plan, tolerance=0.0, motion_gate=0.0)
+    plan = msgspec.structs.replace(plan, tolerance=0.0, motion_gate=0.0, motion_tolerance=0.0)
     return _with_bits(plan, [np.full(1, plan.grid_bits) for _ in plan.layers])
 
 

@@ -21,7 +21,7 @@ import mquans
 from mquans.baselines import open_engine
 from mquans.calibration import CalibrationOptions, open_context
 from mquans.calibration.pipeline import sweep
-from mquans.calibration.sites.motion import SHARES
+from mquans.calibration.sites.motion import LEVELS, SHARES
 from mquans.calibration.sites.tolerance import LEAST, MOST
 from mquans.errors import MquansError
 from mquans.evaluate import Work
@@ -150,12 +150,19 @@ def motion_plan(judge: Judge, plan: Plan, judged: Mapping[str, Any]) -> tuple[Pl
         judged: how it was judged without.
     """
     best, least = plan, dict(judged)
-    for share in SHARES:
-        tried = replace(plan, motion_gate=share)
-        found = judge.judge(tried)
-        if found["keeps_rule"] and found["macs_fraction"] < least["macs_fraction"]:
-            best, least = tried, {**judged, **found}
-    return best, {**least, "motion_gate": best.motion_gate}
+    for level in LEVELS:
+        for share in SHARES:
+            tried = replace(plan, motion_gate=share, motion_tolerance=level * plan.tolerance)
+            found = judge.judge(tried)
+            if found["macs_fraction"] >= least["macs_fraction"]:
+                break  # smaller shares leave more
+            if found["keeps_rule"]:
+                best, least = tried, {**judged, **found}
+    return best, {
+        **least,
+        "motion_gate": best.motion_gate,
+        "motion_tolerance": best.motion_tolerance,
+    }
 
 
 def under_largest_tolerance(judge: Judge, plan: Plan) -> tuple[Plan, dict[str, Any]]:

@@ -1,9 +1,10 @@
 """The record of a benchmark: one JSON file that grows, piece by piece, and keeps what it had.
 
 machine    what `mquans doctor --json` says
-plans      by `network/clip` and kind, `uniform` or `criticality`: `bits` or `tolerance`,
-           `calibration_seconds`; on the measured frames `keeps_rule`, `int8_rel_sq_p95` (the rule's
-           limit), `macs_fraction`, losses as in `cells`
+plans      by `network/clip` and kind, `uniform`, `criticality` or `motion-gate`: `bits` or
+           `tolerance`, `motion_gate` and `motion_tolerance`; `calibration_seconds`; on the
+           measured frames `keeps_rule`, `int8_rel_sq_p95` (the rule's limit), `macs_fraction`,
+           losses as in `cells`
 cells      by `network/clip/threads`:
              engines      by name: `time_ms` {median, p95, mean, first, cut (median of scene cuts)},
                           `description`; but for fp32 `rel_sq_mean`, `rel_sq_p95`, `unexplained`,

@@ -85,11 +85,13 @@ def test_enough_half_steps_end_at_the_finest_plan() -> None:
 
 def test_gates_follow() -> None:
     """Among them the motion gate, which would keep every frame back from the finer ones."""
-    plan = msgspec.structs.replace(plan_of((0.5, 6)), tolerance=0.1, motion_gate=0.8)
+    plan = msgspec.structs.replace(
+        plan_of((0.5, 6)), tolerance=0.1, motion_gate=0.8, motion_tolerance=0.2
+    )
     tighter = tightened(plan, 2)
-    assert (tighter.tolerance, tighter.motion_gate) == (0.05, 0.4)
+    assert (tighter.tolerance, tighter.motion_gate, tighter.motion_tolerance) == (0.05, 0.4, 0.1)
     for last in (tightened(plan, 24), finest(plan)):
-        assert (last.tolerance, last.motion_gate) == (0.0, 0.0)
+        assert (last.tolerance, last.motion_gate, last.motion_tolerance) == (0.0, 0.0, 0.0)
 
 
 def test_plan_is_not_changed_in_place() -> None:

@@ -1,7 +1,8 @@
 """A motion gate beside a plan: frames in which nothing moves much need not be computed at all.
 
 The gate in front of a picture decides pixel by pixel, and what it takes may be noise that later
-gates keep back one by one. How much of a block it takes at once tells movements from noise.
+gates keep back one by one. How much of a block changes at once, and how much, tells movements from
+noise.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from mquans.calibration.sites.trials import Trials
 from mquans.calibration.validation import Choice
 from mquans.plan import Plan
 
+LEVELS = tuple(2.0 ** (step / 2) for step in range(-1, 9))
+"""Of the tolerance of all gates, least first: what a pixel has to change by."""
+
 SHARES = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Of a block, most first: the larger, the fewer frames are computed, and the sooner that is known.
 """
@@ -26,24 +30,29 @@ class MotionTrials:
 
     Attributes:
         tolerances: without a motion gate.
-        shares: with one, by the tolerance.
+        shares: with one, by the tolerance and the level.
     """
 
     tolerances: Trials
-    shares: dict[float, Trials] = field(default_factory=dict)
+    shares: dict[tuple[float, float], Trials] = field(default_factory=dict)
 
     def choose(self, budget: float) -> Choice:
-        """The largest tolerance within a budget, and with it the largest share, if that leaves less
-        to do."""
-        plain = self.tolerances.choose(budget)
-        if not plain.kept:
+        """The largest tolerance within a budget, and with it the level and the share that leave
+        least to do, if that is less."""
+        best = plain = self.tolerances.choose(budget)
+        if not plain.kept or plain.plan.tolerance == 0:
             return plain
-        trials = self._along_shares(plain.plan)
-        for share in SHARES:
-            if trials.loss_at(share) <= budget:
-                gated = trials.choice(share, budget)
-                return gated if _work(gated) < _work(plain) else plain
-        return plain
+        shares = list(SHARES)
+        for level in LEVELS:
+            trials = self._along_shares(plain.plan, level)
+            # What is too much at a level is so at the next, at which fewer pixels move.
+            while shares and trials.loss_at(shares[0]) > budget:
+                del shares[0]
+            if not shares:
+                break
+            gated = trials.choice(shares[0], budget)
+            best = min(best, gated, key=_work)
+        return best
 
     @property
     def points(self) -> list[Point]:
@@ -51,13 +60,15 @@ class MotionTrials:
         tried = (self.tolerances, *self.shares.values())
         return [point for trials in tried for point in trials.points]
 
-    def _along_shares(self, plan: Plan) -> Trials:
+    def _along_shares(self, plan: Plan, level: float) -> Trials:
         known = self.tolerances
-        if plan.tolerance not in self.shares:
-            self.shares[plan.tolerance] = Trials(
+        plan = replace(plan, motion_tolerance=level * plan.tolerance)
+        return self.shares.setdefault(
+            (plan.tolerance, level),
+            Trials(
                 known.bench, lambda share: replace(plan, motion_gate=share), known.part, known.limit
-            )
-        return self.shares[plan.tolerance]
+            ),
+        )
 
 
 def _work(choice: Choice) -> float:

@@ -108,10 +108,21 @@ class Sites:
         homes = homes_of(graph, axes, analysis.integer_nodes)
         return Sites(analysis, plans, homes, _borders(graph, analysis, homes))
 
-    def gate_of(self, low: Lowering, value: str, codes: Codes, together: int = 1) -> Any:
-        """The gate in front of a value; one that passes every change where the plan has none."""
+    def gate_of(
+        self,
+        low: Lowering,
+        value: str,
+        codes: Codes,
+        together: int = 1,
+        tolerance: float = 0.0,
+    ) -> Any:
+        """The gate in front of a value; one that passes every change where the plan has none.
+
+        Args:
+            tolerance: by default, and where it is 0, the plan's.
+        """
         plan = self.plans[value].gate if value in self.plans else None
-        return gate_of(plan, low.plan.tolerance if plan else 0.0, codes, together)
+        return gate_of(plan, tolerance or low.plan.tolerance, codes, together)
 
     def made_by_layer(self, value: str) -> str:
         """What the step of a layer makes instead of its own value, see `Analysis.tails`."""
@@ -249,9 +260,10 @@ class Sites:
             return
         self.together[y.tensor] = BLOCK
         gate = self.gate_of(low, value, y.codes, BLOCK)
+        motion = self.gate_of(low, value, y.codes, BLOCK, low.plan.motion_tolerance)
         scale, offset = _scale_of(low.plan.input, source)
         _native.add_picture_sites(
-            low.program, label, index, y.tensor, inverse, *bounds, scale, offset, gate
+            low.program, label, index, y.tensor, inverse, *bounds, scale, offset, gate, motion
         )
 
     def decode(
