@@ -46,7 +46,7 @@ from mquans.graph.operators import (
 from mquans.graph.resampling import axis_taps
 from mquans.graph.rewrites import rewrite
 from mquans.graph.rewrites.channel_selection import slices
-from mquans.graph.shapes import broadcast, infer, infer_node, window_span
+from mquans.graph.shapes import broadcast, infer, infer_node, window_span, windows_left_out
 from mquans.graph.whole_values import bounds_of
 
 __all__ = [
@@ -96,4 +96,5 @@ __all__ = [
     "rewrite",
     "slices",
     "window_span",
+    "windows_left_out",
 ]

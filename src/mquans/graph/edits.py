@@ -63,8 +63,10 @@ class Editor:
         return None
 
     def is_private(self, value: str) -> bool:
-        """True when exactly one node reads a value and nobody outside the graph does."""
-        return len(self.readers.get(value, ())) == 1 and value not in self.graph.outputs
+        """True when exactly one node reads a value, once, and nobody outside the graph does."""
+        readers = self.readers.get(value, [])
+        once = len(readers) == 1 and readers[0].inputs.count(value) == 1
+        return once and value not in self.graph.outputs
 
     def add_constant(self, name: str, array: npt.NDArray[np.generic]) -> str:
         """Store an array under a free name like the given one; returns that name."""

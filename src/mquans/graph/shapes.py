@@ -214,15 +214,32 @@ def _conv_transpose(op: ConvTranspose, x: Shape, weight: Shape) -> Shape:
 def _pool(op: Pool, x: Shape) -> Shape:
     axes = len(op.kernel)
     _need(len(x) == axes + 2, f"a {axes}-D pool needs {axes + 2} axes")
-    space = []
-    for i, size in enumerate(x[2:]):
-        stride, begin = op.strides[i], op.pads[i]
-        span = size + begin + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
-        _need(span >= 0, "the input is smaller than the window")
-        count = (-(-span // stride) if op.ceil_mode else span // stride) + 1
-        # A last window that would begin in the end padding is left out, as ONNX defines.
-        if op.ceil_mode and (count - 1) * stride >= size + begin:
-            count -= 1
-        space.append(count)
+    spans = _pool_spans(op, x)
+    _need(min(spans) >= 0, "the input is smaller than the window")
+    left_out = windows_left_out(op, x)
+    space = [
+        (-(-span // stride) if op.ceil_mode else span // stride) + 1 - out
+        for span, stride, out in zip(spans, op.strides, left_out, strict=True)
+    ]
     _check_taps(space, op.kernel)
     return (x[0], x[1], *space)
+
+
+def windows_left_out(op: Pool, x: Shape) -> tuple[bool, ...]:
+    """Along which axes of space the last window would begin in the end padding: it is left out, as
+    ONNX defines."""
+    return tuple(
+        op.ceil_mode and -(-span // stride) * stride >= size + begin
+        for span, stride, size, begin in zip(
+            _pool_spans(op, x), op.strides, x[2:], op.pads[: len(op.kernel)], strict=True
+        )
+    )
+
+
+def _pool_spans(op: Pool, x: Shape) -> list[int]:
+    """How far the first window can be moved along each axis of space."""
+    axes = len(op.kernel)
+    return [
+        size + op.pads[i] + op.pads[axes + i] - window_span(op.kernel[i], op.dilations[i])
+        for i, size in enumerate(x[2:])
+    ]

@@ -8,7 +8,7 @@ import onnx
 from onnx import numpy_helper
 
 from mquans.errors import ModelError
-from mquans.graph import Fallback, Graph, Recurrence, ValueType
+from mquans.graph import Fallback, Graph, Pool, Recurrence, ValueType, windows_left_out
 from mquans.onnx.fallbacks import type_proto, upgraded
 from mquans.onnx.folding import IR_VERSION
 from mquans.onnx.model_file import default_opset
@@ -17,6 +17,9 @@ from mquans.onnx.recurrence_writer import state_type, state_value
 
 OPSET = 20
 """The first with every operator of the closed set (Gelu, Mish, all Resize modes)."""
+
+POOL_OPSET = 22
+"""The first in which onnxruntime knows the shape of pools whose last window is left out."""
 
 
 def to_onnx(graph: Graph, *, outputs: Sequence[str] | None = None) -> onnx.ModelProto:
@@ -47,7 +50,7 @@ def to_onnx(graph: Graph, *, outputs: Sequence[str] | None = None) -> onnx.Model
         for node in graph.nodes
         if isinstance(node.op, Fallback)
     }
-    opset = max([OPSET, *map(default_opset, fallbacks.values())])
+    opset = max([_opset(graph), *map(default_opset, fallbacks.values())])
     domains = {"": opset}
     writer = NodeWriter(graph, wanted)
     for node in graph.nodes:
@@ -58,6 +61,14 @@ def to_onnx(graph: Graph, *, outputs: Sequence[str] | None = None) -> onnx.Model
         else:
             writer.write(node)
     return _model(graph, writer, [_info(name, types[name]) for name in wanted], domains)
+
+
+def _opset(graph: Graph) -> int:
+    late = any(
+        isinstance(node.op, Pool) and any(windows_left_out(node.op, graph.shape(node.inputs[0])))
+        for node in graph.nodes
+    )
+    return POOL_OPSET if late else OPSET
 
 
 def _model(

@@ -6,33 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from mquans.calibration.sites.code_format import BITS, CodeFormat, Exponents
 from mquans.calibration.sites.ranges import ChannelRange, Reals
+from mquans.calibration.sites.weight_sums import (
+    is_tiled,
+    magnitude_of,
+    weight_of,
+    weight_sums,
+)
 from mquans.graph import (
+    Binary,
     Concat,
-    Conv,
-    ConvTranspose,
     Gather,
     Graph,
-    Linear,
     Node,
+    Pad,
     Slice,
     Unary,
     bounds_of,
     slices,
 )
 from mquans.plan import InputFormat
-from mquans.runtime.lowering.geometry import natural_weight
 from mquans.runtime.lowering.sites import Analysis, order_read
 from mquans.runtime.lowering.sites.activations import bits_of, exponents_of
-from mquans.runtime.lowering.sites.arithmetic import ACCUMULATOR_MAX, LARGEST_WEIGHT
-from mquans.runtime.lowering.sites.geometry import pays_by_tiles
+from mquans.runtime.lowering.sites.arithmetic import (
+    ACCUMULATOR_MAX,
+    LARGEST_WEIGHT,
+    Codes,
+    factor_exponents,
+    sum_exponents,
+)
+from mquans.runtime.lowering.sites.forms import channel_constant
 
 HEADROOM = 4.0
 """Times the calibrated range: a calibration seldom saw everything."""
 
-BITS = 16
 LEAST_BITS = 13
 """Of a code, where the layers that read it would else be left with narrow weights."""
 
@@ -47,39 +56,10 @@ FINEST = 8
 """log2 of how much finer than its tensor's coarsest channel another one is at most. A channel that
 was quiet may wake up, and sums of the layer that makes it must not overflow."""
 
+LEAST_EXPONENT = -60
+
 SMALLEST = 2.0**-40
 """Range of a tensor that was always 0."""
-
-Exponents = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class CodeFormat:
-    """Codes of one tensor: `x = code * 2**exponents[channel]`, of `bits` bits.
-
-    Attributes:
-        axis: of the channels.
-        exponents: [channels].
-    """
-
-    axis: int
-    exponents: Exponents
-    bits: int = BITS
-
-    @property
-    def limit(self) -> int:
-        """Largest magnitude of a code."""
-        return int(2 ** (self.bits - 1)) - 1
-
-    @property
-    def rounding(self) -> Reals:
-        """Mean squared error of a value, [channels]."""
-        steps: Reals = np.exp2(self.exponents.astype(np.float64))
-        return np.square(steps) / 12
-
-    def narrowed(self) -> CodeFormat:
-        """The same range in one bit less."""
-        return replace(self, exponents=self.exponents + 1, bits=self.bits - 1)
 
 
 def code_formats(
@@ -93,26 +73,45 @@ def code_formats(
     Args:
         format: of pictures, whose range is then known.
     """
-    producers = graph.producers()
     found: dict[str, CodeFormat] = {}
+    network = _Network(graph, analysis, graph.producers(), graph.consumers(), found)
     picture = _picture(analysis, format.name) if format is not None else None
+    padding = _padding(graph, analysis)
     for name, coding in analysis.fresh().items():
-        node, seen = producers.get(name), ranges[name]
+        node, seen = network.producers.get(name), ranges[name]
+        least = padding.get(name, LEAST_EXPONENT)
         if format is not None and name == picture:
-            found[name] = CodeFormat(coding.axis, _of_pictures(format, len(seen.low)))
+            exponents = np.maximum(_of_pictures(format, len(seen.low)), least)
+            found[name] = CodeFormat(coding.axis, exponents)
             continue
         layer = node if node is not None and node.name in analysis.integer_nodes else None
         activation = _activation(layer)
-        if layer is None and (bounds := bounds_of(producers, name)) is not None:
+        if layer is None and (bounds := bounds_of(network.producers, name)) is not None:
             activation = Unary("quantize", bounds)
-        exponents = _exponents(seen, activation)
+        exponents = np.maximum(_exponents(seen, activation), least)
         if layer is not None and bits_of(activation, BITS) == BITS:
-            source = _read_by(graph, producers, found, layer)
+            source = _read_by(network, layer)
             exponents = _for_layer(graph, layer, exponents, source.format if source else None)
+            exponents = _for_operands(network, layer, exponents)
         found[name] = CodeFormat(coding.axis, exponents, bits_of(activation, BITS))
     for node in graph.nodes:
-        if node.name in analysis.integer_nodes and _weight(graph, node).size:
-            _leave_room(graph, producers, ranges, found, node)
+        if node.name in analysis.integer_nodes and weight_of(graph, node).size:
+            _leave_room(network, ranges, node)
+    return found
+
+
+def _padding(graph: Graph, analysis: Analysis) -> dict[str, int]:
+    """The finest exponents with which codes reach what is put around them later on, by tensor."""
+    found: dict[str, int] = {}
+    fresh = analysis.fresh()
+    for node in reversed(graph.nodes):
+        value = node.outputs[0]
+        least = found.get(value, LEAST_EXPONENT)
+        if isinstance(node.op, Pad) and node.op.value:
+            least = max(least, int(_exponent(np.abs(np.float64(node.op.value)))))
+        if node.name in analysis.integer_nodes and value not in fresh and least > LEAST_EXPONENT:
+            for name in node.inputs:
+                found[name] = max(least, found.get(name, LEAST_EXPONENT))
     return found
 
 
@@ -123,6 +122,17 @@ def _picture(analysis: Analysis, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class _Network:
+    """A network, and the codes that were found so far."""
+
+    graph: Graph
+    analysis: Analysis
+    producers: Mapping[str, Node]
+    consumers: Mapping[str, list[Node]]
+    found: dict[str, CodeFormat]
+
+
+@dataclass(frozen=True, slots=True)
 class _Source:
     """What a layer reads: its codes, and the tensors of `code_formats` that they are those of."""
 
@@ -130,32 +140,30 @@ class _Source:
     names: tuple[str, ...]
 
 
-def _read_by(
-    graph: Graph, producers: Mapping[str, Node], found: Mapping[str, CodeFormat], node: Node
-) -> _Source | None:
+def _read_by(network: _Network, node: Node) -> _Source | None:
     """What an operator over sites reads first. A layer whose inputs lie along another axis than the
     channels reads codes of one exponent, made for it."""
     value = node.inputs[0]
-    source = _source_of(graph, producers, found, value)
-    axis = order_read(graph, node)[-1]
-    if source is None or source.format.axis == axis or not _weight(graph, node).size:
+    source = _source_of(network, value)
+    if source is None or not weight_of(network.graph, node).size:
         return source
-    exponents = np.full(graph.shape(value)[axis], source.format.exponents.max())
+    axis = order_read(network.graph, node)[-1]
+    if source.format.axis == axis:
+        return source
+    exponents = np.full(network.graph.shape(value)[axis], source.format.exponents.max())
     return replace(source, format=CodeFormat(axis, exponents, source.format.bits))
 
 
-def _source_of(
-    graph: Graph, producers: Mapping[str, Node], found: Mapping[str, CodeFormat], value: str
-) -> _Source | None:
+def _source_of(network: _Network, value: str) -> _Source | None:
     """Follows a value in codes to the tensors that gave it its exponents, channel by channel; None
     where nothing is known of them."""
-    if value in found:
-        return _Source(found[value], (value,))
-    node = producers.get(value)
+    if value in network.found:
+        return _Source(network.found[value], (value,))
+    node = network.producers.get(value)
     if node is None:
         return None
     count = len(node.inputs) if isinstance(node.op, Concat) else 1
-    parts = [_source_of(graph, producers, found, part) for part in node.inputs[:count]]
+    parts = [_source_of(network, part) for part in node.inputs[:count]]
     known = [part for part in parts if part is not None]
     if len(known) < count:
         return None
@@ -166,39 +174,36 @@ def _source_of(
     elif isinstance(node.op, Slice):
         op = node.op
         exponents = exponents[slices(op.starts, op.stops, op.steps)[axis]]
-    if len(exponents) != graph.shape(value)[axis]:
+    if len(exponents) != network.graph.shape(value)[axis]:
         return None
     bits = max(part.format.bits for part in known)
+    if isinstance(node.op, Unary) and node.op.kind != "quantize":
+        exponents = np.maximum(exponents, exponents_of(node.op, exponents, 2 ** (bits - 1) - 1))
     names = dict.fromkeys(name for part in known for name in part.names)
     return _Source(CodeFormat(axis, exponents, bits), tuple(names))
 
 
-def _leave_room(
-    graph: Graph,
-    producers: Mapping[str, Node],
-    ranges: Mapping[str, ChannelRange],
-    found: dict[str, CodeFormat],
-    node: Node,
-) -> None:
+def _leave_room(network: _Network, ranges: Mapping[str, ChannelRange], node: Node) -> None:
     """Narrows what a layer reads until rounding its weights harms no more than rounding codes, and
     until tiles have the room that they need; the widest parts of a concatenation first: the largest
     code of all counts for each."""
-    source = _read_by(graph, producers, found, node)
+    source = _read_by(network, node)
     if source is None:
         return
-    most = TILED_BITS if _by_tiles(graph, node) else BITS
-    sums = _weight_sums(graph, node, source.format)
+    most = TILED_BITS if is_tiled(network.graph, node) else BITS
+    sums = weight_sums(network.graph, node, source.format)
     while source.format.bits > LEAST_BITS and (
         source.format.bits > most
-        or sums.error(source.format.limit) > NARROWING * _code_error(ranges, found, source.names)
+        or sums.error(source.format.limit)
+        > NARROWING * _code_error(ranges, network.found, source.names)
     ):
         for name in source.names:
-            if found[name].bits == source.format.bits:
-                found[name] = found[name].narrowed()
-        again = _read_by(graph, producers, found, node)
+            if network.found[name].bits == source.format.bits:
+                network.found[name] = network.found[name].narrowed()
+        again = _read_by(network, node)
         assert again is not None
         whole = (again.format.exponents == source.format.exponents + 1).all()
-        sums = sums.coarser() if whole else _weight_sums(graph, node, again.format)
+        sums = sums.coarser() if whole else weight_sums(network.graph, node, again.format)
         source = again
 
 
@@ -242,21 +247,21 @@ def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:
 def _exponent(reach: Reals) -> Exponents:
     """The finest with which codes reach so far."""
     exact = np.log2(np.maximum(reach, SMALLEST) / (2 ** (BITS - 1) - 1))
-    return np.asarray(np.clip(np.ceil(exact), -60, 60), np.int64)
+    return np.asarray(np.clip(np.ceil(exact), LEAST_EXPONENT, 60), np.int64)
 
 
 def _for_layer(
     graph: Graph, node: Node, exponents: Exponents, source: CodeFormat | None
 ) -> Exponents:
     """Exponents that the sums of a layer can be brought to."""
-    if source is None or not (weight := _weight(graph, node)).size:
+    if source is None or not (weight := weight_of(graph, node)).size:
         return exponents
     # The sum of integer weights of a whole bit each must fit 32 bits.
-    magnitude = _magnitude(weight, source)
+    magnitude = magnitude_of(weight, source)
     bias = np.zeros(len(exponents))
     if len(node.inputs) > 2 and node.inputs[2]:
         bias = np.abs(np.asarray(graph.constants[node.inputs[2]], np.float64)).reshape(-1)
-    largest = ACCUMULATOR_MAX / (16 if _by_tiles(graph, node) else 4)
+    largest = ACCUMULATOR_MAX / (16 if is_tiled(graph, node) else 4)
     reach = np.maximum(
         (magnitude.sum(axis=1) * source.limit + bias) / largest,
         magnitude.max(axis=1, initial=0.0) / (LARGEST_WEIGHT / 2),
@@ -265,79 +270,43 @@ def _for_layer(
     return np.asarray(np.maximum(exponents, needed))
 
 
-def _weight(graph: Graph, node: Node) -> Reals:
-    """Weights of a layer as [outputs, inputs of a group, taps...]; empty of others."""
-    if not isinstance(node.op, Conv | ConvTranspose | Linear):
-        return np.empty(0)
-    weight = np.asarray(graph.constants[node.inputs[1]], np.float64)
-    if isinstance(node.op, Linear):
-        return weight.T
-    return natural_weight(weight, node.op.groups) if isinstance(node.op, ConvTranspose) else weight
+def _for_operands(network: _Network, node: Node, exponents: Exponents) -> Exponents:
+    """Exponents that a sum or a product, maybe behind a function, gets where its operands' codes
+    are too coarse for finer ones."""
+    if isinstance(node.op, Unary):
+        node = network.producers.get(node.inputs[0], node)
+    node = _product_within(network, node)
+    if node.name not in network.analysis.integer_nodes or not isinstance(node.op, Binary):
+        return exponents
+    product, unit = node.op.kind in ("mul", "div"), np.zeros_like(exponents)
+    coding = network.analysis.codings[node.outputs[0]]
+    for value in node.inputs:
+        if value in network.graph.constants:
+            factor = channel_constant(network.graph, value, coding.order, len(exponents))
+            if product and factor is not None:
+                unit = unit + factor_exponents(1 / factor if node.op.kind == "div" else factor)
+        elif source := _source_of(network, value):
+            codes = Codes(source.format.exponents, source.format.limit)
+            if not product:
+                exponents = sum_exponents(exponents, codes)
+            unit = unit + codes.exponents
+        else:
+            return exponents
+    return np.asarray(np.maximum(exponents, unit)) if product else exponents
 
 
-def _by_tiles(graph: Graph, node: Node) -> bool:
-    weight = _weight(graph, node)
-    return weight.size > 0 and pays_by_tiles(node.op, weight.shape[1], weight.shape[0])
-
-
-def _is_depthwise(node: Node, weight: Reals) -> bool:
-    return isinstance(node.op, Conv) and node.op.groups == len(weight) > 1 and weight.shape[1] == 1
-
-
-def _magnitude(weight: Reals, source: CodeFormat) -> Reals:
-    """Absolute weights per input code, [outputs, inputs of a group times taps]."""
-    outputs, inputs = weight.shape[:2]
-    groups = len(source.exponents) // inputs
-    unit = np.exp2(source.exponents.astype(np.float64)).reshape(groups, inputs)
-    each = unit[np.arange(outputs) // (outputs // groups)]
-    scaled = np.abs(weight.reshape(outputs, inputs, -1)) * each[:, :, None]
-    return np.asarray(scaled.reshape(outputs, -1))
-
-
-@dataclass(frozen=True, slots=True)
-class _WeightSums:
-    """Of the weights of every output channel that has any, per input code: [outputs] each.
-
-    Attributes:
-        inputs: weights of an output.
-        largest: sum that an output may reach.
-    """
-
-    inputs: int
-    largest: float
-    total: Reals
-    peak: Reals
-    square: Reals
-
-    def coarser(self) -> _WeightSums:
-        """With codes that stand for twice as much."""
-        return replace(self, total=2 * self.total, peak=2 * self.peak, square=4 * self.square)
-
-    def error(self, limit: int) -> float:
-        """Mean square of what rounding weights changes, over that of the weights; of most outputs.
-
-        Args:
-            limit: largest code.
-        """
-        if not self.peak.size:
-            return 0.0
-        unit = np.maximum(self.total * limit / self.largest, self.peak / LARGEST_WEIGHT)
-        unit = np.exp2(np.ceil(np.log2(unit)))
-        return float(np.median(self.inputs * unit**2 / 12 / self.square))
-
-
-def _weight_sums(graph: Graph, node: Node, source: CodeFormat) -> _WeightSums:
-    weight = _weight(graph, node)
-    # Sums by tiles come out fourfold.
-    largest = ACCUMULATOR_MAX / (4 if _by_tiles(graph, node) else 1)
-    if _is_depthwise(node, weight):
-        return _WeightSums(0, largest, *(np.empty(0),) * 3)
-    magnitude = _magnitude(weight, source)
-    magnitude = magnitude[magnitude.any(axis=1)]
-    return _WeightSums(
-        magnitude.shape[1],
-        largest,
-        magnitude.sum(axis=1),
-        magnitude.max(axis=1, initial=0.0),
-        (magnitude**2).sum(axis=1),
-    )
+def _product_within(network: _Network, node: Node) -> Node:
+    """The product with a constant that one step computes together with a sum."""
+    if isinstance(node.op, Binary) and node.op.kind == "add":
+        for value, other in (node.inputs, node.inputs[::-1]):
+            inner = network.producers.get(value)
+            if (
+                other in network.graph.constants
+                and len(network.consumers.get(value, [])) == 1
+                and inner is not None
+                and isinstance(inner.op, Binary)
+                and inner.op.kind in ("mul", "div")
+                and any(name in network.graph.constants for name in inner.inputs)
+            ):
+                return inner
+    return node

@@ -11,7 +11,7 @@ import numpy as np
 from mquans.calibration.allocation import stepped_layer
 from mquans.calibration.allocation.grids import WeightBits
 from mquans.calibration.observe import tensor_of
-from mquans.calibration.sites.codes import CodeFormat
+from mquans.calibration.sites.code_format import CodeFormat
 from mquans.calibration.sites.ranges import ChannelRange, Reals, by_value_layers
 from mquans.graph import Graph
 from mquans.plan import GatePlan, LayerPlan, TensorPlan
@@ -35,6 +35,7 @@ class Gates:
         formats: of codes, by tensor.
         scales: [channels] by tensor; none of those that no layer depends on, which have no gate.
         ranges: by tensor.
+        values: what layers computed value by value read, neuron by neuron.
         weight_bits: of layers computed value by value, 16 where absent.
     """
 
@@ -43,6 +44,7 @@ class Gates:
     formats: Mapping[str, CodeFormat]
     scales: Mapping[str, Reals]
     ranges: Mapping[str, ChannelRange]
+    values: Mapping[str, ChannelRange] = field(default_factory=dict)
     weight_bits: Mapping[str, WeightBits] = field(default_factory=dict)
 
     def tensors(self, factors: Factors | None = None) -> tuple[TensorPlan, ...]:
@@ -71,8 +73,8 @@ class Gates:
         return tuple(
             stepped_layer(
                 node.name,
-                self.ranges[tensor_of(node)].as_layer,
-                2 * tolerance * spread(self.ranges[tensor_of(node)]),
+                self.values[tensor_of(node)].as_layer,
+                2 * tolerance * spread(self.values[tensor_of(node)]),
                 weight_bits=self.weight_bits.get(node.name, 16),
             )
             for node in by_value_layers(self.graph, self.analysis)

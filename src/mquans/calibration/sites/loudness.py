@@ -19,7 +19,7 @@ from mquans.graph import Graph, Node, bounds_of, is_over_time, layers_before_log
 from mquans.runtime.lowering.sites import Analysis
 
 if TYPE_CHECKING:
-    from mquans.calibration.sites.codes import CodeFormat
+    from mquans.calibration.sites.code_format import CodeFormat
     from mquans.calibration.sites.ranges import Ranges, Reals
 
     Formats = Mapping[str, CodeFormat]
@@ -125,9 +125,9 @@ def _beyond_values(graph: Graph, formats: Formats, ranges: Ranges) -> list[str]:
     for name, seen in ranges.magnitudes.items():
         if name in formats:
             rounding = formats[name].rounding
-        elif name in ranges.tensors:
+        elif name in ranges.values:
             # Of a layer value by value, on the finest grid.
-            rounding = np.square(2 * ranges.tensors[name].magnitude / 2**GRID_BITS) / 12
+            rounding = np.square(2 * ranges.values[name].magnitude / 2**GRID_BITS) / 12
         else:
             continue
         heard = seen.typical > 0

@@ -15,7 +15,8 @@ from mquans.calibration.context import CalibrationContext
 from mquans.calibration.observe import Observation, tensor_of
 from mquans.calibration.options import CalibrationOptions
 from mquans.calibration.result import CalibrationResult, Stages
-from mquans.calibration.sites.codes import CodeFormat, code_formats
+from mquans.calibration.sites.code_format import CodeFormat
+from mquans.calibration.sites.codes import code_formats
 from mquans.calibration.sites.gates import (
     Factors,
     Gates,
@@ -90,8 +91,16 @@ class SitePlans:
 
     def gates(self, scales: Mapping[str, Reals]) -> Gates:
         """Gates of these scales."""
-        graph, seen = self.context.graph, self.ranges.tensors
-        return Gates(graph, self.analysis, self.formats, scales, seen, self.weight_bits)
+        graph, seen = self.context.graph, self.ranges
+        return Gates(
+            graph,
+            self.analysis,
+            self.formats,
+            scales,
+            seen.tensors,
+            seen.values,
+            self.weight_bits,
+        )
 
     def plain_gates(self) -> Gates:
         """Gates whose channels count by their standard deviation."""
@@ -129,7 +138,7 @@ def observe_sites(context: CalibrationContext, *, late: float, least: int, rule:
     context.read(meter, late=late, least=least, tensors=meter.tensors)
     ranges = meter.result()
     by_value = {
-        tensor_of(node): ranges.tensors[tensor_of(node)].as_layer
+        tensor_of(node): ranges.values[tensor_of(node)].as_layer
         for node in by_value_layers(graph, analysis)
     }
     format = context.setup.format

@@ -54,14 +54,15 @@ class Ranges:
     """What was seen.
 
     Attributes:
-        tensors: of codes, by name; those that single values are compared in, by the name of what
-            their layer reads (`tensor_of`).
+        tensors: of codes, by name.
+        values: neuron by neuron, by what layers computed value by value read (`tensor_of`).
         frames: how many were seen.
         loudness: of what convolutions over time read and make.
         magnitudes: of what layers before a logarithm read and make.
     """
 
     tensors: Mapping[str, ChannelRange]
+    values: Mapping[str, ChannelRange]
     frames: int
     loudness: Mapping[str, Loudness]
     magnitudes: Mapping[str, Magnitude]
@@ -71,8 +72,9 @@ class RangeMeter:
     """Takes frames one after the other."""
 
     def __init__(self, graph: Graph, analysis: Analysis) -> None:
-        self._views: dict[str, Callable[[Values], Values]] = {
-            tensor_of(node): partial(by_neuron, node) for node in by_value_layers(graph, analysis)
+        self._values = {
+            tensor_of(node): _Sums(partial(by_neuron, node))
+            for node in by_value_layers(graph, analysis)
         }
         layers = layers_over_time(graph, analysis)
         self._loudness = {
@@ -86,29 +88,27 @@ class RangeMeter:
         }
         # What takes its exponents over from such a layer has its own once that is in floats.
         codings = analysis.codings if layers or before_logarithms else analysis.fresh()
-        for name, coding in codings.items():
-            self._views[name] = partial(_by_channel, coding.axis)
-        self._sums: dict[str, _Sums] = {}
+        self._codes = {
+            name: _Sums(partial(_by_channel, coding.axis)) for name, coding in codings.items()
+        }
         self._frames = 0
 
     @property
     def tensors(self) -> list[str]:
         """Names of all that is looked at."""
-        return list(self._views)
+        return list(self._values | self._codes)
 
     def add(self, clip: Iterable[Feeds], run: Run) -> None:
         """Frames, through a function that gives all `tensors`."""
         for feeds in clip:
             self._frames += 1
             values = run(feeds)
-            for name, view in self._views.items():
-                rows = np.ascontiguousarray(view(values[name]), np.float32)
-                if name not in self._sums:
-                    self._sums[name] = _Sums(rows)
-                self._sums[name].add(rows)
-                for meters in (self._loudness, self._magnitudes):
-                    if name in meters:
-                        meters[name].add(rows)
+            for sums in (self._values, self._codes):
+                for name, seen in sums.items():
+                    rows = seen.add(values[name])
+                    for meters in (self._loudness, self._magnitudes):
+                        if name in meters and (sums is self._codes or name not in self._codes):
+                            meters[name].add(rows)
 
     def result(self) -> Ranges:
         """What was seen so far.
@@ -116,10 +116,13 @@ class RangeMeter:
         Raises:
             ModelError: NaN or infinite values.
         """
-        tensors = {name: sums.result() for name, sums in self._sums.items()}
-        for name, seen in tensors.items():
-            check_finite(name, seen.low, seen.high)
-        return Ranges(tensors, self._frames, self._loudness, self._magnitudes)
+        tensors, values = (
+            {name: seen.result() for name, seen in sums.items() if self._frames}
+            for sums in (self._codes, self._values)
+        )
+        for name, found in (*values.items(), *tensors.items()):
+            check_finite(name, found.low, found.high)
+        return Ranges(tensors, values, self._frames, self._loudness, self._magnitudes)
 
 
 def by_value_layers(graph: Graph, analysis: Analysis) -> list[Node]:
@@ -134,20 +137,30 @@ def _by_channel(axis: int, value: Values) -> Values:
 class _Sums:
     """Running sums of one tensor, around the first frame's means lest these drown variances."""
 
-    def __init__(self, rows: Values) -> None:
-        self._low, self._high = rows.min(axis=1), rows.max(axis=1)
-        self._start = rows.mean(axis=1, dtype=np.float64).astype(np.float32)
-        self._sum = np.zeros(len(rows))
-        self._squares = np.zeros(len(rows))
+    _low: Values
+    _high: Values
+    _start: Values
+    _sum: Reals
+    _squares: Reals
+
+    def __init__(self, rows_of: Callable[[Values], Values]) -> None:
+        self._rows_of = rows_of
         self._frames = 0
 
-    def add(self, rows: Values) -> None:
+    def add(self, tensor: Values) -> Values:
+        """A frame; returns its rows, one for each channel or neuron."""
+        rows = np.ascontiguousarray(self._rows_of(tensor), np.float32)
+        if not self._frames:
+            self._low, self._high = rows.min(axis=1), rows.max(axis=1)
+            self._start = rows.mean(axis=1, dtype=np.float64).astype(np.float32)
+            self._sum, self._squares = np.zeros(len(rows)), np.zeros(len(rows))
         self._frames += 1
         np.minimum(self._low, rows.min(axis=1), out=self._low)
         np.maximum(self._high, rows.max(axis=1), out=self._high)
         centred = rows - self._start[:, None]
         self._sum += centred.mean(axis=1)
         self._squares += np.einsum("cp,cp->c", centred, centred) / max(rows.shape[1], 1)
+        return rows
 
     def result(self) -> ChannelRange:
         mean, square = self._sum / self._frames, self._squares / self._frames

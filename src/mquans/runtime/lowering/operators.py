@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -207,10 +208,13 @@ def _concat(low: Lowering, node: Node, op: Concat) -> None:
     computed = [value for value in node.inputs if not low.is_constant(value)]
     largest = max(computed, key=lambda value: low.graph.types[value].size)
     value = node.outputs[0]
+    for part in computed:
+        low.as_floats(part)
     # Placed already where one of the parts was written into it.
     order = low.placed[value].order if value in low.placed else low.order_of(largest)
     parts = [low.in_order(part, order) for part in node.inputs]
-    if order[-1] == op.axis and is_only_gathered(low.graph, value, op.axis):
+    elsewhere = low.sites.analysis.integer_nodes
+    if order[-1] == op.axis and is_only_gathered(low.graph, value, op.axis, elsewhere):
         low.joined[value] = parts
         return
     out = low.placed[value] if value in low.placed else low.new(value, order)
@@ -220,10 +224,12 @@ def _concat(low: Lowering, node: Node, op: Concat) -> None:
     )  # fmt: skip
 
 
-def is_only_gathered(graph: Graph, value: str, axis: int) -> bool:
-    """True when all that is ever read of a value are channels picked by gathers."""
+def is_only_gathered(graph: Graph, value: str, axis: int, integer_nodes: Collection[str]) -> bool:
+    """True when all that is ever read of a value are channels picked by gathers, in floats."""
     return value not in graph.outputs and all(
-        isinstance(reader.op, Gather) and reader.op.axis == axis
+        isinstance(reader.op, Gather)
+        and reader.op.axis == axis
+        and reader.name not in integer_nodes
         for reader in graph.consumers().get(value, [])
     )
 

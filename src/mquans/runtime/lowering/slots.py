@@ -51,7 +51,7 @@ def slots_of(graph: Graph, integer_nodes: Collection[str] = ()) -> dict[str, Slo
         joined = node.outputs[0]
         if node.name in integer_nodes or not isinstance(node.op, Concat):
             continue
-        if is_only_gathered(graph, joined, node.op.axis):
+        if is_only_gathered(graph, joined, node.op.axis, integer_nodes):
             continue
         first = 0
         for part in node.inputs:

@@ -99,6 +99,6 @@ def test_single_values_are_held_as_long_as_a_gate_would_hold_them() -> None:
     node = Node("dense", Linear(None), ("x", "w"), ("y",))
     graph = Graph("dense", ("x",), ("y",), [node], {"w": np.ones((2, 1), np.float32)}, types)
     seen = ChannelRange(-np.ones(2), np.ones(2), np.array([0.5, 0.25]), np.ones(2))
-    (layer,) = Gates(graph, analyse(graph), {}, {}, {"x": seen}).layers(0.1)
+    (layer,) = Gates(graph, analyse(graph), {}, {}, {}, {"x": seen}).layers(0.1)
     steps = np.asarray(layer.delta) * 2.0 ** (12 - np.asarray(layer.bits))
     np.testing.assert_allclose(steps / 2, [0.05, 0.025])

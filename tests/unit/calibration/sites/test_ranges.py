@@ -11,17 +11,17 @@ from msgspec.structs import replace
 
 from mquans.calibration import calibrate
 from mquans.calibration.observe import DenseRun
+from mquans.calibration.sites.code_format import CodeFormat
 from mquans.calibration.sites.codes import (
     FINEST,
     HEADROOM,
     LEAST_BITS,
     NARROWING,
-    CodeFormat,
     _code_error,
-    _weight_sums,
     code_formats,
 )
 from mquans.calibration.sites.ranges import ChannelRange, RangeMeter, by_value_layers
+from mquans.calibration.sites.weight_sums import weight_sums
 from mquans.graph import (
     Binary,
     Concat,
@@ -48,7 +48,8 @@ def ranges_of(graph: Graph, frames: Frames) -> dict[str, ChannelRange]:
     meter = RangeMeter(graph, analyse(graph))
     run = DenseRun(graph, tensors=meter.tensors)
     meter.add(({graph.inputs[0]: frame} for frame in frames), run)
-    return dict(meter.result().tensors)
+    ranges = meter.result()
+    return {**ranges.values, **ranges.tensors}
 
 
 def range_of(high: list[float], low: list[float] | None = None) -> ChannelRange:
@@ -199,11 +200,11 @@ def test_wide_sums_leave_weights_enough_bits() -> None:
     found = code_formats(graph, analyse(graph), seen)
     assert LEAST_BITS <= found["x"].bits < 15
     assert found["x"].limit * 2.0 ** found["x"].exponents[0] >= HEADROOM
-    sums = _weight_sums(graph, graph.nodes[0], found["x"])
+    sums = weight_sums(graph, graph.nodes[0], found["x"])
     error = sums.error(found["x"].limit)
     assert error < NARROWING * _code_error(seen, found, ("x",)) or found["x"].bits == LEAST_BITS
     narrower = found["x"].narrowed()
-    again = _weight_sums(graph, graph.nodes[0], narrower).error(narrower.limit)
+    again = weight_sums(graph, graph.nodes[0], narrower).error(narrower.limit)
     assert again == pytest.approx(sums.coarser().error(narrower.limit))
     assert again == pytest.approx(error / NARROWING)
 
@@ -285,7 +286,7 @@ def test_codes_of_a_residual_sum_are_of_the_activation_behind_it() -> None:
         types = dict.fromkeys("xcsvy", ValueType((1, 1, 4, 4), "float32"))
         types["w"] = ValueType(weight.shape, "float32")
         graph = Graph("residual", ("x",), ("y",), nodes, {"w": weight}, types)
-        ranges = {name: range_of([1.0]) for name in "xcy"} | {"v": range_of([0.01], [-0.01])}
+        ranges = {name: range_of([0.01]) for name in "xcy"} | {"v": range_of([0.01], [-0.01])}
         found = code_formats(graph, analyse(graph), ranges)["v"]
         return float(found.limit * 2.0 ** found.exponents[0])
 

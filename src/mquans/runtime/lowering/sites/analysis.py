@@ -12,12 +12,18 @@ from math import prod
 
 from mquans.graph import (
     Binary,
+    Concat,
     Conv,
     ConvTranspose,
+    Gather,
     Graph,
     Linear,
     Node,
+    Pad,
+    Pool,
     Reshape,
+    Resize,
+    Slice,
     Transpose,
     Unary,
     bounds_of,
@@ -34,6 +40,9 @@ from mquans.runtime.lowering.sites.whole_steps import (
     WholeStep,
     find_whole_steps,
 )
+
+MOVES = Concat | Gather | Pad | Pool | Reshape | Resize | Slice | Transpose
+"""What hands on codes as they are, or means of them."""
 
 MANY_SITES = 8
 """Sites from which on a linear layer is computed by sites; of fewer, single values are skipped."""
@@ -140,8 +149,9 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
     }
     steps = find_whole_steps(graph)
     producers = graph.producers()
+    beyond = _beyond_codes(graph, producers)
     while True:
-        result = _coded(graph, layers, steps)
+        result = _coded(graph, layers, steps, beyond)
         # What turns out not to be in codes is made node by node.
         lost = {
             value
@@ -163,7 +173,37 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
     return result
 
 
-def _coded(graph: Graph, layers: Collection[str], steps: Mapping[str, WholeStep]) -> Analysis:
+def _beyond_codes(graph: Graph, producers: Mapping[str, Node]) -> set[str]:
+    """Pads around codes of a fixed reach, of what lies beyond it."""
+    found = set()
+    for node in graph.nodes:
+        if not isinstance(node.op, Pad) or not node.op.value:
+            continue
+        for op in _functions_behind(producers, node.inputs[0]):
+            low, high = op.params if op.kind == "quantize" else (-1.0, 1.0)
+            if op.kind in OWN_CODES and not low <= node.op.value <= high:
+                found.add(node.name)
+    return found
+
+
+def _functions_behind(producers: Mapping[str, Node], value: str) -> Iterator[Unary]:
+    """Those whose results make up a value."""
+    seen, values = {value}, [value]
+    while values:
+        node = producers.get(values.pop())
+        if node is not None and isinstance(node.op, Unary):
+            yield node.op
+        elif node is not None and isinstance(node.op, MOVES):
+            values += set(node.inputs) - seen
+            seen.update(node.inputs)
+
+
+def _coded(
+    graph: Graph,
+    layers: Collection[str],
+    steps: Mapping[str, WholeStep],
+    beyond: Collection[str],
+) -> Analysis:
     wanted: dict[str, Dims] = {}
     forms: set[str] = set()
     for node in reversed(graph.nodes):
@@ -171,7 +211,7 @@ def _coded(graph: Graph, layers: Collection[str], steps: Mapping[str, WholeStep]
             wanted.setdefault(node.inputs[0], order_read(graph, node))
             continue
         order = wanted.get(node.outputs[0])
-        if order is None or len(node.outputs) != 1:
+        if order is None or len(node.outputs) != 1 or node.name in beyond:
             continue
         form = _form(graph, node, order, steps)
         if form is None:

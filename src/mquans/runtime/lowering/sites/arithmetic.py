@@ -102,6 +102,19 @@ def codes_of(plan: TensorPlan, channels: int) -> Codes:
     return Codes(exponents, 2 ** (plan.bits - 1) - 1)
 
 
+def sum_exponents(exponents: Ints, operand: Codes) -> Ints:
+    """Exponents of a sum in which an operand's codes fit sixteen bits: terms may be larger than
+    their sum. Finer ones would hold no more than the operands do."""
+    headroom = (LARGEST_WEIGHT + 1) // (operand.limit + 1)
+    return np.maximum(exponents, operand.exponents - int(math.log2(headroom)))
+
+
+def factor_exponents(factor: Reals) -> Ints:
+    """The finest that factors of fifteen bits can have."""
+    magnitude = np.maximum(np.abs(factor), 2.0**-60)
+    return np.floor(np.log2(magnitude)).astype(np.int64) - 14
+
+
 @dataclass(frozen=True, slots=True)
 class IntegerLayer:
     """Weights of a layer over sites: `sum(weight * code) + bias >> shift` in output codes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,9 @@ from mquans.runtime.lowering.sites.arithmetic import (
     Codes,
     Ints,
     Reals,
+    factor_exponents,
     gate_of,
+    sum_exponents,
 )
 from mquans.runtime.lowering.sites.forms import channel_constant
 from mquans.runtime.lowering.sites.placing import Coded
@@ -78,13 +79,13 @@ def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
     stored = low.sites.analysis.tails.get(value, value)
     codes = low.sites.codes(stored, _channels(low, value))
     x = low.sites.coded(low, a)
-    exponents = _without_overflow(codes.exponents, x.codes)
+    exponents = sum_exponents(codes.exponents, x.codes)
     if low.is_constant(b):
         constant = signs[1] * _constant(low, node, b)
         codes = Codes(np.maximum(exponents, _least_exponents(constant)), codes.limit)
     else:
         other = low.sites.coded(low, b)
-        codes = Codes(_without_overflow(exponents, other.codes), codes.limit)
+        codes = Codes(sum_exponents(exponents, other.codes), codes.limit)
     tail = _tail(low, node, OWN_CODES)
     codes = codes_behind(_function(tail), codes)
     activation = integer_activation(_function(tail), codes)
@@ -99,13 +100,6 @@ def _add_sum(low: Lowering, node: Node, op: Binary) -> None:
     _native.add_sum_sites(
         low.program, node.name, y.tensor, first, second, activation.native, gate
     )  # fmt: skip
-
-
-def _without_overflow(exponents: Ints, operand: Codes) -> Ints:
-    """Exponents of a sum in which an operand's codes fit sixteen bits: terms may be larger than
-    their sum. Finer ones would hold no more than the operands do."""
-    headroom = (LARGEST_WEIGHT + 1) // (operand.limit + 1)
-    return np.maximum(exponents, operand.exponents - int(math.log2(headroom)))
 
 
 def _least_exponents(constant: Reals) -> Ints:
@@ -212,9 +206,7 @@ def _constant_operand(codes: Reals) -> Any:
 def _mantissas(factor: Reals, ratio: Ints) -> tuple[Reals, Ints]:
     """(m, e) with factor = m * 2**e, m of at most fifteen bits; ratio: exponents of the result less
     those of the other operand."""
-    magnitude = np.maximum(np.abs(factor), 2.0**-60)
-    exponents = np.floor(np.log2(magnitude)).astype(np.int64) - 14
-    exponents = np.maximum(exponents, ratio - LARGEST_PRODUCT_SHIFT)
+    exponents = np.maximum(factor_exponents(factor), ratio - LARGEST_PRODUCT_SHIFT)
     mantissa = np.rint(factor / np.exp2(exponents.astype(np.float64)))
     return np.clip(mantissa, -LARGEST_WEIGHT, LARGEST_WEIGHT), exponents
 

@@ -17,7 +17,7 @@ from mquans.plan.checks import listed
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.inputs import is_picture
 from mquans.runtime.lowering.layout import Dims, Placed
-from mquans.runtime.lowering.sites.analysis import Analysis
+from mquans.runtime.lowering.sites.analysis import Analysis, order_read
 from mquans.runtime.lowering.sites.arithmetic import BLOCK, Codes, Reals, codes_of, gate_of
 from mquans.runtime.lowering.sites.geometry import CodeLayout, axes_of
 from mquans.runtime.lowering.sites.homes import Home, homes_of, root_of
@@ -55,7 +55,8 @@ class Sites:
     analysis: Analysis
     plans: dict[str, TensorPlan]
     homes: dict[str, Home]
-    borders: dict[str, Dims]
+    # By value and the order in which its axes lie.
+    borders: dict[tuple[str, Dims], Dims]
     values: dict[str, Coded] = field(default_factory=dict)
     # Values for readers whose channels lie along another axis.
     reordered: dict[tuple[str, Dims], Coded] = field(default_factory=dict)
@@ -201,7 +202,7 @@ class Sites:
         """(sizes, border) of the axes before the channels."""
         dims = layout.apply(order, low.graph.shape(root))
         outer = ((1,) * (2 - len(dims)) + dims)[:-1]
-        border = self.borders.get(root, ())
+        border = self.borders.get((root, order), ())
         return outer, (0,) * (len(outer) - len(border)) + border
 
     def layout(self, low: Lowering, x: Coded) -> CodeLayout:
@@ -297,17 +298,21 @@ def _bounds(codes: Codes, quantization: Unary | None = None) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _borders(graph: Graph, analysis: Analysis, homes: dict[str, Home]) -> dict[str, Dims]:
+def _borders(
+    graph: Graph, analysis: Analysis, homes: dict[str, Home]
+) -> dict[tuple[str, Dims], Dims]:
     """Zeros that windows reach around every tensor, by spatial axis; values that lie in one tensor
     share them."""
-    borders: dict[str, Dims] = {}
+    borders: dict[tuple[str, Dims], Dims] = {}
     for node in graph.nodes:
         if node.name not in analysis.integer_nodes or not isinstance(node.op, Conv | ConvTranspose):
             continue
         value = node.inputs[0]
         axes = axes_of(node.op, graph.shape(value), graph.shape(node.outputs[0]))
         reach = tuple(axis.border() for axis in axes)
-        root, _ = root_of(homes, value)
-        known = borders.get(root, (0,) * len(reach))
-        borders[root] = tuple(map(max, known, reach))
+        order, root = order_read(graph, node), value
+        if order == analysis.codings[value].order:
+            root, _ = root_of(homes, value)
+        known = borders.get((root, order), (0,) * len(reach))
+        borders[root, order] = tuple(map(max, known, reach))
     return borders
