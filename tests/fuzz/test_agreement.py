@@ -77,6 +77,17 @@ CASES: dict[str, tuple[Sequence[Node], str]] = {
         ],
         "y z",
     ),
+    # The quantization read floats that were nowhere.
+    "a picture that is quantized for one layer and not for another": (
+        [
+            node("QuantizeLinear", "x step middle", "q"),
+            node("DequantizeLinear", "q step middle", "a"),
+            CONV,
+            node("Mul", "x factors", "b"),
+            node("Conv", "b w", "z"),
+        ],
+        "y z",
+    ),
     # Codes did not reach what is put around.
     "a small picture in a large frame": (
         [node("Mul", "x tiny", "b"), node("Pad", "b pads five", "a"), CONV],
@@ -112,7 +123,8 @@ def test_what_once_was_wrong(case: str) -> None:
         "w": 0.3 * floats(4, 3, 3, 3), "w6": floats(4, 6, 1, 1), "square": 0.3 * floats(14, 14),
         "small": floats(1, 1, 4, 4), "one": floats(1, 1), "axes": np.array([2, 3]),
         "wide": 0.2 * floats(28, 6), "pads": np.array([0, 0, 1, 1, 0, 0, 2, 2]),
-        "factors": floats(3, 1, 1), "narrow": floats(12, 3),
+        "factors": floats(3, 1, 1), "step": np.float32(0.05), "middle": np.uint8(120),
+        "narrow": floats(12, 3),
     }  # fmt: skip
     read = {name for one in nodes for name in one.input}
     given = {name: array for name, array in constants.items() if name in read}

@@ -89,11 +89,14 @@ def code_formats(
         if layer is None and (bounds := bounds_of(network.producers, name)) is not None:
             activation = Unary("quantize", bounds)
         exponents = np.maximum(_exponents(seen, activation), least)
-        if layer is not None and bits_of(activation, BITS) == BITS:
+        bits = bits_of(activation, BITS)
+        if layer is not None and bits == BITS:
             source = _read_by(network, layer)
             exponents = _for_layer(graph, layer, exponents, source.format if source else None)
-            exponents = _for_operands(network, layer, exponents)
-        found[name] = CodeFormat(coding.axis, exponents, bits_of(activation, BITS))
+            wanted, exponents = exponents, _for_operands(network, layer, exponents)
+            # Coarser codes reach as far with fewer bits, which leaves more to weights.
+            bits = max(BITS - int((exponents - wanted).min()), LEAST_BITS)
+        found[name] = CodeFormat(coding.axis, exponents, bits)
     for node in graph.nodes:
         if node.name in analysis.integer_nodes and weight_of(graph, node).size:
             _leave_room(network, ranges, node)

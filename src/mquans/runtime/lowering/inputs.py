@@ -39,6 +39,8 @@ def only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
         return True
     if value not in analysis.codings or value in graph.outputs:
         return False
+    if any(isinstance(step, Encoded) and step.source == value for step in analysis.steps.values()):
+        return False  # A quantization beside other codes reads floats.
     order = analysis.codings[value].order
     return all(
         node.name in analysis.integer_nodes
