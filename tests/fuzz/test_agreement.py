@@ -130,3 +130,15 @@ def test_what_once_was_wrong(case: str) -> None:
     given = {name: array for name, array in constants.items() if name in read}
     inputs = {"x": (1, 3, 14, 14)}
     assert disagreement(model(nodes, inputs, outputs.split(), given, opset=22), inputs) is None
+
+
+def test_a_picture_that_the_network_turns_and_joins_with_itself() -> None:
+    """Its pixels lay among the channels of the whole, where none are compared: a traceback."""
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Concat", "t t", "a", axis=1),
+        CONV,
+    ]
+    inputs = {"x": (1, 14, 14, 3)}
+    network = model(nodes, inputs, ["y"], {"w": floats(4, 6, 3, 3)}, opset=22)
+    assert disagreement(network, inputs) is None

@@ -170,6 +170,13 @@ def calibrate_fully(
     context = open_context(model, source, options)
     if max_loss is None:
         return _of_one_width(context, bits or DEFAULT_BITS)
+    if not any(node.is_reuse for node in context.graph.nodes):
+        raise MquansError(
+            "it has no layers with constant weights that the engine computes, so there is nothing "
+            "to choose under a budget.",
+            where=f"model {context.graph.name!r}",
+            hint="Give bits instead of max_loss for a plan; inspect says what runs where.",
+        )
     if over_sites(context.graph):
         return site_plan_within(max_loss, context)
     if options.motion_gate:

@@ -54,6 +54,13 @@ def test_all_macs_count_as_done(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["conv", "deformable"])
+def test_a_budget_has_nothing_to_decide(kind: str) -> None:
+    """It spoke of outputs that cannot be differentiated, and of a method that fails as well."""
+    with pytest.raises(mquans.MquansError, match="no layers with constant weights"):
+        mquans.calibrate(network(kind), frames(), max_loss=0.1)
+
+
+@pytest.mark.parametrize("kind", ["conv", "deformable"])
 def test_inspect_says_that_reuse_cannot_help_and_why(kind: str) -> None:
     found = mquans.inspect(network(kind)).coverage
     assert found.reuse_macs_fraction == 0

@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import NEWEST, Check, build, kinds, op
 
-KINDS = ["Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "SumSquare"]
+KINDS = ["Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSumExp"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,6 +32,13 @@ def test_reductions_over_no_axes(check: Check, kind: str) -> None:
     node = op(f"Reduce{kind}", "x a", "y", noop_with_empty_axes=1)
     empty = np.zeros(0, np.int64)
     check(build([node], {"x": (2, 3)}, ["y"], {"a": empty}, opset=18), scale=1)
+
+
+def test_logarithms_of_sums_of_large_powers(check: Check) -> None:
+    """Pixels of 0 to 255 would overflow as the standard defines it."""
+    node = op("ReduceLogSumExp", "x a", "y")
+    network = build([node], {"x": (2, 3, 4)}, ["y"], {"a": np.array([1])}, opset=18)
+    check(network, scale=1000)
 
 
 @pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 
-from mquans.graph import Reduce, ReduceKind, Reshape, Softmax, Unary
+import numpy as np
+
+from mquans.graph import Binary, Reduce, ReduceKind, Reshape, Softmax, Unary
 from mquans.onnx.call import Call, Rule, normalise_all
 
 KINDS: dict[str, ReduceKind] = {
     "ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "max", "ReduceMin": "min",
     "ReduceProd": "prod", "ReduceL1": "l1", "ReduceL2": "l2", "ReduceSumSquare": "sum_square",
 }  # fmt: skip
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def reduce(call: Call) -> None:
@@ -35,6 +39,25 @@ def _reduce_nothing(call: Call) -> None:
         call.copy(call.value())
 
 
+def log_sum_exp(call: Call) -> None:
+    """Around the largest value, lest large ones overflow, as the definition by its parts does."""
+    shape, axes = call.shape(), call.integers("axes", 1)
+    if not axes and call.attribute("noop_with_empty_axes", 0):
+        call.copy(call.value())
+        return
+    wanted = normalise_all(axes, len(shape)) if axes else tuple(range(len(shape)))
+    largest = call.emit("largest", Reduce("max", wanted, True), call.value())
+    largest = call.emit("finite", Unary("clip", (-LARGEST, LARGEST)), largest)
+    below = call.emit("below", Binary("sub"), call.value(), largest)
+    sums = call.emit("sum", Reduce("sum", wanted, True), call.emit("exp", Unary("exp"), below))
+    logarithm = call.emit("log", Unary("log"), sums)
+    if call.attribute("keepdims", 1):
+        call.finish(Binary("add"), logarithm, largest)
+        return
+    kept = tuple(size for axis, size in enumerate(shape) if axis not in wanted)
+    call.finish(Reshape(kept), call.emit("whole", Binary("add"), logarithm, largest))
+
+
 def softmax(call: Call) -> None:
     shape = call.shape()
     log = call.op_type == "LogSoftmax"
@@ -53,6 +76,7 @@ def softmax(call: Call) -> None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(KINDS, reduce),
+    "ReduceLogSumExp": log_sum_exp,
     "Softmax": softmax,
     "LogSoftmax": softmax,
 }

@@ -16,15 +16,18 @@ class Home:
     first: int
 
 
-def homes_of(graph: Graph, axes: dict[str, int], integer_nodes: Collection[str]) -> dict[str, Home]:
+def homes_of(
+    graph: Graph, axes: dict[str, int], integer_nodes: Collection[str], inputs: Collection[str]
+) -> dict[str, Home]:
     """Homes of all values that have one; a base may itself have a home.
 
     A slice lies in what it is taken of. What computes a part of a concatenation writes it in place,
-    unless the part lies elsewhere already or is a graph input.
+    unless the part lies elsewhere already or is an input of the network.
 
     Args:
         axes: channel axis of every value in codes.
         integer_nodes: names of the nodes that are computed on codes.
+        inputs: of the network, and what pictures become that it turns itself.
     """
     homes: dict[str, Home] = {}
     nodes = [node for node in graph.nodes if node.name in integer_nodes]
@@ -34,7 +37,7 @@ def homes_of(graph: Graph, axes: dict[str, int], integer_nodes: Collection[str])
             homes[node.outputs[0]] = Home(node.inputs[0], first)
     for node in nodes:
         if isinstance(node.op, Concat):
-            _settle_parts(graph, node, node.op.axis, homes)
+            _settle_parts(graph, node, node.op.axis, homes, inputs)
     return homes
 
 
@@ -66,7 +69,9 @@ def sliced_from(graph: Graph, node: Node, axis: int) -> int | None:
             return None
 
 
-def _settle_parts(graph: Graph, node: Node, axis: int, homes: dict[str, Home]) -> None:
+def _settle_parts(
+    graph: Graph, node: Node, axis: int, homes: dict[str, Home], inputs: Collection[str]
+) -> None:
     joined, first = node.outputs[0], 0
     for at, value in enumerate(node.inputs):
         if value not in homes:
@@ -76,7 +81,7 @@ def _settle_parts(graph: Graph, node: Node, axis: int, homes: dict[str, Home]) -
             whole = homes[value].base
             if not _follow(graph, node.inputs[at:], whole, axis, homes):
                 whole = ""
-        if whole and whole not in homes and whole not in graph.inputs:
+        if whole and whole not in homes and whole not in inputs:
             homes[whole] = Home(joined, first)
         first += graph.shape(value)[axis]
 

@@ -106,7 +106,8 @@ class Sites:
                 f"the plan has gates where every change passes: {listed(idle)}.", hint=again
             )
         axes = {value: coding.axis for value, coding in analysis.codings.items()}
-        homes = homes_of(graph, axes, analysis.integer_nodes)
+        inputs = {*graph.inputs, *analysis.pictures.values()}
+        homes = homes_of(graph, axes, analysis.integer_nodes, inputs)
         return Sites(analysis, plans, homes, _borders(graph, analysis, homes))
 
     def gate_of(
