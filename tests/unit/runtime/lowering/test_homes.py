@@ -44,7 +44,7 @@ def halves_network(**options: Any) -> Network:
 
 def homes(network: Network) -> dict[str, Home]:
     axes = {value: coding.axis for value, coding in network.analysis.codings.items()}
-    return homes_of(network.graph, axes, network.analysis.integer_nodes)
+    return homes_of(network.graph, axes, network.analysis.integer_nodes, network.graph.inputs)
 
 
 def test_halves_of_a_layer_lie_in_the_concatenation() -> None:
@@ -182,4 +182,4 @@ def test_only_consecutive_channels_at_all_sites_are_slices() -> None:
         [(Slice((0, 1, 0, 0), (1, 5, 7, 69), (1,) * 4), "x", "v")], {"x": SHAPE}
     ).graph
     axes = dict.fromkeys(graph.types, 1)
-    assert homes_of(graph, axes, {node.name for node in graph.nodes}) == {}
+    assert homes_of(graph, axes, {node.name for node in graph.nodes}, graph.inputs) == {}
