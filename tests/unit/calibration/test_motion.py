@@ -33,8 +33,8 @@ def clip(every: int = 8, spots: float = 0.01) -> Clip:
 def test_frames_in_which_little_moves_are_left_out() -> None:
     """Spots are as bright as what matters, so that the gates of sites let them through."""
     model, frames = network("sites"), clip()
-    plain = calibrate_fully(model, frames, max_loss=0.2, stress=False)
-    gated = calibrate_fully(model, frames, max_loss=0.2, stress=False, motion_gate=True)
+    plain = calibrate_fully(model, frames, max_loss=0.4, stress=False)
+    gated = calibrate_fully(model, frames, max_loss=0.4, stress=False, motion_gate=True)
     assert plain.plan.motion_gate == 0 < gated.plan.motion_gate
     assert gated.reached
     assert gated.measured.loss <= 0.2

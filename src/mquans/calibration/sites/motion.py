@@ -19,6 +19,10 @@ from mquans.plan import Plan
 LEVELS = tuple(2.0 ** (step / 2) for step in range(-1, 9))
 """Of the tolerance of all gates, least first: what a pixel has to change by."""
 
+PART = 0.5
+"""Of the budget, that a plan with a motion gate may use: what is left out is late in the outputs,
+of which a few frames tell less than of what gates of sites keep back."""
+
 SHARES = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Of a block, most first: the larger, the fewer frames are computed, and the sooner that is known.
 """
@@ -38,7 +42,7 @@ class MotionTrials:
 
     def choose(self, budget: float) -> Choice:
         """The largest tolerance within a budget, and with it the level and the share that leave
-        least to do, if that is less."""
+        least to do within a part of it, if that is less."""
         best = plain = self.tolerances.choose(budget)
         if not plain.kept or plain.plan.tolerance == 0:
             return plain
@@ -46,7 +50,7 @@ class MotionTrials:
         for level in LEVELS:
             trials = self._along_shares(plain.plan, level)
             # What is too much at a level is so at the next, at which fewer pixels move.
-            while shares and trials.loss_at(shares[0]) > budget:
+            while shares and trials.loss_at(shares[0]) > PART * budget:
                 del shares[0]
             if not shares:
                 break

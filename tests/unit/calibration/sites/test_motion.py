@@ -72,7 +72,7 @@ def test_what_is_too_much_at_a_level_is_not_tried_at_the_next() -> None:
     assert max(share for level, share in tried if level > LEVELS[0]) == 0.5
 
 
-@pytest.mark.parametrize(("work", "loss"), [(0.5, 1.0), (1.0, 0.0)])
+@pytest.mark.parametrize(("work", "loss"), [(0.5, 1.0), (1.0, 0.0), (0.5, 0.06)])
 def test_none_is_chosen_that_loses_too_much_or_saves_nothing(work: float, loss: float) -> None:
-    """The plan stays as it was."""
+    """The plan stays as it was. Of a budget of 0.1 a motion gate may use a half."""
     assert chosen(lambda level, share: (work, loss))[0] == (0, 0)
