@@ -168,6 +168,7 @@ private:
         });
         return finite;
     }
+
     InputRowArgs args_of(Context& context, const CodesView& y, int32_t row, int32_t rows) const {
         const Port& port = program_.inputs[input_];
         const FrameInput& given = context.stream.frame_input(input_);

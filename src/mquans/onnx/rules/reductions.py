@@ -18,14 +18,21 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def reduce(call: Call) -> None:
+    wanted = _axes(call)
+    if wanted is None:
+        _reduce_nothing(call)
+        return
+    keep = bool(call.attribute("keepdims", 1))
+    call.finish(Reduce(KINDS[call.op_type], wanted, keep), call.value())
+
+
+def _axes(call: Call) -> tuple[int, ...] | None:
+    """Those that are reduced; None where a node says that none are."""
     rank = len(call.shape())
     axes = call.integers("axes", 1)
     if not axes and call.attribute("noop_with_empty_axes", 0):
-        _reduce_nothing(call)
-        return
-    wanted = normalise_all(axes, rank) if axes else tuple(range(rank))
-    keep = bool(call.attribute("keepdims", 1))
-    call.finish(Reduce(KINDS[call.op_type], wanted, keep), call.value())
+        return None
+    return normalise_all(axes, rank) if axes else tuple(range(rank))
 
 
 def _reduce_nothing(call: Call) -> None:
@@ -41,11 +48,10 @@ def _reduce_nothing(call: Call) -> None:
 
 def log_sum_exp(call: Call) -> None:
     """Around the largest value, lest large ones overflow, as the definition by its parts does."""
-    shape, axes = call.shape(), call.integers("axes", 1)
-    if not axes and call.attribute("noop_with_empty_axes", 0):
+    wanted = _axes(call)
+    if wanted is None:
         call.copy(call.value())
         return
-    wanted = normalise_all(axes, len(shape)) if axes else tuple(range(len(shape)))
     largest = call.emit("largest", Reduce("max", wanted, True), call.value())
     largest = call.emit("finite", Unary("clip", (-LARGEST, LARGEST)), largest)
     below = call.emit("below", Binary("sub"), call.value(), largest)
@@ -54,7 +60,7 @@ def log_sum_exp(call: Call) -> None:
     if call.attribute("keepdims", 1):
         call.finish(Binary("add"), logarithm, largest)
         return
-    kept = tuple(size for axis, size in enumerate(shape) if axis not in wanted)
+    kept = tuple(size for axis, size in enumerate(call.shape()) if axis not in wanted)
     call.finish(Reshape(kept), call.emit("whole", Binary("add"), logarithm, largest))
 
 
