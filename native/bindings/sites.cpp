@@ -212,12 +212,13 @@ void bind_sites(nb::module_& m) {
     m.def(
         "add_picture_sites",
         [](Program& program, const std::string& name, int32_t input, CodesId y, Array<float> inverse, int16_t least,
-           int16_t largest, Array<float> factor, Array<float> offset, GateSpec gate, GateSpec motion) {
+           int16_t largest, Array<float> factor, Array<float> offset, Array<float> scale, Array<float> shift,
+           GateSpec gate, GateSpec motion) {
             add_picture_sites(program, name, input, y, {copy(inverse), least, largest}, {copy(factor), copy(offset)},
-                              std::move(gate), std::move(motion));
+                              {copy(scale), copy(shift)}, std::move(gate), std::move(motion));
         },
         "program"_a, "name"_a, "input"_a, "y"_a, "inverse"_a.noconvert(), "least"_a, "largest"_a, "factor"_a.noconvert(),
-        "offset"_a.noconvert(), "gate"_a, "motion"_a);
+        "offset"_a.noconvert(), "scale"_a.noconvert(), "shift"_a.noconvert(), "gate"_a, "motion"_a);
     m.def(
         "add_encode_sites",
         [](Program& program, const std::string& name, TensorId x, CodesId y, Array<float> inverse, int16_t least,

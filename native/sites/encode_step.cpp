@@ -116,12 +116,13 @@ private:
 
 class PlanesStep final : public Step, public InputCompare {
 public:
-    PlanesStep(const Program& program, int32_t input, EncodeSpec encode, PixelSpec pixels, SiteTarget target,
-               GateSpec motion, int64_t planes, int32_t pitch)
+    PlanesStep(const Program& program, int32_t input, EncodeSpec encode, AffineSpec pixels, AffineSpec values,
+               SiteTarget target, GateSpec motion, int64_t planes, int32_t pitch)
         : program_(program),
           input_(input),
           encode_(std::move(encode)),
           pixels_(std::move(pixels)),
+          values_(std::move(values)),
           target_(std::move(target)),
           motion_(std::move(motion)),
           planes_(planes),
@@ -184,6 +185,8 @@ private:
         args.pixels = from.pixels;
         args.factor = pixels_.factor.data();
         args.offset = pixels_.offset.data();
+        args.scale = values_.factor.empty() ? nullptr : values_.factor.data();
+        args.shift = values_.offset.data();
         args.inverse = encode_.inverse.data();
         args.least_code = encode_.least;
         args.largest_code = encode_.largest;
@@ -225,7 +228,7 @@ private:
     const Program& program_;
     int32_t input_;
     EncodeSpec encode_;
-    PixelSpec pixels_;
+    AffineSpec pixels_, values_;
     SiteTarget target_;
     GateSpec motion_;
     int64_t planes_;
@@ -279,20 +282,21 @@ void add_input_sites(Program& program, const std::string& name, int32_t input, C
 }
 
 void add_picture_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
-                       PixelSpec pixels, GateSpec gate, GateSpec motion) {
+                       AffineSpec pixels, AffineSpec values, GateSpec gate, GateSpec motion) {
     SiteTarget target = input_target(program, input, y, encode, std::move(gate));
     const CodesSpec& out = program.code_tensors.at(y);
     const Port& port = program.inputs[input];
     const bool split = port.c_step == 1 && port.x_step == out.channels;
     require((port.x_step == 1 || split) && out.channels <= 4 && out.stride <= 4, "no pixels of a picture");
-    for (const std::vector<float>* one : {&pixels.factor, &pixels.offset})
+    for (const std::vector<float>* one : {&pixels.factor, &pixels.offset, &values.factor, &values.offset})
         require(one->empty() || int32_t(one->size()) == out.channels, "one factor and offset per channel are needed");
+    require(values.factor.size() == values.offset.size(), "a factor needs an offset");
     program.inputs[input].takes_pixels = !pixels.factor.empty() && !pixels.offset.empty();
     const int32_t pitch = padded(out.width, 32);
     const int64_t first = program.codes_size;
     program.codes_size += int64_t(out.rows) * out.channels * pitch;
-    auto step = std::make_unique<PlanesStep>(program, input, std::move(encode), std::move(pixels), std::move(target),
-                                             std::move(motion), first, pitch);
+    auto step = std::make_unique<PlanesStep>(program, input, std::move(encode), std::move(pixels), std::move(values),
+                                             std::move(target), std::move(motion), first, pitch);
     program.compares.resize(program.inputs.size());
     program.compares[input] = step.get();
     program.add_step(name, std::move(step));

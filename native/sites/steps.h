@@ -84,17 +84,18 @@ struct EncodeSpec {
     int16_t least, largest;
 };
 
-// What pixels of 8 bits stand for, see InputRowArgs; empty where nothing is known of it.
-struct PixelSpec {
+// x * factor + offset, rounded after each; empty where there is none.
+struct AffineSpec {
     std::vector<float> factor, offset;  // [channels]
 };
 
 // A graph input, read where the caller has it. Of pictures of up to four channels, two by two pixels are
-// compared together; motion: what a motion gate counts as moved.
+// compared together; pixels: what bytes stand for; values: what codes are made of; motion: what a motion gate
+// counts as moved.
 void add_input_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
                      GateSpec gate);
 void add_picture_sites(Program& program, const std::string& name, int32_t input, CodesId y, EncodeSpec encode,
-                       PixelSpec pixels, GateSpec gate, GateSpec motion);
+                       AffineSpec pixels, AffineSpec values, GateSpec gate, GateSpec motion);
 void add_encode_sites(Program& program, const std::string& name, TensorId x, CodesId y, EncodeSpec encode,
                       GateSpec gate);
 // unit: [channels] of a code.

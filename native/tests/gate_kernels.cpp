@@ -196,16 +196,18 @@ bool input_rows(const SiteTables& tables) {
     for (int32_t width = 1; width <= 100; ++width)
         for (int32_t channels = 1; channels <= 4; ++channels)
             for (const bool weighted : {true, false}) {
-                const bool pixels = random.chance(0.5);
+                const bool pixels = random.chance(0.5), scaled = random.chance(0.5);
                 const GateCase gate(channels, random);
                 const int32_t stride = channels > 2 ? 4 : 2, pitch = padded(width, vector_codes);
-                report.begin("%d pixels of %d channels, %s, %s", width, channels, weighted ? "weighted" : "open",
-                             pixels ? "of 8 bits" : "floats");
+                report.begin("%d pixels of %d channels, %s, %s, %s", width, channels, weighted ? "weighted" : "open",
+                             pixels ? "of 8 bits" : "floats", scaled ? "scaled" : "as they are");
                 const int16_t limit = random.chance(0.5) ? 32767 : 255;
                 const int16_t least = int16_t(random.chance(0.5) ? -limit : random.integer(-limit, limit / 2));
-                Buffer<float> inverse(channels), factor(channels), offset(channels);
+                Buffer<float> inverse(channels), factor(channels), offset(channels), scale(channels), shift(channels);
                 factor.fill([&] { return random.real(-1, 1); });
                 offset.fill([&] { return random.real(-99, 99); });
+                scale.fill([&] { return scaled ? random.real(0.1f, 2) * (random.chance(0.5) ? 1 : -1) : 1; });
+                shift.fill([&] { return scaled ? random.real(-9, 9) : 0; });
                 std::vector<Buffer<float>> x;
                 std::vector<Buffer<uint8_t>> bytes;
                 std::vector<Buffer<int16_t>> plane, other_plane;
@@ -220,12 +222,13 @@ bool input_rows(const SiteTables& tables) {
                     plane.emplace_back(pitch);
                     for (int32_t i = 0; i < width; ++i) {
                         const int32_t c = p % channels;
-                        const float from = float(bytes[p][i]) * factor[c] + offset[c] + random.real(-9, 9);
+                        const float given = float(bytes[p][i]) * factor[c] + offset[c];
+                        const float from = given * scale[c] + shift[c] + random.real(-9, 9);
                         const float held = pixels ? std::rint(from * inverse[c]) : float(random.integer(least, limit));
                         plane[p][i] = int16_t(std::clamp<float>(held, least, limit));
                         if (p < channels) site[i * stride + p] = plane[p][i];
                         const float near = float(near_code(plane[p][i], random)) + 0.5f * random.integer(-1, 1);
-                        x[p][i] = random.chance(0.02) ? random.real(-1, 1) * 3e38f : near / inverse[p % channels];
+                        x[p][i] = random.chance(0.02) ? random.real(-1, 1) * 3e38f : (near / inverse[c] - shift[c]) / scale[c];
                     }
                     other_plane.emplace_back(plane[p]);
                 }
@@ -240,6 +243,7 @@ bool input_rows(const SiteTables& tables) {
                     args.pixels = pixels;
                     args.factor = factor.data();
                     args.offset = offset.data();
+                    if (scaled) args.scale = scale.data(), args.shift = shift.data();
                     args.inverse = inverse.data();
                     args.least_code = least;
                     args.largest_code = limit;

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mquans.errors import FrameError
-from mquans.graph import Conv, Graph, Node, Transpose
+from mquans.graph import Binary, Conv, Graph, Node, Transpose
 from mquans.onnx import import_model, read_model, to_onnx
 from mquans.plan import GatePlan, InputFormat, Plan, TensorPlan, pixel_values
 from mquans.runtime.lowering.sites import analyse
@@ -92,28 +92,32 @@ def test_pixels_give_the_bits_of_their_values(
 @given(
     channels=st.integers(1, 4), width=st.integers(1, 70), height=st.integers(1, 9),
     batch=st.sampled_from((1, 2)), perm=st.sampled_from(((0, 3, 1, 2), (0, 3, 2, 1))),
-    motion=st.sampled_from((0.0, 0.4)), as_pixels=st.booleans(), seed=SEEDS,
+    motion=st.sampled_from((0.0, 0.4)), as_pixels=st.booleans(),
+    kinds=st.sampled_from(((), ("mul",), ("add",), ("mul", "add"))), seed=SEEDS,
 )  # fmt: skip
 def test_channels_side_by_side_give_the_bits_of_planes(
     channels: int, width: int, height: int, batch: int, perm: tuple[int, ...], motion: float,
-    as_pixels: bool, seed: int,
+    as_pixels: bool, kinds: tuple[str, ...], seed: int,
 ) -> None:  # fmt: skip
-    """A network that turns its pictures itself, as converters from TensorFlow write it, is the same
-    network; where rows of pixels are turned too, gates look at single pixels, which none shows."""
+    """A network that turns its pictures itself, as converters from TensorFlow write it, and
+    normalises them, is the same network; where rows of pixels are turned too, gates look at single
+    pixels, which none shows."""
     planes = (batch, channels, height, width)
     given = tuple(planes[perm.index(axis)] for axis in range(4))
-    motion = motion if perm[-1] == 2 and (batch == 1 or height % 2 == 0) else 0.0
+    by_blocks = perm[-1] == 2 and (batch == 1 or height % 2 == 0)
+    motion = motion if by_blocks else 0.0
+    # Layers take up one factor for all channels.
+    kinds = kinds if by_blocks and (channels > 1 or "add" in kinds) else ()
     limit = 0.02 if perm[-1] == 2 else 0.0
-    plain, turned = (
-        turning(planes, perm if turns else None, given, limit, motion) for turns in (False, True)
-    )
+    plain = turning(planes, None, given, limit, motion)
+    turned = turning(planes, perm, given, limit, motion, kinds)
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, planes, np.uint8)
     as_pixels = as_pixels and batch == 1 and channels in (1, 3) and perm[-1] == 2
     first = Session(*plain, isa="scalar").stream()
     streams = [Session(*turned, isa=isa, threads=2).stream() for isa in available_isas()]
     for _ in range(5):
-        expected = first.step(pixels.astype(np.float32))
+        expected = first.step(normalised(pixels.astype(np.float32), kinds))
         brought = np.ascontiguousarray(pixels.transpose([perm.index(axis) for axis in range(4)]))
         for stream in streams:
             same_outputs(
@@ -125,18 +129,36 @@ def test_channels_side_by_side_give_the_bits_of_planes(
         pixels = np.clip(np.where(moved, 255 - pixels, pixels) + noise, 0, 255).astype(np.uint8)
 
 
+FACTORS = {"mul": (0.7, -1.3, 0.9, 0.4), "add": (-3.1, 40.7, 0.03, 2.0)}
+
+
+def normalised(values: np.ndarray, kinds: tuple[str, ...]) -> np.ndarray:
+    """[N, C, H, W] as `turning` leaves them."""
+    for kind in kinds:
+        numbers = np.array(FACTORS[kind], np.float32)[: values.shape[1], None, None]
+        values = values * numbers if kind == "mul" else values + numbers
+    return values
+
+
 def turning(
     planes: tuple[int, ...], perm: tuple[int, ...] | None, given: tuple[int, ...], limit: float,
-    motion: float,
+    motion: float, kinds: tuple[str, ...] = (),
 ) -> tuple[Any, Plan]:  # fmt: skip
     """(model, plan) of a 3x3 convolution over planes, which the network makes itself of what it is
-    given if there is a permutation."""
-    weight = np.random.default_rng(0).normal(size=(5, planes[1], 3, 3)).astype(np.float32)
-    nodes = [Node("y", CONV, ("t" if perm else "x", "w"), ("y",))]
+    given if there is a permutation, and normalises."""
+    constants = {"w": np.random.default_rng(0).normal(size=(5, planes[1], 3, 3))}
+    nodes, value = list[Node](), "x"
     if perm:
-        nodes.insert(0, Node("t", Transpose(perm), ("x",), ("t",)))
+        nodes.append(Node("t", Transpose(perm), ("x",), ("t",)))
+        value = "t"
+    for kind in kinds:
+        constants[f"{kind}.k"] = np.array(FACTORS[kind])[: planes[1], None, None]
+        nodes.append(Node(kind, Binary(kind), (value, f"{kind}.k"), (kind,)))  # type: ignore[arg-type]
+        value = kind
+    nodes.append(Node("y", CONV, (value, "w"), ("y",)))
     shape = given if perm else planes
-    graph = typed(Graph("net", ("x",), ("y",), nodes, {"w": weight}), {"x": shape})
+    arrays = {name: array.astype(np.float32) for name, array in constants.items()}
+    graph = typed(Graph("net", ("x",), ("y",), nodes, arrays), {"x": shape})
     file = read_model(to_onnx(graph).SerializeToString())
     (picture,) = analyse(import_model(file)).fresh().keys() - {"y"}
     format = None

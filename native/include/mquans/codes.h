@@ -202,6 +202,8 @@ struct InputRowArgs {
     const uint8_t* pixel[8];
     bool pixels;
     const float *factor, *offset;
+    // [channels] Codes are made of value * scale + shift, rounded after each; null: of the value.
+    const float *scale, *shift;
     int32_t width, channels;  // at most 4
     int32_t rows;             // that are compared: 1 or 2
     int64_t next_x, next_plane;  // elements to the rows that are compared next

@@ -7,13 +7,16 @@ namespace mquans::MQ_ISA {
 namespace {
 
 // p: of all planes of all rows.
-float value_of(const InputRowArgs& args, int32_t p, int32_t x) {
+float given_of(const InputRowArgs& args, int32_t p, int32_t x) {
     const int32_t c = p % args.channels;
     return args.pixels ? float(args.pixel[p][x]) * args.factor[c] + args.offset[c] : args.x[p][x];
 }
 
 int16_t code_of(const InputRowArgs& args, int32_t p, int32_t x) {
-    const float code = std::rint(value_of(args, p, x) * args.inverse[p % args.channels]);
+    const int32_t c = p % args.channels;
+    const float given = given_of(args, p, x);
+    const float value = args.scale ? given * args.scale[c] + args.shift[c] : given;
+    const float code = std::rint(value * args.inverse[c]);
     return int16_t(std::clamp<float>(code, args.least_code, args.largest_code));
 }
 
@@ -24,7 +27,7 @@ bool input_compare(const InputRowArgs& args) {
     const int32_t planes = args.rows * args.channels;
     for (int32_t x = 0; x < args.width; ++x)
         for (int32_t p = 0; p < planes; ++p)
-            if (!std::isfinite(value_of(args, p, x))) return false;
+            if (!std::isfinite(given_of(args, p, x))) return false;
     for (int32_t first = 0; first < args.width; first += 2) {
         int32_t sum = 0;
         const int32_t last = std::min(first + 2, args.width);

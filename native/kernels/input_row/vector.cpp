@@ -11,11 +11,14 @@ namespace {
 
 #if defined(__AVX512F__)
 using Half = __m512;  // values of half a register of codes
+MQ_FORCE Half affine(Half x, float factor, float offset) {
+    return _mm512_add_ps(_mm512_mul_ps(x, _mm512_set1_ps(factor)), _mm512_set1_ps(offset));
+}
 MQ_FORCE Half values(const float* x) { return _mm512_loadu_ps(x); }
 MQ_FORCE Half values(const uint8_t* pixel, float factor, float offset) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixel));
     const Half x = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
-    return _mm512_add_ps(_mm512_mul_ps(x, _mm512_set1_ps(factor)), _mm512_set1_ps(offset));
+    return affine(x, factor, offset);
 }
 // Rounded, in natural order.
 MQ_FORCE __m256i half_codes(Half x, float inverse, float least, float largest) {
@@ -47,11 +50,14 @@ MQ_FORCE bool odd(const float* x) {
 }
 #else
 using Half = __m256;
+MQ_FORCE Half affine(Half x, float factor, float offset) {
+    return _mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(factor)), _mm256_set1_ps(offset));
+}
 MQ_FORCE Half values(const float* x) { return _mm256_loadu_ps(x); }
 MQ_FORCE Half values(const uint8_t* pixel, float factor, float offset) {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(pixel));
     const Half x = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
-    return _mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(factor)), _mm256_set1_ps(offset));
+    return affine(x, factor, offset);
 }
 MQ_FORCE __m256i half_codes(Half x, float inverse, float least, float largest) {
     const __m256 code = _mm256_mul_ps(x, _mm256_set1_ps(inverse));
@@ -129,14 +135,16 @@ MQ_FORCE void join(const __m128i (&given)[CHANNELS], int16_t* site) {
     }
 }
 
-float value_of(const InputRowArgs& args, int32_t p, int32_t x) {
+float given_of(const InputRowArgs& args, int32_t p, int32_t x) {
     const int32_t c = p % args.channels;
     return args.pixels ? float(args.pixel[p][x]) * args.factor[c] + args.offset[c] : args.x[p][x];
 }
 
 int16_t code_of(const InputRowArgs& args, int32_t p, int32_t x) {
-    const float least = args.least_code, largest = args.largest_code;
-    const float code = __builtin_rintf(value_of(args, p, x) * args.inverse[p % args.channels]);
+    const int32_t c = p % args.channels;
+    const float least = args.least_code, largest = args.largest_code, given = given_of(args, p, x);
+    const float value = args.scale ? given * args.scale[c] + args.shift[c] : given;
+    const float code = __builtin_rintf(value * args.inverse[c]);
     const float bounded = code < largest ? code : largest;
     return int16_t(bounded > least ? bounded : least);
 }
@@ -149,7 +157,7 @@ bool compare_rest(const InputRowArgs& args, int32_t first) {
         int32_t sum = 0;
         for (int32_t x = first; x < last; ++x)
             for (int32_t p = 0; p < args.rows * args.channels; ++p) {
-                finite = finite && value_of(args, p, x) - value_of(args, p, x) == 0.0f;
+                finite = finite && given_of(args, p, x) - given_of(args, p, x) == 0.0f;
                 if (!args.weight) continue;
                 int32_t change = code_of(args, p, x) - args.plane[p][x];
                 change = change > 32767 ? 32767 : change < -32768 ? -32768 : change;
@@ -164,13 +172,13 @@ bool compare_rest(const InputRowArgs& args, int32_t first) {
 }
 
 // Up to two rows of planes, of which registers of pixels are compared.
-template <bool PIXELS, int32_t CHANNELS>
+template <bool PIXELS, bool AFFINE, int32_t CHANNELS>
 struct Comparison {
     using Pixel = std::conditional_t<PIXELS, uint8_t, float>;
     static constexpr int32_t planes = 2 * CHANNELS;
     const Pixel* x[planes];
     const int16_t* held[planes];
-    float inverse[CHANNELS], factor[CHANNELS] = {}, offset[CHANNELS] = {};
+    float inverse[CHANNELS], factor[CHANNELS] = {}, offset[CHANNELS] = {}, scale[CHANNELS] = {}, shift[CHANNELS] = {};
     const float least_code, largest_code;
     const int64_t next_x, next_held;
     I16 weight[CHANNELS];
@@ -188,6 +196,7 @@ struct Comparison {
         for (int32_t c = 0; c < CHANNELS; ++c) {
             inverse[c] = args.inverse[c];
             if (PIXELS) factor[c] = args.factor[c], offset[c] = args.offset[c];
+            if (AFFINE) scale[c] = args.scale[c], shift[c] = args.shift[c];
             if (args.weight) weight[c] = all16(args.weight[c]);
         }
     }
@@ -203,13 +212,16 @@ struct Comparison {
         else return odd(x[p] + at);
     }
 
+    MQ_INLINE Half value(int32_t c, const Pixel* from) const {
+        Half given;
+        if constexpr (PIXELS) given = values(from, factor[c], offset[c]);
+        else given = values(from);
+        return AFFINE ? affine(given, scale[c], shift[c]) : given;
+    }
+
     MQ_INLINE I16 codes(int32_t p, int32_t c, int32_t at) const {
         const Pixel* from = x[p] + at;
-        if constexpr (PIXELS)
-            return codes_of(values(from, factor[c], offset[c]), values(from + lanes, factor[c], offset[c]), inverse[c],
-                            least_code, largest_code);
-        else
-            return codes_of(values(from), values(from + lanes), inverse[c], least_code, largest_code);
+        return codes_of(value(c, from), value(c, from + lanes), inverse[c], least_code, largest_code);
     }
 
     MQ_INLINE I16 product(int32_t p, int32_t c, int32_t at) const {
@@ -219,9 +231,9 @@ struct Comparison {
 };
 
 // Marks the pixels of whole registers; how many there are.
-template <bool PIXELS, int32_t CHANNELS, int32_t ROWS, bool GATED>
+template <bool PIXELS, bool AFFINE, int32_t CHANNELS, int32_t ROWS, bool GATED>
 MQ_FORCE int32_t compare_registers(const InputRowArgs& args, bool& any_odd) {
-    const Comparison<PIXELS, CHANNELS> rows(args);
+    const Comparison<PIXELS, AFFINE, CHANNELS> rows(args);
     const int32_t end = args.width / words * words;
     uint64_t* const taken = args.taken;
     constexpr uint64_t every = words == 32 ? 0xffffffffu : 0xffffu;
@@ -256,17 +268,17 @@ MQ_FORCE int32_t compare_registers(const InputRowArgs& args, bool& any_odd) {
     return end;
 }
 
-template <bool PIXELS, int32_t CHANNELS>
+template <bool PIXELS, bool AFFINE, int32_t CHANNELS>
 bool compare(const InputRowArgs& args) {
     for (int32_t i = 0; i < (args.width + 63) / 64; ++i) args.taken[i] = 0;
     bool any_odd = false;
     int32_t done;
     if (!args.weight)
-        done = args.rows == 2 ? compare_registers<PIXELS, CHANNELS, 2, false>(args, any_odd)
-                              : compare_registers<PIXELS, CHANNELS, 1, false>(args, any_odd);
+        done = args.rows == 2 ? compare_registers<PIXELS, AFFINE, CHANNELS, 2, false>(args, any_odd)
+                              : compare_registers<PIXELS, AFFINE, CHANNELS, 1, false>(args, any_odd);
     else
-        done = args.rows == 2 ? compare_registers<PIXELS, CHANNELS, 2, true>(args, any_odd)
-                              : compare_registers<PIXELS, CHANNELS, 1, true>(args, any_odd);
+        done = args.rows == 2 ? compare_registers<PIXELS, AFFINE, CHANNELS, 2, true>(args, any_odd)
+                              : compare_registers<PIXELS, AFFINE, CHANNELS, 1, true>(args, any_odd);
     return compare_rest(args, done) && !any_odd;
 }
 
@@ -282,9 +294,9 @@ MQ_FORCE void join_marked(const I16 (&codes)[CHANNELS], uint32_t bits, int16_t* 
     }
 }
 
-template <bool PIXELS, int32_t CHANNELS, int32_t STRIDE>
+template <bool PIXELS, bool AFFINE, int32_t CHANNELS, int32_t STRIDE>
 void take(const InputRowArgs& args) {
-    const Comparison<PIXELS, CHANNELS> rows(args);
+    const Comparison<PIXELS, AFFINE, CHANNELS> rows(args);
     const int32_t end = args.width / words * words;
     constexpr uint32_t every = words == 32 ? 0xffffffffu : 0xffffu;
     const uint64_t* const taken = args.taken;
@@ -313,34 +325,40 @@ void take(const InputRowArgs& args) {
             for (int32_t c = 0; c < CHANNELS; ++c) site[x * STRIDE + c] = plane[c][x] = code_of(args, c, x);
 }
 
-template <bool PIXELS, int32_t CHANNELS>
+template <bool PIXELS, bool AFFINE, int32_t CHANNELS>
 void take(const InputRowArgs& args) {
     constexpr int32_t apart = CHANNELS == 1 ? 2 : CHANNELS == 3 ? 4 : CHANNELS;
-    args.stride == CHANNELS ? take<PIXELS, CHANNELS, CHANNELS>(args) : take<PIXELS, CHANNELS, apart>(args);
+    args.stride == CHANNELS ? take<PIXELS, AFFINE, CHANNELS, CHANNELS>(args)
+                            : take<PIXELS, AFFINE, CHANNELS, apart>(args);
 }
 
-// Calls run(bool, number of channels), both known when it is compiled.
+// Calls run(pixels, affine, number of channels), all known when it is compiled.
 template <class Run>
 auto by_kind(const InputRowArgs& args, Run&& run) {
-    const auto by_channels = [&](auto pixels) {
+    const auto by_channels = [&](auto pixels, auto affine) {
         switch (args.channels) {
-            case 1: return run(pixels, std::integral_constant<int32_t, 1>());
-            case 2: return run(pixels, std::integral_constant<int32_t, 2>());
-            case 3: return run(pixels, std::integral_constant<int32_t, 3>());
-            default: return run(pixels, std::integral_constant<int32_t, 4>());
+            case 1: return run(pixels, affine, std::integral_constant<int32_t, 1>());
+            case 2: return run(pixels, affine, std::integral_constant<int32_t, 2>());
+            case 3: return run(pixels, affine, std::integral_constant<int32_t, 3>());
+            default: return run(pixels, affine, std::integral_constant<int32_t, 4>());
         }
     };
-    return args.pixels ? by_channels(std::true_type()) : by_channels(std::false_type());
+    const auto by_affine = [&](auto pixels) {
+        return args.scale ? by_channels(pixels, std::true_type()) : by_channels(pixels, std::false_type());
+    };
+    return args.pixels ? by_affine(std::true_type()) : by_affine(std::false_type());
 }
 
 }  // namespace
 
 bool input_compare(const InputRowArgs& args) {
-    return by_kind(args, [&](auto pixels, auto channels) { return compare<pixels(), channels()>(args); });
+    return by_kind(args, [&](auto pixels, auto affine, auto channels) {
+        return compare<pixels(), affine(), channels()>(args);
+    });
 }
 
 void input_take(const InputRowArgs& args) {
-    by_kind(args, [&](auto pixels, auto channels) { take<pixels(), channels()>(args); });
+    by_kind(args, [&](auto pixels, auto affine, auto channels) { take<pixels(), affine(), channels()>(args); });
 }
 
 }  // namespace mquans::MQ_ISA

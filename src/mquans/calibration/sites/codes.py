@@ -27,7 +27,7 @@ from mquans.graph import (
     bounds_of,
     slices,
 )
-from mquans.plan import InputFormat
+from mquans.plan import InputFormat, pixel_scale
 from mquans.runtime.lowering.sites import Analysis, order_read
 from mquans.runtime.lowering.sites.activations import bits_of, exponents_of
 from mquans.runtime.lowering.sites.arithmetic import (
@@ -38,6 +38,7 @@ from mquans.runtime.lowering.sites.arithmetic import (
     sum_exponents,
 )
 from mquans.runtime.lowering.sites.forms import channel_constant
+from mquans.runtime.lowering.sites.pictures import Prepared
 
 HEADROOM = 4.0
 """Times the calibrated range: a calibration seldom saw everything."""
@@ -81,7 +82,8 @@ def code_formats(
         node, seen = network.producers.get(name), ranges[name]
         least = padding.get(name, LEAST_EXPONENT)
         if format is not None and name == picture:
-            exponents = np.maximum(_of_pictures(format, len(seen.low)), least)
+            reach = _reach_of_pictures(format, analysis.prepared.get(format.name))
+            exponents = np.maximum(np.full(len(seen.low), _exponent(reach)), least)
             found[name] = CodeFormat(coding.axis, exponents)
             continue
         layer = node if node is not None and node.name in analysis.integer_nodes else None
@@ -119,7 +121,7 @@ def _padding(graph: Graph, analysis: Analysis) -> dict[str, int]:
 
 
 def _picture(analysis: Analysis, name: str) -> str:
-    """The value that holds an input as it comes, maybe with its axes in another order."""
+    """The value that holds an input as it comes, maybe turned and normalised."""
     made = analysis.pictures.get(name, name)
     return name if made in analysis.steps else made
 
@@ -225,11 +227,15 @@ def _activation(node: Node | None) -> Unary | None:
     return node.op if isinstance(node.op, Unary) else getattr(node.op, "activation", None)
 
 
-def _of_pictures(format: InputFormat, channels: int) -> Exponents:
-    """One exponent for all colours, for pixels of 0 to 255."""
-    mean, std = np.asarray(format.mean), np.abs(np.asarray(format.std))
-    reach = max(np.abs((pixel * format.scale - mean) / std).max() for pixel in (0.0, 255.0))
-    return np.full(channels, _exponent(np.asarray(reach)), np.int64)
+def _reach_of_pictures(format: InputFormat, prepared: Prepared | None) -> Reals:
+    """The largest value that codes hold of pixels of 0 to 255, of all colours."""
+    factor, offset = (numbers.astype(np.float64) for numbers in pixel_scale(format))
+    values = np.stack([offset, 255.0 * factor + offset])
+    if prepared is not None and prepared.factor is not None:
+        values = values * prepared.factor
+    if prepared is not None and prepared.offset is not None:
+        values = values + prepared.offset
+    return np.asarray(np.abs(values).max())
 
 
 def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:

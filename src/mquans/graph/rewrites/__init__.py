@@ -25,6 +25,7 @@ from mquans.graph.rewrites.layer_norm import find_layer_norms
 from mquans.graph.rewrites.layout import merge_layout
 from mquans.graph.rewrites.merge_layers import merge_layers
 from mquans.graph.rewrites.merge_scales import merge_scales
+from mquans.graph.rewrites.normalise_inputs import normalise_inputs
 from mquans.graph.rewrites.part_concats import part_concats
 from mquans.graph.rewrites.part_quantizations import quantize_parts
 from mquans.graph.rewrites.product_activations import find_product_activations
@@ -46,6 +47,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     fold_pad,
     unfold_space,
     turn_inputs,
+    normalise_inputs,
     hoist_scales,
     sink_scales,
     quantize_parts,

@@ -3,16 +3,12 @@ once."""
 
 from __future__ import annotations
 
-from math import prod
-
 from mquans.graph import Conv, ConvTranspose, Graph, Transpose, Unary
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
-from mquans.runtime.lowering.sites.analysis import Analysis, is_site_layer, order_read, turned_axes
+from mquans.runtime.lowering.sites.analysis import Analysis, is_site_layer, order_read
+from mquans.runtime.lowering.sites.pictures import lies_as_picture
 from mquans.runtime.lowering.sites.whole_steps import Encoded
-
-MOST_CHANNELS = 4
-"""Of pictures."""
 
 
 def input_order(graph: Graph, value: str) -> Dims:
@@ -25,12 +21,11 @@ def input_order(graph: Graph, value: str) -> Dims:
     return layout.channels_last(rank)
 
 
-def input_coding(graph: Graph, analysis: Analysis, value: str) -> Dims:
+def input_coding(analysis: Analysis, value: str) -> Dims:
     """Order of the axes of a graph input that only codes are made of."""
-    made = analysis.pictures.get(value, value)
-    order = analysis.codings[made].order
-    axes = turned_axes(graph, graph.producers()[made]) if made != value else None
-    return tuple(axes[axis] for axis in order) if axes else order
+    order = analysis.codings[analysis.pictures.get(value, value)].order
+    prepared = analysis.prepared.get(value)
+    return tuple(prepared.axes[axis] for axis in order) if prepared else order
 
 
 def only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
@@ -51,21 +46,15 @@ def only_coded(graph: Graph, analysis: Analysis, value: str) -> bool:
 
 
 def is_picture(graph: Graph, analysis: Analysis, value: str) -> bool:
-    """True for graph inputs that are pictures of few channels, as planes or with their channels
-    side by side. They are compared as a whole before any of it is taken, by blocks of pixels that
-    lie in one picture."""
-    given, made = graph.shape(value), analysis.pictures.get(value, value)
-    if len(given) != 4 or not only_coded(graph, analysis, value):
+    """True for graph inputs that are pictures (`lies_as_picture`) of which only codes are made.
+    They are compared as a whole before any of it is taken."""
+    shape = graph.shape(value)
+    if not only_coded(graph, analysis, value):
         return False
-    order = input_coding(graph, analysis, value)
-    shape = layout.apply(order, given)
-    x_step, c_step = (prod(given[axis + 1 :]) for axis in order[-2:])
-    return (
-        analysis.codings[made].order == layout.channels_last(4)
-        and (x_step == 1 or (x_step == shape[-1] and c_step == 1))
-        and shape[-1] <= MOST_CHANNELS
-        and (shape[0] == 1 or shape[1] % 2 == 0)
-    )
+    prepared = analysis.prepared.get(value)
+    axes = prepared.axes if prepared else layout.identity(len(shape))
+    order = analysis.codings[analysis.pictures.get(value, value)].order
+    return lies_as_picture(shape, axes, order)
 
 
 def takes_pictures(graph: Graph, analysis: Analysis) -> bool:

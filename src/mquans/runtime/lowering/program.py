@@ -362,7 +362,7 @@ def lower(graph: Graph, plan: Plan, *, isa: str, threads: int) -> Lowered:
         order = input_order(graph, value)
         coded = only_coded(graph, analysis, value)
         if coded:
-            order = input_coding(graph, analysis, value)
+            order = input_coding(analysis, value)
         placed = lowering.new(value, order, stored=not coded)
         index = program.add_input(*lowering.port(value))
         if coded:

@@ -37,22 +37,26 @@ POOL = Pool("average", (2, 2), (2, 2), (0,) * 4, (1, 1))
 
 
 @pytest.mark.parametrize(
-    ("op", "names", "gated"),
+    ("op", "names", "channels", "gated"),
     [
-        (Binary("add"), "a b", True),
-        (Binary("sub"), "a b", True),
-        (Binary("mul"), "a b", False),
-        (Binary("mul"), "a k", False),
-        (Binary("add"), "a k", False),
-        (POOL, "a", False),
-        (Reduce("mean", (2, 3), True), "a", False),
-        (Softmax(1), "a", True),
+        (Binary("add"), "a b", 3, True),
+        (Binary("sub"), "a b", 3, True),
+        (Binary("mul"), "a b", 3, False),
+        (Binary("mul"), "a k", 5, False),
+        (Binary("add"), "a k", 5, False),
+        (Binary("mul"), "a k", 3, True),
+        (Binary("add"), "a k", 3, True),
+        (POOL, "a", 3, False),
+        (Reduce("mean", (2, 3), True), "a", 3, False),
+        (Softmax(1), "a", 3, True),
     ],
 )  # fmt: skip
-def test_values_with_gates(op: Any, names: str, gated: bool) -> None:
-    """Inputs, layers, residual sums, and what comes as floats."""
-    constants = {"k": np.full((1, 3, 1, 1), 0.5)} if "k" in names else {}
-    inputs = {name: SHAPE for name in names.split() if name not in constants}
+def test_values_with_gates(op: Any, names: str, channels: int, gated: bool) -> None:
+    """Inputs and pictures that the network normalises, layers, residual sums, what comes as
+    floats."""
+    constants = {"k": np.full((1, channels, 1, 1), 0.5)} if "k" in names else {}
+    shape = (1, channels, 6, 8)
+    inputs = {name: shape for name in names.split() if name not in constants}
     network = Network([(op, names, "v")], inputs, constants, outputs=("v",))
     analysis = network.analysis
     assert analysis.gated - set(inputs) == ({"v", "y"} if gated else {"y"})
@@ -146,14 +150,15 @@ def test_results_behind_an_operator_may_be_finer_than_its_own(
     op: Binary, tail: str, second: str
 ) -> None:
     """Codes of results of functions that vanish for negative values say nothing of their sums."""
-    constants = {"k": np.array([0.75, -0.5, 0.25]).reshape(1, 3, 1, 1)} if second == "k" else {}
-    inputs = {name: SHAPE for name in ("a", second) if name not in constants}
+    constants = {"k": np.array([0.7, -0.5, 0.25]).reshape(1, 3, 1, 1)} if second == "k" else {}
+    shape = (3, 3, 5, 8)  # no picture that is normalised
+    inputs = {name: shape for name in ("a", second) if name not in constants}
     network = Network(
         [(op, f"a {second}", "s"), (Unary(tail), "s", "v")], inputs, constants,
         exponents=dict.fromkeys(("a", "b", "s", "v"), -14), outputs=("v",),
     )  # fmt: skip
     rng = np.random.default_rng(3)
-    frame = {name: rng.uniform(-0.4, 0.4, SHAPE).astype(np.float32) for name in inputs}
+    frame = {name: rng.uniform(-0.4, 0.4, shape).astype(np.float32) for name in inputs}
     other = frame.get("b", constants.get("k"))
     x = frame["a"] * other if op.kind == "mul" else frame["a"] + other
     sigmoid = 1 / (1 + np.exp(-x))

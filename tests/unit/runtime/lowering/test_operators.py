@@ -52,6 +52,12 @@ def image(channels: int, seed: int) -> tuple[int, int, int, int]:
     return (1, channels, int(rng.integers(4, 9)), int(rng.integers(65, 90)))
 
 
+def batch(channels: int, seed: int) -> tuple[int, int, int, int]:
+    """No picture that the network takes and normalises, see `test_pictures`."""
+    rng = np.random.default_rng(seed)
+    return (3, channels, 2 * int(rng.integers(1, 4)) + 1, int(rng.integers(65, 90)))
+
+
 def mover(op: Any, function: Callable[[Any], Any], channels: Any = None) -> Callable[[int], Case]:
     """A case of an operator that only moves codes; it may depend on the shape."""
 
@@ -202,7 +208,7 @@ def sixteen_bits(constant: Any) -> Any:
 
 def with_constant(kind: str, reverse: bool = False) -> Callable[[int], Case]:
     def build(size: int) -> Case:
-        shape = image(size, size + 4)
+        shape = batch(size, size + 4)
         constant = np.random.default_rng(size).normal(0.5, 2, (size, 1, 1)).astype(np.float32)
         names = "k x" if reverse else "x k"
         network = Network([(Binary(kind), names, "v")], {"x": shape}, {"k": constant})  # type: ignore[arg-type]
@@ -227,7 +233,7 @@ def affine(size: int) -> Case:
     rng = np.random.default_rng(size)
     scale, start = rng.normal(0, [[[[1]]], [[[30]]]], (2, size, 1, 1)).astype(np.float32)
     rows = [(Binary("mul"), "x k", "p"), (Binary("add"), "p c", "s"), (Unary("relu"), "s", "v")]
-    network = Network(rows, {"x": image(size, size + 5)}, {"k": scale, "c": start})
+    network = Network(rows, {"x": batch(size, size + 5)}, {"k": scale, "c": start})
     out = np.maximum(network.exponent("s", size), sixteen_bits(start))
 
     def expected(net: Network, codes: Codes) -> Any:
@@ -243,7 +249,7 @@ def scaled_sigmoid(largest: float) -> Callable[[int], Case]:
     def build(size: int) -> Case:
         scale = np.linspace(-largest, largest, size).astype(np.float32).reshape(1, -1, 1, 1)
         rows = [(Binary("mul"), "x k", "p"), (Unary("sigmoid"), "p", "v")]
-        shape, exponents = image(size, size + 3), {"x": -13, "p": -12}
+        shape, exponents = batch(size, size + 3), {"x": -13, "p": -12}
         network = Network(rows, {"x": shape}, {"k": scale}, exponents)
 
         def expected(net: Network, codes: Codes) -> Any:

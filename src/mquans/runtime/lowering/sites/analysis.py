@@ -32,6 +32,7 @@ from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
 from mquans.runtime.lowering.sites.activations import OWN_CODES
 from mquans.runtime.lowering.sites.forms import Form, integer_form, whole_form
+from mquans.runtime.lowering.sites.pictures import Prepared, find_prepared, lies_as_picture
 from mquans.runtime.lowering.sites.whole_steps import (
     ENTRIES,
     Blend,
@@ -76,8 +77,9 @@ class Analysis:
         tails: of residual sums, the value of the activation that alone reads the sum, and of
             quantized layers that of the lookup. A plan speaks of that value instead.
         steps: of quantized values, the one step that makes them.
-        pictures: of graph inputs that only a quantization reads, or a transposition of which codes
-            are made, its value.
+        pictures: of graph inputs that nothing else reads, what is made of them in codes: by
+            a quantization, by what `find_prepared` finds, or by both.
+        prepared: of the same inputs, how.
         idle: names of nodes that nothing reads, as steps do their work.
         apart: quantized layers whose own values are read in spite of a lookup behind them.
         least: of values in whole steps of 8 bits that layers read, the least one.
@@ -92,6 +94,7 @@ class Analysis:
     gated: set[str] = field(default_factory=set)
     steps: dict[str, WholeStep] = field(default_factory=dict)
     pictures: dict[str, str] = field(default_factory=dict)
+    prepared: dict[str, Prepared] = field(default_factory=dict)
     idle: set[str] = field(default_factory=set)
     apart: set[str] = field(default_factory=set)
     least: dict[str, int] = field(default_factory=dict)
@@ -113,22 +116,6 @@ def is_site_layer(graph: Graph, node: Node) -> bool:
             return False
 
 
-def turned_axes(graph: Graph, node: Node) -> Dims | None:
-    """Axes of what a node reads, in the order of its result, where it does nothing but turn them:
-    a transposition, or a reshape that moves axes of size 1."""
-    if isinstance(node.op, Transpose):
-        return node.op.perm
-    if not isinstance(node.op, Reshape):
-        return None
-    shape, made = graph.shape(node.inputs[0]), graph.shape(node.outputs[0])
-    wide, ones = (
-        [axis for axis, n in enumerate(shape) if (n == 1) == one] for one in (False, True)
-    )
-    if len(shape) != len(made) or [n for n in made if n != 1] != [shape[axis] for axis in wide]:
-        return None
-    return tuple((ones if n == 1 else wide).pop(0) for n in made)
-
-
 def order_read(graph: Graph, node: Node) -> Dims:
     """Order of axes in which a layer over sites reads and writes."""
     rank = len(graph.shape(node.inputs[0]))
@@ -147,11 +134,15 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
         for node in graph.nodes
         if is_site_layer(graph, node) and node.name not in by_value
     }
-    steps = find_whole_steps(graph)
+    prepared = find_prepared(graph)
+    normalising = {
+        node for value in prepared.values() if value.is_normalised for node in value.nodes
+    }
+    steps = find_whole_steps(graph, normalising)
     producers = graph.producers()
-    beyond = _beyond_codes(graph, producers)
+    in_floats = _beyond_codes(graph, producers) | normalising
     while True:
-        result = _coded(graph, layers, steps, beyond)
+        result = _coded(graph, layers, steps, in_floats)
         # What turns out not to be in codes is made node by node.
         lost = {
             value
@@ -164,7 +155,7 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
     result.steps = {value: step for value, step in steps.items() if value in result.codings}
     _find_tails(graph, result)
     result.gated = set(_gated(graph, result))
-    _find_idle(graph, result)
+    _find_idle(graph, result, prepared)
     for node in graph.nodes:
         if node.name in layers and (bounds := bounds_of(producers, node.inputs[0])):
             low, high = bounds
@@ -202,7 +193,7 @@ def _coded(
     graph: Graph,
     layers: Collection[str],
     steps: Mapping[str, WholeStep],
-    beyond: Collection[str],
+    in_floats: Collection[str],
 ) -> Analysis:
     wanted: dict[str, Dims] = {}
     forms: set[str] = set()
@@ -211,7 +202,7 @@ def _coded(
             wanted.setdefault(node.inputs[0], order_read(graph, node))
             continue
         order = wanted.get(node.outputs[0])
-        if order is None or len(node.outputs) != 1 or node.name in beyond:
+        if order is None or len(node.outputs) != 1 or node.name in in_floats:
             continue
         form = _form(graph, node, order, steps)
         if form is None:
@@ -311,7 +302,7 @@ def _readers_of_codes(graph: Graph, result: Analysis) -> dict[str, list[str]]:
     return readers
 
 
-def _find_idle(graph: Graph, result: Analysis) -> None:
+def _find_idle(graph: Graph, result: Analysis, prepared: Mapping[str, Prepared]) -> None:
     floats, encoded = set(graph.outputs), dict[str, list[str]]()
     for node in reversed(graph.nodes):
         value = node.outputs[0]
@@ -319,25 +310,28 @@ def _find_idle(graph: Graph, result: Analysis) -> None:
             step = result.steps.get(value)
             if isinstance(step, Encoded):
                 encoded.setdefault(step.source, []).append(value)
-        elif (
-            value in result.codings
-            and value not in floats
-            and turned_axes(graph, node)
-            and node.inputs[0] in graph.inputs
-        ):
-            encoded.setdefault(node.inputs[0], []).append(value)
-        elif any(
-            name in floats or name in result.codings or name in encoded for name in node.outputs
-        ):
+            continue
+        made = encoded.get(value, []) + [value] * (value in result.codings)
+        if value not in floats and len(made) == 1 and value in prepared:
+            origin = prepared[value]
+            order = result.codings[made[0]].order
+            as_picture = lies_as_picture(graph.shape(origin.source), origin.axes, order)
+            if floats.isdisjoint(origin.before) and (as_picture or not origin.is_normalised):
+                encoded.setdefault(origin.source, []).append(made[0])
+                continue
+        reads = (floats, result.codings.keys(), encoded.keys())
+        if any(not read.isdisjoint(node.outputs) for read in reads):
             floats.update(node.inputs)
         else:
             result.idle.add(node.name)
     result.apart = floats & result.tails.keys()
-    for value, made in encoded.items():
-        if value in graph.inputs and value not in floats | result.codings.keys() and len(made) == 1:
-            result.pictures[value] = made[0]
-            if turned_axes(graph, producer := graph.producers()[made[0]]):
-                result.idle.add(producer.name)
+    for source, made in encoded.items():
+        alone = len(made) == 1 and source not in floats | result.codings.keys()
+        if source in graph.inputs and alone:
+            step = result.steps.get(made[0])
+            origin = prepared[step.source if isinstance(step, Encoded) else made[0]]
+            result.pictures[source], result.prepared[source] = made[0], origin
+            result.idle.update(origin.nodes)
 
 
 def _gated(graph: Graph, result: Analysis) -> Iterator[str]:

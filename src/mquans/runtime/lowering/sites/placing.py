@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
+NO_NUMBERS: Floats = np.empty(0, np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Coded:
@@ -263,9 +265,21 @@ class Sites:
         self.together[y.tensor] = BLOCK
         gate = self.gate_of(low, value, y.codes, BLOCK)
         motion = self.gate_of(low, value, y.codes, BLOCK, low.plan.motion_tolerance)
-        scale, offset = _scale_of(low.plan.input, source)
+        pixels = _scale_of(low.plan.input, source)
         _native.add_picture_sites(
-            low.program, label, index, y.tensor, inverse, *bounds, scale, offset, gate, motion
+            low.program, label, index, y.tensor, inverse, *bounds, *pixels,
+            *self._normalisation(source, len(inverse)), gate, motion,
+        )  # fmt: skip
+
+    def _normalisation(self, source: str, channels: int) -> tuple[Floats, Floats]:
+        """(factor, offset) of what the network makes of an input before its codes; of no channels
+        where it makes nothing."""
+        prepared = self.analysis.prepared.get(source)
+        if prepared is None or not prepared.is_normalised:
+            return NO_NUMBERS, NO_NUMBERS
+        return (
+            np.ones(channels, np.float32) if prepared.factor is None else prepared.factor,
+            np.zeros(channels, np.float32) if prepared.offset is None else prepared.offset,
         )
 
     def decode(
@@ -284,7 +298,7 @@ class Sites:
 def _scale_of(format: InputFormat | None, value: str) -> tuple[Floats, Floats]:
     """What pixels of a graph input stand for; empty where the plan does not say."""
     if format is None or format.name != value:
-        return np.empty(0, np.float32), np.empty(0, np.float32)
+        return NO_NUMBERS, NO_NUMBERS
     return pixel_scale(format)
 
 

@@ -20,7 +20,7 @@ def add_whole_step(low: Lowering, node: Node, step: WholeStep) -> None:
     sites, value = low.sites, node.outputs[0]
     match step:
         case Encoded(source, factor):
-            if source not in sites.analysis.pictures:
+            if value not in sites.analysis.pictures.values():
                 sites.encode(low, source, value, factor, node.op)
         case Lookup(source, first, results):
             if sites.made_by_layer(source) == value:

@@ -8,7 +8,7 @@ once, to the steps of their result; and what comes in floats is quantized where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,9 +90,13 @@ class Encoded:
 WholeStep = Lookup | Blend | Encoded
 
 
-def find_whole_steps(graph: Graph) -> dict[str, WholeStep]:
-    """The quantizations that are one step, by the value that they make."""
-    finder = _Finder(Editor(graph))
+def find_whole_steps(graph: Graph, in_floats: Collection[str] = ()) -> dict[str, WholeStep]:
+    """The quantizations that are one step, by the value that they make.
+
+    Args:
+        in_floats: names of nodes that are computed in floats, whatever they are.
+    """
+    finder = _Finder(Editor(graph), in_floats)
     found = ((node.outputs[0], finder.visit(node)) for node in graph.nodes)
     return {value: step for value, step in found if step is not None}
 
@@ -102,6 +106,7 @@ class _Finder:
     """Follows scalings and functions from node to node."""
 
     editor: Editor
+    in_floats: Collection[str]
     # What a value is a function of, and its results for all codes of that.
     functions: dict[str, tuple[str, Reals]] = field(default_factory=dict)
     # (source, factor) of scaled values.
@@ -160,7 +165,7 @@ class _Finder:
             return Lookup(root, first, results.astype(np.int64))
         source, factor = self.scaled.get(node.inputs[0], (node.inputs[0], 1.0))
         made = self.editor.producer(source)
-        if made is None or isinstance(made.op, FLOATS):
+        if made is None or made.name in self.in_floats or isinstance(made.op, FLOATS):
             return Encoded(source, factor)
         operands = list(self._operands(made))
         if not isinstance(made.op, Binary) or len(operands) < 2:
