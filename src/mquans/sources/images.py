@@ -16,7 +16,7 @@ import numpy as np
 from mquans.errors import SourceError
 from mquans.files import printable, reason
 from mquans.sources.orientation import UPRIGHT, exif_matrix, upright
-from mquans.sources.preparation import Picture, stored_rgb
+from mquans.sources.preparation import WITH_PROFILES, Picture, stored_rgb
 from mquans.sources.selection import Selection
 from mquans.sources.unreadable import Unreadable
 from mquans.sources.warning import SourceWarning
@@ -114,12 +114,14 @@ class ImageReader:
             if isinstance(error, av.PatchWelcomeError):
                 raise SourceError(_unread("its coding"), where=where) from error
             raise SourceError(_verdict(data), where=where) from error
+        if name == "png":
+            _tell_of_others(_animated(data), where)
         if not frames:
             self._codecs.pop(name, None)
             raise SourceError(_DAMAGED, where=where)
         frame: av.VideoFrame = frames[0]
         matrix = exif_matrix(data)
-        if matrix == UPRIGHT:
+        if matrix == UPRIGHT and name not in WITH_PROFILES:
             return frame
         self._reformatter = self._reformatter or av.video.reformatter.VideoReformatter()
         return upright(stored_rgb(frame, self._reformatter), matrix)
@@ -140,12 +142,7 @@ def _by_pillow(data: bytes, where: str) -> Picture:
         raise
     except Exception as error:  # of as many kinds as there are coders
         raise SourceError(_verdict(data), where=where) from error
-    if count > 1:
-        warnings.warn(
-            f"{where} holds {count} pictures, of which the first is read.",
-            SourceWarning,
-            stacklevel=2,
-        )
+    _tell_of_others(count, where)
     if image.mode.startswith("I;16"):
         picture = (np.asarray(image) >> 8).astype(np.uint8)
     elif image.mode in ("I", "F"):
@@ -155,6 +152,21 @@ def _by_pillow(data: bytes, where: str) -> Picture:
         picture = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
     # Of TIFF files, Pillow does it by itself.
     return picture if image.format == "TIFF" else upright(picture, exif_matrix(data))
+
+
+def _animated(png: bytes) -> int:
+    """How many pictures an animated PNG file holds; 1 for any other."""
+    at = png.find(b"acTL", 0, png.find(b"IDAT"))
+    return int.from_bytes(png[at + 4 : at + 8]) if at >= 0 else 1
+
+
+def _tell_of_others(count: int, where: str) -> None:
+    if count > 1:
+        warnings.warn(
+            f"{where} holds {count} pictures, of which the first is read.",
+            SourceWarning,
+            stacklevel=3,
+        )
 
 
 def _unread(why: str) -> str:

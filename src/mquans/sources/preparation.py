@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Picture = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.float32]
 
+WITH_PROFILES = ("png", "apng")
+"""Decoders whose frames hold colour profiles by name. PyAV (18.1) frees such a name twice once a
+frame was asked what lies beside its pixels, which ends the process."""
+
 LAYOUTS = ("nchw", "nhwc", "ncthw", "ntchw", "nthwc")
 """Where several suit a shape, the first does."""
 
@@ -257,6 +261,15 @@ def stored_rgb(frame: av.VideoFrame, reformatter: Any) -> Picture:
     )
     picture: Picture = converted.to_ndarray()
     return picture
+
+
+def without_profile(frame: av.VideoFrame, reformatter: Any) -> av.VideoFrame:
+    """The pixels of a frame in RGB and when it is shown, nothing else."""
+    import av
+
+    bare = av.VideoFrame.from_ndarray(stored_rgb(frame, reformatter), format="rgb24")
+    bare.pts, bare.time_base = frame.pts, frame.time_base
+    return bare
 
 
 def check_picture(picture: npt.NDArray[Any]) -> None:

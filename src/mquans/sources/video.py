@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mquans.errors import SourceError
 from mquans.files import printable
 from mquans.sources.deinterlacing import Deinterlacer
+from mquans.sources.preparation import WITH_PROFILES, without_profile
 from mquans.sources.seams import Seams
 from mquans.sources.selection import Selection
 from mquans.sources.warning import SourceWarning
@@ -90,6 +91,7 @@ class VideoReader:
             self._container.close()
             raise
         self._stream.codec_context.thread_count = 1
+        self._reformatter = av.video.reformatter.VideoReformatter()
         if self._stream.codec_context.name == "mjpeg" and format is None:
             # Left to itself, the decoder fills what is missing with gray and tells nobody. Of
             # webcams even whole pictures have errors.
@@ -142,7 +144,7 @@ class VideoReader:
             for frame in frames:
                 decoded += 1
                 patched += frame.is_corrupt
-                yield from whole.push(frame)
+                yield from whole.push(self._readable(frame))
         yield from whole.finish()
         if self.live:
             if silent:
@@ -164,6 +166,11 @@ class VideoReader:
                 SourceWarning,
                 stacklevel=2,
             )
+
+    def _readable(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if self._stream.codec_context.name not in WITH_PROFILES:
+            return frame
+        return without_profile(frame, self._reformatter)
 
     def _first(self) -> VideoStream:
         import av

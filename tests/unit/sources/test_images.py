@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import struct
 import zlib
 from fractions import Fraction
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from mquans.errors import SourceError
 from mquans.plan import InputFormat
@@ -229,7 +230,7 @@ def test_real_driving_pictures(shared: Path) -> None:
     assert frames.std() > 20
 
 
-@pytest.mark.parametrize("suffix", ["webp", "tif"])
+@pytest.mark.parametrize("suffix", ["webp", "tif", "png"])
 def test_files_of_several_pictures_say_that_the_first_is_read(tmp_path: Path, suffix: str) -> None:
     """An animation whose other pictures went by in silence would be taken for read."""
     pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
@@ -239,3 +240,18 @@ def test_files_of_several_pictures_say_that_the_first_is_read(tmp_path: Path, su
     with pytest.warns(SourceWarning, match="holds 3 pictures, of which the first is read"):
         (frame,) = open_source(path, format)
     assert frame[0, 0, 0, 0] > 250
+
+
+@pytest.mark.parametrize("suffix", [".png", ".apng"])
+def test_colour_profiles_do_no_harm(tmp_path: Path, suffix: str) -> None:
+    """Screenshots have them. Their names would be freed twice, which ends the process."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    shots = [Image.fromarray(flat(value)) for value in (7, 9)]
+    more = (
+        {"save_all": True, "append_images": shots[1:], "duration": 40} if suffix == ".apng" else {}
+    )
+    shots[0].save(tmp_path / f"shot{suffix}", "PNG", icc_profile=profile, **more)
+    for _ in range(3):
+        found = firsts(open_source(tmp_path / f"shot{suffix}", FORMAT))
+        assert found == ([7, 9] if suffix == ".apng" else [7])
+        gc.collect()
