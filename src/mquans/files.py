@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from mquans.errors import MquansError
@@ -41,6 +43,14 @@ def printable(text: str, limit: int = 200) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
+def expanded(path: PathLike) -> Path:
+    """A path with `~` in place of a home folder; as it is where nobody knows of one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def atomic_write(path: PathLike, data: bytes, *, error: type[MquansError] = MquansError) -> None:
     """Write a file so that every reader, at every moment, sees the old content or all of the new.
 
@@ -58,15 +68,29 @@ def atomic_write(path: PathLike, data: bytes, *, error: type[MquansError] = Mqua
         raise _unwritable(path, problem, error) from problem
 
 
-def require_writable(*paths: PathLike | None) -> None:
+def require_writable(*paths: PathLike | None, read: Iterable[PathLike] = ()) -> None:
     """Raise now what `atomic_write` would raise later, before work whose results go to `paths`.
 
+    Args:
+        read: files that the work needs; patterns stand for all that match, and what is no file,
+            such as the address of a camera, is passed over.
+
     Raises:
-        MquansError: a folder is not there or cannot be written to, or a path is a folder itself.
+        MquansError: a folder is not there or cannot be written to, a path is a folder itself, is
+            one of those that are read, or is given twice.
     """
-    for path in paths:
-        if path is None:
-            continue
+    named = [path for path in paths if path is not None]
+    for i, path in enumerate(named):
+        if any(_same_file(path, other) for other in named[:i]):
+            raise MquansError(
+                "two results would be written there.", where=printable(os.fspath(path))
+            )
+        if any(_same_file(path, name) for other in read for name in _matching(other)):
+            raise MquansError(
+                "is read by the same command, and would be overwritten.",
+                where=printable(os.fspath(path)),
+                hint="Give the result another name.",
+            )
         try:
             target = Path(os.path.realpath(path))
             if target.is_dir():
@@ -77,6 +101,24 @@ def require_writable(*paths: PathLike | None) -> None:
                 temporary.unlink()
         except (OSError, ValueError) as problem:
             raise _unwritable(path, problem) from problem
+
+
+def _matching(path: PathLike) -> list[str]:
+    """The path itself, and what it matches as a pattern."""
+    name = os.fspath(path)
+    return [name, *(glob.glob(name, recursive=True) if glob.has_magic(name) else ())]  # noqa: PTH207
+
+
+def _same_file(a: PathLike, b: PathLike) -> bool:
+    """Whether both lead to one file, be it through links. Devices may be given as often as wanted:
+    nothing in them is lost."""
+    try:
+        target = Path(os.path.realpath(a))
+        if target.exists() and not target.is_file():
+            return False
+        return target == Path(os.path.realpath(b)) or target.samefile(b)
+    except (OSError, ValueError):  # one is not there, or no path at all
+        return False
 
 
 def read_limited(

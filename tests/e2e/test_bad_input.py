@@ -219,3 +219,28 @@ def test_a_missing_folder_is_said_before_the_work(mquans: Run, small_model: Path
     done = mquans("calibrate", small_model, "--source", "none.npy", "-o", "none/plan.json")
     assert done.returncode == 1
     assert "none/plan.json: cannot be written" in one_sentence(done)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("~nobody9/clip.npy", "no such file"),
+        ("http://[::1", "is no address"),
+        ("rtsp://[::1", "is no address"),
+        ("words.npy", "not numbers"),
+    ],
+)
+def test_sources_that_are_none(
+    mquans: Run, small_model: Path, plan: Path, tmp_path: Path, source: str, said: str
+) -> None:
+    np.save(tmp_path / "words.npy", np.array(["a", "b", "c"]))
+    done = mquans("run", small_model, "--plan", plan, "--source", source)
+    assert done.returncode == 1
+    assert said in one_sentence(done)
+
+
+def test_more_threads_than_any_machine_has(mquans: Run, small_model: Path, plan: Path) -> None:
+    for verb in VERBS:
+        done = mquans(verb, small_model, "--plan", plan, "--source", "x", "--threads", 10**14)
+        assert done.returncode == 1
+        assert "--threads" in one_sentence(done)

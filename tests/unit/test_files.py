@@ -125,3 +125,23 @@ def test_reading_says_why_it_failed(tmp_path: Path) -> None:
 def test_control_characters_cannot_reach_the_terminal() -> None:
     assert printable("a\x1b[31m\nb\x85é\u202e") == "a\\x1b[31m\\nb\\x85é\\u202e"
     assert printable("x" * 1000, 10) == "xxxxxxx..."
+
+
+@pytest.mark.parametrize("name", ["clip.npy", "./clip.npy", "link.npy", "hard.npy"])
+@pytest.mark.parametrize("read", ["clip.npy", "*.npy"])
+def test_nothing_that_is_read_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, read: str
+) -> None:
+    """A recording that a mistyped -o replaced by a plan would be gone."""
+    monkeypatch.chdir(tmp_path)
+    Path("clip.npy").write_bytes(b"frames")
+    Path("link.npy").symlink_to("clip.npy")
+    Path("hard.npy").hardlink_to("clip.npy")
+    with pytest.raises(MquansError, match="would be overwritten"):
+        require_writable("plan.json", name, read=["rtsp://camera/1", "0", "", read])
+    require_writable("other.npy", "/dev/null", "/dev/null", read=["gone.npy", "rtsp://camera/1"])
+
+
+def test_two_results_need_two_names(tmp_path: Path) -> None:
+    with pytest.raises(MquansError, match="two results"):
+        require_writable(tmp_path / "a", f"{tmp_path}/./a")

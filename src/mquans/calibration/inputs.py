@@ -7,7 +7,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from mquans.errors import SourceError
 from mquans.evaluate import Track, silent
 from mquans.metrics import place_label
-from mquans.sources import Source, SourceWarning, begins, in_place_of
+from mquans.sources import Lookahead, Source, SourceWarning, begins, in_place_of
 from mquans.sources.frames import Feeds, feeds_of, finite, network_values
 
 Spec = str | Path | int | Iterable[Any]
@@ -66,26 +65,14 @@ class Clip:
 
 
 def as_specs(source: Spec | Sequence[str | Path]) -> list[Spec]:
-    """One clip or a list of paths as a list of clips. Arrays and iterables are one clip; they are
-    read into memory as far as calibration may need them."""
+    """One clip or a list of paths as a list of clips. Arrays and iterables are one clip."""
     if isinstance(source, list | tuple) and source:
         if all(isinstance(item, str | Path) for item in source):
             return list(source)
         return [list(source)]
-    if isinstance(source, str | Path | int | np.ndarray | Mapping):
+    if isinstance(source, str | Path | int | np.ndarray | Mapping | list):
         return [source]
-    if isinstance(source, list):
-        return [source]
-    frames = iter(source)
-    head = list(islice(frames, 4 * DEFAULT_FRAMES))
-    if head and _bytes(head[0]) <= SMALL_BYTES:
-        head += islice(frames, 4 * (SMALL_FACTOR - 1) * DEFAULT_FRAMES)
-    return [head]
-
-
-def _bytes(frame: Any) -> int:
-    arrays = frame.values() if isinstance(frame, Mapping) else [frame]
-    return sum(np.asarray(array).nbytes for array in arrays)
+    return [Lookahead(source)]
 
 
 def factor_of(shapes: Mapping[str, Shape]) -> int:

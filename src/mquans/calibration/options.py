@@ -16,6 +16,7 @@ from mquans.evaluate import Track, silent
 from mquans.metrics import AnyMetric, OutputWeights
 from mquans.plan import Rule
 from mquans.sources import OnError
+from mquans.threads import check_threads
 
 RuleChoice = Rule | Literal["either"]
 """A rule, or the one under which less is left to do."""
@@ -29,8 +30,8 @@ class CalibrationOptions:
     """What `calibrate` can be told beyond bits and budget; fields as its arguments.
 
     Raises:
-        MquansError: there is no such method, criticality or objective; or labels, with files left
-            out.
+        MquansError: there is no such method, criticality, objective or number of threads; or
+            labels, with files left out.
     """
 
     method: str = "criticality"
@@ -58,6 +59,7 @@ class CalibrationOptions:
     track: Track = silent
 
     def __post_init__(self) -> None:
+        check_threads(self.threads)
         if self.labels is not None and self.on_error == "skip":
             raise MquansError(
                 "labels are by the number of a frame, which is lost where files are left out.",

@@ -13,7 +13,14 @@ from mquans.calibration.inputs import Shape, Spec
 from mquans.errors import SourceError
 from mquans.onnx import ModelFile, declared_inputs, metadata_of, takes_integers
 from mquans.plan import AudioFormat, InputFormat, NetworkOptions
-from mquans.sources import guess_audio_format, guess_format, is_sound, is_video, open_source
+from mquans.sources import (
+    first_of,
+    guess_audio_format,
+    guess_format,
+    is_sound,
+    is_video,
+    open_source,
+)
 from mquans.sources.frames import feeds_of
 from mquans.sources.presets import VALUES, preset_of
 
@@ -120,7 +127,7 @@ def _first_tensor(
         isinstance(spec, str | Path) and Path(spec).suffix.lower() not in (".npy", ".npz")
     ):
         return None
-    first = spec[0] if isinstance(spec, list | np.ndarray) and len(spec) else None
+    first = first_of(spec)
     if isinstance(first, np.ndarray) and first.dtype == np.uint8:
         return None
     ranks = {name: [dim or 1 for dim in shapes[name]] for name in fed}

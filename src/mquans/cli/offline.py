@@ -192,7 +192,7 @@ def calibrate(
     from mquans.files import require_writable
     from mquans.metrics import load_metric
 
-    require_writable(output, report)
+    require_writable(output, report, read=[model, *source, *o.label_files(labels)])
     options = CalibrationOptions(
         method=method.value,
         criticality=criticality and criticality.value,

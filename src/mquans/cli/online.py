@@ -67,10 +67,12 @@ def run(
     from mquans.cli.ending import EndedBySignals
     from mquans.cli.guarding import open_guard
     from mquans.evaluate import NpzWriter, run_clip, silent
+    from mquans.files import require_writable
     from mquans.onnx import read_model
     from mquans.runtime.replay import Outputs
     from mquans.sources import open_planned
 
+    require_writable(output, read=[model, plan, source])
     network = read_model(model)
     session = Session(network, plan, threads=threads)
     watch = open_guard(session, network, every=guard, max_loss=max_loss, metric=metric)

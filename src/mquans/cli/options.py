@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mquans.errors import MquansError
+from mquans.threads import MOST_THREADS
 
 PREPARATION = "Preparation of pictures"
 SELECTION = "Which frames"
@@ -156,7 +157,9 @@ OnErrorOption = Annotated[
         rich_help_panel=SELECTION,
     ),
 ]
-Threads = Annotated[int, typer.Option(min=1, help="Cores that one frame may use.")]
+Threads = Annotated[
+    int, typer.Option(min=1, max=MOST_THREADS, help="Cores that one frame may use.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Metric = Annotated[
     str | None,
@@ -290,6 +293,11 @@ def read_labels(paths: list[str] | None, sources: int) -> list[Any] | None:
         )
     read = [load_labels(path) for path in paths]
     return read[0] if sources == 1 else read
+
+
+def label_files(paths: list[str] | None) -> list[str]:
+    """What --labels may mean: files, or files with a column behind a colon."""
+    return [name for path in paths or () for name in (path, path.rpartition(":")[0])]
 
 
 def preparation(

@@ -32,6 +32,7 @@ from mquans.runtime.lowering.program import lower
 from mquans.runtime.processes import ending_waits, enough_memory, follow_forks
 from mquans.runtime.stream import Frame, Stream, Values
 from mquans.sources.frames import network_values
+from mquans.threads import check_threads
 
 if TYPE_CHECKING:
     import onnx
@@ -89,8 +90,7 @@ class Session:
         threads: int = 1,
         isa: str | None = None,
     ) -> None:
-        if threads < 1:
-            raise MquansError(f"a session needs at least one thread, not {threads}.")
+        check_threads(threads)
         file = read_model(model)
         # What a pickle opens again: a path where there is one, since a file may be large.
         self._model = Path(model).resolve() if isinstance(model, str | Path) else file

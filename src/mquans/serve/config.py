@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 
 from mquans.errors import MquansError
+from mquans.files import expanded
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -210,7 +211,7 @@ class Config(_Part, frozen=True, kw_only=True):
         """With paths of files taken from a folder, that of the file of cameras."""
 
         def path(text: str) -> str:
-            return str(folder / Path(text).expanduser()) if text else text
+            return str(folder / expanded(text)) if text else text
 
         models = {
             name: msgspec.structs.replace(model, onnx=path(model.onnx), plan=path(model.plan))

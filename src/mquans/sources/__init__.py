@@ -1,5 +1,6 @@
 """Frames in: video, cameras, images, sound, arrays; and their preparation for a network."""
 
+from mquans.sources.arrays import Lookahead, first_of
 from mquans.sources.audio_format import FRONT_ENDS, guess_audio_format
 from mquans.sources.audio_frames import AudioFrames, prepare_recordings
 from mquans.sources.frames import FirstFrame, begins, in_place_of
@@ -15,6 +16,7 @@ __all__ = [
     "FRONT_ENDS",
     "AudioFrames",
     "FirstFrame",
+    "Lookahead",
     "OnError",
     "OverlapAdd",
     "Placement",
@@ -22,6 +24,7 @@ __all__ = [
     "SourceWarning",
     "SpectralGains",
     "begins",
+    "first_of",
     "guess_audio_format",
     "guess_format",
     "in_place_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,13 @@ Item = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 def is_ready(item: object) -> bool:
     """Is an item of a reader no picture, but a tensor or several by input name?"""
     return isinstance(item, Mapping) or (isinstance(item, np.ndarray) and item.dtype != np.uint8)
+
+
+def first_of(items: object) -> object:
+    """The first item, as far as it can be had without taking it; else None."""
+    if isinstance(items, Lookahead):
+        return items.first
+    return items[0] if isinstance(items, Sequence | np.ndarray) and len(items) else None
 
 
 class ArrayReader:
@@ -41,6 +49,10 @@ class ArrayReader:
             if array.ndim == 0:
                 raise SourceError(
                     "a single number is no sequence of frames.", where=f"{name} {key}".strip()
+                )
+            if array.dtype.kind not in "biufO":
+                raise SourceError(
+                    f"holds {array.dtype}, not numbers.", where=f"{name} {key}".strip()
                 )
         lengths = {key: len(array) for key, array in named.items()}
         if len(set(lengths.values())) != 1:
@@ -63,6 +75,30 @@ class ArrayReader:
         self._arrays = {}
 
 
+class Lookahead:
+    """The items of an iterable, to be gone through once. Arrays are copied: whoever gives them may
+    give the same memory again, with the next picture in it.
+
+    Attributes:
+        first: the first item, before any is taken; None where there is none.
+    """
+
+    def __init__(self, items: Iterable[object]) -> None:
+        self._rest = map(_copy, items)
+        self._head = list(islice(self._rest, 1))
+        self.first = self._head[0] if self._head else None
+
+    def __iter__(self) -> Iterator[object]:
+        yield from self._head
+        yield from self._rest
+
+
+def _copy(item: object) -> object:
+    if isinstance(item, Mapping):
+        return in_place_of(item, {str(name): np.array(value) for name, value in item.items()})
+    return item.copy() if isinstance(item, np.ndarray) else item
+
+
 class IterableReader:
     """Frames from any iterable: pictures, ready tensors, or dicts of tensors by input name.
 
@@ -74,7 +110,7 @@ class IterableReader:
 
     def __init__(self, items: Iterable[object]) -> None:
         self.total = len(items) if isinstance(items, Sized) else None
-        self.ready = isinstance(items, Sequence) and len(items) > 0 and is_ready(items[0])
+        self.ready = is_ready(first_of(items))
         self._items = items
 
     def frames(self, selection: Selection) -> Iterator[Item]:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from mquans.errors import SourceError
-from mquans.files import printable
+from mquans.files import expanded, printable
 from mquans.plan import AudioFormat, InputFormat, Plan
 from mquans.sources.arrays import ArrayReader, IterableReader, read_array_file
 from mquans.sources.clips import VIDEO_SUFFIXES, ClipsReader
@@ -244,7 +244,7 @@ def _open_text(spec: str, wanted: _Wanted) -> Reader:
         raise SourceError(f"{scheme[1]}:// is not a source.", hint=ACCEPTED)
     if not spec or "\0" in spec:
         raise SourceError("the source is not a usable name.", hint=ACCEPTED)
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     # A file may be called `clip[1].mp4`: what exists under its own name is no pattern.
     if not _exists(path) and glob.has_magic(spec):
         return _open_files(list_glob(str(path)), wanted, name=printable(spec))
@@ -309,7 +309,7 @@ def is_sound(spec: object) -> bool:
         if str(spec).startswith("mic:"):
             return True
         local = str(spec).lower().startswith("file://")
-        path = _named_by(str(spec)) if local else Path(spec).expanduser()
+        path = _named_by(str(spec)) if local else expanded(spec)
         if path.is_dir():
             return bool(_sounds_in(path, preferred=False))
     except (OSError, ValueError, SourceError):  # such as a name too long to exist

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from mquans.errors import SourceError
 from mquans.files import printable
 from mquans.sources.video import CAMERA_TIMEOUT_S, VideoReader, allowed_formats
 
@@ -21,18 +22,22 @@ def opener_of(url: str) -> Callable[[], VideoReader] | None:
     out of names and messages.
 
     Raises:
-        SourceError: (of what is returned) nothing answers within `CAMERA_TIMEOUT_S`, access is
-            refused, or what answers is no video.
+        SourceError: the address is malformed; or (of what is returned) nothing answers within
+            `CAMERA_TIMEOUT_S`, access is refused, or what answers is no video.
     """
     scheme = url.partition("://")[0].lower()
     # Names with spaces are no addresses, but people copy them from browsers that show them so.
     address = url.strip().replace(" ", "%20")
+    try:
+        path = urlsplit(address).path
+    except ValueError as error:  # such as a bracket that is left open
+        raise SourceError(f"is no address: {error}.", where=_without_password(url)) from error
     if scheme in ("rtsp", "rtsps"):
         return lambda: _open_rtsp(address)
     if scheme == "udp":
         return lambda: _open_udp(address)
     if scheme in ("http", "https"):
-        playlist = urlsplit(address).path.lower().endswith(".m3u8")
+        playlist = path.lower().endswith(".m3u8")
         return lambda: _open_playlist(address) if playlist else _open_web(address)
     return None
 

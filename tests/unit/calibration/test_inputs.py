@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.laws.networks import mobile
 
-from mquans.calibration import CalibrationOptions, Clip, resolve_inputs
+from mquans.calibration import CalibrationOptions, Clip, calibrate, resolve_inputs
 from mquans.calibration.context import open_network
 from mquans.calibration.inputs import (
     MOST_LATE,
@@ -22,9 +25,9 @@ from mquans.calibration.inputs import (
 )
 from mquans.errors import SourceError
 from mquans.metrics import load_labels
-from mquans.onnx import ModelFile, read_model
+from mquans.onnx import ModelFile, import_model, read_model
 from mquans.plan import AudioFormat, InputFormat
-from mquans.sources import SourceWarning, open_source
+from mquans.sources import Lookahead, SourceWarning, open_source
 
 
 def relu(*shapes: list[object]) -> ModelFile:
@@ -207,3 +210,38 @@ def test_lists_of_paths_are_several_clips_and_lists_of_arrays_one() -> None:
     assert as_specs("a.mp4") == ["a.mp4"]
     assert len(as_specs([np.zeros(3), np.zeros(3)])) == 1
     assert len(as_specs(np.zeros(3) for _ in range(5))) == 1
+
+
+def test_an_iterable_may_give_the_same_memory_again() -> None:
+    """As readers of cameras do; all frames would be the last one."""
+
+    def filling() -> Iterator[Any]:
+        array, named = np.zeros(2, np.float32), {"x": np.zeros(1, np.float32)}
+        for i in range(3):
+            array[:] = i
+            named["x"][:] = i
+            yield array if i < 2 else named
+
+    (frames,) = as_specs(filling())
+    assert isinstance(frames, Lookahead)
+    np.testing.assert_array_equal(frames.first, [0, 0])
+    first, second, third = frames
+    np.testing.assert_array_equal([first, second], [[0, 0], [1, 1]])
+    assert third["x"] == 2
+
+
+def test_no_more_of_an_iterable_is_taken_than_is_used() -> None:
+    """A camera would be waited for, and its pictures kept."""
+    model = mobile()
+    graph = import_model(read_model(model))
+    (name,) = graph.inputs
+    rng = np.random.default_rng(0)
+    taken = itertools.count()
+
+    def live() -> Iterator[Any]:
+        while next(taken) < 1000:
+            yield rng.normal(size=graph.shape(name)).astype(np.float32)
+
+    plan = calibrate(model, live(), bits=8, frames=7, stride=2)
+    assert plan.provenance.frames == 7
+    assert next(taken) == 13

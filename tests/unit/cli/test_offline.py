@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mquans.calibration import CalibrationOptions
@@ -25,3 +27,23 @@ def test_how_neurons_are_weighed_is_left_to_calibration(
     monkeypatch.setattr("mquans.calibration.calibrate_fully", calibrate)
     assert run(["calibrate", "m.onnx", "--source", "x", "-o", "p", *options]) == 1
     assert given[0].criticality == criticality
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "calibrate m.onnx --source clip.npy -o m.onnx",
+        "calibrate m.onnx --source clip.npy -o clip.npy",
+        "calibrate m.onnx --source clip.npy -o p.json --labels l.csv:steering --report l.csv",
+        "run m.onnx --plan p.json --source clip.npz -o clip.npz",
+    ],
+)
+def test_commands_do_not_write_over_what_they_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.onnx", "clip.npy", "clip.npz", "l.csv"):
+        Path(name).write_bytes(b"precious")
+    assert run(line.split()) == 1
+    assert "would be overwritten" in capsys.readouterr().err
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"precious"}

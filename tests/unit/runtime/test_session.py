@@ -100,7 +100,9 @@ def test_it_looks_like_an_onnxruntime_session() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threads": 0}, "at least one thread"),
+        ({"threads": 0}, "threads must be a whole number from 1"),
+        ({"threads": 2**40}, "threads must be a whole number from 1"),
+        ({"threads": 1.5}, "threads must be a whole number from 1"),
         ({"isa": "mmx"}, "Choose one of: scalar"),
     ],
 )
