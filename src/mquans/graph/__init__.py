@@ -43,6 +43,7 @@ from mquans.graph.operators import (
     Unary,
     UnaryKind,
 )
+from mquans.graph.relations import functions_before_quotients, products_with_quotients
 from mquans.graph.resampling import axis_taps
 from mquans.graph.rewrites import rewrite
 from mquans.graph.rewrites.channel_selection import slices
@@ -88,11 +89,13 @@ __all__ = [
     "broadcast",
     "can_be_in_floats",
     "free_name",
+    "functions_before_quotients",
     "in_floats",
     "infer",
     "infer_node",
     "is_over_time",
     "layers_before_logarithms",
+    "products_with_quotients",
     "rewrite",
     "slices",
     "window_span",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mquans.graph import Binary, Conv, Unary, rewrite
@@ -85,6 +86,18 @@ def test_activations_written_as_products_are_recognised(pattern: str) -> None:
     assert activation.kind == expected.kind
     assert activation.params == pytest.approx(expected.params)
     assert bool(behind) == (expected.kind == "mish")
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_activations_of_models_in_float16_are_recognised(pattern: str) -> None:
+    """Their constants have eleven bits."""
+    rows, expected = PATTERNS[pattern]
+    numbers = {name: np.float16(number) for name, number in NUMBERS.items()}
+    graph = make_graph(
+        [(CONV, "x w", "h"), *rows], IMAGE, ["y"], {"w": random(6, 4, 3, 3), **numbers}
+    )
+    layer, *behind = rewrite(graph).nodes
+    assert (behind[0].op if behind else layer.op.activation).kind == expected.kind  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from mquans.graph.edits import Editor
 from mquans.graph.operators import Conv, ConvTranspose, Linear, Unary
+from mquans.graph.relations import functions_before_quotients
 
 FUSED = frozenset({
     "relu", "leaky_relu", "clip", "sigmoid", "silu", "hard_sigmoid", "hard_swish", "tanh", "gelu",
@@ -25,11 +26,12 @@ def fuse_activations(editor: Editor) -> bool:
     """Afterwards no activation alone reads a reuse layer that has none yet.
 
     The value before the activation disappears, so it must have no other reader and not be an output
-    of the graph.
+    of the graph; and what a logarithm hears of has no codes.
     """
     changed = False
+    apart = functions_before_quotients(editor.graph)
     for node in editor.visit():
-        if not isinstance(node.op, Unary) or not has_integer_form(node.op):
+        if not isinstance(node.op, Unary) or not has_integer_form(node.op) or node.name in apart:
             continue
         layer = editor.producer(node.inputs[0])
         if layer is None or not editor.is_private(node.inputs[0]):

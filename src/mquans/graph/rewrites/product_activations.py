@@ -22,8 +22,9 @@ from mquans.graph.edits import Editor
 from mquans.graph.graph import Node
 from mquans.graph.operators import Binary, Unary, UnaryKind
 
-TOLERANCE = 1e-4
-"""Relative: some exporters write 1/6 and sqrt(1/2) with few digits."""
+TOLERANCE = 5e-4
+"""Relative: some exporters write 1/6 and sqrt(1/2) with few digits, and models of float16 have no
+more than that."""
 
 
 @dataclass(slots=True)

@@ -27,6 +27,8 @@ from mquans.graph import (
     Transpose,
     Unary,
     bounds_of,
+    functions_before_quotients,
+    products_with_quotients,
 )
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.layout import Dims
@@ -141,6 +143,7 @@ def analyse(graph: Graph, by_value: Collection[str] = ()) -> Analysis:
     steps = find_whole_steps(graph, normalising)
     producers = graph.producers()
     in_floats = _beyond_codes(graph, producers) | normalising
+    in_floats |= functions_before_quotients(graph) | products_with_quotients(graph)
     while True:
         result = _coded(graph, layers, steps, in_floats)
         # What turns out not to be in codes is made node by node.
