@@ -81,7 +81,7 @@ def simulate(
     from mquans.files import atomic_write, require_writable
     from mquans.metrics import load_metric, place_labels
     from mquans.onnx import read_model
-    from mquans.sources import open_planned
+    from mquans.sources import open_planned, require_again
     from mquans_studies.accelerators import (
         STUDIED,
         Fallback,
@@ -97,7 +97,8 @@ def simulate(
             f"there is no objective {objective!r} for fallbacks.", hint="Choose energy or time."
         )
     names = accelerator_names() if accelerator == "all" else o.listed(accelerator)
-    require_writable(markdown, plot, save_trace)
+    require_again(source, "simulate")
+    require_writable(markdown, plot, save_trace, read=[model, plan, source, *o.label_files(labels)])
     designs = {Path(name).stem: load_accelerator(name) for name in names}
     network = read_model(model)
     session = Session(network, plan, threads=threads)

@@ -17,6 +17,7 @@ from mquans.sources import (
     first_of,
     guess_audio_format,
     guess_format,
+    is_pipe,
     is_sound,
     is_video,
     open_source,
@@ -93,8 +94,8 @@ def resolve_inputs(
         fed = (named,) if named in shapes else fed[:1]
     shape = shapes.get(fed[0], ()) if fed else ()
     unseen = spec is None or tensor is not None
-    # Of a video, pictures or sound may be meant, and windows of either.
-    video = is_video(spec)
+    # Of a video or pipe, pictures or sound may be meant, and windows of either.
+    video = is_video(spec) or is_pipe(spec)
     sound = is_sound(spec) or ((unseen or video) and _is_sound(input, shape, windows=not video))
     if (tensor is None and (spec is not None or input)) or sound:
         whole = bool(fed) and takes_integers(model, fed[0])

@@ -191,7 +191,10 @@ def calibrate(
     from mquans.cli.terminal import complain
     from mquans.files import require_writable
     from mquans.metrics import load_metric
+    from mquans.sources import require_again
 
+    if report is not None:
+        require_again(source[0], "--report")
     require_writable(output, report, read=[model, *source, *o.label_files(labels)])
     options = CalibrationOptions(
         method=method.value,

@@ -144,8 +144,10 @@ def compare(
     from mquans.cli import tables
     from mquans.evaluate import frame_energy
     from mquans.onnx import read_model
-    from mquans.sources import open_planned
+    from mquans.sources import open_planned, require_again
 
+    if energy:
+        require_again(source, "--energy")
     file, names = read_model(model), o.listed(engines)
     result = mquans.compare(
         file,

@@ -4,7 +4,8 @@ from mquans.sources.arrays import Lookahead, first_of
 from mquans.sources.audio_format import FRONT_ENDS, guess_audio_format
 from mquans.sources.audio_frames import AudioFrames, prepare_recordings
 from mquans.sources.frames import FirstFrame, begins, in_place_of
-from mquans.sources.grammar import is_sound, is_video, open_planned, open_source
+from mquans.sources.grammar import open_planned, open_source
+from mquans.sources.kinds import is_pipe, is_sound, is_video, require_again
 from mquans.sources.preparation import Placement, guess_format, place_boxes, placement, prepare
 from mquans.sources.resynthesis import OverlapAdd, SpectralGains, masked, resynthesise, spectra
 from mquans.sources.sound import read_sound
@@ -28,6 +29,7 @@ __all__ = [
     "guess_audio_format",
     "guess_format",
     "in_place_of",
+    "is_pipe",
     "is_sound",
     "is_video",
     "masked",
@@ -38,6 +40,7 @@ __all__ = [
     "prepare",
     "prepare_recordings",
     "read_sound",
+    "require_again",
     "resynthesise",
     "spectra",
 ]

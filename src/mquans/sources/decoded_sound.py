@@ -34,6 +34,7 @@ class DecodedSound:
         samplerate: of the file.
         frames: samples, as far as is known beforehand.
         promised: samples that a whole file has at least.
+        damaged: parts were left out so far.
 
     Raises:
         SourceError: it cannot be opened, or holds no sound.
@@ -63,6 +64,7 @@ class DecodedSound:
         self.frames = round(duration_s * self.samplerate)
         known = self._container.format.name not in _GUESSES_LENGTH
         self.promised = self.frames - _SLACK if known else 0
+        self.damaged = False
         self._pieces = self._decoded(stream)
 
     def read(self) -> Samples:
@@ -79,12 +81,16 @@ class DecodedSound:
         packets = self._container.demux(stream)
         while True:
             try:
-                packet = next(packets)
-            except (StopIteration, av.FFmpegError):
+                packet = next(packets, None)
+            except av.FFmpegError:
+                self.damaged, packet = True, None
+            if packet is None:
                 return
+            self.damaged |= packet.is_corrupt
             try:
                 frames = packet.decode()
             except av.FFmpegError:
+                self.damaged = True
                 continue
             for frame in frames:
                 for plane in planes.resample(frame):

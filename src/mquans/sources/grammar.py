@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from mquans.sources.images import (
     list_folder,
     list_glob,
 )
+from mquans.sources.kinds import named_by, sounds_in
 from mquans.sources.live import LiveReader
 from mquans.sources.microphone import MicrophoneReader
 from mquans.sources.network import opener_of
@@ -238,7 +238,7 @@ def _open_text(spec: str, wanted: _Wanted) -> Reader:
         return MicrophoneReader(index, _of_sound(wanted.format, "a microphone"))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec):
         if scheme[1].lower() == "file":
-            return _open_path(_named_by(spec), wanted)
+            return _open_path(named_by(spec), wanted)
         if opener := opener_of(spec):
             return _live(opener, wanted)
         raise SourceError(f"{scheme[1]}:// is not a source.", hint=ACCEPTED)
@@ -251,22 +251,6 @@ def _open_text(spec: str, wanted: _Wanted) -> Reader:
     return _open_path(path, wanted)
 
 
-def _named_by(url: str) -> Path:
-    """The file that a file:// address names.
-
-    Raises:
-        SourceError: it names another machine.
-    """
-    machine, _, path = url[len("file://") :].partition("/")
-    if machine not in ("", "localhost"):
-        raise SourceError(
-            f"names a file of the machine {printable(machine)!r}.",
-            where=printable(url),
-            hint="A file of this one is written file:///folder/name, or without file://.",
-        )
-    return Path("/" + unquote(path))
-
-
 def _open_path(path: Path, wanted: _Wanted) -> Reader:
     if not _exists(path):
         raise SourceError(
@@ -276,7 +260,7 @@ def _open_path(path: Path, wanted: _Wanted) -> Reader:
         return _piped(open_pipe(path), wanted)
     if path.is_dir():
         name = printable(str(path))
-        sounds = _sounds_in(path, preferred=isinstance(wanted.format, AudioFormat))
+        sounds = sounds_in(path, preferred=isinstance(wanted.format, AudioFormat))
         return _open_files(sounds or _shown_in(path), wanted, name=name)
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
@@ -299,33 +283,6 @@ def _is_mp4(path: Path) -> bool:
             return file.read(8)[4:] == b"ftyp"
     except OSError:
         return False
-
-
-def is_sound(spec: object) -> bool:
-    """Would `open_source` take this for sound: a file, a folder or glob of files, a microphone?"""
-    if not isinstance(spec, str | Path):
-        return False
-    try:
-        if str(spec).startswith("mic:"):
-            return True
-        local = str(spec).lower().startswith("file://")
-        path = _named_by(str(spec)) if local else expanded(spec)
-        if path.is_dir():
-            return bool(_sounds_in(path, preferred=False))
-    except (OSError, ValueError, SourceError):  # such as a name too long to exist
-        return False
-    return path.suffix.lower() in AUDIO_SUFFIXES
-
-
-def is_video(spec: object) -> bool:
-    """Is this the name of a video file, which may hold sound as well?"""
-    return isinstance(spec, str | Path) and Path(spec).suffix.lower() in VIDEO_SUFFIXES
-
-
-def _sounds_in(folder: Path, *, preferred: bool) -> list[Path]:
-    """Sound files of a folder, unless it holds pictures that were meant."""
-    sounds = files_in(folder, AUDIO_SUFFIXES)
-    return sounds if preferred or not files_in(folder, IMAGE_SUFFIXES) else []
 
 
 def _shown_in(path: Path) -> list[Path]:

@@ -15,6 +15,11 @@ from mquans.sources.pipe import Pipe, PipeReader
 from mquans.sources.sound import SoundReader
 from mquans.sources.unreadable import Unreadable
 
+PIPEABLE = (
+    "Sound through a pipe has to be of a kind that is read from its beginning: WAV, FLAC, OGG, "
+    "MP3, Matroska, or MP4 in fragments."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Piped:
@@ -25,7 +30,11 @@ class _Piped:
 
     def pieces(self, rate: int) -> Iterator[Samples]:
         with closing(self.sound) as sound:
-            yield from mono_pieces(sound, rate, name=self.name)
+            try:
+                yield from mono_pieces(sound, rate, name=self.name)
+            except SourceError as error:
+                hint = error.hint or (PIPEABLE if isinstance(sound, DecodedSound) else None)
+                raise SourceError(error.what, where=error.where, hint=hint) from error
 
     def length(self, rate: int) -> None:
         return None

@@ -127,7 +127,7 @@ class SoundFile:
         name = printable(str(self.path))
         with closing(_open(self.path)) as sound:
             heard = yield from mono_pieces(sound, rate, name=name)
-        if heard < sound.promised or _cut_off(self.path):
+        if sound.damaged or heard < sound.promised or _cut_off(self.path):
             warnings.warn(
                 f"{name} is damaged or cut off; {heard / sound.samplerate:.2f} s could be read.",
                 SourceWarning,
@@ -165,10 +165,12 @@ class _FileSound(Sound, Protocol):
     Attributes:
         frames: samples, as far as is known beforehand.
         promised: samples that a whole file has at least.
+        damaged: parts were left out so far.
     """
 
     frames: int
     promised: int
+    damaged: bool
 
 
 class _LibsndfileSound:
@@ -178,7 +180,7 @@ class _LibsndfileSound:
         self.samplerate = int(file.samplerate)
         self.frames = self.promised = int(file.frames)
         self._file = file
-        self._ended = False
+        self.damaged = self._ended = False
 
     def read(self) -> Samples:
         import soundfile
@@ -189,7 +191,7 @@ class _LibsndfileSound:
                 part: Samples = self._file.read(READ_SAMPLES, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError:
                 # Damaged in the middle: what came before counts, and a warning tells of it.
-                self._ended = True
+                self.damaged = self._ended = True
             else:
                 self._ended = not len(part)
                 parts.append(part)

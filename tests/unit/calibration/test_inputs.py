@@ -123,7 +123,9 @@ def test_windows_are_of_pictures_where_the_network_sees_movement() -> None:
     fields = {"features": "samples", "window": 512, "hop": 256}
     assert isinstance(resolve_inputs(relu([1, 512]), None, input=fields).format, AudioFormat)
     # Of a video, its sound: what is said of it fits nothing else.
-    assert isinstance(resolve_inputs(relu([1, 512]), "a.mp4", input=fields).format, AudioFormat)
+    for spec in ("a.mp4", "-"):
+        found = resolve_inputs(relu([1, 512]), spec, input=fields).format
+        assert isinstance(found, AudioFormat)
     with pytest.raises(SourceError, match="a layout with an axis t"):
         resolve_inputs(relu([1, 3, 8, 12]), "clip.mp4", input={"window": 16})
 

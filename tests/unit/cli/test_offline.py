@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,22 @@ def test_commands_do_not_write_over_what_they_read(
     assert run(line.split()) == 1
     assert "would be overwritten" in capsys.readouterr().err
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"precious"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "calibrate m.onnx --source - -o p.json --report r.html",
+        "calibrate m.onnx --source pipe -o p.json --report r.html",
+        "compare m.onnx --plan p.json --source - --energy",
+        "simulate m.onnx --plan p.json --source -",
+    ],
+)
+def test_what_reads_twice_needs_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    """Said before the work, not behind it."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    assert run(line.split()) == 1
+    assert "can be read only once" in capsys.readouterr().err

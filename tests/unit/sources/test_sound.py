@@ -122,6 +122,20 @@ def test_container_that_is_cut_off_gives_what_it_holds_and_warns(tmp_path: Path)
         assert 8000 < len(heard(path)) < 24000
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.aac", "aac"), ("a.m4a", "aac"), ("a.mka", "aac")])
+def test_parts_of_a_container_that_are_left_out_are_told(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    """The recording is shorter than it was, and what follows comes too early."""
+    path = write_coded(tmp_path / name, tone(4), codec)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 900] = np.random.default_rng(1).bytes(900)
+    path.write_bytes(data)
+    with pytest.warns(SourceWarning, match="is damaged or cut off"):
+        assert len(heard(path)) > 8000
+
+
 def test_folder_of_videos_is_heard_by_a_network_that_listens(tmp_path: Path) -> None:
     for name in ("a.mkv", "b.mkv"):
         write_coded(tmp_path / name, tone(0.5), "aac")
