@@ -129,6 +129,7 @@ class Camera:
 
     def hear(self, told: Told, text: str) -> None:
         """What its worker tells; `text` has no passwords."""
+        self.counts = told.counts or self.counts
         if told.state is not None:
             if told.state != self.state:
                 self.say(told.state if not text else f"{told.state}: {text}")

@@ -32,6 +32,7 @@ Keys = tuple[str, ...]
 T = TypeVar("T")
 
 _SECTIONS: Final = ("server", "models", "defaults", "cameras", "mqtt", "scale")
+_TOKEN: Final = ("server", "token")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _AT = re.compile(r"(.*) - at (?:`key` in )?`\$(.*)`", re.DOTALL)
 
@@ -64,6 +65,13 @@ def parse_config(text: str, environment: Mapping[str, str], *, where: str = "cam
     return _Document(text, environment, where).config()
 
 
+def _is_name(key: yaml.Node) -> bool:
+    """False for what YAML reads as something else than what is written, such as `yes` and 0x10."""
+    kind = key.tag.rpartition(":")[2]
+    as_written = kind == "int" and re.fullmatch("0|[1-9][0-9]{0,15}", str(key.value)) is not None
+    return kind in ("str", "merge") or as_written
+
+
 class _Document:
     """One file: its values, and the line of each by the keys that lead there."""
 
@@ -72,22 +80,31 @@ class _Document:
         self._lines: dict[Keys, int] = {}
         self._environment = environment
         self._from_environment: list[str] = []
-        loader = yaml.SafeLoader(text)
         try:
-            node = loader.get_single_node()
-            if node is not None:
-                self._note(node, ())
-            values = None if node is None else loader.construct_document(node)
+            values = self._filled(self._read(text), ())
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = "" if mark is None else f", line {mark.line + 1}"
-            what = getattr(error, "problem", None) or "cannot be read"
+            what = getattr(error, "problem", None) or getattr(error, "reason", "cannot be read")
             raise ConfigError(f"is not YAML: {what}.", where=f"{where}{line}") from None
-        finally:
-            loader.dispose()
+        except RecursionError:
+            raise ConfigError("is nested too deeply, or holds itself.", where=where) from None
+        except ValueError as error:  # such as a number of thousands of digits
+            raise ConfigError(f"is not YAML: {error}.", where=where) from None
         if not isinstance(values, dict):
             raise ConfigError("holds no keys.", where=where, hint="It needs models and cameras.")
-        self._values = self._filled(values, ())
+        self._values = values
+
+    def _read(self, text: str) -> Any:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            self._note(node, ())
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
 
     def config(self) -> Config:
         values = self._values
@@ -180,6 +197,11 @@ class _Document:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 inside = (*keys, str(key.value))
+                if not _is_name(key):
+                    self._lines[inside] = key.start_mark.line + 1
+                    raise self._error(
+                        inside, "YAML does not read this as a name.", "Put it in quotes."
+                    )
                 if inside in self._lines and key.value != "<<":
                     self._lines[inside] = key.start_mark.line + 1
                     raise self._error(inside, "is given twice.", "")
@@ -204,6 +226,12 @@ class _Document:
                     keys, f"the environment has no {variable[1]}.", "Set it, or write the value."
                 )
             found = self._environment[variable[1]]
+            if not found and keys == _TOKEN:
+                raise self._error(
+                    keys,
+                    f"{variable[1]} is empty in the environment, so there is no token.",
+                    "Set it, or leave it away.",
+                )
             self._from_environment.append(found)
             return found
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mquans.baselines import open_engine
 from mquans.errors import MquansError
+from mquans.graph import Graph
 from mquans.metrics import DECODERS
 from mquans.metrics.detections import Boxes
 from mquans.onnx import read_model
@@ -67,7 +68,7 @@ class Network:
     """
 
     def __init__(self, job: ModelJob) -> None:
-        self.key = job.key
+        self._job, self.key = job, job.key
         self.plan: Plan = read_plan(job.plan)
         self._dense = job.engine == "onnxruntime"
         self._model = read_model(job.onnx)
@@ -79,6 +80,25 @@ class Network:
             )
         self.session = None if self._dense else Session(self._model, self.plan)
         self._decode = decoder_of(job.decode, job.threshold, self.plan)
+
+    def try_decoder(self, graph: Graph) -> None:
+        """Decodes outputs of zeros.
+
+        Raises:
+            MquansError: the decoder does not read such outputs.
+        """
+        shapes = {name: graph.shape(name) for name in graph.listed_outputs()}
+        if any(min(shape, default=0) < 0 for shape in shapes.values()):
+            return  # the first frame will tell
+        try:
+            self.boxes({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, None)
+        except Exception as error:  # of many kinds
+            listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+            raise MquansError(
+                f"the decoder {self._job.decode!r} does not read outputs such as {listed}.",
+                where=Path(self._job.onnx).name,
+                hint="Name the decoder of this network, or leave decode: away.",
+            ) from error
 
     @property
     def pixels(self) -> bool:

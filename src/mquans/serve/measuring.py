@@ -78,6 +78,7 @@ def measure(model: ModelOptions, engine: EngineName) -> Measured:
     network = Network(job)
     # The dense engine is told of by what our engine knows of the same network.
     session = network.session or Session(file, plan)
+    network.try_decoder(session.graph)
     with session.stream() as stream:
         return Measured(
             job,

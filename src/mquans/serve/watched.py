@@ -265,7 +265,8 @@ class Watched:
         now_s = time.monotonic()
         if now_s - self._error_s >= ERRORS_APART_S:
             self._error_s = now_s
-            self._tell(None, what, 0.0)
+            # Frames bring their counts, and here none may come.
+            self._send(Told(self._job.name, self._job.epoch, None, what, counts=self._counted()))
 
     def _tell(self, state: CameraState | None, text: str, retry_s: float) -> None:
         self._shown = state or self._shown

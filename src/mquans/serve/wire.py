@@ -207,6 +207,7 @@ class Told(_Message, frozen=True):
         state: unless it stays.
         text: for people; empty where the state says it all.
         retry_s: until the next attempt.
+        counts: where no frame tells of them.
     """
 
     camera: str
@@ -214,6 +215,7 @@ class Told(_Message, frozen=True):
     state: CameraState | None
     text: str = ""
     retry_s: float = 0.0
+    counts: Counts | None = None
 
 
 class Upgraded(_Message, frozen=True):

@@ -70,6 +70,9 @@ def test_numbers_may_come_from_the_environment() -> None:
         (("gate: [[0, 0],", "gate: [[0, 0]"), 10, "is not YAML"),
         (("bind: \"127.0.0.1:8600\"", "bind: here"), 1, "an address and a port"),
         (("mqtt: {host", "mqtt: {hots"), 13, "there is no such key"),
+        (("  webcam: 0", "  yes: 0"), 12, "Put it in quotes"),
+        (("  webcam: 0", "  0x10: 0"), 12, "Put it in quotes"),
+        (("  webcam: 0", "  1.5: 0"), 12, "Put it in quotes"),
         (("server: {", "server: {scale: 1, "), 1, "there is no such key"),
     ],
 )  # fmt: skip
@@ -94,6 +97,12 @@ def test_a_token_that_can_be_guessed_is_refused() -> None:
         parse_config(WHOLE.replace("127.0.0.1:8600", "10.0.0.1:1"), ENVIRONMENT | {"TOKEN": ""})
 
 
+def test_a_token_that_is_meant_is_not_left_out() -> None:
+    """An empty variable would open the page to every program of the machine."""
+    with pytest.raises(ConfigError, match="TOKEN is empty in the environment"):
+        parse_config(WHOLE, ENVIRONMENT | {"TOKEN": ""})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
 def test_loopback(host: str) -> None:
     assert is_loopback(host)
@@ -115,7 +124,12 @@ def test_paths_are_those_of_the_file(tmp_path: Path) -> None:
     assert config.server.state_dir == str(tmp_path / "state")
 
 
-@pytest.mark.parametrize("data", [b"", b"- 1\n", b"\xff\xfe", b"text"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"- 1\n", b"\xff\xfe", b"text", b"a: \0", b"[" * 5000, b"a: " + b"9" * 5000,
+     b"defaults: &d {model: *d}"],
+    ids=range(8),
+)  # fmt: skip
 def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_bytes(data)

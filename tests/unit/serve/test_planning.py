@@ -37,6 +37,13 @@ def test_a_plan_that_cannot_be_read_is_told_with_the_models_name(spots: ModelOpt
         plan_config(config(wrong), free_bytes=1 << 40)
 
 
+def test_a_decoder_of_another_network_is_told_before_anything_starts(spots: ModelOptions) -> None:
+    """Every frame would fail, on a page that shows a camera as live."""
+    wrong = replace(spots, decode="yolox")
+    with pytest.raises(MquansError, match=r"'yolox' does not read outputs such as heat \[1, 1"):
+        plan_config(config(wrong), free_bytes=1 << 40)
+
+
 def test_guards_and_workers_count(spots: ModelOptions, measured: Measured) -> None:
     models = {"spots": measured}
     plain = needed_bytes(config(spots), models, 1)
