@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from mquans.calibration.allocation import METHODS, WeightBits
@@ -60,6 +60,11 @@ class CalibrationOptions:
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
+        if isinstance(self.input, str):
+            raise MquansError(
+                f"input is a preparation or fields of one, not {self.input!r}.",
+                hint=f'For a preset: input={{"preset": "{self.input}"}}.',
+            )
         if self.labels is not None and self.on_error == "skip":
             raise MquansError(
                 "labels are by the number of a frame, which is lost where files are left out.",
@@ -75,6 +80,13 @@ class CalibrationOptions:
                 raise MquansError(
                     f"there is no {kind} {name!r}.", hint=f"Choose one of: {', '.join(known)}."
                 )
+
+    @property
+    def of_a_budget(self) -> list[str]:
+        """Names of what was asked for that only a choice under a budget looks at."""
+        names = ("method", "criticality", "objective", "accelerator", "compare")
+        defaults = {field.name: field.default for field in fields(self)}
+        return [name for name in names if getattr(self, name) != defaults[name]]
 
     @property
     def error_weights(self) -> OutputWeights | None:

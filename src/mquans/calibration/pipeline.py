@@ -162,6 +162,11 @@ def calibrate_fully(
         raise MquansError(
             "the rule can only be chosen under a budget.", hint="Give max_loss, or one rule."
         )
+    if max_loss is None and (idle := options.of_a_budget):
+        raise MquansError(
+            f"nothing is chosen without a budget, so these say nothing: {', '.join(idle)}.",
+            hint="Give max_loss, or leave them away.",
+        )
     if options.motion_gate and (max_loss is None or options.method != "criticality"):
         raise MquansError(
             "the motion gate is chosen under a budget, by the method criticality.",

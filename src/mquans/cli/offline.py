@@ -11,6 +11,7 @@ from mquans.cli import options as o
 from mquans.cli import sound_options as s
 from mquans.cli.app import OUT_OF_REACH, app
 from mquans.cli.terminal import show_json, track
+from mquans.errors import MquansError
 
 
 @app.command()
@@ -193,6 +194,8 @@ def calibrate(
     from mquans.metrics import load_metric
     from mquans.sources import require_again
 
+    if best and max_loss is None:
+        raise MquansError("--best is for a budget.", hint="Give --max-loss, or leave it away.")
     if report is not None:
         require_again(source[0], "--report")
     require_writable(output, report, read=[model, *source, *o.label_files(labels)])

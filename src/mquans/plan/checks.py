@@ -162,6 +162,10 @@ def problem_with(format: InputFormat | AudioFormat) -> str | None:
             return f"frames of {math.prod(format.shape)} values are larger than can be prepared."
         return problem_with_audio(format)
     channels = format.channels
+    if min(format.width, format.height) < 1:
+        return f"there are no pictures of {format.width}x{format.height}."
+    if min(format.window, format.hop) < 1:
+        return f"there are no windows of {format.window} pictures every {format.hop}."
     if math.prod(format.shape) > MAX_ELEMENTS:
         several = f"{format.window} " if format.window > 1 else ""
         return (

@@ -30,7 +30,7 @@ from mquans.runtime.compiled import Compiled
 from mquans.runtime.lowering.lowered import Lowered
 from mquans.runtime.lowering.program import lower
 from mquans.runtime.processes import ending_waits, enough_memory, follow_forks
-from mquans.runtime.stream import Frame, Stream, Values
+from mquans.runtime.stream import Frame, State, Stream, Values
 from mquans.sources.frames import network_values
 from mquans.threads import check_threads
 
@@ -215,7 +215,7 @@ class Session:
         """A new stream: the state of one camera or microphone."""
         return Stream(self)
 
-    def restore(self, state: bytes | str | Path) -> Stream:
+    def restore(self, state: State) -> Stream:
         """A stream that continues from a saved state, with bit-equal outputs.
 
         Raises:

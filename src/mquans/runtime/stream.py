@@ -31,6 +31,8 @@ STATE_LIMIT_BYTES = 1 << 32
 Values = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 Arrays = Mapping[str, Values]
 Frame = Values | Arrays
+State = bytes | bytearray | memoryview | str | Path
+"""A saved stream, or the file that holds it."""
 
 
 class Stream:
@@ -208,7 +210,7 @@ class Stream:
             atomic_write(path, state, error=StateError)
         return state
 
-    def load(self, state: bytes | str | Path) -> None:
+    def load(self, state: State) -> None:
         """Replaces the state by a saved one; on error the stream is as it was.
 
         Raises:
@@ -345,7 +347,7 @@ def _refusal(fed: Arrays, given: Arrays) -> RefusedFrameError:
     )
 
 
-def _state_bytes(state: bytes | str | Path) -> bytes:
-    if isinstance(state, bytes):
-        return state
+def _state_bytes(state: State) -> bytes:
+    if isinstance(state, bytes | bytearray | memoryview):
+        return bytes(state)
     return read_limited(state, STATE_LIMIT_BYTES, error=StateError)

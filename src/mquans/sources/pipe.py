@@ -6,6 +6,7 @@ import os
 import select
 import stat
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ class Pipe:
     def __init__(self, descriptor: int, *, name: str) -> None:
         self.name = name
         self._descriptor = descriptor
+        # Sources that nobody closes end with their last user.
+        self._release = weakref.finalize(self, os.close, descriptor) if descriptor else None
         self._ready = select.poll()
         self._ready.register(descriptor, select.POLLIN)
         self._whole = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -94,11 +97,11 @@ class Pipe:
             raise self._interrupt
 
     def close(self) -> None:
-        """Again without effect: the number may be that of another file by then."""
-        self._ended = True
-        descriptor, self._descriptor = self._descriptor, 0
-        if descriptor != 0:
-            os.close(descriptor)
+        """Again without effect: the number may be that of another file by then. Standard input
+        stays open."""
+        self._ended, self._descriptor = True, 0
+        if self._release is not None:
+            self._release()
 
 
 class PipeReader:

@@ -67,3 +67,25 @@ def test_what_reads_twice_needs_a_file(
     os.mkfifo("pipe")
     assert run(line.split()) == 1
     assert "can be read only once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--method approxann", "method"),
+        ("--criticality fisher", "criticality"),
+        ("--objective time", "objective"),
+        ("--accelerator eyeriss", "accelerator"),
+        ("--compare all", "compare"),
+        ("--best", "--best"),
+    ],
+)
+def test_what_only_a_budget_uses_needs_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, flags: str, said: str
+) -> None:
+    """Left out in silence, it would be taken for done."""
+    line = f"calibrate m.onnx --source x.npy -o {tmp_path}/p.json {flags}"
+    assert run(line.split()) == 1
+    message = capsys.readouterr().err
+    assert said in message
+    assert "max" in message

@@ -127,6 +127,8 @@ def test_smallest_and_largest_delta_and_numpy_numbers_pass(plan: Plan) -> None:
         ({"std": (math.inf,)}, "std must be finite"),
         ({"scale": math.inf}, "scale must be finite"),
         ({"width": 1 << 20, "height": 1 << 20}, "larger than can be prepared"),
+        ({"width": -5}, "no pictures of -5x"),
+        ({"height": 0}, "no pictures of"),
         ({"color": "gray", "mean": (1.0, 2.0, 3.0)}, "gray needs 1 value"),
     ],
 )
