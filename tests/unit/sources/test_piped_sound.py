@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
@@ -184,12 +183,12 @@ def test_another_rate_is_resampled_as_of_a_file(tmp_path: Path, sender: Sender) 
 
 def test_a_source_that_nobody_closes_leaves_no_file_open(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
-    path.write_bytes(bytes(16000))
-    before = len(os.listdir("/proc/self/fd"))
+    path.write_bytes(b"ab" * 8000)
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         assert len(list(open_source(path, LISTENS, pcm="s16le:8000"))) > 1
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_bytes_left_at_the_end_are_told_of(tmp_path: Path) -> None:
