@@ -72,7 +72,8 @@ def evaluate(
     names = [value for value in dict.fromkeys([*node.input, *captured(node)]) if value]
     arrays = {name: constants[name] for name in names}
     # Larger arrays are fed: they are not copied into the model, and are no arguments of operators.
-    feeds = {name: a for name, a in arrays.items() if a.size > SMALL and a.dtype != object}
+    # Of types that numpy does not know itself, such as integers of 4 bits, onnxruntime takes none.
+    feeds = {name: a for name, a in arrays.items() if a.size > SMALL and _is_fed(a)}
     fixed = {name: a for name, a in arrays.items() if name not in feeds}
     kinds = {
         name: onnx.helper.make_tensor_type_proto(
@@ -99,6 +100,10 @@ def evaluate(
         raise UnsupportedOperatorError(
             f"the operator {node.op_type} cannot be evaluated: {explained(error)}", where=where
         ) from None
+
+
+def _is_fed(array: Array) -> bool:
+    return array.dtype.isbuiltin == 1 and array.dtype != object
 
 
 def _check_size(

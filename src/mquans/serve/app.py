@@ -132,6 +132,7 @@ class Interface:
         return Response(await self._viewing.snapshot(camera), media_type="image/jpeg")
 
     async def _stream(self, _: Request, camera: Camera) -> Response:
+        self._viewing.check_room()
         pictures = self._viewing.mjpeg(camera)
         return StreamingResponse(
             pictures, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}"

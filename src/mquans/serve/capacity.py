@@ -106,7 +106,6 @@ class Capacity:
     def as_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            "format": 1,
             "cameras": self.cameras,
             "cores": self.cores,
             "fit": self.fit,

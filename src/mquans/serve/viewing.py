@@ -37,9 +37,7 @@ class Viewing:
         """Raises:
         HTTPException: there are too many.
         """
-        most = self._supervisor.config.server.viewers
-        if self.count >= most:
-            raise HTTPException(503, f"{most} pictures are watched already.")
+        self.check_room()
         self.count += 1
         viewer = self._supervisor.watch(camera)
         try:
@@ -47,6 +45,16 @@ class Viewing:
         finally:
             self.count -= 1
             self._supervisor.unwatch(camera, viewer)
+
+    def check_room(self) -> None:
+        """Refuses another viewer; for answers that begin before `viewer` does.
+
+        Raises:
+            HTTPException: there are too many.
+        """
+        most = self._supervisor.config.server.viewers
+        if self.count >= most:
+            raise HTTPException(503, f"{most} pictures are watched already.")
 
     async def snapshot(self, camera: Camera) -> bytes:
         """The next picture.

@@ -122,3 +122,17 @@ def test_an_initializer_listed_as_input_is_a_weight(check: Check) -> None:
     graph = import_model(read_model(model))
     assert graph.inputs == ("x",)
     check(model)
+
+
+@pytest.mark.parametrize("kind", [onnx.TensorProto.INT4, onnx.TensorProto.UINT4])
+def test_large_weights_of_four_bits_are_dequantized(kind: int) -> None:
+    """As onnxruntime's weight-only quantizer writes them; numpy has no such type."""
+    rng = np.random.default_rng(0)
+    low, high = (-8, 8) if kind == onnx.TensorProto.INT4 else (0, 16)
+    codes = rng.integers(low, high, (64, 32))
+    scale = rng.uniform(0.1, 1, (4, 32)).astype(np.float32)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    constants = {"w": codes.astype(dtype), "s": scale}
+    node = onnx.helper.make_node("DequantizeLinear", ["w", "s"], ["y"], axis=0, block_size=16)
+    (found,) = evaluate(node, constants, {"": 21})
+    np.testing.assert_array_equal(found, (codes * np.repeat(scale, 16, axis=0)).astype(np.float32))
