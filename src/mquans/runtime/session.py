@@ -313,7 +313,9 @@ class Session:
                 f"expected shape {list(expected)}, got {list(array.shape)}.", where=name
             )
         declared = self.graph.declared.get(name)
-        if array.dtype == np.uint8 and (declared is None or self._is_prepared(name)):
+        if array.dtype == np.uint8 and (
+            declared is None or self._is_prepared(name) or name in self._pixel_inputs
+        ):
             return self._pixels(name, array)
         if declared is not None:
             return network_values(array, declared, where=name)
@@ -330,14 +332,14 @@ class Session:
         return self.plan.input is not None and self.plan.input.name == name
 
     def _pixels(self, name: str, array: npt.NDArray[np.uint8]) -> Values:
+        if name in self._pixel_inputs:
+            return np.asarray(array, order="C")
         if not self._is_prepared(name):
             raise FrameError(
                 "got pixels (uint8), but the plan does not say what they stand for.",
                 where=name,
                 hint="Convert with .astype(numpy.float32), or calibrate on pictures.",
             )
-        if name in self._pixel_inputs:
-            return np.asarray(array, order="C")
         assert self.plan.input is not None
         return pixel_values(array, self.plan.input)
 

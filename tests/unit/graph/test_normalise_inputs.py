@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mquans.graph import Binary, Conv, Graph, Transpose
+from mquans.graph import Binary, Conv, Graph, Resize, Transpose
 from mquans.graph.rewrites import rewrite
 from mquans.graph.rewrites.normalise_inputs import normalise_inputs
 
@@ -103,3 +103,19 @@ def test_what_is_read_elsewhere_stays(keeps_values: Callable[..., bool]) -> None
         {"m": random(5, 1, 1), "s": random(5, 1, 1), "w": random(4, 5, 3, 3)},
     )  # fmt: skip
     assert not keeps_values(normalise_inputs, wide)
+
+
+def test_pictures_are_normalised_before_they_are_resized(keeps_values: Callable[..., bool]) -> None:
+    """Where the picture is compared this costs nothing."""
+    resize = Resize("linear", "half_pixel", "floor", (1.0, 1.0, 1.6, 0.5), (1, 3, 8, 3))
+    graph = make_graph(
+        [(Binary("div"), "x k", "u"), (resize, "u", "r"), (Binary("sub"), "r m", "v"),
+         (Binary("div"), "v s", "z"), (CONV, "z w", "y")],
+        PICTURE, ["y"],
+        {"k": 255.0, "m": MEAN, "s": DEVIATION, "w": random(4, 3, 3, 3)},
+    )  # fmt: skip
+    assert keeps_values(normalise_inputs, graph)
+    while keeps_values(normalise_inputs, graph):
+        pass
+    rewrite(graph)
+    assert [type(node.op) for node in graph.nodes] == [Binary, Binary, Resize, Conv]

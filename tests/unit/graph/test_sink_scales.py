@@ -23,7 +23,7 @@ Keeps = Callable[..., bool]
     "op",
     [
         MAX, AVERAGE, Reduce("mean", (2, 3), True), Reduce("sum", (2,), True),
-        Gather(1, (2, 0, 1, 3)), Slice((0, 0, 1, 0), (1, 4, 5, 6), (1,) * 4),
+        Gather(1, (2, 0, 1, 1)), Slice((0, 0, 1, 0), (1, 4, 5, 6), (1,) * 4),
         Transpose((0, 1, 3, 2)), Reshape((1, 4, 4, 9)),
     ],
     ids=lambda op: type(op).__name__,

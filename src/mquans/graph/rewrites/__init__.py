@@ -15,6 +15,7 @@ from mquans.graph.rewrites.chain_pools import chain_pools
 from mquans.graph.rewrites.channel_selection import select_channels
 from mquans.graph.rewrites.dead_nodes import remove_dead_nodes
 from mquans.graph.rewrites.fold_affine import fold_affine
+from mquans.graph.rewrites.fold_channel_order import fold_channel_order
 from mquans.graph.rewrites.fold_input_affine import fold_input_affine
 from mquans.graph.rewrites.fold_pad import fold_pad
 from mquans.graph.rewrites.fuse_activation import fuse_activations
@@ -59,6 +60,7 @@ PIPELINE: tuple[Rewrite, ...] = (
     merge_layers,
     chain_pools,
     select_channels,
+    fold_channel_order,
     part_concats,
     mix_heads,
     cancel_transposes,

@@ -266,6 +266,8 @@ class Sites:
         gate = self.gate_of(low, value, y.codes, BLOCK)
         motion = self.gate_of(low, value, y.codes, BLOCK, low.plan.motion_tolerance)
         pixels = _scale_of(low.plan.input, source)
+        if not pixels[0].size and low.graph.declared.get(source) == "uint8":
+            pixels = np.ones_like(inverse), np.zeros_like(inverse)
         _native.add_picture_sites(
             low.program, label, index, y.tensor, inverse, *bounds, *pixels,
             *self._normalisation(source, len(inverse)), gate, motion,
