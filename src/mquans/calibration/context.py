@@ -270,7 +270,8 @@ class CalibrationContext:
         found = []
         for clip, own in zip(self.clips, clips, strict=True):
             items = list(zip(own.frames, own.labels, strict=True))
-            made = stress_segments(items, self._distant(clip), self.setup.format)
+            distant, format = self._distant(clip), self.setup.format
+            made = stress_segments(items, distant, format, self.graph.declared)
             found += [_segment(frames) for frames in made if frames]
         return found
 

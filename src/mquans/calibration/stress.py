@@ -14,7 +14,7 @@ the bands, everywhere at once. What is made depends on what is known of the fram
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from mquans.calibration.inputs import Labelled
 from mquans.plan import AudioFormat, InputFormat
 from mquans.sources import in_place_of
-from mquans.sources.frames import Feeds
+from mquans.sources.frames import Feeds, limits_of
 
 Values = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
@@ -56,6 +56,7 @@ def stress_segments(
     frames: Sequence[Labelled],
     distant: Sequence[Sequence[Labelled]],
     format: InputFormat | AudioFormat | None,
+    declared: Mapping[str, str] | None = None,
 ) -> list[list[Labelled]]:
     """See the module.
 
@@ -64,7 +65,29 @@ def stress_segments(
         distant: parts of one or more consecutive frames from all over the clip.
         format: how frames were prepared; None for ready tensors. Pictures with labels are not
             panned: what the label says would no longer be where it was.
+        declared: types of inputs that are not of float32; what they cannot hold is rounded.
     """
+    limits = {name: limits_of(dtype) for name, dtype in (declared or {}).items()}
+    whole = {name: bounds for name, bounds in limits.items() if bounds is not None}
+    return [
+        [(_rounded(feeds, whole), label) for feeds, label in segment]
+        for segment in _segments(frames, distant, format)
+    ]
+
+
+def _rounded(feeds: Feeds, whole: Mapping[str, tuple[int, int]]) -> Feeds:
+    fitted = {
+        name: np.clip(np.rint(values), *whole[name]) if name in whole else values
+        for name, values in feeds.items()
+    }
+    return in_place_of(feeds, fitted)
+
+
+def _segments(
+    frames: Sequence[Labelled],
+    distant: Sequence[Sequence[Labelled]],
+    format: InputFormat | AudioFormat | None,
+) -> list[list[Labelled]]:
     found = [spliced(distant)]
     if isinstance(format, InputFormat):
         middle, label = frames[len(frames) // 2]

@@ -68,6 +68,13 @@ def as_floats(feeds: Mapping[str, npt.NDArray[Any]], format: InputFormat | None)
     }
 
 
+def limits_of(dtype: str) -> tuple[int, int] | None:
+    """Least and largest number that an input of integers or truth values holds; None of floats."""
+    if dtype in ("float16", "bfloat16", "float32", "float64"):
+        return None
+    return (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+
+
 def network_values(values: npt.NDArray[Any], dtype: str, *, where: str) -> npt.NDArray[np.float32]:
     """What a frame brings to an input of another type than float32, as the engine computes with it.
 
@@ -78,15 +85,15 @@ def network_values(values: npt.NDArray[Any], dtype: str, *, where: str) -> npt.N
     Raises:
         FrameError: the input's type does not hold the values, or float32 does not.
     """
-    floating = dtype in ("float16", "bfloat16", "float32", "float64")
+    limits = limits_of(dtype)
     if values.dtype.kind not in "biuf":
         raise FrameError(f"expected {dtype} values, got {values.dtype}.", where=where)
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which streams refuse
         floats = np.asarray(values, np.float32, order="C")
     # What is not finite is refused where frames are taken.
-    if floating or not floats.size or not np.isfinite(floats).all():
+    if limits is None or not floats.size or not np.isfinite(floats).all():
         return floats
-    low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    low, high = limits
     least, most = values.min(), values.max()
     whole = bool((floats == np.rint(floats)).all())
     if least < low or most > high or not whole:

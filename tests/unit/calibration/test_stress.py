@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,3 +164,18 @@ def test_louder_sound_has_more_energy_and_the_same_colour() -> None:
     assert gained[..., 0] == pytest.approx(gained[0, 0, 0])
     assert gained[0, 0, 0] > 0.1
     np.testing.assert_allclose(gained[..., 1:], 0, atol=1e-6)
+
+
+def test_inputs_of_integers_stay_whole() -> None:
+    """A network that takes bytes refuses fractions: no budget could be kept."""
+    rng = np.random.default_rng(0)
+    frames: list[Any] = [
+        ({"x": rng.integers(0, 256, (1, 3, 8, 8)).astype(np.float32)}, None) for _ in range(6)
+    ]
+    parts = [[frame] for frame in frames]
+    format = InputFormat(name="x", width=8, height=8)
+    segments = stress_segments(frames, parts, format, {"x": "uint8", "y": "bfloat16"})
+    assert len(segments) == 3
+    for values in (feeds["x"] for segment in segments for feeds, _ in segment):
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, np.clip(np.rint(values), 0, 255))
