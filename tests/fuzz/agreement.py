@@ -55,9 +55,14 @@ def disagreement(
     data = network.SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
-    reference = onnxruntime.InferenceSession(data, options)
     frames = frames_of(inputs, seed)
-    expected = [reference.run(None, frame) for frame in frames]
+    try:
+        reference = onnxruntime.InferenceSession(data, options)
+        expected = [reference.run(None, frame) for frame in frames]
+    except Exception as error:  # of kinds of its own: it does not run some Resizes
+        if type(error).__module__.startswith("onnxruntime"):
+            return None
+        raise
     if not all(np.isfinite(array).all() for outputs in expected for array in outputs):
         return None
     try:

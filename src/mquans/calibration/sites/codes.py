@@ -9,6 +9,7 @@ import numpy as np
 
 from mquans.calibration.sites.code_format import BITS, CodeFormat, Exponents
 from mquans.calibration.sites.ranges import ChannelRange, Reals
+from mquans.calibration.sites.reserve import weights_of_errors, with_reserve
 from mquans.calibration.sites.weight_sums import (
     is_tiled,
     magnitude_of,
@@ -78,6 +79,7 @@ def code_formats(
     network = _Network(graph, analysis, graph.producers(), graph.consumers(), found)
     picture = _picture(analysis, format.name) if format is not None else None
     padding = _padding(graph, analysis)
+    weights = weights_of_errors(graph, analysis)
     for name, coding in analysis.fresh().items():
         node, seen = network.producers.get(name), ranges[name]
         least = padding.get(name, LEAST_EXPONENT)
@@ -90,7 +92,7 @@ def code_formats(
         activation = _activation(layer)
         if layer is None and (bounds := bounds_of(network.producers, name)) is not None:
             activation = Unary("quantize", bounds)
-        exponents = np.maximum(_exponents(seen, activation), least)
+        exponents = np.maximum(_exponents(seen, activation, weights[name]), least)
         bits = bits_of(activation, BITS)
         if layer is not None and bits == BITS:
             source = _read_by(network, layer)
@@ -238,7 +240,7 @@ def _reach_of_pictures(format: InputFormat, prepared: Prepared | None) -> Reals:
     return np.asarray(np.abs(values).max())
 
 
-def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:
+def _exponents(seen: ChannelRange, activation: Unary | None, weights: Reals) -> Exponents:
     limit = 2 ** (BITS - 1) - 1
     magnitude = seen.magnitude
     if activation is not None and activation.kind == "leaky_relu" and activation.params[0] > 0:
@@ -250,6 +252,7 @@ def _exponents(seen: ChannelRange, activation: Unary | None) -> Exponents:
         # Of a channel that was always 0 nothing is known: it may become as large as others are.
         exponents[~awake] = int(np.median(exponents[awake]))
     exponents = np.maximum(exponents, exponents.max() - FINEST)
+    exponents = with_reserve(exponents, weights)
     return exponents_of(activation, np.asarray(exponents, np.int64), limit)
 
 

@@ -35,7 +35,9 @@ def fold_channel_order(editor: Editor) -> bool:
 
 def _channel_order(editor: Editor, node: Node) -> Order | None:
     """Which channel comes at each place; None where some are left out, or more is done."""
-    shape = editor.graph.shape(node.inputs[0]) if node.inputs else ()
+    if not isinstance(node.op, Gather | Slice):
+        return None
+    shape = editor.graph.shape(node.inputs[0])
     if len(shape) < 3 or editor.graph.shape(node.outputs[0]) != shape:
         return None
     match node.op:

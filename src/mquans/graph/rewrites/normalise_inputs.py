@@ -89,6 +89,8 @@ def _leads_to_picture(editor: Editor, value: str) -> bool:
 
 
 def _after(editor: Editor, found: dict[str, _Affine], node: Node) -> _Affine | None:
+    if not isinstance(node.op, Binary):
+        return None
     for source in node.inputs:
         before = found.get(source) if editor.is_private(source) else None
         if before is None and not _is_picture(editor, source):

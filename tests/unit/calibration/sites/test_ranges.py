@@ -144,10 +144,12 @@ def test_codes_leave_room_for_tiles_where_a_layer_is_computed_by_them(stride: in
 
 
 def test_quiet_channels_are_no_finer_than_a_share_of_the_coarsest() -> None:
-    """They may wake up."""
-    graph = chain(None, np.full((2, 2, 1, 1), 1e-3, np.float32))
-    found = formats(graph, range_of([1.0, 1e-9]), range_of([1.0, 1.0]))["x"]
-    assert found.exponents[0] - found.exponents[1] == FINEST
+    """They may wake up: eight bits finer where their errors count a thousandfold, one where they
+    count alike."""
+    for weights, finer in (([1e-6, 1e-3], FINEST), ([1e-3, 1e-3], 1)):
+        graph = chain(None, np.tile(np.float32(weights), (2, 1)).reshape(2, 2, 1, 1))
+        found = formats(graph, range_of([1.0, 1e-9]), range_of([1.0, 1.0]))["x"]
+        assert found.exponents[0] - found.exponents[1] == finer
 
 
 def test_channel_that_was_never_awake_may_become_as_large_as_others() -> None:
