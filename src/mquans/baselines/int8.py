@@ -29,6 +29,9 @@ DYNAMIC = ("MatMul", "Gemm", "Attention", "LSTM")
 
 FOLDED = "folded.onnx"
 
+CACHE_BYTES = 1 << 30
+"""Of quantized models that are kept."""
+
 Form = Literal["QDQ", "QOperator"]
 """How quantization is written down: as pairs around float operators, which engines fuse, or as
 integer operators."""
@@ -44,7 +47,7 @@ def quantize(
     """The model in int8, as bytes of an ONNX file.
 
     The result is cached under `$XDG_CACHE_HOME/mquans` (or `~/.cache/mquans`) by a hash of model,
-    calibration frames, onnxruntime's version and options.
+    calibration frames, onnxruntime's version and options; up to a GiB of what was used last.
 
     Args:
         data: a model with fixed shapes and its weights inside.
@@ -72,6 +75,7 @@ def quantize(
     with contextlib.suppress(OSError, ModelError):
         stored = cached.read_bytes()
         open_session(stored, model_name=model_name)  # a damaged entry is made anew
+        cached.touch()
         return stored
     quantized = _quantize(data, calibration, form, reduce_range, model_name)
     with contextlib.suppress(
@@ -79,7 +83,19 @@ def quantize(
     ):  # a cache that cannot be written only costs time
         cached.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(cached, quantized)
+        _keep_newest(cached.parent)
     return quantized
+
+
+def _keep_newest(folder: Path) -> None:
+    """Removes the models that were used longest ago from a cache that has grown too large."""
+    entries = sorted(folder.glob("int8-*.onnx"), key=lambda path: path.stat().st_mtime)
+    size = sum(path.stat().st_size for path in entries)
+    for path in entries[:-1]:
+        if size <= CACHE_BYTES:
+            break
+        size -= path.stat().st_size
+        path.unlink()
 
 
 def quantize_dynamic(data: bytes, *, model_name: str = "model") -> bytes:

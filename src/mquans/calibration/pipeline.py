@@ -162,6 +162,11 @@ def calibrate_fully(
         raise MquansError(
             "the rule can only be chosen under a budget.", hint="Give max_loss, or one rule."
         )
+    if options.labels is not None and options.metric is None and options.task_loss is None:
+        raise MquansError(
+            "labels say nothing without a metric that takes them.",
+            hint="Give a metric, such as one of the ready ones, or leave the labels away.",
+        )
     if max_loss is None and (idle := options.of_a_budget):
         raise MquansError(
             f"nothing is chosen without a budget, so these say nothing: {', '.join(idle)}.",

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import warnings
@@ -37,6 +38,8 @@ def main(args: list[str] | None = None) -> None:
 def run(args: list[str]) -> int:
     """Runs one command; returns its exit code."""
     warnings.showwarning = _show_warning
+    # What this command does is nobody else's business, and leaves no files of others behind.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     # Terminated like interrupted: temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
@@ -84,7 +87,7 @@ def _command(args: list[str]) -> int:
 
 def _usage(error: Any) -> str:
     """One sentence for a wrong or missing argument, with the command whose help tells more."""
-    message = error.format_message().strip().replace("\n", " ")
+    message = error.format_message().strip().replace("\n", " ") or "A command is missing."
     if not message.endswith((".", "?", "!")):
         message += "."
     context = getattr(error, "ctx", None)

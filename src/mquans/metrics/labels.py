@@ -56,7 +56,9 @@ def _csv(data: bytes, name: str, column: str | None) -> list[Any]:
         rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig")), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"is not a CSV file: {error}.", where=printable(name)) from error
-    columns = list(rows[0]) if rows else []
+    if not rows:
+        raise SourceError("has no column of labels: it is empty.", where=printable(name))
+    columns = list(rows[0])
     if column is None and is_table_of_boxes(columns):
         return list(boxes_by_frame(rows, name))
     if column is None and len(columns) == 1:

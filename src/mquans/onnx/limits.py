@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from mquans.errors import ModelError, MquansError
 
 VARIABLE = "MQUANS_LIMITS"
+LARGEST_FACTOR = 1e6
+
 HINT = f"If the model is trusted, raise all limits by a factor with {VARIABLE}=FACTOR."
 
 
@@ -45,9 +47,9 @@ class Limits:
             factor = float(text)
         except ValueError:
             factor = 0.0
-        if not 0 < factor < math.inf:
+        if not 0 < factor <= LARGEST_FACTOR:
             raise MquansError(
-                f"{VARIABLE} is {text!r}, not a positive number.",
+                f"{VARIABLE} is {text!r}, not a positive number up to {LARGEST_FACTOR:g}.",
                 hint=f"For example {VARIABLE}=4 raises all limits on models four times.",
             )
         plain = Limits()

@@ -50,6 +50,12 @@ class ArrayReader:
                 raise SourceError(
                     "a single number is no sequence of frames.", where=f"{name} {key}".strip()
                 )
+            if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in (3, 4):
+                raise SourceError(
+                    f"is one picture of {array.shape[1]}x{array.shape[0]}, no sequence of them.",
+                    where=f"{name} {key}".strip(),
+                    hint="Give frames along a first axis: picture[numpy.newaxis].",
+                )
             if array.dtype.kind not in "biufO":
                 raise SourceError(
                     f"holds {array.dtype}, not numbers.", where=f"{name} {key}".strip()

@@ -178,10 +178,17 @@ class VideoReader:
         streams = self._container.streams.video
         if not streams:
             raise SourceError("holds no video.", where=self.name)
+        # Recordings of sound have covers, and some videos a preview in front.
+        cover = av.stream.Disposition.attached_pic
+        shown = [each for each in streams if not each.disposition & cover]
+        if not shown:
+            raise SourceError("holds no video but a cover picture.", where=self.name)
         # Streams of codings that FFmpeg has no decoder for have no context.
-        stream = next((each for each in streams if each.codec_context is not None), None)
-        if stream is None:
+        readable = [each for each in shown if each.codec_context is not None]
+        if not readable:
             raise SourceError("is in a coding that is not read.", where=self.name)
+        default = av.stream.Disposition.default
+        stream = next((each for each in readable if each.disposition & default), readable[0])
         if stream.disposition & av.stream.Disposition.dependent:
             raise SourceError(
                 f"is a picture in {len(streams)} tiles, which are not put together.",

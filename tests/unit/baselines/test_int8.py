@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,24 @@ def test_cache_that_cannot_be_written_does_no_harm(
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
     engine = open_engine("ort-int8", model, NetworkOptions(SHAPES), calibration=feeds)
     assert set(engine.step(feeds[0])) == {"y", "features"}
+
+
+def test_models_that_were_used_longest_ago_leave_a_full_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Every clip and every version of a network would else stay for good."""
+    monkeypatch.setattr(int8, "CACHE_BYTES", 25)
+    for age, name in enumerate("abcd"):
+        path = tmp_path / f"int8-{name}.onnx"
+        path.write_bytes(bytes(10))
+        os.utime(path, (1000 - age, 1000 - age))
+    (tmp_path / "another").write_bytes(bytes(100))
+    int8._keep_newest(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "another",
+        "int8-a.onnx",
+        "int8-b.onnx",
+    ]
 
 
 def test_relative_cache_folder_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -89,3 +89,11 @@ def test_what_only_a_budget_uses_needs_one(
     message = capsys.readouterr().err
     assert said in message
     assert "max" in message
+
+
+def test_labels_need_a_metric(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """They would be read, and forgotten."""
+    (tmp_path / "l.csv").write_text("steering\n1\n")
+    line = f"calibrate m.onnx --source x.npy -o {tmp_path}/p.json --labels {tmp_path}/l.csv"
+    assert run([*line.split(), "--max-loss", "0.1"]) == 1
+    assert "without a metric" in capsys.readouterr().err

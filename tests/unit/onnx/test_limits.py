@@ -185,7 +185,7 @@ def test_limits_are_raised_by_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert import_model(model).shape("y") == (64, 3, 8, 8)
 
 
-@pytest.mark.parametrize("text", ["", "much", "0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("text", ["", "much", "0", "-1", "nan", "inf", "1e308"])
 def test_a_factor_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MQUANS_LIMITS", text)
     with pytest.raises(MquansError, match=r"MQUANS_LIMITS is .* not a positive number"):

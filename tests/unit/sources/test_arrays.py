@@ -224,3 +224,13 @@ def test_npz_arrays_of_different_length_or_none_are_refused(tmp_path: Path) -> N
 def test_arrays_by_name_can_be_given_directly() -> None:
     arrays: dict[str, npt.NDArray[Any]] = {"a": np.zeros((3, 2)), "b": np.ones((3, 4))}
     assert [sorted(frame) for frame in open_source(arrays)] == [["a", "b"]] * 3
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_one_picture_is_no_sequence(channels: int) -> None:
+    """Its rows would be taken for gray pictures of three pixels width."""
+    picture = np.zeros((32, 48, channels), np.uint8)
+    with pytest.raises(SourceError, match="is one picture of 48x32"):
+        open_source(picture)
+    frames = open_source(picture[np.newaxis, ..., :3], InputFormat(name="x", width=4, height=4))
+    assert len(list(frames)) == 1

@@ -19,6 +19,8 @@ from mquans.sources import SourceWarning, open_source
 
 from ...clips import write_clip
 
+av = pytest.importorskip("av")
+
 pytest.importorskip("av")
 
 Picture = npt.NDArray[np.uint8]
@@ -97,6 +99,43 @@ def test_damage_in_the_middle_is_passed_over(common_clip: Path, tmp_path: Path) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SourceWarning)
         assert len(list(open_source(path, SMALL))) > 20
+
+
+def with_cover(path: Path, *, video: bool, sound: bool) -> Path:
+    """A cover picture in front of a video or sound, as shops and recorders write it."""
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        streams = [cover]
+        if video:
+            moving = container.add_stream("mpeg4", rate=10)
+            moving.width, moving.height, moving.pix_fmt = 32, 48, "yuv420p"
+            streams.append(moving)
+        if sound:
+            streams.append(container.add_stream("aac", rate=8000, layout="mono"))
+        for stream in streams:
+            if stream.type == "video":
+                for index in range(1 if stream is cover else 6):
+                    gray = np.full((stream.height, stream.width, 3), 40 * index, np.uint8)
+                    frame = av.VideoFrame.from_ndarray(gray, format="rgb24")
+                    frame.pts = index
+                    container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+            else:
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                frame.rate, frame.pts = 8000, 0
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    return path
+
+
+def test_cover_pictures_are_no_video(tmp_path: Path) -> None:
+    format = InputFormat(name="x", width=32, height=48)
+    clip = with_cover(tmp_path / "a.mp4", video=True, sound=False)
+    assert len(list(open_source(clip, format))) == 6
+    song = with_cover(tmp_path / "b.mp4", video=False, sound=True)
+    with pytest.raises(SourceError, match="no video but a cover picture"):
+        open_source(song, format)
 
 
 def test_whole_clips_do_not_warn(common_clip: Path, clip: Path) -> None:
