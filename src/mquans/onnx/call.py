@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 NO_RULE = "no native operator for it"
 
+OF_DOMAINS = {
+    "com.microsoft.nchwc": "onnxruntime saved it for its own kernels, at its level 'all'; save the "
+    "model at level 'extended', or give the original",
+}
+"""Why none of a domain's operators is native."""
+
 IDLE_ATTRIBUTES: Mapping[str, frozenset[str]] = {
     "BatchNormalization": frozenset({"momentum", "spatial"}),
     "ConvInteger": frozenset({"kernel_shape"}),

@@ -24,7 +24,7 @@ from mquans.graph import (
     free_name,
     infer_node,
 )
-from mquans.onnx.call import NO_RULE, Call, Refused
+from mquans.onnx.call import NO_RULE, OF_DOMAINS, Call, Refused
 from mquans.onnx.dynamic_steps import looked_at
 from mquans.onnx.external_weights import tensors_of
 from mquans.onnx.fallbacks import fallback_node, is_narrowed
@@ -182,7 +182,7 @@ class Translation:
                 return
         if self._native_only:
             raise Refused(f"{reason}: {proto.op_type} in it" if reason == NO_RULE else reason)
-        self._make_fallback(proto, name, reason)
+        self._make_fallback(proto, name, OF_DOMAINS.get(proto.domain, reason))
 
     def _forget(self, nodes: Sequence[Node], outputs: Sequence[str]) -> None:
         """Undo the last nodes, which were to compute these outputs."""

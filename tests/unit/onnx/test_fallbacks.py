@@ -3,6 +3,8 @@ or a message that names it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -202,3 +204,23 @@ def test_integer_inputs_feed_an_embedding(check: Check) -> None:
     graph = check(model, feeds={"i": np.array([[0, 4, 2, 2, 1, 3]])}, fallbacks=True)
     assert graph.dtype("i") == "int64"
     assert kinds(graph) == ["Fallback", "Linear"]
+
+
+def test_models_that_onnxruntime_saved_for_itself_say_so(tmp_path: Path) -> None:
+    """At its highest level convolutions are kernels of its own, of which nothing is reused."""
+    import onnxruntime
+
+    plain = build(
+        [op("Conv", "x w", "a", pads=[1] * 4), op("Relu", "a", "y")],
+        {"x": (1, 16, 8, 8)}, "y", {"w": np.ones((16, 16, 3, 3))},
+    )  # fmt: skip
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.save_model_format", "ONNX")
+    options.optimized_model_filepath = str(tmp_path / "saved.onnx")
+    onnxruntime.InferenceSession(plain.SerializeToString(), options)
+    graph = import_model(read_model(options.optimized_model_filepath))
+    (node,) = graph.nodes
+    assert isinstance(node.op, Fallback)
+    assert "save the model at level 'extended'" in node.op.reason
