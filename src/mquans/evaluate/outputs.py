@@ -101,6 +101,12 @@ class NpzWriter:
                 where=printable(str(path)),
                 hint="Give a file name that ends in .npz.",
             )
+        if self._path.exists() and not self._path.is_file():
+            raise MquansError(
+                "is a folder, pipe or device; outputs are written to a file.",
+                where=printable(str(path)),
+                hint="Give another name.",
+            )
         self.keep = False
         self._stem = f".mquans-{secrets.token_hex(8)}"
         self._outputs: dict[str, _Output] = {}

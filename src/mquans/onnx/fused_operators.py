@@ -1,5 +1,5 @@
-"""Operators of com.microsoft, which onnxruntime's optimizers make of several: as what they are made
-of, in standard operators."""
+"""Operators of com.microsoft, which onnxruntime's optimizers make of several, and of ai.onnx.ml,
+which scikit-learn's converter writes: as what they are made of, in standard operators."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from mquans.onnx.call import NO_RULE, Refused
 
 OPSET = 23
 """In which their parts are written."""
+
+DOMAINS = ("com.microsoft", "ai.onnx.ml")
+"""Of these operators."""
 
 Body = list[str]
 """Names of what an operator gives, in order."""
@@ -230,6 +233,15 @@ def _attend(parts: Parts, values: Sequence[str], others: Sequence[str]) -> Body:
     return list(made)
 
 
+def _scaler(parts: Parts) -> Body:
+    if len(parts.shape(0)) not in (1, 2):
+        raise Refused("it scales other axes than the last")
+    value = parts.add("Cast", parts.input(0), to=onnx.TensorProto.FLOAT)
+    offset = parts.constant(np.array(parts.attribute("offset", [0.0]), np.float32))
+    scale = parts.constant(np.array(parts.attribute("scale", [1.0]), np.float32))
+    return [parts.add("Mul", parts.add("Sub", value, offset), scale)]
+
+
 DEFINITIONS: dict[str, Callable[[Parts], Body]] = {
     "Gelu": _gelu,
     "BiasGelu": _gelu,
@@ -245,5 +257,6 @@ DEFINITIONS: dict[str, Callable[[Parts], Body]] = {
     "MatMulIntegerToFloat": _integer_matmul,
     "Attention": _attention,
     "MultiHeadAttention": _heads_attention,
+    "Scaler": _scaler,
 }
 """By operator type."""

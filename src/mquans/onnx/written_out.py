@@ -10,7 +10,7 @@ from mquans.graph import ValueType
 from mquans.onnx.branches import choice_of_computed, choice_of_constants
 from mquans.onnx.call import Refused
 from mquans.onnx.fallbacks import OPAQUE, type_proto
-from mquans.onnx.fused_operators import OPSET, fused_parts
+from mquans.onnx.fused_operators import DOMAINS, OPSET, fused_parts
 from mquans.onnx.scopes import inline_graph
 from mquans.onnx.standard_functions import definition
 from mquans.onnx.unrolling import Unrolling
@@ -62,7 +62,7 @@ def by_definition(
         arrays, nodes = choice_of_computed(proto, translation.new_value)
         translation.constants.update(arrays)
         return nodes, translation.opset
-    if proto.domain == "com.microsoft":
+    if proto.domain in DOMAINS:
         return fused_parts(proto, translation.shape, translation.new_value), OPSET
 
     def kind(value: str) -> onnx.TypeProto:

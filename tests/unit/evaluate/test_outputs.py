@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,14 @@ def test_other_endings_are_refused(tmp_path: Path) -> None:
     """np.load goes by content, but people go by the name."""
     with pytest.raises(MquansError, match=r"ends in \.npz"):
         NpzWriter(tmp_path / "out.npy")
+
+
+def test_pipes_are_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "out.npz"
+    os.mkfifo(pipe)
+    with pytest.raises(MquansError, match="folder, pipe or device"):
+        NpzWriter(pipe)
+    assert pipe.is_fifo()
 
 
 def test_run_without_frames_writes_an_empty_archive(tmp_path: Path) -> None:

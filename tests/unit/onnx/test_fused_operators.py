@@ -80,6 +80,14 @@ def test_blocks_of_transformers(check: Check) -> None:
     assert kinds(graph).count("Linear") == 2
 
 
+def test_features_scaled_by_scikit_learn_stay_native(check: Check) -> None:
+    scaler = op("Scaler", "x", "scaled", domain="ai.onnx.ml", offset=[0.5, 1.0], scale=[2.0, 4.0])
+    product = op("MatMul", "scaled w", "y")
+    made = build([scaler, product], {"x": (3, 2)}, ["y"], {"w": values(1, 2, 4)})
+    made.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 1))
+    assert "Fallback" not in kinds(check(made))
+
+
 def test_attention_of_many_heads_with_biases_and_a_mask(check: Check) -> None:
     nodes = [
         op("MatMul", "x w", "q"), op("MatMul", "x v", "k"),
