@@ -30,7 +30,7 @@ MOVED = frozenset({
 })  # fmt: skip
 """Operators that do the same to codes and to what they stand for, and make no new numbers."""
 
-ON_GRID = MOVED | QUANTIZED | {"Resize"}
+ON_GRID = MOVED | QUANTIZED | {"Pad", "Resize"}
 """Operators whose rules know what codes stand for."""
 
 

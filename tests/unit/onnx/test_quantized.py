@@ -195,6 +195,9 @@ def test_a_product_of_matrices_with_a_bias() -> None:
             domain="com.microsoft"), "ys yz"),
         (op("QLinearConcat", "ys yz q xs xz q xs xz", "r", axis=1, domain="com.microsoft"),
          "ys yz"),
+        (op("Pad", "q pads z9", "r"), "xs xz"),
+        (op("Pad", "q pads", "r"), "xs xz"),
+        (op("Pad", "q pads", "r", mode="edge"), "xs xz"),
     ],
     ids=lambda node: getattr(node, "op_type", ""),
 )  # fmt: skip
@@ -206,9 +209,23 @@ def test_operators_of_onnxruntime(node: onnx.NodeProto, arguments: str) -> None:
     ]
     model = quantized(
         [("x", onnx.TensorProto.FLOAT, [1, 4, 5, 6])], nodes, [("y", onnx.TensorProto.FLOAT)],
-        s1=np.float32(1 / 256), z0=np.uint8(0), s9=np.float32(9.0), **SCALES,
+        s1=np.float32(1 / 256), z0=np.uint8(0), s9=np.float32(9.0),
+        z9=np.uint8(9), pads=np.array([0, 0, 1, 2, 0, 0, 0, 1]), **SCALES,
     )  # fmt: skip
     agrees(model, {"x": values(3, 1, 4, 5, 6) * 40}, within=1e-4)
+
+
+def test_floats_behind_a_quantization_are_padded_with_floats() -> None:
+    nodes = [
+        op("QuantizeLinear", "x xs xz", "q"),
+        op("DequantizeLinear", "q xs xz", "f"),
+        op("Pad", "f pads value", "y"),
+    ]
+    model = quantized(
+        [("x", onnx.TensorProto.FLOAT, [2, 6])], nodes, [("y", onnx.TensorProto.FLOAT)],
+        pads=np.array([0, 1, 0, 0]), value=np.float32(3.0), **SCALES,
+    )  # fmt: skip
+    agrees(model, {"x": values(4, 2, 6) * 30}, within=1e-10)
 
 
 def test_integer_products_of_integer_inputs() -> None:

@@ -92,7 +92,13 @@ def pad(call: Call) -> None:
         or all(amount < size for amount, size in zip(pads, 2 * shape, strict=True)),
         f"it reflects {list(pads)} values of shape {list(shape)}",
     )
+    grid = call.grid_of(call.value())
+    coded = grid is not None and not call.dtype().startswith("float")
+    if grid is not None and coded:
+        value = (value - grid.zero) * grid.scale
     call.finish(Pad(pads, mode, value if mode == "constant" else 0.0), source)
+    if coded or (mode == "constant" and value == 0):
+        call.declare(call.dtype(), grid)
 
 
 RULES: dict[str, Rule] = {"Slice": slice_, "Split": split, "Gather": gather, "Pad": pad}
