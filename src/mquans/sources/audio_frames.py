@@ -19,6 +19,9 @@ from mquans.sources.frames import FirstFrame
 
 Tensor = npt.NDArray[np.float32]
 
+MOST_CHANNELS = 64
+"""Of samples; more of them are samples and channels turned."""
+
 PIECE_SAMPLES = 1 << 14
 """Read and prepared at once, whatever the length of a recording."""
 
@@ -200,11 +203,11 @@ def mono(samples: npt.ArrayLike) -> Values:
     if (
         array.dtype.kind != "f"
         or array.ndim not in (1, 2)
-        or (array.ndim == 2 and not array.shape[1])
+        or (array.ndim == 2 and not 1 <= array.shape[1] <= MOST_CHANNELS)
     ):
         raise FrameError(
-            f"samples must be float from -1 to 1, or int16, in an array [n] or [n, channels], not "
-            f"{array.dtype} {list(array.shape)}."
+            f"samples must be float from -1 to 1, or int16, in an array [n] or [n, channels] of up "
+            f"to {MOST_CHANNELS} channels, not {array.dtype} {list(array.shape)}."
         )
     mixed = array.astype(np.float64) if array.ndim == 1 else array.mean(axis=1, dtype=np.float64)
     if not np.isfinite(mixed).all():

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mquans.errors import FrameError, SourceError
+from mquans.errors import FrameError, MquansError, SourceError
 from mquans.plan.audio import KALDI_FEATURES, AudioFormat
 from mquans.sources.audio_frames import AudioFrames, Tensor, mono
 from mquans.sources.features import Values, Windows, window_function
@@ -67,11 +67,16 @@ class OverlapAdd:
             are divided by what both add up to, so that unchanged windows give the recording back;
             `sum`: windows are added up as they are, as networks expect that learned the synthesis
             (the second stage of DTLN).
+
+    Raises:
+        MquansError: there is no such synthesis.
     """
 
     def __init__(
         self, format: AudioFormat, *, synthesis: Literal["window", "sum"] = "window"
     ) -> None:
+        if synthesis not in ("window", "sum"):
+            raise MquansError(f"the synthesis must be window or sum, not {synthesis!r}.")
         self._window, self._hop = format.window, format.hop
         self._function = np.ones(self._window)
         self._weights = np.ones(self._window)

@@ -149,10 +149,12 @@ def read_sound(path: str | Path, rate: int | None = None) -> tuple[Samples, int]
         float32 [samples] from -1 to 1, and samples per second.
 
     Raises:
-        SourceError: it cannot be read, is empty, or holds NaN.
+        SourceError: it cannot be read, is empty, or holds NaN; the rate is none.
         DependencyError: the extra `audio` is not installed.
     """
     file = Path(path)
+    if rate is not None and rate < 1:
+        raise SourceError(f"the rate must be at least 1 sample per second, not {rate}.")
     if rate is None:
         with closing(_open(file)) as sound:
             rate = sound.samplerate

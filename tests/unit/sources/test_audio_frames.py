@@ -297,7 +297,7 @@ def test_int16_and_stereo_are_taken() -> None:
     "samples",
     [
         np.array([0.0, np.nan]), np.array([np.inf]), np.zeros(3, np.int32), np.zeros((2, 2, 2)),
-        np.zeros((3, 0)), "sound", [[1.0], [1.0, 2.0]], np.zeros(2, complex),
+        np.zeros((3, 0)), np.zeros((2, 480)), "sound", [[1.0], [1.0, 2.0]], np.zeros(2, complex),
     ],
 )  # fmt: skip
 def test_what_is_no_sound_is_refused_and_nothing_was_heard(samples: Any) -> None:

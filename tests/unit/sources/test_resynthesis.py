@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mquans.errors import FrameError, SourceError
+from mquans.errors import FrameError, MquansError, SourceError
 from mquans.plan import AudioFormat
 from mquans.sources import (
     OverlapAdd,
@@ -69,6 +69,11 @@ def test_sums_are_left_to_networks_that_learned_them() -> None:
     overlap = OverlapAdd(msgspec.structs.replace(DTLN, pad=False), synthesis="sum")
     heard = [overlap.add(np.ones(512))[0] for _ in range(5)]
     assert heard == [1, 2, 3, 4, 4]
+
+
+def test_another_synthesis_is_refused() -> None:
+    with pytest.raises(MquansError, match="window or sum"):
+        OverlapAdd(NSNET2, synthesis="add")  # type: ignore[arg-type]
 
 
 def test_short_windows_are_refused() -> None:

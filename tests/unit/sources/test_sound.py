@@ -286,6 +286,8 @@ def test_whole_file_for_other_uses(tmp_path: Path) -> None:
     assert (rate, len(samples), samples.dtype) == (8000, 4000, np.float32)
     pytest.importorskip("soxr")
     assert len(read_sound(path, 16000)[0]) == 8000
+    with pytest.raises(SourceError, match="at least 1 sample per second"):
+        read_sound(path, 0)
 
 
 def test_what_counts_as_sound(tmp_path: Path) -> None:
