@@ -43,6 +43,9 @@ _STRICT = {"err_detect": "explode+crccheck"}
 
 _MILLION = 1_000_000
 _DAMAGED = "is a damaged picture."
+_PIXELS_OF_FRACTIONS = "its pixels are fractions"
+_FRACTIONS = 3
+"""The SampleFormat of TIFF files that says so."""
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -146,8 +149,10 @@ def _by_pillow(data: bytes, where: str) -> Picture:
     if image.mode.startswith("I;16"):
         picture = (np.asarray(image) >> 8).astype(np.uint8)
     elif image.mode in ("I", "F"):
-        values = "fractions" if image.mode == "F" else "whole numbers of 32 bits"
-        raise SourceError(_unread(f"its pixels are {values}"), where=where)
+        whole = "its pixels are whole numbers of 32 bits"
+        raise SourceError(
+            _unread(_PIXELS_OF_FRACTIONS if image.mode == "F" else whole), where=where
+        )
     else:
         picture = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
     # Of TIFF files, Pillow does it by itself.
@@ -174,16 +179,34 @@ def _unread(why: str) -> str:
 
 
 def _verdict(data: bytes) -> str:
-    """Why a picture cannot be decoded: it is larger than any that is read, or damaged."""
-    from PIL import Image
+    """Why a picture cannot be decoded: it is larger than any that is read, of numbers that are not
+    read, or damaged."""
+    from PIL import Image, UnidentifiedImageError
 
-    with suppress(Exception):  # as above
+    with suppress(Exception), warnings.catch_warnings(action="ignore"):  # as above
         try:
             Image.open(BytesIO(data)).close()
         except Image.DecompressionBombError:
             most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // _MILLION
             return f"is a picture of more than {most} million pixels, which is not read."
+        except UnidentifiedImageError:
+            return _numbers_unread(data) or _DAMAGED
     return _DAMAGED
+
+
+def _numbers_unread(tiff: bytes) -> str | None:
+    """Why a TIFF file is none that Pillow reads; None where it does not tell by its numbers."""
+    from PIL import ExifTags
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    file = BytesIO(tiff)
+    tags = ImageFileDirectory_v2(file.read(8))
+    file.seek(tags.next)
+    tags.load(file)
+    if _FRACTIONS in tags.get(ExifTags.Base.SampleFormat, ()):
+        return _unread(_PIXELS_OF_FRACTIONS)
+    bits = max(tags.get(ExifTags.Base.BitsPerSample, (0,)))
+    return _unread(f"its pixels are whole numbers of {bits} bits") if bits > 16 else None
 
 
 def list_folder(folder: Path) -> list[Path]:

@@ -192,6 +192,17 @@ def test_whole_pictures_of_kinds_that_are_not_read_are_not_called_damaged(
         next(open_source(tmp_path, FORMAT))
 
 
+def test_pictures_of_three_fractions_a_pixel_are_not_called_damaged(tmp_path: Path) -> None:
+    sample_format, fractions = 339, (3, 3, 3)
+    picture = Image.new("RGB", (16, 12))
+    picture.save(tmp_path / "a.tif", tiffinfo={sample_format: fractions})
+    with pytest.raises(SourceError, match="not read: its pixels are fractions"):
+        next(open_source(tmp_path, FORMAT))
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:9])
+    with pytest.raises(SourceError, match="is a damaged picture"):
+        next(open_source(tmp_path, FORMAT))
+
+
 def test_pictures_too_large_to_be_read_are_not_called_damaged(tmp_path: Path) -> None:
     header = encoded(Image.new("L", (1, 1)), "png")
     huge = header[:16] + struct.pack(">II", 20000, 14000) + header[24:29]
