@@ -51,6 +51,10 @@ NOISE = 0.05
 
 SEED = 11
 
+NUMBERS = ("int8", "uint8", "int16", "uint16")
+"""Types of integers that are samples of something; others, and truth values, are indices, lengths
+or masks, which may only be what they were."""
+
 
 def stress_segments(
     frames: Sequence[Labelled],
@@ -65,13 +69,16 @@ def stress_segments(
         distant: parts of one or more consecutive frames from all over the clip.
         format: how frames were prepared; None for ready tensors. Pictures with labels are not
             panned: what the label says would no longer be where it was.
-        declared: types of inputs that are not of float32; what they cannot hold is rounded.
+        declared: types of inputs that are not of float32; what they cannot hold is rounded, and
+            `NUMBERS` are the only integers that drift.
     """
-    limits = {name: limits_of(dtype) for name, dtype in (declared or {}).items()}
+    declared = declared or {}
+    limits = {name: limits_of(dtype) for name, dtype in declared.items()}
     whole = {name: bounds for name, bounds in limits.items() if bounds is not None}
+    moving = [name for name in frames[0][0] if name not in whole or declared[name] in NUMBERS]
     return [
         [(_rounded(feeds, whole), label) for feeds, label in segment]
-        for segment in _segments(frames, distant, format)
+        for segment in _segments(frames, distant, format, moving)
     ]
 
 
@@ -87,6 +94,7 @@ def _segments(
     frames: Sequence[Labelled],
     distant: Sequence[Sequence[Labelled]],
     format: InputFormat | AudioFormat | None,
+    moving: Sequence[str],
 ) -> list[list[Labelled]]:
     found = [spliced(distant)]
     if isinstance(format, InputFormat):
@@ -95,12 +103,13 @@ def _segments(
         if label is None:
             found.append([(frame, None) for frame in panned(middle, format)])
         return found
-    if format is None and any(array.ndim > 3 for array in frames[0][0].values()):
+    sequences = all(array.ndim <= 3 for array in frames[0][0].values())
+    if format is None and not (moving and sequences):
         return found
     start = max(0, (len(frames) - STRETCH) // 2)
     stretch = frames[start : start + STRETCH]
-    found.append(drifting(stretch) if format is None else louder(stretch, format))
-    found.append(noisy(stretch))
+    found.append(drifting(stretch, moving) if format is None else louder(stretch, format))
+    found.append(noisy(stretch, moving))
     return found
 
 
@@ -140,10 +149,10 @@ def _amplified(x: Floats, gain: float, format: AudioFormat, axis: int) -> Floats
             return x + 2 * math.log(gain)
 
 
-def drifting(frames: Sequence[Labelled]) -> list[Labelled]:
-    """The stretch with values that all drift away by part of their standard deviations, as the
+def drifting(frames: Sequence[Labelled], inputs: Sequence[str]) -> list[Labelled]:
+    """The stretch with values of these inputs that all drift away by part of their standard deviations, as the
     logarithm of a spectrum does when its volume rises."""
-    spreads = _spreads(frames)
+    spreads = _spreads(frames, inputs)
     return _moving(
         frames, {name: partial(_drifted, spread=spread) for name, spread in spreads.items()}
     )
@@ -153,9 +162,9 @@ def _drifted(x: Values, share: float, *, spread: Values) -> Values:
     return x + np.float32(DRIFT * share) * spread
 
 
-def noisy(frames: Sequence[Labelled]) -> list[Labelled]:
-    """The stretch with noise far below it: values hover, as nothing in a recording stands still."""
-    random, spreads = np.random.default_rng(SEED), _spreads(frames)
+def noisy(frames: Sequence[Labelled], inputs: Sequence[str]) -> list[Labelled]:
+    """The stretch with noise in these inputs, far below them: values hover, as nothing in a recording stands still."""
+    random, spreads = np.random.default_rng(SEED), _spreads(frames, inputs)
 
     def hissed(x: Values, share: float, *, spread: Values) -> Values:
         return x + np.float32(NOISE) * spread * random.standard_normal(x.shape, np.float32)
@@ -165,10 +174,10 @@ def noisy(frames: Sequence[Labelled]) -> list[Labelled]:
     )
 
 
-def _spreads(frames: Sequence[Labelled]) -> dict[str, Values]:
+def _spreads(frames: Sequence[Labelled], inputs: Sequence[str]) -> dict[str, Values]:
     """Standard deviation of every value, by input; at least a tenth of the mean one."""
     found = {}
-    for name in frames[0][0]:
+    for name in inputs:
         spread = np.std([feeds[name] for feeds, _ in frames], axis=0)
         found[name] = np.maximum(spread, spread.mean() / 10)
     return found

@@ -134,6 +134,8 @@ class NodeWriter:
             self.initializers[names[tensor.name]] = numpy_helper.to_array(tensor)
         for proto in model.graph.node:
             rename(proto, names)
+            # A network that is written once per time step has every subgraph as often.
+            proto.name = next(filter(None, proto.output))
             self.nodes.append(proto)
 
     def add(self, kind: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> None:

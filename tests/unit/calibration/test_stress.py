@@ -130,7 +130,7 @@ def test_recordings_still_begin_where_they_did() -> None:
     """A stream that is not reset would carry one speaker's state into the next."""
     frames: list[tuple[dict[str, np.ndarray], str | None]] = hops(6)
     frames[3] = (FirstFrame(frames[3][0]), None)
-    for made in (drifting(frames), noisy(frames)):
+    for made in (drifting(frames, ["f"]), noisy(frames, ["f"])):
         assert [begins(frame) for frame, _ in made] == [index == 3 for index in range(6)]
 
 
@@ -149,6 +149,20 @@ def test_ready_features_drift_hiss_and_are_cut() -> None:
     )
     noise = np.std([a["f"] - b for (a, _), b in zip(hissed, source, strict=True)])
     assert noise == pytest.approx(NOISE * spread.mean(), rel=0.2)
+
+
+def test_indices_lengths_and_masks_stay_what_they_were() -> None:
+    """A token beyond the vocabulary ended the calibration of a decoder."""
+    frames: list[Any] = [
+        (frame | {"ids": np.full((1, 1), float(index % 5), np.float32)}, None)
+        for index, (frame, _) in enumerate(hops(100))
+    ]
+    _, drifted, hissed = stress_segments(frames, [[f] for f in frames], None, {"ids": "int64"})
+    for made in (drifted, hissed):
+        assert [feeds["ids"].item() for feeds, _ in made] == [i % 5 for i in range(18, 82)]
+        assert not np.array_equal(made[-1][0]["f"], frames[81][0]["f"])
+    tokens = [({"ids": feeds["ids"]}, None) for feeds, _ in frames]
+    assert len(stress_segments(tokens, [[f] for f in tokens], None, {"ids": "int64"})) == 1
 
 
 def test_louder_sound_has_more_energy_and_the_same_colour() -> None:

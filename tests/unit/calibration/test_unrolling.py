@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from mquans.calibration.criticality import METHODS, criticality, output_criticality
@@ -13,6 +14,7 @@ from mquans.calibration.unrolling import unroll, window
 from mquans.errors import MquansError
 from mquans.graph import Graph, Recurrence, RecurrenceKind
 from mquans.metrics.agreement import AgreementMeter
+from mquans.onnx import import_model, read_model, to_onnx
 from mquans.plan import Feedback
 from mquans.runtime.reference.interpreter import ReferenceNetwork
 from mquans.sources.frames import Feeds
@@ -77,6 +79,37 @@ def test_frames_in_a_row_are_one_network(kind: RecurrenceKind) -> None:
         found = ReferenceNetwork(network.graph).run(feeds)
         for names, expected in zip(network.outputs, outputs[start:], strict=False):
             np.testing.assert_allclose(found[names["y"]], expected["y"], atol=1e-6)
+
+
+def test_what_onnxruntime_runs_is_written_once_per_step() -> None:
+    """A decoder looks its last token up: every copy of that node had one name, which it refuses."""
+    rng = np.random.default_rng(0)
+    make = onnx.helper.make_node
+    nodes = [
+        make("Gather", ["E", "ids"], ["e"], name="look up"),
+        make("MatMul", ["h", "U"], ["u"]),
+        make("Add", ["e", "u"], ["a"]),
+        make("Tanh", ["a"], ["h_out"]),
+    ]
+    kinds = onnx.TensorProto
+    value = onnx.helper.make_tensor_value_info
+    model = onnx.helper.make_graph(
+        nodes,
+        "decoder",
+        [value("ids", kinds.INT64, [1]), value("h", kinds.FLOAT, [1, 8])],
+        [value("h_out", kinds.FLOAT, [1, 8])],
+        [
+            onnx.numpy_helper.from_array(rng.normal(size=size).astype("f"), name)
+            for name, size in {"E": (9, 8), "U": (8, 8)}.items()
+        ],
+    )
+    imports = [onnx.helper.make_opsetid("", 17)]
+    proto = onnx.helper.make_model(model, opset_imports=imports, ir_version=8)
+    graph = import_model(read_model(proto))
+    assert "Fallback" in {type(node.op).__name__ for node in graph.nodes}
+    written = to_onnx(unroll(graph, {"h": "h_out"}).graph)
+    names = [node.name for node in written.graph.node]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize(("kind", "options"), VARIANTS)
