@@ -150,8 +150,8 @@ def _amplified(x: Floats, gain: float, format: AudioFormat, axis: int) -> Floats
 
 
 def drifting(frames: Sequence[Labelled], inputs: Sequence[str]) -> list[Labelled]:
-    """The stretch with values of these inputs that all drift away by part of their standard deviations, as the
-    logarithm of a spectrum does when its volume rises."""
+    """The stretch with values of these inputs that all drift away by part of their standard
+    deviations, as the logarithm of a spectrum does when its volume rises."""
     spreads = _spreads(frames, inputs)
     return _moving(
         frames, {name: partial(_drifted, spread=spread) for name, spread in spreads.items()}
@@ -163,7 +163,8 @@ def _drifted(x: Values, share: float, *, spread: Values) -> Values:
 
 
 def noisy(frames: Sequence[Labelled], inputs: Sequence[str]) -> list[Labelled]:
-    """The stretch with noise in these inputs, far below them: values hover, as nothing in a recording stands still."""
+    """The stretch with noise in these inputs, far below them: values hover, as nothing in a
+    recording stands still."""
     random, spreads = np.random.default_rng(SEED), _spreads(frames, inputs)
 
     def hissed(x: Values, share: float, *, spread: Values) -> Values:

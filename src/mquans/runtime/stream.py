@@ -50,6 +50,8 @@ class Stream:
         self._feedback = Feedback(session.plan.feedback, session.plan.input_shapes)
         # What fallback subgraphs made that the engine has no tensor for, by value name.
         self._outside: dict[str, npt.NDArray[Any]] = {}
+        # A step broke off in the middle: the next one computes everything.
+        self._torn = False
         # MACs of the fallback subgraphs that ran in the last frame.
         self._fallback_done = 0
         # Nanoseconds of every program step in the last frame, while profiling.
@@ -109,6 +111,9 @@ class Stream:
         Raises:
             FrameError: wrong shape or dtype; a `RefusedFrameError` for NaN or infinity, in it or in
                 a state. The stream is as it was.
+            ModelError: onnxruntime cannot run a fallback subgraph on the frame. Whatever breaks a
+                step off in the middle, Ctrl-C too, makes the next frame a keyframe; states are
+                those of before.
         """
         given = self._session.frame_arrays(frame)
         with self._lock:
@@ -119,17 +124,19 @@ class Stream:
                 self._begin_anew()
             fed = self._feedback.fill(given)
             arrays = [fed[name] for name in self._network.graph.inputs]
-            keyframe = keyframe or self._frames == 0
+            keyframe = keyframe or self._frames == 0 or self._torn
             before = native.step_ns if native.profile else None
             if not self._network.lowered.fallbacks:
                 outputs = self._network.empty_outputs()
                 ok = native.step(arrays, list(outputs.values()), keyframe)
                 outputs = self._network.as_declared(outputs)
             else:
+                torn, self._torn = self._torn, True
                 ok = native.begin_frame(arrays, keyframe)
                 if ok:
-                    self._run(dense=keyframe, keep_held=False)
-                    outputs = self.outputs()
+                    self._run(native, dense=keyframe, keep_held=False)
+                    torn, outputs = False, self._fetched()
+                self._torn = torn
             if not ok:
                 raise _refusal(fed, given)
             self._frames += 1
@@ -141,6 +148,10 @@ class Stream:
 
     def outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """The outputs of the last step once more."""
+        self._settled()
+        return self._fetched()
+
+    def _fetched(self) -> dict[str, npt.NDArray[np.float32]]:
         outputs = self._network.empty_outputs()
         self._open().fetch(list(outputs.values()))
         if not self._outside:
@@ -171,9 +182,11 @@ class Stream:
     def recompute(self) -> None:
         """Recomputes every layer densely from its held values. Changes no output (the law)."""
         with self._lock:
-            self._open()
+            native = self._settled()
             if self._frames:
-                self._run(dense=True, keep_held=True)
+                self._torn = True
+                self._run(native, dense=True, keep_held=True)
+                self._torn = False
 
     def reset(self) -> None:
         """Forgets everything; the next frame is a first frame."""
@@ -184,12 +197,13 @@ class Stream:
         self._open().reset()
         self._feedback.reset()
         self._frames = 0
+        self._torn = False
 
     def clone(self) -> Stream:
         """An independent stream in the same state."""
         with self._lock:
             with enough_memory("another stream"):
-                native = self._open().clone()
+                native = self._settled().clone()
             other = Stream(self._session, native, self._frames)
             other._outside = dict(self._outside)
             other._fallback_done = self._fallback_done
@@ -205,7 +219,7 @@ class Stream:
             MquansError: the file cannot be written; nothing is left behind.
         """
         with self._lock:
-            state = snapshot(self._network, self._open(), self._frames).encode()
+            state = snapshot(self._network, self._settled(), self._frames).encode()
         if path is not None:
             atomic_write(path, state, error=StateError)
         return state
@@ -218,15 +232,15 @@ class Stream:
         """
         saved = decode(_state_bytes(state))
         with self._lock:
-            native = self._open()
-            check_fits(self._network, native, saved)
-            native.reset()
-            self._feedback.reset()
-            self._frames = saved.frames
+            check_fits(self._network, self._open(), saved)
+            other = Stream(self._session, frames=saved.frames)
             if saved.frames:
-                install(self._network, native, saved)
-                self._run(dense=True, keep_held=True)
-                self._feedback.keep(self.outputs())
+                install(self._network, other._native, saved)
+                other._run(other._native, dense=True, keep_held=True)
+                other._feedback.keep(other.outputs())
+            self._native, self._frames, self._torn = other._native, other._frames, False
+            self._feedback, self._outside = other._feedback, other._outside
+            self._fallback_done = other._fallback_done
 
     @property
     def stats(self) -> StreamStats:
@@ -298,30 +312,44 @@ class Stream:
             raise MquansError(self._closed, hint="Open a new one with session.stream().")
         return self._native
 
-    def _run(self, *, dense: bool, keep_held: bool) -> None:
+    def _settled(self) -> Any:
+        """The native stream between two frames.
+
+        Raises:
+            MquansError: closed, or the last step broke off.
+        """
+        native = self._open()
+        if self._torn:
+            raise MquansError(
+                "the last step of the stream broke off in the middle.",
+                hint="Pass the next frame, which is then computed whole, or reset the stream.",
+            )
+        return native
+
+    def _run(self, native: Any, *, dense: bool, keep_held: bool) -> None:
         first, moved, done = 0, set[str](), 0
         for call in self._network.lowered.fallbacks:
-            self._native.run(first, call.step, dense, keep_held)
-            if self._fallback(call, dense, moved):
+            native.run(first, call.step, dense, keep_held)
+            if self._fallback(native, call, dense, moved):
                 moved.update(call.node.outputs)
                 done += self._network.graph.macs(call.node)
             first = call.step
         self._fallback_done = done
-        self._native.run(first, len(self._network.step_labels), dense, keep_held)
+        native.run(first, len(self._network.step_labels), dense, keep_held)
 
-    def _fallback(self, call: FallbackCall, dense: bool, moved: set[str]) -> bool:
+    def _fallback(self, native: Any, call: FallbackCall, dense: bool, moved: set[str]) -> bool:
         """Runs a fallback subgraph if anything it reads moved; tells whether it ran."""
         inputs = list(zip(call.node.inputs, call.inputs, strict=True))
         outputs = list(zip(call.node.outputs, call.outputs, strict=True))
         if not dense and not any(
-            name in moved if x is None else self._native.mask_any(x.tensor) for name, x in inputs
+            name in moved if x is None else native.mask_any(x.tensor) for name, x in inputs
         ):
             for _, y in outputs:
                 if y is not None:
-                    self._native.clear_mask(y.tensor)
+                    native.clear_mask(y.tensor)
             return False
         feeds = {
-            name: self._outside[name] if x is None else self._native.read(x.tensor).reshape(x.dims)
+            name: self._outside[name] if x is None else native.read(x.tensor).reshape(x.dims)
             for name, x in inputs
         }
         results = self._session.run_fallback(call.node, feeds)
@@ -329,7 +357,7 @@ class Stream:
             if y is None:
                 self._outside[name] = result
             else:
-                self._native.write(y.tensor, np.ascontiguousarray(result, np.float32).reshape(-1))
+                native.write(y.tensor, np.ascontiguousarray(result, np.float32).reshape(-1))
         return True
 
 
