@@ -265,6 +265,31 @@ def test_reload_changes_what_has_changed_and_nothing_on_a_mistake(
     assert server.camera("clip")["epoch"] == epoch  # it was never interrupted
 
 
+def test_a_trial_can_be_taken_back(start: Start, config: Any, spots: Path, tmp_path: Path) -> None:
+    """The camera went over to a model that the file no longer named."""
+    new = write_model(tmp_path / "new.onnx", sharp=0.9)
+    plan = write_plan(new, tmp_path / "new.plan.json")
+    old = config["models"]["spots"]
+    config["models"]["new"] = old | {"onnx": str(new), "plan": str(plan)}
+    # Slow enough for a trial to go on while it is taken back.
+    clip = config["cameras"]["clip"] = config["cameras"]["clip"] | {"fps": 8}
+
+    def lines() -> list[str]:
+        return [line["text"] for line in server.camera("clip")["log"]]
+
+    server = start(config)
+    server.until_ready()
+    server.until_frames("clip")
+    server.write(config | {"cameras": {"clip": clip | {"model": "new"}}})
+    assert server.json("/api/reload", {})["upgraded"] == ["clip"]
+    assert server.camera("clip")["model"] == "spots"  # until the trial ends
+    server.write(config | {"cameras": {"clip": clip}})
+    assert server.json("/api/reload", {})["upgraded"] == ["clip"]
+    server.until(lambda: any("goes on with" in line for line in lines()))
+    assert server.camera("clip")["model"] == "spots"
+    assert server.json("/api/reload", {})["upgraded"] == []
+
+
 def test_with_a_token_only_who_shows_it_sees_anything(start: Start, config: Any) -> None:
     config["server"]["token"] = "a-long-token"
     server = start(config)

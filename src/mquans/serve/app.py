@@ -118,11 +118,10 @@ class Interface:
 
     def shown(self, camera: Camera) -> dict[str, Any]:
         """A camera as JSON."""
-        config = self._supervisor.config
-        options = camera.options
-        labels = config.models[str(options.model)].labels
+        labels = self._supervisor.labels(camera)
+        source = self._supervisor.config.shown_source(camera.options)
         tracker = self._happenings.trackers.get(camera.name)
-        return shown_state(camera, labels, config.shown_source(options)) | {
+        return shown_state(camera, labels, source) | {
             "counts": {} if tracker is None else tracker.counts(),
             "zones": {} if tracker is None else tracker.in_zones(),
             "lines": {} if tracker is None else tracker.crossings,

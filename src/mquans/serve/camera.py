@@ -81,6 +81,7 @@ class Camera:
         step_ms: to compute a frame, as a running mean; 0 before the first.
         retry_at: when it is tried again, of the monotonic clock.
         model, upgrade: what it is computed with, and what runs beside for a trial.
+        runs: the name of the former in the file of cameras.
     """
 
     name: str
@@ -96,12 +97,16 @@ class Camera:
     restarts: int = 0
     step_ms: float = 0.0
     upgrade: Measured | None = None
+    runs: str = ""
     counts: Counts = field(default_factory=Counts)
     last: Frame | None = None
     last_at: float = 0.0
     history: deque[Second] = field(default_factory=lambda: deque(maxlen=HISTORY_S))
     log: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     viewers: set[Viewer] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.runs = self.runs or str(self.options.model)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -114,7 +119,12 @@ class Camera:
         self.counts = Counts(position=self.counts.position)
         self.epoch = self.record.epoch + 1
         self.worker = worker
-        self.upgrade = None
+        if self.upgrade is not None:
+            self.say(
+                "the trial of another model or plan was cut short; the present one goes on until "
+                "the next reload."
+            )
+            self.upgrade = None
         self.become("waiting", "")
 
     def become(self, state: CameraState, why: str, retry_s: float = 0.0) -> None:
@@ -170,7 +180,7 @@ def shown_state(camera: Camera, labels: tuple[str, ...], source: str) -> dict[st
     return {
         "name": camera.name,
         "source": source,
-        "model": camera.options.model,
+        "model": camera.runs,
         "enabled": camera.enabled,
         "state": camera.state,
         "why": camera.why,

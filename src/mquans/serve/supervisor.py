@@ -79,7 +79,8 @@ class Supervisor:
 
     def labels(self, camera: Camera) -> tuple[str, ...]:
         """Names of the classes that a camera's boxes are of."""
-        return self.config.models[str(camera.options.model)].labels
+        models = self.config.models
+        return models[camera.runs if camera.runs in models else str(camera.options.model)].labels
 
     def listen(self, listener: Listener) -> None:
         """Has it called with `state`, `frame`, `added`, `changed` or `removed`, and the camera."""
@@ -196,10 +197,12 @@ class Supervisor:
                 camera.say("another model or plan runs beside the present one.")
                 self._order(camera, Upgrade(name, camera.epoch, model.job))
             elif what:
-                camera.model = model
+                camera.model, camera.upgrade, camera.runs = model, None, str(options.model)
                 if camera.enabled:
                     self._take_away(camera)
                     self._give(camera)
+            elif camera.upgrade is None:
+                camera.runs = str(options.model)
             if what and camera.enabled:
                 done[what].append(name)
         self.cameras = {name: self.cameras[name] for name in planned.config.cameras}
@@ -327,7 +330,9 @@ class Supervisor:
                 self._say("state", camera, None)
             case Upgraded(key=key, problem=problem):
                 if camera.upgrade is not None and key == camera.upgrade.job.key:
-                    camera.model = camera.model if problem else camera.upgrade
+                    if not problem:
+                        camera.model, camera.runs = camera.upgrade, str(camera.options.model)
+                        self._say("changed", camera, None)
                     camera.upgrade = None
                     camera.say(
                         f"stays with the model that it has: {self.config.redact(problem)}"
@@ -360,7 +365,7 @@ def _difference(camera: Camera, options: CameraOptions, model: Measured) -> str:
 
     if key(options) != key(camera.options):
         return "restarted"
-    if model.job.key == camera.model.job.key:
+    if model.job.key == (camera.upgrade or camera.model).job.key:
         return ""
     # Frames are prepared once for both.
     return "upgraded" if model.preparation == camera.model.preparation else "restarted"
