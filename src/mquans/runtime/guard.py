@@ -35,7 +35,7 @@ from mquans.metrics.variance import ChannelVariance
 from mquans.plan import Feedback, Plan, finest, plan_fingerprint, tightened
 from mquans.runtime.session import Session
 from mquans.runtime.stats import StreamStats
-from mquans.runtime.stream import Frame, Stream
+from mquans.runtime.stream import Frame, State, Stream, plan_of
 from mquans.sources.frames import Feeds, feeds_of, in_place_of, states_at
 
 Outputs = dict[str, npt.NDArray[np.float32]]
@@ -83,12 +83,10 @@ class GuardReport:
         checks: dense frames computed for comparison.
         violations: checks that counted and whose loss was above the budget.
         keyframes, tightenings, loosenings: actions taken.
-        out_of_reach: violations that neither action can cure: the loss stays above the budget with
-            nothing stale, or every neuron has all the bits of its grid. Calibrate again, on a clip
-            like this stream.
+        out_of_reach: violations that neither action can cure, with nothing stale or all the bits of
+            the grid. Calibrate again, on a clip like this stream.
         half_steps: how far the plan was tightened, see `mquans.plan.tightened`.
-        worst: largest loss of all checks.
-        log: the last `LOG` checks.
+        worst, log: largest loss of all checks, and the last `LOG` checks.
     """
 
     budget: float
@@ -199,13 +197,14 @@ class Guard:
         self._running = RunningLoss()
         self._frames = 0
         self._states = Feedback(session.plan.feedback, session.plan.input_shapes)
+        if self.stream.frames:
+            self._states.keep(self.stream.outputs())
         self._scored = scored(session.graph, session.plan.feedback)
         if metric is None and not self._scored:
             raise nothing_comparable()
         self._inner = inner_values(session.graph, session.plan.feedback) if metric is None else ()
-        self._patience = QUIET
+        self._patience, self._last_tightening = QUIET, 0
         self._since_violation: int | None = None
-        self._last_tightening = 0
 
     def __enter__(self) -> Guard:
         return self
@@ -218,6 +217,22 @@ class Guard:
         self.stream.close()
         if self._reference is not None:
             self._reference.close()
+
+    def restore(self, state: State) -> None:
+        """Goes on from a saved stream, under the plan to which its guard had tightened it by then.
+
+        Raises:
+            StateError: damaged, or saved under another model or plan; nothing has changed.
+        """
+        saved, plan, half_steps = plan_of(state), self._plan, 0
+        while plan_fingerprint(plan) != saved and half_steps < 2 * plan.grid_bits:
+            half_steps += 1
+            plan = tightened(self._plan, half_steps)
+        session = self.session.with_plan(plan)
+        self._go_over(session, session.restore(state))
+        self.report.half_steps = half_steps
+        if self.stream.frames:
+            self._states.keep(self.stream.outputs())
 
     def reset(self) -> None:
         """The next frame begins a new recording; what the guard has learned is kept."""
@@ -362,8 +377,7 @@ class Guard:
 
     def _loosen(self, feeds: Feeds) -> Outputs:
         """Goes on with one step less of tightening that makes a difference."""
-        report = self.report
-        plan = self._plan
+        report, plan = self.report, self._plan
         for half_steps in range(report.half_steps - 1, -1, -1):
             report.half_steps = half_steps
             plan = tightened(self._plan, half_steps) if half_steps else self._plan
@@ -373,10 +387,13 @@ class Guard:
         return self._go_on_under(plan, feeds)
 
     def _go_on_under(self, plan: Plan, feeds: Feeds) -> Outputs:
-        self.session = self.session.with_plan(plan)
+        session = self.session.with_plan(plan)
+        self._go_over(session, session.stream())
+        return self._step(self.stream, feeds)
+
+    def _go_over(self, session: Session, stream: Stream) -> None:
         self.stream.close()
-        self.stream = self.session.stream()
+        self.session, self.stream = session, stream
         if self._reference is not None and self._holds:
             self._reference.close()
-            self._reference = self.session.stream()
-        return self._step(self.stream, feeds)
+            self._reference = session.stream()

@@ -361,6 +361,15 @@ class Stream:
         return True
 
 
+def plan_of(state: State) -> str:
+    """Fingerprint of the plan that a stream was saved under.
+
+    Raises:
+        StateError: damaged.
+    """
+    return decode(_state_bytes(state)).plan_fingerprint
+
+
 def _refusal(fed: Arrays, given: Arrays) -> RefusedFrameError:
     """Why the inputs of a step, those of the frame and states, cannot be taken."""
     for name in fed.keys() - given.keys():

@@ -117,11 +117,13 @@ class Network:
         """
         if self.session is None:
             return DenseStepper(self._model, self.plan)
-        stream = self.session.restore(state) if state else self.session.stream()
         if guard is None:
+            stream = self.session.restore(state) if state else self.session.stream()
             return ReuseStepper(self.session, stream)
         budget, every = guard
-        watch = Guard(self.session, budget=budget, every=every, stream=stream)
+        watch = Guard(self.session, budget=budget, every=every)
+        if state:
+            watch.restore(state)
         return ReuseStepper(self.session, watch)
 
     def boxes(

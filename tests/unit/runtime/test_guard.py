@@ -274,6 +274,24 @@ def test_restored_stream_goes_on_under_a_guard(coarse: mquans.Session, dusk: Fra
     assert guard.stats == stream.stats
 
 
+def test_a_tightened_stream_goes_on_where_it_was_saved(
+    coarse: mquans.Session, dusk: Frames
+) -> None:
+    """A camera whose guard had tightened began anew under the coarse plan at every restart."""
+    guard = Guard(coarse, budget=0.05, every=10)
+    for frame in dusk[:60]:
+        guard.step(frame)
+    assert guard.report.half_steps
+    again = Guard(coarse, budget=0.05, every=10)
+    again.restore(guard.stream.save())
+    assert again.report.half_steps == guard.report.half_steps
+    np.testing.assert_array_equal(again.step(dusk[60])["y"], guard.step(dusk[60])["y"])
+    saved = guard.stream.save()
+    with pytest.raises(mquans.StateError):
+        again.restore(saved[:-1] + bytes([saved[-1] ^ 1]))
+    np.testing.assert_array_equal(again.step(dusk[61])["y"], guard.step(dusk[61])["y"])
+
+
 def test_report_of_a_stream_without_end_does_not_grow(coarse: mquans.Session, dusk: Frames) -> None:
     """Cameras run for months."""
     guard = Guard(coarse, budget=1e9, every=1)
