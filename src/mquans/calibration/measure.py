@@ -17,7 +17,7 @@ from mquans.evaluate import Work
 from mquans.graph import Graph
 from mquans.metrics import AnyMetric, MetricMeter, OutputWeights, new_meter
 from mquans.metrics.agreement import Agreement, AgreementMeter
-from mquans.metrics.scored import inner_values, scored
+from mquans.metrics.scored import inner_values, scored_axes
 from mquans.onnx import ModelFile
 from mquans.plan import NetworkOptions, Plan
 from mquans.runtime.replay import replay
@@ -110,7 +110,7 @@ class Bench:
         self.metric = metric
         self._session: Session | None = None
         self._dense = open_reference(model, graph, options, threads=threads)
-        self.scored = scored(graph, options.feedback)
+        self.scored = scored_axes(graph, options.feedback)
         self.inner_values = inner_values(graph, options.feedback)
         self._steps = time_steps(graph)
         fed = {name: shape for name, shape in shapes.items() if name not in options.feedback}

@@ -14,7 +14,7 @@ from mquans.evaluate.memory import activation_bytes
 from mquans.evaluate.progress import Track, silent
 from mquans.evaluate.work import Work
 from mquans.metrics.agreement import Agreement
-from mquans.metrics.scored import inner_values, scored
+from mquans.metrics.scored import inner_values, scored_axes
 from mquans.onnx import ModelFile
 from mquans.runtime.replay import usable
 from mquans.runtime.session import Session
@@ -160,7 +160,7 @@ def compare(
         steps,
         resetting([*dense.values(), *filter(None, [exact])], chain(head, iterator)),
         reference=REFERENCE,
-        scored=scored(session.graph, session.plan.feedback),
+        scored=scored_axes(session.graph, session.plan.feedback),
         on_frame=watch,
         threads=session.threads,
         handed=lambda feeds: dict.fromkeys(dense, as_floats(feeds, picture)),

@@ -76,12 +76,14 @@ class AgreementMeter:
     1.0
 
     Args:
-        names: outputs that count; by default all.
+        names: outputs that count, maybe with the axes of their channels (`metrics.scored_axes`); by
+            default all.
     """
 
     def __init__(self, names: Collection[str] | None = None) -> None:
         self.frames = 0
         self._names = names
+        self._axes: Mapping[str, int | None] = names if isinstance(names, Mapping) else {}
         self._outputs: dict[str, _Output] = {}
 
     def add(self, dense: Mapping[str, Array], found: Mapping[str, Array]) -> None:
@@ -91,7 +93,8 @@ class AgreementMeter:
             unwanted = self._names is not None and name not in self._names
             if unwanted or not np.size(array):
                 continue
-            y, z = channels_first(array), channels_first(found[name])
+            axis = self._axes.get(name)
+            y, z = channels_first(array, axis), channels_first(found[name], axis)
             if name not in self._outputs:
                 self._outputs[name] = _Output(np.zeros_like(y))
             self._add(self._outputs[name], y, z)
@@ -152,18 +155,23 @@ def nothing_comparable() -> MquansError:
     )
 
 
-def channels_first(array: Array) -> Sums:
-    """An output [1, ...] as float64 [channels, positions]; see `channel_axis`."""
+def channels_first(array: Array, axis: int | None = None) -> Sums:
+    """An output as float64 [channels, positions].
+
+    Args:
+        axis: of the channels; by default `channel_axis`.
+    """
     values = np.asarray(array, dtype=np.float64)
-    axis = channel_axis(values.shape)
+    axis = channel_axis(values.shape) if axis is None else axis
     if axis is None:
         return values.reshape(1, -1)
     return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
 
 
 def channel_axis(shape: Sequence[int]) -> int | None:
-    """Axis of an output's channels: axis 1; of three axes, as in detectors' [1, boxes, values] or
-    [1, values, boxes], the shorter one. None for values without a batch axis: one channel."""
+    """Axis of an output's channels, where nothing but its shape is known: axis 1; of three axes, as
+    in detectors' [1, boxes, values] or [1, values, boxes], the shorter one. None for values without
+    a batch axis: one channel."""
     if len(shape) < 2:
         return None
     return 2 if len(shape) == 3 and shape[2] < shape[1] else 1

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mquans.graph import Graph, ValueType
+from mquans.graph import (
+    Binary,
+    Conv,
+    ConvTranspose,
+    Graph,
+    LayerNorm,
+    Linear,
+    Node,
+    Softmax,
+    Transpose,
+    Unary,
+    ValueType,
+)
+from mquans.metrics.agreement import channel_axis
 
 
 def scored(graph: Graph, feedback: Mapping[str, str]) -> tuple[str, ...]:
@@ -20,6 +33,51 @@ def scored(graph: Graph, feedback: Mapping[str, str]) -> tuple[str, ...]:
     if others and not set(others) & set(fixed) and (last := _last_fixed(graph, others)):
         return last
     return without_states(fixed, feedback)
+
+
+def scored_axes(graph: Graph, feedback: Mapping[str, str]) -> dict[str, int | None]:
+    """Those of `scored`, and the axes of their channels."""
+    return channel_axes(graph, scored(graph, feedback))
+
+
+def channel_axes(graph: Graph, names: Iterable[str]) -> dict[str, int | None]:
+    """Axes of the channels of values: of three axes the one along which the layer in front of the
+    value lays its features or classes, where it is known; else as `agreement.channel_axis`."""
+    producers = graph.producers()
+    known: dict[str, int | None] = {}
+    found = {}
+    for name in names:
+        shape = graph.shape(name)
+        axis = _axis_of_features(graph, producers, name, known) if len(shape) == 3 else None
+        found[name] = channel_axis(shape) if axis is None else axis
+    return found
+
+
+def _axis_of_features(
+    graph: Graph, producers: Mapping[str, Node], name: str, known: dict[str, int | None]
+) -> int | None:
+    """Args:
+    known: of values that were asked for before.
+    """
+    if name in known or name not in producers:
+        return known.get(name)
+    node, found = producers[name], None
+    match node.op:
+        case Linear() | LayerNorm():
+            found = len(graph.shape(name)) - 1
+        case Conv() | ConvTranspose():
+            found = 1
+        case Softmax(axis):
+            found = axis % len(graph.shape(name))
+        case Transpose(perm):
+            inner = _axis_of_features(graph, producers, node.inputs[0], known)
+            found = None if inner is None else perm.index(inner)
+        case Unary() | Binary():
+            for value in node.inputs:
+                if found is None and graph.shape(value) == graph.shape(name):
+                    found = _axis_of_features(graph, producers, value, known)
+    known[name] = found
+    return found
 
 
 def inner_values(graph: Graph, feedback: Mapping[str, str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ outputs that are none: a check sees what one frame loses.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from math import ceil, log
 from typing import Any, Literal
@@ -28,11 +28,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mquans.errors import MquansError
-from mquans.metrics.agreement import FLOOR, channels_first, nothing_comparable, relative
+from mquans.metrics.agreement import nothing_comparable
 from mquans.metrics.meter import AnyMetric, MetricMeter, new_meter
-from mquans.metrics.scored import inner_values, scored
-from mquans.metrics.variance import ChannelVariance
+from mquans.metrics.scored import inner_values, scored_axes
 from mquans.plan import Feedback, Plan, finest, plan_fingerprint, tightened
+from mquans.runtime.running_loss import RunningLoss
 from mquans.runtime.session import Session
 from mquans.runtime.stats import StreamStats
 from mquans.runtime.stream import Frame, State, Stream, plan_of
@@ -48,9 +48,6 @@ is no reason to pay more for all that follow, but one in ten is."""
 
 QUIET = 50
 """Checks without a violation before a tightened stream is loosened, at first."""
-
-LEAST_VALUES = 100
-"""Per output channel, for a variance that losses can be relative to."""
 
 MOST_EXCESS = 4.0**12
 """Loss over budget beyond which only all the bits of the grid are worth trying."""
@@ -106,36 +103,6 @@ class GuardReport:
         return asdict(self) | {"log": [asdict(check) for check in self.log]}
 
 
-class RunningLoss:
-    """The loss of single frames (`metrics.agreement`) of a stream without an end: variances are
-    those of the dense outputs so far."""
-
-    def __init__(self) -> None:
-        self._variance: dict[str, ChannelVariance] = {}
-
-    @property
-    def ready(self) -> bool:
-        """True when variances rest on `LEAST_VALUES` values per channel."""
-        known = self._variance.values()
-        return bool(known) and all(variance.values >= LEAST_VALUES for variance in known)
-
-    def learn(self, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Counts a frame's outputs into the variances."""
-        for name, array in outputs.items():
-            self._variance.setdefault(name, ChannelVariance()).add(channels_first(array))
-
-    def loss(
-        self, outputs: Mapping[str, npt.NDArray[Any]], dense: Mapping[str, npt.NDArray[Any]]
-    ) -> float:
-        """Mean over channels of squared error over variance."""
-        losses = []
-        for name, array in dense.items():
-            difference = channels_first(outputs[name]) - channels_first(array)
-            variance = self._variance[name].floored(FLOOR)
-            losses.append(relative(np.mean(difference**2, axis=1), variance))
-        return float(np.concatenate(losses).mean())
-
-
 class Guard:
     """A stream of a session that watches its own loss; `step` is used as a stream's.
 
@@ -152,8 +119,8 @@ class Guard:
         every: frames from check to check.
         metric: of a single frame, as `mquans.evaluate.new_meter` takes it, without labels; by
             default the loss that calibration budgets are stated in, relative to the variance of the
-            stream so far. Outputs with few values per channel must first be seen `LEAST_VALUES`
-            times before a check counts.
+            stream so far. Outputs with few values per channel must first be seen often enough
+            before a check counts (`running_loss.LEAST_VALUES`).
         dense: feeds to the dense network's outputs, such as `open_reference(...).step`, which adds
             what losses are taken of in place of outputs. By default the same integer network with
             nothing stale and all the bits of the grid, which cannot show what weights and ranges
@@ -194,12 +161,12 @@ class Guard:
             self._reference = exact.stream()
         self._metric = metric
         self._meter: MetricMeter | None = None if metric is None else new_meter(metric)
-        self._running = RunningLoss()
         self._frames = 0
         self._states = Feedback(session.plan.feedback, session.plan.input_shapes)
         if self.stream.frames:
             self._states.keep(self.stream.outputs())
-        self._scored = scored(session.graph, session.plan.feedback)
+        self._scored = scored_axes(session.graph, session.plan.feedback)
+        self._running = RunningLoss(self._scored)
         if metric is None and not self._scored:
             raise nothing_comparable()
         self._inner = inner_values(session.graph, session.plan.feedback) if metric is None else ()

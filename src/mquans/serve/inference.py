@@ -27,6 +27,7 @@ from mquans.serve.tensors import (
     answer,
     packed,
     parse,
+    require_outputs,
     unpacked,
 )
 from mquans.serve.wire import Forget, Infer, Inferred, Tensor
@@ -137,6 +138,7 @@ class Inference:
             encoding = request.headers.get("content-encoding", "")
             body = unpacked(body, encoding, LARGEST_REQUEST_BYTES)
             parsed = parse(body, request.headers.get(HEADER_LENGTH))
+            require_outputs(parsed, [one.name for one in model.outputs])
             found = await self._run(name, model, parsed)
             outputs = {key: tensor.array() for key, tensor in found.outputs.items()}
             data, header_length = answer(parsed, name, outputs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -24,6 +25,8 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 MOST_AXES = 8
 LARGEST_JSON_BYTES = 16 << 20
 """Of a request: reading it holds up everything else. Binary tensors behind it may be larger."""
+
+_DIGITS = re.compile("[0-9]{1,18}")
 
 Array = npt.NDArray[Any]
 
@@ -110,7 +113,7 @@ def parse(body: bytes, header_length: str | None) -> Parsed:
     """
     length = len(body)
     if header_length is not None:
-        if not header_length.isdecimal() or int(header_length) > len(body):
+        if not _DIGITS.fullmatch(header_length) or int(header_length) > len(body):
             raise ProtocolError(f"{HEADER_LENGTH} is no length within the body.")
         length = int(header_length)
     if length > LARGEST_JSON_BYTES:
@@ -137,16 +140,26 @@ def parse(body: bytes, header_length: str | None) -> Parsed:
     )
 
 
+def require_outputs(parsed: Parsed, names: Collection[str]) -> None:
+    """Refuses a request before it is run: a sequence would have gone on.
+
+    Raises:
+        ProtocolError: an output that is not there is asked for.
+    """
+    for name in parsed.outputs:
+        if name not in names:
+            raise ProtocolError(f"the model has no output {name}.")
+
+
 def answer(parsed: Parsed, model: str, outputs: Mapping[str, Array]) -> tuple[bytes, int | None]:
     """The body of an answer, and the length of its JSON where tensors follow.
 
     Raises:
         ProtocolError: an output that is not there was asked for.
     """
+    require_outputs(parsed, outputs)
     described, behind = [], []
     for name in parsed.outputs or outputs:
-        if name not in outputs:
-            raise ProtocolError(f"the model has no output {name}.")
         array = np.asarray(outputs[name], order="C")
         one: dict[str, Any] = {
             "name": name,
@@ -180,14 +193,27 @@ def _array(tensor: _Tensor, rest: memoryview) -> tuple[Array, memoryview]:
     if size is not None:
         if size != count * dtype.itemsize or size > len(rest):
             raise ProtocolError(f"{where}: its shape needs {count * dtype.itemsize} bytes.")
-        return np.frombuffer(rest[:size], dtype).reshape(tensor.shape), rest[size:]
+        return _shaped(tensor, np.frombuffer(rest[:size], dtype)), rest[size:]
+    given = tensor.data if tensor.data is not None else []
     try:
-        array = np.array(tensor.data if tensor.data is not None else [], dtype).reshape(-1)
+        array = np.array(given, dtype).reshape(-1)
+        rounded = dtype.kind in "iu" and not np.array_equal(np.array(given).reshape(-1), array)
     except (ValueError, TypeError, OverflowError):
-        raise ProtocolError(f"{where}: its data are not of type {tensor.datatype}.") from None
+        rounded = True
+    if rounded:
+        raise ProtocolError(f"{where}: its data are not of type {tensor.datatype}.")
     if array.size != count:
         raise ProtocolError(f"{where}: its shape needs {count} values, not {array.size}.")
-    return array.reshape(tensor.shape), rest
+    return _shaped(tensor, array), rest
+
+
+def _shaped(tensor: _Tensor, array: Array) -> Array:
+    try:
+        return array.reshape(tensor.shape)
+    except ValueError:  # sizes that no array may have, beside one of 0
+        raise ProtocolError(
+            f"input {tensor.name}: the shape {list(tensor.shape)} is none."
+        ) from None
 
 
 def _sequence(value: Any) -> str:

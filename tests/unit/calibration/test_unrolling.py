@@ -14,6 +14,7 @@ from mquans.calibration.unrolling import unroll, window
 from mquans.errors import MquansError
 from mquans.graph import Graph, Recurrence, RecurrenceKind
 from mquans.metrics.agreement import AgreementMeter
+from mquans.metrics.scored import scored_axes
 from mquans.onnx import import_model, read_model, to_onnx
 from mquans.plan import Feedback
 from mquans.runtime.reference.interpreter import ReferenceNetwork
@@ -165,7 +166,8 @@ def test_predicted_loss_includes_the_frames_that_follow(
     states = feedback(graph)
     found = criticality(graph, filled, method=method, feedback=states, samples=20)["layer"]
     network = unroll(graph, feedback(graph))
-    sigma, rng, meter = 1e-3, np.random.default_rng(3), AgreementMeter()
+    meter = AgreementMeter(scored_axes(graph, states))
+    sigma, rng = 1e-3, np.random.default_rng(3)
     reads = {part.node.name for part in network.parts["layer"]}
     oracle = ReferenceNetwork(network.graph)
     for start, feeds in [*zip(range(0, 32, 8), network.windows(filled), strict=True)] * 20:

@@ -16,7 +16,8 @@ from mquans.baselines import open_engine
 from mquans.evaluate import run_clip
 from mquans.onnx import read_model
 from mquans.plan import NetworkOptions
-from mquans.runtime.guard import AGAIN, LEAST_VALUES, LOG, QUIET, Guard, RunningLoss
+from mquans.runtime.guard import AGAIN, LOG, QUIET, Guard
+from mquans.runtime.running_loss import LEAST_VALUES, RunningLoss
 
 Frames = npt.NDArray[np.float32]
 

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mquans.serve.tensors import LARGEST_JSON_BYTES, ProtocolError, answer, packed, parse, unpacked
+from mquans.serve.tensors import (
+    LARGEST_JSON_BYTES,
+    ProtocolError,
+    answer,
+    packed,
+    parse,
+    require_outputs,
+    unpacked,
+)
 
 VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -60,6 +68,8 @@ def test_a_number_and_the_same_as_text_are_two_sequences() -> None:
         ({"shape": [10**9, 10**9]}, "values"),
         ({"data": [[1, 2], [3]]}, "data"),
         ({"data": ["a"] * 6}, "data"),
+        ({"data": [0, 1, 2, 3, 4, 5.5], "datatype": "UINT8"}, "not of type UINT8"),
+        ({"data": [], "shape": [2**62, 0]}, "is none"),
         ({"parameters": {"binary_data_size": 24}}, "24 bytes"),
         ({"parameters": {"binary_data_size": "x"}}, "24 bytes"),
     ],
@@ -69,7 +79,7 @@ def test_tensors_that_are_none_are_told(change: dict[str, Any], words: str) -> N
         parse(request(**change), None)
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "1000000"])
+@pytest.mark.parametrize("length", ["-1", "x", "1000000", "9" * 5000])
 def test_a_length_beyond_the_body_is_refused(length: str) -> None:
     with pytest.raises(ProtocolError):
         parse(request(), length)
@@ -110,6 +120,9 @@ def test_outputs_come_as_they_were_asked_for() -> None:
     np.testing.assert_array_equal(np.frombuffer(data[length:], np.float32).reshape(2, 3), VALUES)
     with pytest.raises(ProtocolError, match="no output y"):
         answer(parsed, "m", {})
+    require_outputs(parsed, ["y", "z"])
+    with pytest.raises(ProtocolError, match="no output z"):
+        require_outputs(parsed, ["y"])
 
 
 def test_bodies_may_be_compressed() -> None:

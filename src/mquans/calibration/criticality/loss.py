@@ -24,6 +24,7 @@ from mquans.calibration.unrolling import Unrolled
 from mquans.errors import MetricError, MquansError
 from mquans.metrics import OutputWeights, metric_name
 from mquans.metrics.agreement import FLOOR, channels_first
+from mquans.metrics.scored import channel_axes
 
 Floats = npt.NDArray[np.float64]
 
@@ -92,16 +93,18 @@ class OutputLoss:
         """
         origins = {value: network.origins.get(value, value) for value in values}
         meters = {name: VarianceMeter() for name in origins.values()}
+        axes = channel_axes(network.graph, origins)
         for arrays in frames:
             for value, name in origins.items():
-                meters[name].add(channels_first(arrays[value]))
+                meters[name].add(channels_first(arrays[value], axes[value]))
         return cls.of(network, {value: meters[name].scale() for value, name in origins.items()})
 
     @classmethod
     def of(cls, network: Unrolled, scales: Mapping[str, Floats | None]) -> OutputLoss:
         """Weights from what the squared errors of the channels are divided by; None for 1."""
         graph = network.graph
-        channels = {value: _channel_of(graph.shape(value)) for value in scales}
+        axes = channel_axes(graph, scales)
+        channels = {value: _channel_of(graph.shape(value), axes[value]) for value in scales}
         counts = {value: int(index.max(initial=0)) + 1 for value, index in channels.items()}
         total = sum(count for value, count in counts.items() if value in graph.outputs)
         weights, shares = {}, {}
@@ -200,11 +203,10 @@ class WeightedError:
         return float(np.mean(self.per_frame)) if self.per_frame else 0.0
 
 
-def _channel_of(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+def _channel_of(shape: tuple[int, ...], axis: int | None) -> npt.NDArray[np.int64]:
     """The channel of every value of an array, as `channels_first` sees it."""
-    places = channels_first(np.arange(math.prod(shape), dtype=np.float64).reshape(shape)).astype(
-        np.int64
-    )
+    numbers = np.arange(math.prod(shape), dtype=np.float64).reshape(shape)
+    places = channels_first(numbers, axis).astype(np.int64)
     channel = np.empty(places.size, np.int64)
     channel[places] = np.arange(len(places))[:, None]
     return channel.reshape(shape)

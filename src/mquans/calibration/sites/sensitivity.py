@@ -14,7 +14,7 @@ A group of factor f loses about `a f**2` and saves about `b log f`; the least lo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,10 +149,15 @@ class WeightedLoss:
     alone."""
 
     def __init__(
-        self, dense: Sequence[Outputs], scored: Sequence[str], error_weights: OutputWeights | None
+        self,
+        dense: Sequence[Outputs],
+        scored: Collection[str],
+        error_weights: OutputWeights | None,
     ) -> None:
-        names = [name for name in scored if dense[0][name].dtype.kind == "f"]
-        rest = _agreement_weights(dense, names)
+        axes: dict[str, int | None] = dict.fromkeys(scored)
+        axes |= scored if isinstance(scored, Mapping) else {}
+        axes = {name: axis for name, axis in axes.items() if dense[0][name].dtype.kind == "f"}
+        rest = _agreement_weights(dense, axes)
         share = 1.0 if error_weights is None else REST
         self._dense = dense
         self._weights: list[Mapping[str, npt.NDArray[np.float32]]] = []
@@ -161,7 +166,7 @@ class WeightedLoss:
             self._weights.append(
                 {
                     name: np.asarray(share * rest[name] + own.get(name, 0.0), np.float32)
-                    for name in names
+                    for name in axes
                 }
             )
 
@@ -174,12 +179,14 @@ class WeightedLoss:
         return total
 
 
-def _agreement_weights(dense: Sequence[Outputs], names: Sequence[str]) -> dict[str, Reals]:
+def _agreement_weights(
+    dense: Sequence[Outputs], axes: Mapping[str, int | None]
+) -> dict[str, Reals]:
     """What `metrics.agreement` weighs a squared error of every output with, to be broadcast."""
-    variances = {name: ChannelVariance() for name in names}
+    variances = {name: ChannelVariance() for name in axes}
     for outputs in dense:
         for name, variance in variances.items():
-            variance.add(channels_first(outputs[name]))
+            variance.add(channels_first(outputs[name], axes[name]))
     floored = {name: variance.floored(FLOOR) for name, variance in variances.items()}
     channels = sum(len(scale) for scale in floored.values())
     found = {}
@@ -187,7 +194,7 @@ def _agreement_weights(dense: Sequence[Outputs], names: Sequence[str]) -> dict[s
         shape = dense[0][name].shape
         positions = max(math.prod(shape) // len(scale), 1)
         weight = 1 / (np.where(scale > 0, scale, 1.0) * channels * positions)
-        axis = channel_axis(shape)
+        axis = channel_axis(shape) if axes[name] is None else axes[name]
         found[name] = weight.reshape([-1 if i == axis else 1 for i in range(len(shape))])
     return found
 
