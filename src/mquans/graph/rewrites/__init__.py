@@ -35,6 +35,7 @@ from mquans.graph.rewrites.sequences import find_sequences
 from mquans.graph.rewrites.sink_reshapes import sink_reshapes
 from mquans.graph.rewrites.sink_scales import sink_scales
 from mquans.graph.rewrites.space_to_depth import unfold_space
+from mquans.graph.rewrites.split_wide_layers import split_wide_layers
 from mquans.graph.rewrites.turn_inputs import turn_inputs
 
 Rewrite = Callable[[Editor], bool]
@@ -42,6 +43,7 @@ Rewrite = Callable[[Editor], bool]
 PIPELINE: tuple[Rewrite, ...] = (
     remove_identities,
     remove_dead_nodes,
+    split_wide_layers,
     find_layer_norms,
     find_product_activations,
     find_safe_softmax,

@@ -21,6 +21,7 @@ from mquans.graph import (
     Recurrence,
     Unary,
 )
+from mquans.graph.rewrites.split_wide_layers import MOST_INPUTS
 from mquans.plan import LayerPlan, Plan
 from mquans.runtime.lowering import layout
 from mquans.runtime.lowering.chains import Chain, add_chain, chains_of
@@ -49,9 +50,6 @@ from mquans.runtime.lowering.sites.operators import add_site_node
 from mquans.runtime.lowering.sites.placing import Sites
 from mquans.runtime.lowering.slots import Slot, slots_of
 from mquans.runtime.lowering.windows import Windows, windows_of
-
-MAX_INPUTS = 2**16 - 1
-"""Of one group of a reuse layer: change lists count and name them in 16 bits."""
 
 Weight = npt.NDArray[np.float64]
 
@@ -236,10 +234,10 @@ class Lowering:
         if not np.isfinite(weight).all() or not np.isfinite(constant).all():
             raise ModelError("the layer has weights that are NaN or infinite.", where=name)
         inputs = weight.shape[1]
-        if inputs > MAX_INPUTS:
+        if inputs > MOST_INPUTS:
             raise UnsupportedOperatorError(
                 f"the layer has {inputs} inputs; the engine's change lists hold at most "
-                f"{MAX_INPUTS}.",
+                f"{MOST_INPUTS}.",
                 where=name,
             )
         # A grid unit of neuron c is worth delta[c]: the integer weights carry it.
