@@ -11,8 +11,11 @@ import errno
 import os
 import signal
 import sys
+import threading
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TextIO
 
 from mquans.cli.terminal import (
@@ -27,6 +30,14 @@ from mquans.errors import MquansError
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
+AGAIN_S = 0.05
+"""After so long a signal is sent again whose exception was dropped."""
+
+_ending: list[int] = []
+"""Exit codes that signals have asked for."""
+
+_hook = sys.unraisablehook
+
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
@@ -40,8 +51,12 @@ def run(args: list[str]) -> int:
     warnings.showwarning = _show_warning
     # What this command does is nobody else's business, and leaves no files of others behind.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    _ending.clear()
+    sys.unraisablehook = partial(_unraisable, _hook)
     # Terminated like interrupted: temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
         signal.signal(signal.SIGHUP, _terminate)
     try:
@@ -59,10 +74,13 @@ def run(args: list[str]) -> int:
         complain("there is not enough memory. Use a smaller input size or fewer frames.")
         return 1
     except Exception as error:
-        if not hasattr(error, "format_message"):
+        # Libraries make other exceptions of those that signals raise while they are imported.
+        if not _ending and not hasattr(error, "format_message"):
             raise
-        complain(_usage(error))
-        return 1
+        if not _ending:
+            complain(_usage(error))
+            return 1
+        code = _ending[-1]
     if code == INTERRUPTED:
         complain("stopped; nothing was written.")
     return code
@@ -109,4 +127,22 @@ def _show_warning(
 
 
 def _terminate(number: int, _: object) -> None:
+    _ending.append(128 + number)
     sys.exit(128 + number)
+
+
+def _interrupt(number: int, _: object) -> None:
+    _ending.append(128 + number)
+    raise KeyboardInterrupt
+
+
+def _unraisable(
+    hook: Callable[[sys.UnraisableHookArgs], Any], ignored: sys.UnraisableHookArgs
+) -> None:
+    """Python drops what is raised within a callback of its own, such as the end of the command."""
+    if not isinstance(ignored.exc_value, SystemExit | KeyboardInterrupt) or not _ending:
+        hook(ignored)
+        return
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), _ending[-1] - 128))
+    again.daemon = True
+    again.start()

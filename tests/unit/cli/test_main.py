@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import builtins
 import signal
+import subprocess
+import sys
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -19,9 +22,11 @@ from mquans.errors import ModelError
 @pytest.fixture(autouse=True)
 def untouched() -> Iterator[None]:
     """The command line owns its process; this one is pytest's."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     handlers, show_warning = [signal.getsignal(number) for number in numbers], warnings.showwarning
+    hook = sys.unraisablehook
     yield
+    sys.unraisablehook = hook
     for number, handler in zip(numbers, handlers, strict=True):
         signal.signal(number, handler)
     warnings.showwarning = show_warning
@@ -89,6 +94,51 @@ def test_interrupt_while_commands_are_loaded_has_its_code(
     monkeypatch.setattr(builtins, "__import__", interrupted)
     assert run(["doctor"]) == INTERRUPTED
     assert capsys.readouterr().err == "mquans: stopped; nothing was written.\n"
+
+
+def test_interrupt_that_an_import_makes_an_error_of_has_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As that of onnxruntime does."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError from None
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(app, "show_json", interrupted)
+    assert run(["doctor", "--json"]) == INTERRUPTED
+    assert capsys.readouterr().err == "mquans: stopped; nothing was written.\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_within_a_callback_of_python_ends_the_command(number: int, code: int) -> None:
+    """What is raised there is dropped, and the command ran on for as long as it liked."""
+    script = f"""
+import importlib, signal, time, weakref
+main = importlib.import_module("mquans.cli.main")
+
+class Thing:
+    pass
+
+def command(args):
+    thing = Thing()
+    callback = weakref.ref(thing, lambda _: signal.raise_signal({int(number)}))
+    del thing
+    time.sleep(30)
+
+main._command = command
+main.main([])
+"""
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
+    assert time.monotonic() - began < 20
 
 
 def test_faults_of_our_own_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
