@@ -223,6 +223,6 @@ def _check_shapes(feeds: Feeds, inputs: Mapping[str, Shape], name: str) -> None:
                 f"gives frames of shape {list(feeds[key].shape)}, but the network's input {key!r} "
                 f"is {list(shape)}.",
                 where=name,
-                hint=f"Fix the shape with --input-shape {key}:{','.join(map(str, shape))}, "
-                "or give frames of that shape.",
+                hint="If it takes frames of that shape, say so with --input-shape "
+                f"{key}:{','.join(map(str, feeds[key].shape))}; else give others.",
             )

@@ -112,7 +112,14 @@ def resolve_inputs(
             _check_unscaled(format)
         shapes = {**shapes, format.name: format.shape}
     if tensor is not None:
-        for name, array in feeds_of(tensor, fed).items():
+        feeds = feeds_of(tensor, fed)
+        if unknown := [name for name in feeds if name not in declared]:
+            raise SourceError(
+                f"has an array {unknown[0]!r}, which is no input of the network.",
+                where="first frame",
+                hint=f"Its inputs are: {', '.join(declared)}.",
+            )
+        for name, array in feeds.items():
             if name in shapes and name not in given and len(shapes[name]) == array.ndim:
                 dims = zip(shapes[name], array.shape, strict=True)
                 shapes[name] = tuple(found if dim is None else dim for dim, found in dims)

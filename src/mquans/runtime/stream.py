@@ -301,7 +301,8 @@ class Stream:
 
     def flip_bit(self, layer: str, index: int, bit: int) -> None:
         """Plants a fault in one accumulator, or in one code that a layer over sites has made, to
-        see that `check` finds it."""
+        see that `check` finds it. Codes are held against what the layer makes through its gate, as
+        the law is stated: a change that a gate keeps back is no fault."""
         self._layers().flip_bit(layer, index, bit)
 
     def _layers(self) -> Layers:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -109,7 +109,7 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The body of a request.
 
     Raises:
-        HTTPException: it is too long (413), or does not come (408).
+        HTTPException: it is too long (413), or does not come (408, 400).
     """
     data = bytearray()
     try:
@@ -120,6 +120,8 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
                     raise HTTPException(413, f"a request may have {limit_bytes} bytes here.")
     except TimeoutError:
         raise HTTPException(408, "the request did not come to its end.") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the client went away.") from None
     return bytes(data)
 
 

@@ -25,7 +25,7 @@ from mquans.serve.happenings import Happenings
 from mquans.serve.inference import Inference
 from mquans.serve.measures import Measures
 from mquans.serve.supervisor import Supervisor
-from mquans.serve.viewing import BOUNDARY, Viewing
+from mquans.serve.viewing import Pictures, Viewing
 
 LARGEST_BODY_BYTES = 1 << 16
 KEEP_ALIVE_S = 15.0
@@ -131,11 +131,7 @@ class Interface:
         return Response(await self._viewing.snapshot(camera), media_type="image/jpeg")
 
     async def _stream(self, _: Request, camera: Camera) -> Response:
-        self._viewing.check_room()
-        pictures = self._viewing.mjpeg(camera)
-        return StreamingResponse(
-            pictures, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        )
+        return Pictures(self._viewing, camera)
 
     async def _keyframe(self, _: Request, camera: Camera) -> Response:
         self._supervisor.keyframe(camera)

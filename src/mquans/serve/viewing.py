@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mquans.serve.camera import Camera, Viewer, shown_boxes
@@ -37,17 +39,14 @@ class Viewing:
         """Raises:
         HTTPException: there are too many.
         """
-        self.check_room()
-        self.count += 1
-        viewer = self._supervisor.watch(camera)
+        viewer = self.enter(camera)
         try:
             yield viewer
         finally:
-            self.count -= 1
-            self._supervisor.unwatch(camera, viewer)
+            self.leave(camera, viewer)
 
-    def check_room(self) -> None:
-        """Refuses another viewer; for answers that begin before `viewer` does.
+    def enter(self, camera: Camera) -> Viewer:
+        """Another viewer, who has to `leave`.
 
         Raises:
             HTTPException: there are too many.
@@ -55,6 +54,13 @@ class Viewing:
         most = self._supervisor.config.server.viewers
         if self.count >= most:
             raise HTTPException(503, f"{most} pictures are watched already.")
+        self.count += 1
+        return self._supervisor.watch(camera)
+
+    def leave(self, camera: Camera, viewer: Viewer) -> None:
+        """A viewer sees no more."""
+        self.count -= 1
+        self._supervisor.unwatch(camera, viewer)
 
     async def snapshot(self, camera: Camera) -> bytes:
         """The next picture.
@@ -70,14 +76,6 @@ class Viewing:
         if frame is None or frame.jpeg is None:
             raise HTTPException(503, f"the camera gave no picture: it is {camera.state}.")
         return frame.jpeg
-
-    async def mjpeg(self, camera: Camera) -> AsyncIterator[bytes]:
-        """Pictures as parts of a multipart answer, for whatever shows cameras."""
-        async with self.viewer(camera) as viewer:
-            while (frame := await viewer.frame()) is not None:
-                if frame.jpeg is not None:
-                    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(frame.jpeg)}"
-                    yield f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + frame.jpeg + b"\r\n"
 
     async def socket(self, websocket: WebSocket) -> None:
         """Messages of four bytes, the length of the JSON in network order, the JSON, and the
@@ -123,6 +121,33 @@ class Viewing:
         labels = self._supervisor.labels(camera)
         head = msgspec.json.encode(shown_frame(frame, labels))
         return struct.pack("!I", len(head)) + head + (frame.jpeg or b"")
+
+
+class Pictures(StreamingResponse):
+    """Pictures as parts of a multipart answer, for whatever shows cameras.
+
+    Raises:
+        HTTPException: there are too many viewers.
+    """
+
+    def __init__(self, viewing: Viewing, camera: Camera) -> None:
+        self._viewing, self._camera = viewing, camera
+        self._viewer = viewing.enter(camera)
+        super().__init__(
+            self._parts(), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._viewing.leave(self._camera, self._viewer)
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        while (frame := await self._viewer.frame()) is not None:
+            if frame.jpeg is not None:
+                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(frame.jpeg)}"
+                yield f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + frame.jpeg + b"\r\n"
 
 
 def shown_frame(frame: Frame, labels: tuple[str, ...]) -> dict[str, Any]:

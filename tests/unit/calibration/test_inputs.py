@@ -247,3 +247,13 @@ def test_no_more_of_an_iterable_is_taken_than_is_used() -> None:
     plan = calibrate(model, live(), bits=8, frames=7, stride=2)
     assert plan.provenance.frames == 7
     assert next(taken) == 13
+
+
+def test_arrays_that_are_no_inputs_are_named() -> None:
+    """It was called a fault of the model, in onnxruntime's words."""
+    model = mobile()
+    (name,) = import_model(read_model(model)).inputs
+    shape = import_model(read_model(model)).shape(name)
+    frames = [{name: np.zeros(shape, np.float32), "z": np.zeros(1, np.float32)}]
+    with pytest.raises(SourceError, match=rf"'z', which is no input.*{name}"):
+        calibrate(model, frames * 4, bits=8)
