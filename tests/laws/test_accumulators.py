@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mquans.errors import UnsupportedOperatorError
+from mquans.calibration import calibrate
 from mquans.graph import Linear
+from mquans.onnx import to_onnx
 from mquans.plan import LayerPlan
 from mquans.runtime.session import Session, available_isas
 
@@ -23,7 +24,6 @@ from .builders import (
     Precision,
     layer_frames,
     layer_model,
-    layer_session,
     layer_states,
     logical,
     make_layer,
@@ -139,11 +139,17 @@ def test_as_many_inputs_as_a_change_list_holds() -> None:
     follow(layer, Precision(entry), moved, {})
 
 
-def test_more_inputs_than_a_change_list_holds_are_refused() -> None:
+def test_more_inputs_than_a_change_list_holds_are_counted_in_parts() -> None:
     """Flattened feature maps reach this: 512 channels of 14 x 14 are 100352 inputs."""
-    layer = make_layer(Linear(), (1, 65536), 2, 0)
-    with pytest.raises(UnsupportedOperatorError, match="65536 inputs"):
-        layer_session(layer, Precision(LayerPlan(name="y", delta=0.01, bits=7)))
+    layer = make_layer(Linear(), (1, 65536), 2, 0, bias=True)
+    model = to_onnx(layer.graph()).SerializeToString()
+    frames = [np.full(layer.shape, value, np.float32) for value in (1.0, -1.0, 2.0)]
+    session = Session(model, calibrate(model, frames * 4, bits=7))
+    with session.stream() as stream:
+        for frame in frames:  # all of them change at once
+            stream.step(frame)
+            assert stream.check() is None
+            assert stream.stats.macs_done == 2 * 65536
 
 
 def test_more_outputs_than_16_bits_count() -> None:
