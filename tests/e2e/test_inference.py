@@ -139,6 +139,10 @@ def test_what_cannot_be_done_has_its_status(client: Any, frames: list[Tensor]) -
     for sequence in (1, 2):
         infer(client, frame, sequence_id=sequence, sequence_end=True)
     infer(client, frame, sequence_id=3, sequence_start=True, sequence_end=True)
+    unknown = [triton.InferRequestedOutput("none")]
+    begun = {"sequence_id": 4, "sequence_start": True, "outputs": unknown}
+    assert status(client, frame, **begun) == "400"
+    assert status(client, frame, sequence_id=4) == "404"  # it was refused before it began
 
 
 def test_bodies_that_are_none_are_refused(server: Server) -> None:
