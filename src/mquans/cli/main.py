@@ -13,9 +13,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, TextIO
 
 from mquans.cli.terminal import (
@@ -52,7 +50,7 @@ def run(args: list[str]) -> int:
     # What this command does is nobody else's business, and leaves no files of others behind.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     _ending.clear()
-    sys.unraisablehook = partial(_unraisable, _hook)
+    sys.unraisablehook = _unraisable
     # Terminated like interrupted: temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -74,13 +72,14 @@ def run(args: list[str]) -> int:
         complain("there is not enough memory. Use a smaller input size or fewer frames.")
         return 1
     except Exception as error:
-        # Libraries make other exceptions of those that signals raise while they are imported.
-        if not _ending and not hasattr(error, "format_message"):
-            raise
-        if not _ending:
+        if _ending:
+            # Libraries make other exceptions of those that signals raise while they are imported.
+            code = _ending[-1]
+        elif hasattr(error, "format_message"):
             complain(_usage(error))
             return 1
-        code = _ending[-1]
+        else:
+            raise
     if code == INTERRUPTED:
         complain("stopped; nothing was written.")
     return code
@@ -136,12 +135,10 @@ def _interrupt(number: int, _: object) -> None:
     raise KeyboardInterrupt
 
 
-def _unraisable(
-    hook: Callable[[sys.UnraisableHookArgs], Any], ignored: sys.UnraisableHookArgs
-) -> None:
+def _unraisable(ignored: sys.UnraisableHookArgs) -> None:
     """Python drops what is raised within a callback of its own, such as the end of the command."""
     if not isinstance(ignored.exc_value, SystemExit | KeyboardInterrupt) or not _ending:
-        hook(ignored)
+        _hook(ignored)
         return
     again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), _ending[-1] - 128))
     again.daemon = True

@@ -56,8 +56,10 @@ def channel_axes(graph: Graph, names: Iterable[str]) -> dict[str, int | None]:
 def _axis_of_features(
     graph: Graph, producers: Mapping[str, Node], name: str, known: dict[str, int | None]
 ) -> int | None:
-    """Args:
-    known: of values that were asked for before.
+    """None where no layer in front tells.
+
+    Args:
+        known: of values that were asked for before.
     """
     if name in known or name not in producers:
         return known.get(name)

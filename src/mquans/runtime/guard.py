@@ -163,8 +163,7 @@ class Guard:
         self._meter: MetricMeter | None = None if metric is None else new_meter(metric)
         self._frames = 0
         self._states = Feedback(session.plan.feedback, session.plan.input_shapes)
-        if self.stream.frames:
-            self._states.keep(self.stream.outputs())
+        self._take_states()
         self._scored = scored_axes(session.graph, session.plan.feedback)
         self._running = RunningLoss(self._scored)
         if metric is None and not self._scored:
@@ -198,8 +197,6 @@ class Guard:
         session = self.session.with_plan(plan)
         self._go_over(session, session.restore(state))
         self.report.half_steps = half_steps
-        if self.stream.frames:
-            self._states.keep(self.stream.outputs())
 
     def reset(self) -> None:
         """The next frame begins a new recording; what the guard has learned is kept."""
@@ -358,9 +355,15 @@ class Guard:
         self._go_over(session, session.stream())
         return self._step(self.stream, feeds)
 
+    def _take_states(self) -> None:
+        """Those that a restored stream has reached; a new one goes on from the guard's own."""
+        if self.stream.frames:
+            self._states.keep(self.stream.outputs())
+
     def _go_over(self, session: Session, stream: Stream) -> None:
         self.stream.close()
         self.session, self.stream = session, stream
+        self._take_states()
         if self._reference is not None and self._holds:
             self._reference.close()
             self._reference = session.stream()

@@ -154,10 +154,8 @@ class WeightedLoss:
         scored: Collection[str],
         error_weights: OutputWeights | None,
     ) -> None:
-        axes: dict[str, int | None] = dict.fromkeys(scored)
-        axes |= scored if isinstance(scored, Mapping) else {}
-        axes = {name: axis for name, axis in axes.items() if dense[0][name].dtype.kind == "f"}
-        rest = _agreement_weights(dense, axes)
+        names = [name for name in scored if dense[0][name].dtype.kind == "f"]
+        rest = _agreement_weights(dense, names, scored if isinstance(scored, Mapping) else {})
         share = 1.0 if error_weights is None else REST
         self._dense = dense
         self._weights: list[Mapping[str, npt.NDArray[np.float32]]] = []
@@ -166,7 +164,7 @@ class WeightedLoss:
             self._weights.append(
                 {
                     name: np.asarray(share * rest[name] + own.get(name, 0.0), np.float32)
-                    for name in axes
+                    for name in names
                 }
             )
 
@@ -180,13 +178,13 @@ class WeightedLoss:
 
 
 def _agreement_weights(
-    dense: Sequence[Outputs], axes: Mapping[str, int | None]
+    dense: Sequence[Outputs], names: Sequence[str], axes: Mapping[str, int | None]
 ) -> dict[str, Reals]:
     """What `metrics.agreement` weighs a squared error of every output with, to be broadcast."""
-    variances = {name: ChannelVariance() for name in axes}
+    variances = {name: ChannelVariance() for name in names}
     for outputs in dense:
         for name, variance in variances.items():
-            variance.add(channels_first(outputs[name], axes[name]))
+            variance.add(channels_first(outputs[name], axes.get(name)))
     floored = {name: variance.floored(FLOOR) for name, variance in variances.items()}
     channels = sum(len(scale) for scale in floored.values())
     found = {}
@@ -194,7 +192,7 @@ def _agreement_weights(
         shape = dense[0][name].shape
         positions = max(math.prod(shape) // len(scale), 1)
         weight = 1 / (np.where(scale > 0, scale, 1.0) * channels * positions)
-        axis = channel_axis(shape) if axes[name] is None else axes[name]
+        axis = axes.get(name, channel_axis(shape))
         found[name] = weight.reshape([-1 if i == axis else 1 for i in range(len(shape))])
     return found
 
